@@ -1,0 +1,258 @@
+//! The block map: which blocks of an image hold data, and their checksums.
+//!
+//! A [`Bmap`] is valid once it exists: its ranges are sorted, disjoint and inside the image, and its checksums fit
+//! their kind. Nothing downstream checks that again.
+
+mod emit;
+mod error;
+mod parse;
+
+use std::fmt;
+
+pub use error::ParseError;
+
+use crate::digest::{ChecksumKind, Digest};
+use crate::range::{BlockRange, BlockSize, ByteRange};
+
+/// The largest bmap file that is read, in bytes.
+pub const MAX_FILE_SIZE: u64 = 256 << 20;
+
+/// The version of the bmap format, `major.minor`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// Changes when older readers cannot read the file.
+    pub major: u64,
+    /// Changes when they can.
+    pub minor: u64,
+}
+
+impl Version {
+    /// The version that is written.
+    pub const CURRENT: Self = Self::new(2, 0);
+
+    /// Version `major.minor`.
+    pub const fn new(major: u64, minor: u64) -> Self {
+        Self { major, minor }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// The checksums of all ranges of a map, in their order.
+///
+/// The digests lie side by side in one buffer: a map may have a million of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checksums {
+    kind: ChecksumKind,
+    digests: Vec<u8>,
+}
+
+impl Checksums {
+    /// No checksums yet, of `kind`.
+    pub fn new(kind: ChecksumKind) -> Self {
+        Self { kind, digests: Vec::new() }
+    }
+
+    /// Appends the checksum of the next range.
+    pub fn push(&mut self, digest: &Digest) {
+        self.digests.extend_from_slice(digest.as_bytes());
+    }
+
+    /// Their kind.
+    pub fn kind(&self) -> ChecksumKind {
+        self.kind
+    }
+
+    fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.digests.chunks_exact(self.kind.digest_len())
+    }
+}
+
+/// A mapped range with its checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range<'a> {
+    /// The blocks.
+    pub blocks: BlockRange,
+    /// The bytes of the image that these blocks are.
+    pub bytes: ByteRange,
+    /// The digest of these bytes, of the map's [`Bmap::checksum_kind`].
+    pub checksum: Option<&'a [u8]>,
+}
+
+/// A valid block map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bmap {
+    version: Version,
+    image_size: u64,
+    block_size: BlockSize,
+    mapped_blocks: u64,
+    ranges: Vec<BlockRange>,
+    checksums: Option<Checksums>,
+}
+
+/// What makes a set of values no block map.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// A range reaches beyond the image.
+    #[error("range {range} lies past the end of the image, which has {blocks} blocks")]
+    PastTheEnd {
+        /// The range.
+        range: BlockRange,
+        /// How many blocks the image has.
+        blocks: u64,
+    },
+    /// A range starts before the one that precedes it.
+    #[error("range {range} is out of order, it comes after {previous}")]
+    OutOfOrder {
+        /// The range.
+        range: BlockRange,
+        /// The one before.
+        previous: BlockRange,
+    },
+    /// A range shares blocks with the one that precedes it.
+    #[error("range {range} overlaps range {previous}")]
+    Overlap {
+        /// The range.
+        range: BlockRange,
+        /// The one before.
+        previous: BlockRange,
+    },
+    /// There are not as many checksums as ranges.
+    #[error("there are {checksums} checksums for {ranges} ranges")]
+    ChecksumCount {
+        /// How many checksums.
+        checksums: usize,
+        /// How many ranges.
+        ranges: usize,
+    },
+}
+
+impl Bmap {
+    /// A map of the current version.
+    ///
+    /// # Errors
+    ///
+    /// Where `ranges` are not sorted, disjoint and inside the image, or `checksums` are not one for each.
+    pub fn new(
+        image_size: u64,
+        block_size: BlockSize,
+        ranges: Vec<BlockRange>,
+        checksums: Option<Checksums>,
+    ) -> Result<Self, Invalid> {
+        let blocks = block_size.blocks_in(image_size);
+        let mut mapped_blocks: u64 = 0;
+        let mut previous: Option<BlockRange> = None;
+        for &range in &ranges {
+            if range.end() > blocks {
+                return Err(Invalid::PastTheEnd { range, blocks });
+            }
+            if let Some(previous) = previous.filter(|previous| range.start() < previous.end()) {
+                let out_of_order = range.start() < previous.start();
+                return Err(if out_of_order {
+                    Invalid::OutOfOrder { range, previous }
+                } else {
+                    Invalid::Overlap { range, previous }
+                });
+            }
+            mapped_blocks = mapped_blocks.saturating_add(range.count());
+            previous = Some(range);
+        }
+        if let Some(checksums) = checksums.as_ref().map(|sums| sums.iter().len()).filter(|&n| n != ranges.len()) {
+            return Err(Invalid::ChecksumCount { checksums, ranges: ranges.len() });
+        }
+        Ok(Self { version: Version::CURRENT, image_size, block_size, mapped_blocks, ranges, checksums })
+    }
+
+    /// The version of the file that the map was read from, else the one that is written.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The size of the image in bytes.
+    pub fn image_size(&self) -> u64 {
+        self.image_size
+    }
+
+    /// The size of a block.
+    pub fn block_size(&self) -> BlockSize {
+        self.block_size
+    }
+
+    /// How many blocks the image has, mapped or not; the last one may be partial.
+    pub fn blocks(&self) -> u64 {
+        self.block_size.blocks_in(self.image_size)
+    }
+
+    /// How many blocks are mapped.
+    pub fn mapped_blocks(&self) -> u64 {
+        self.mapped_blocks
+    }
+
+    /// How many bytes are mapped. This is what a copy writes: the last block counts as far as the image goes.
+    pub fn mapped_bytes(&self) -> u64 {
+        self.ranges().fold(0, |sum: u64, range| sum.saturating_add(range.bytes.len()))
+    }
+
+    /// The kind of the checksums, if the map has them.
+    pub fn checksum_kind(&self) -> Option<ChecksumKind> {
+        self.checksums.as_ref().map(Checksums::kind)
+    }
+
+    /// The mapped ranges, in the order of the image.
+    pub fn ranges(&self) -> impl Iterator<Item = Range<'_>> {
+        let mut checksums = self.checksums.as_ref().map(Checksums::iter);
+        self.ranges.iter().map(move |&blocks| Range {
+            blocks,
+            bytes: blocks.bytes(self.block_size, self.image_size),
+            checksum: checksums.as_mut().and_then(Iterator::next),
+        })
+    }
+
+    /// The map that the bytes of a bmap file mean. The file's own checksum is verified.
+    ///
+    /// # Errors
+    ///
+    /// Where the file is not a valid bmap of a version up to 2.x.
+    pub fn parse(file: &[u8]) -> Result<Self, ParseError> {
+        parse::parse(file)
+    }
+
+    /// Writes the map as a bmap file of the current version.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn emit(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+        emit::emit(self, out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(ranges: &[(u64, u64)]) -> Result<Bmap, Invalid> {
+        let ranges = ranges.iter().map(|&(first, last)| BlockRange::from_inclusive(first, last).unwrap()).collect();
+        Bmap::new(10_000, BlockSize::new(1000).unwrap(), ranges, None)
+    }
+
+    #[test]
+    fn only_sorted_disjoint_ranges_inside_the_image_make_a_map() {
+        assert_eq!(build(&[(0, 1), (2, 2), (9, 9)]).unwrap().mapped_blocks(), 4);
+        assert!(matches!(build(&[(0, 10)]), Err(Invalid::PastTheEnd { blocks: 10, .. })));
+        assert!(matches!(build(&[(3, 5), (5, 6)]), Err(Invalid::Overlap { .. })));
+        assert!(matches!(build(&[(3, 5), (3, 3)]), Err(Invalid::Overlap { .. })));
+        assert!(matches!(build(&[(3, 5), (1, 2)]), Err(Invalid::OutOfOrder { .. })));
+    }
+
+    #[test]
+    fn a_partial_last_block_counts_as_far_as_it_goes() {
+        let ranges = vec![BlockRange::from_inclusive(1, 2).unwrap()];
+        let map = Bmap::new(2500, BlockSize::new(1000).unwrap(), ranges, None).unwrap();
+        assert_eq!((map.blocks(), map.mapped_blocks(), map.mapped_bytes()), (3, 2, 1500));
+    }
+}

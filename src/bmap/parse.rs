@@ -1,0 +1,457 @@
+//! Reading a bmap file.
+//!
+//! The format is described in docs/bmap-format.md. The elements may come in any order, so they are gathered first and
+//! judged together.
+
+use std::ops;
+
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+
+use super::error::ParseError;
+use super::{Bmap, Checksums, Version};
+use crate::digest::{ChecksumKind, Digest};
+use crate::range::{BlockRange, BlockSize};
+
+/// The newest major version of the format that can be read.
+const SUPPORTED_MAJOR: u64 = 2;
+
+const IMAGE_SIZE: &str = "ImageSize";
+const BLOCK_SIZE: &str = "BlockSize";
+const BLOCKS_COUNT: &str = "BlocksCount";
+const MAPPED_BLOCKS_COUNT: &str = "MappedBlocksCount";
+const CHECKSUM_TYPE: &str = "ChecksumType";
+const FILE_CHECKSUM: &str = "BmapFileChecksum";
+const FILE_SHA1: &str = "BmapFileSHA1";
+const BLOCK_MAP: &str = "BlockMap";
+const RANGE: &str = "Range";
+
+/// How a version of the format writes the checksums of its ranges.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// 1.0 and 1.1: not at all.
+    None,
+    /// 1.2 and 1.3: attribute `sha1`.
+    Sha1,
+    /// Since 1.4: attribute `chksum`, its kind in `ChecksumType`.
+    Typed,
+}
+
+impl Style {
+    fn of(version: Version) -> Self {
+        if version < Version::new(1, 2) {
+            Self::None
+        } else if version < Version::new(1, 4) {
+            Self::Sha1
+        } else {
+            Self::Typed
+        }
+    }
+
+    fn attribute(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Sha1 => Some("sha1"),
+            Self::Typed => Some("chksum"),
+        }
+    }
+}
+
+/// A piece of the file's text, and where it is.
+#[derive(Clone)]
+struct Piece<'a> {
+    element: &'static str,
+    text: &'a str,
+    at: ops::Range<usize>,
+}
+
+/// What the elements say, each at most once.
+#[derive(Default)]
+struct Fields<'a> {
+    image_size: Option<Piece<'a>>,
+    block_size: Option<Piece<'a>>,
+    blocks_count: Option<Piece<'a>>,
+    mapped_blocks_count: Option<Piece<'a>>,
+    checksum_type: Option<Piece<'a>>,
+    file_checksum: Option<Piece<'a>>,
+    file_sha1: Option<Piece<'a>>,
+    block_map: Option<Ranges>,
+}
+
+/// The ranges, and their digests in whatever kind they are.
+#[derive(Default)]
+struct Ranges {
+    ranges: Vec<BlockRange>,
+    /// The digests, side by side; each is `digest_len` bytes long.
+    digests: Vec<u8>,
+    digest_len: Option<usize>,
+    /// Where the first digest stands.
+    first_digest: usize,
+}
+
+pub(super) fn parse(file: &[u8]) -> Result<Bmap, ParseError> {
+    let text = std::str::from_utf8(file).map_err(|error| ParseError::NotUtf8 { offset: error.valid_up_to() })?;
+    if text.trim().is_empty() {
+        return Err(ParseError::Empty);
+    }
+    let parser = Parser { file: text, reader: Reader::from_str(text) };
+    parser.document()
+}
+
+/// A walk through the file.
+struct Parser<'a> {
+    file: &'a str,
+    reader: Reader<&'a [u8]>,
+}
+
+impl<'a> Parser<'a> {
+    fn document(mut self) -> Result<Bmap, ParseError> {
+        self.reader.config_mut().expand_empty_elements = true;
+        let root = self.prolog()?;
+        let version = self.version(&root)?;
+        let fields = self.fields(Style::of(version))?;
+        self.epilog()?;
+        let file = self.file;
+        fields.judge(file, version)
+    }
+
+    /// The line of a position in the file, counted from 1.
+    fn line(&self, position: usize) -> usize {
+        line_of(self.file, position)
+    }
+
+    /// Where the last event ended.
+    fn position(&self) -> usize {
+        usize::try_from(self.reader.buffer_position()).map_or(self.file.len(), |at| at.min(self.file.len()))
+    }
+
+    fn next(&mut self) -> Result<Event<'a>, ParseError> {
+        self.reader.read_event().map_err(|source| {
+            let at = usize::try_from(self.reader.error_position()).unwrap_or(self.file.len());
+            ParseError::Xml { line: self.line(at), source }
+        })
+    }
+
+    fn misplaced(&self, what: &'static str) -> ParseError {
+        ParseError::Misplaced { line: self.line(self.position()), what }
+    }
+
+    /// All up to the root element.
+    fn prolog(&mut self) -> Result<BytesStart<'a>, ParseError> {
+        loop {
+            match self.next()? {
+                Event::Start(root) if root.name().as_ref() == "bmap" => return Ok(root),
+                Event::Start(root) if root.name().as_ref().eq_ignore_ascii_case("html") => {
+                    return Err(ParseError::HtmlPage);
+                }
+                Event::Start(root) => return Err(ParseError::Root { root: excerpt(root.name().as_ref()) }),
+                Event::DocType(kind) if kind.trim().to_ascii_lowercase().starts_with("html") => {
+                    return Err(ParseError::HtmlPage);
+                }
+                event => self.outside_the_root(event)?,
+            }
+        }
+    }
+
+    /// All behind the root element.
+    fn epilog(&mut self) -> Result<(), ParseError> {
+        loop {
+            match self.next()? {
+                Event::Eof => return Ok(()),
+                Event::Start(_) => return Err(self.misplaced("a second root element")),
+                event => self.outside_the_root(event)?,
+            }
+        }
+    }
+
+    fn outside_the_root(&self, event: Event<'_>) -> Result<(), ParseError> {
+        match event {
+            Event::Decl(_) | Event::Comment(_) | Event::PI(_) => Ok(()),
+            Event::Text(text) if text.trim().is_empty() => Ok(()),
+            Event::DocType(_) => Err(ParseError::Doctype { line: self.line(self.position()) }),
+            Event::Eof => Err(self.misplaced("there is no element")),
+            _ => Err(self.misplaced("text outside the root element")),
+        }
+    }
+
+    fn version(&self, root: &BytesStart<'a>) -> Result<Version, ParseError> {
+        let text = self.attribute(root, "version")?;
+        let (major, minor) = text
+            .as_deref()
+            .and_then(|text| text.trim().split_once('.'))
+            .and_then(|(major, minor)| Some((decimal(major)?, decimal(minor)?)))
+            .ok_or_else(|| ParseError::BadVersion { line: self.line(self.position()) })?;
+        let version = Version::new(major, minor);
+        match major {
+            0 => Err(ParseError::BadVersion { line: self.line(self.position()) }),
+            1..=SUPPORTED_MAJOR => Ok(version),
+            _ => Err(ParseError::UnsupportedVersion { version }),
+        }
+    }
+
+    /// The value of an attribute. All attributes of the element are looked at, so that broken ones are noticed.
+    fn attribute(&self, element: &BytesStart<'_>, name: &str) -> Result<Option<String>, ParseError> {
+        let mut value = None;
+        for attribute in element.attributes() {
+            let attribute = attribute.map_err(|error| ParseError::Xml {
+                line: self.line(self.position()),
+                source: quick_xml::Error::InvalidAttr(error),
+            })?;
+            if attribute.key.as_ref() == name {
+                value = Some(attribute.value.into_owned());
+            }
+        }
+        Ok(value)
+    }
+
+    /// The children of the root element, up to its end.
+    fn fields(&mut self, style: Style) -> Result<Fields<'a>, ParseError> {
+        let mut fields = Fields::default();
+        loop {
+            match self.next()? {
+                Event::Start(start) => match start.name().as_ref() {
+                    IMAGE_SIZE => self.field(&mut fields.image_size, IMAGE_SIZE)?,
+                    BLOCK_SIZE => self.field(&mut fields.block_size, BLOCK_SIZE)?,
+                    BLOCKS_COUNT => self.field(&mut fields.blocks_count, BLOCKS_COUNT)?,
+                    MAPPED_BLOCKS_COUNT => self.field(&mut fields.mapped_blocks_count, MAPPED_BLOCKS_COUNT)?,
+                    CHECKSUM_TYPE => self.field(&mut fields.checksum_type, CHECKSUM_TYPE)?,
+                    FILE_CHECKSUM => self.field(&mut fields.file_checksum, FILE_CHECKSUM)?,
+                    FILE_SHA1 => self.field(&mut fields.file_sha1, FILE_SHA1)?,
+                    BLOCK_MAP if fields.block_map.is_some() => return Err(self.repeated(BLOCK_MAP)),
+                    BLOCK_MAP => fields.block_map = Some(self.block_map(style)?),
+                    _ => self.skip(&start)?,
+                },
+                Event::End(_) => return Ok(fields),
+                Event::Eof => return Err(self.misplaced("the file ends inside element 'bmap'")),
+                _ => {}
+            }
+        }
+    }
+
+    fn repeated(&self, element: &'static str) -> ParseError {
+        ParseError::Repeated { line: self.line(self.position()), element }
+    }
+
+    /// Passes over an element that is unknown here.
+    fn skip(&mut self, start: &BytesStart<'_>) -> Result<(), ParseError> {
+        let at = self.position();
+        self.reader
+            .read_to_end(start.name())
+            .map(drop)
+            .map_err(|source| ParseError::Xml { line: line_of(self.file, at), source })
+    }
+
+    fn field(&mut self, slot: &mut Option<Piece<'a>>, element: &'static str) -> Result<(), ParseError> {
+        if slot.is_some() {
+            return Err(self.repeated(element));
+        }
+        *slot = Some(self.text(element)?);
+        Ok(())
+    }
+
+    /// The text of the element that has just begun, without the white space around it, up to the element's end.
+    fn text(&mut self, element: &'static str) -> Result<Piece<'a>, ParseError> {
+        let mut piece: Option<Piece<'a>> = None;
+        loop {
+            let begin = self.position();
+            match self.next()? {
+                Event::Text(text) if text.trim().is_empty() => {}
+                Event::Text(_) if piece.is_none() => {
+                    // The event's text is the file from where the last event ended to where this one did.
+                    let whole = self.file.get(begin..self.position()).unwrap_or_default();
+                    let text = whole.trim_ascii();
+                    let start = begin + (whole.len() - whole.trim_ascii_start().len());
+                    piece = Some(Piece { element, text, at: start..start + text.len() });
+                }
+                Event::Comment(_) | Event::PI(_) => {}
+                Event::End(_) => {
+                    let empty = Piece { element, text: "", at: begin..begin };
+                    return Ok(piece.unwrap_or(empty));
+                }
+                Event::Eof => return Err(self.misplaced("the file ends inside an element")),
+                _ => return Err(ParseError::NotText { line: self.line(begin), element }),
+            }
+        }
+    }
+
+    /// The ranges, up to the end of `BlockMap`.
+    fn block_map(&mut self, style: Style) -> Result<Ranges, ParseError> {
+        let mut map = Ranges::default();
+        loop {
+            match self.next()? {
+                Event::Start(start) if start.name().as_ref() == RANGE => self.range(&start, style, &mut map)?,
+                Event::Start(start) => self.skip(&start)?,
+                Event::End(_) => return Ok(map),
+                Event::Eof => return Err(self.misplaced("the file ends inside element 'BlockMap'")),
+                Event::Text(text) if !text.trim().is_empty() => {
+                    return Err(self.misplaced("text between the ranges"));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn range(&mut self, start: &BytesStart<'a>, style: Style, map: &mut Ranges) -> Result<(), ParseError> {
+        let begin = self.position();
+        let digits = self.attribute(start, style.attribute().unwrap_or_default())?;
+        let piece = self.text(RANGE)?;
+        let blocks = match piece.text.split_once('-') {
+            Some((first, last)) => decimal(first).zip(decimal(last)),
+            None => decimal(piece.text).map(|block| (block, block)),
+        };
+        let range = blocks
+            .and_then(|(first, last)| BlockRange::from_inclusive(first, last))
+            .ok_or_else(|| ParseError::BadRange { line: self.line(piece.at.start), text: excerpt(piece.text) })?;
+        map.ranges.push(range);
+        self.range_checksum(digits, begin, map)
+    }
+
+    /// Takes in the checksum of the range that was just added; all ranges have one, of the same length, or none has.
+    fn range_checksum(&self, digits: Option<String>, at: usize, map: &mut Ranges) -> Result<(), ParseError> {
+        let first = map.ranges.len() == 1;
+        match (digits, map.digest_len) {
+            (None, None) => Ok(()),
+            (Some(digits), expected) if first || expected.is_some() => {
+                let digits = digits.trim_ascii();
+                // The kind may be named further down. Until then all that is known is that the lengths are equal.
+                let kind = ChecksumKind::ALL
+                    .into_iter()
+                    .find(|kind| kind.digest_len() == expected.unwrap_or(digits.len() / 2))
+                    .unwrap_or(ChecksumKind::Sha256);
+                let digest = Digest::from_hex(kind, digits.as_bytes())
+                    .ok_or_else(|| bad_checksum(self.line(at), RANGE, kind))?;
+                if first {
+                    map.digest_len = Some(kind.digest_len());
+                    map.first_digest = at;
+                }
+                map.digests.extend_from_slice(digest.as_bytes());
+                Ok(())
+            }
+            _ => Err(ParseError::MixedChecksums { line: self.line(at) }),
+        }
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// Puts together what the elements say.
+    fn judge(self, file: &str, version: Version) -> Result<Bmap, ParseError> {
+        // A damaged file is named as such, before any of its values is called wrong.
+        let style = Style::of(version);
+        let kind = self.checksum_kind(file, style)?;
+        self.verify_file(file, version, kind)?;
+
+        let image_size = number(file, self.image_size, IMAGE_SIZE)?;
+        let block_size_line = self.block_size.as_ref().map_or(0, |piece| line_of(file, piece.at.start));
+        let block_size = BlockSize::new(number(file, self.block_size, BLOCK_SIZE)?)
+            .ok_or(ParseError::ZeroBlockSize { line: block_size_line })?;
+        let found = number(file, self.blocks_count, BLOCKS_COUNT)?;
+        let expected = block_size.blocks_in(image_size);
+        if found != expected {
+            let block_size = block_size.bytes();
+            return Err(ParseError::BlocksCount { found, expected, image_size, block_size });
+        }
+        let mapped = number(file, self.mapped_blocks_count, MAPPED_BLOCKS_COUNT)?;
+        let map = self.block_map.ok_or(ParseError::Missing { element: BLOCK_MAP })?;
+
+        let checksums = map.digest_len.map(|_| Checksums { kind, digests: map.digests });
+        let bmap = Bmap { version, ..Bmap::new(image_size, block_size, map.ranges, checksums)? };
+        if mapped != bmap.mapped_blocks() {
+            return Err(ParseError::MappedBlocksCount { found: mapped, expected: bmap.mapped_blocks() });
+        }
+        Ok(bmap)
+    }
+
+    /// The kind of the checksums in this file; SHA-256 if nothing says otherwise.
+    fn checksum_kind(&self, file: &str, style: Style) -> Result<ChecksumKind, ParseError> {
+        let digests = self.block_map.as_ref().and_then(|map| Some((map.digest_len?, map.first_digest)));
+        let kind = match (style, &self.checksum_type) {
+            (Style::Typed, Some(piece)) => piece.text.parse().map_err(|_| ParseError::ChecksumKind {
+                line: line_of(file, piece.at.start),
+                name: excerpt(piece.text),
+            })?,
+            (Style::Typed, None) if digests.is_some() => {
+                return Err(ParseError::Missing { element: CHECKSUM_TYPE });
+            }
+            (Style::Typed, None) => ChecksumKind::Sha256,
+            (Style::Sha1 | Style::None, _) => ChecksumKind::Sha1,
+        };
+        match digests {
+            Some((len, at)) if len != kind.digest_len() => Err(bad_checksum(line_of(file, at), RANGE, kind)),
+            _ => Ok(kind),
+        }
+    }
+
+    /// Compares the file with its own checksum.
+    ///
+    /// A checksum is required from version 1.3 on of a map that has checksums at all. It is verified wherever there is
+    /// one, even in a version that has none: this is how a damaged version number is noticed.
+    fn verify_file(&self, file: &str, version: Version, kind: ChecksumKind) -> Result<(), ParseError> {
+        let style = Style::of(version);
+        let typed_kind = if style == Style::Typed { kind } else { ChecksumKind::Sha256 };
+        if let Some(piece) = &self.file_checksum {
+            verify_file(file, piece, typed_kind)?;
+        }
+        if let Some(piece) = &self.file_sha1 {
+            verify_file(file, piece, ChecksumKind::Sha1)?;
+        }
+        let ranges_have_checksums = self.block_map.as_ref().is_some_and(|map| map.digest_len.is_some());
+        let missing = match style {
+            Style::Typed if ranges_have_checksums || self.checksum_type.is_some() => {
+                self.file_checksum.is_none().then_some(FILE_CHECKSUM)
+            }
+            Style::Sha1 if ranges_have_checksums && version >= Version::new(1, 3) => {
+                self.file_sha1.is_none().then_some(FILE_SHA1)
+            }
+            _ => None,
+        };
+        missing.map_or(Ok(()), |element| Err(ParseError::Missing { element }))
+    }
+}
+
+fn verify_file(file: &str, piece: &Piece<'_>, kind: ChecksumKind) -> Result<(), ParseError> {
+    let found = Digest::from_hex(kind, piece.text.as_bytes())
+        .ok_or_else(|| bad_checksum(line_of(file, piece.at.start), piece.element, kind))?;
+    let mut hasher = kind.hasher();
+    let bytes = file.as_bytes();
+    hasher.update(bytes.get(..piece.at.start).unwrap_or_default());
+    hasher.update("0".repeat(piece.text.len()).as_bytes());
+    hasher.update(bytes.get(piece.at.end..).unwrap_or_default());
+    let computed = hasher.finish();
+    if computed == found { Ok(()) } else { Err(ParseError::Damaged { element: piece.element, found, computed }) }
+}
+
+fn bad_checksum(line: usize, element: &'static str, kind: ChecksumKind) -> ParseError {
+    ParseError::BadChecksum { line, element, kind, digits: kind.digest_len() * 2 }
+}
+
+fn number(file: &str, piece: Option<Piece<'_>>, element: &'static str) -> Result<u64, ParseError> {
+    let piece = piece.ok_or(ParseError::Missing { element })?;
+    decimal(piece.text).ok_or_else(|| ParseError::Number {
+        line: line_of(file, piece.at.start),
+        element,
+        text: excerpt(piece.text),
+    })
+}
+
+/// A number of decimal digits and nothing else but white space around it; `None` if it has others or is over 64 bits.
+fn decimal(text: &str) -> Option<u64> {
+    let digits = text.trim_ascii();
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+fn line_of(file: &str, position: usize) -> usize {
+    1 + file.bytes().take(position).filter(|&byte| byte == b'\n').count()
+}
+
+/// The start of a text from the file, fit for a message of one line.
+fn excerpt(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut short: String = text.chars().take(LONGEST).map(|c| if c.is_control() { '?' } else { c }).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! The command line, as `bmaptool --help` shows it. No behaviour.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::watch::Display;
+
+/// Maps sparse disk images and flashes them: only the mapped blocks, every range verified.
+#[derive(Debug, Parser)]
+#[command(name = "bmaptool", version, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Args, Debug)]
+pub struct Verbosity {
+    /// Print warnings and errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Print time stamps and details
+    #[arg(short, long, global = true)]
+    pub debug: bool,
+}
+
+impl Verbosity {
+    /// What of it is printed.
+    pub fn level(&self) -> log::LevelFilter {
+        match (self.quiet, self.debug) {
+            (true, _) => log::LevelFilter::Warn,
+            (_, true) => log::LevelFilter::Debug,
+            _ => log::LevelFilter::Info,
+        }
+    }
+
+    /// Whether progress is shown.
+    pub fn display(&self) -> Display {
+        if self.quiet { Display::Off } else { Display::On }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the block map (bmap) of a sparse image
+    Create(Create),
+    /// Write an image to a device or a file, only the blocks that its bmap lists
+    Copy(Box<Copy>),
+}
+
+#[derive(Args, Debug)]
+pub struct Create {
+    /// Write the bmap to FILE instead of standard output; it appears whole or not at all
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Leave out the checksums of the ranges
+    #[arg(long)]
+    pub no_checksum: bool,
+    /// The image: a regular file that is not compressed
+    #[arg(value_name = "IMAGE")]
+    pub image: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct Copy {
+    /// The bmap of the image; by default it is looked for beside the image
+    #[arg(long, value_name = "BMAP", conflicts_with = "nobmap")]
+    pub bmap: Option<OsString>,
+    /// Copy the whole image, without a bmap
+    #[arg(long)]
+    pub nobmap: bool,
+    /// The detached OpenPGP signature of the bmap; by default it is looked for beside the bmap
+    #[arg(long, value_name = "SIG")]
+    pub bmap_sig: Option<OsString>,
+    /// Do not verify the signature of the bmap
+    #[arg(long, conflicts_with_all = ["bmap_sig", "keyring", "fingerprint"])]
+    pub no_sig_verify: bool,
+    /// Accept signatures of the keys in this keyring only
+    #[arg(long, value_name = "FILE")]
+    pub keyring: Option<PathBuf>,
+    /// Accept a signature of the key with this fingerprint only
+    #[arg(long, value_name = "FPR", value_parser = fingerprint)]
+    pub fingerprint: Option<String>,
+    /// Do not verify the checksums of the ranges
+    #[arg(long)]
+    pub no_verify: bool,
+    /// Write the progress to a psplash FIFO
+    #[arg(long, value_name = "FIFO")]
+    pub psplash_pipe: Option<PathBuf>,
+    /// Refuse a target that is not a removable device
+    #[arg(long)]
+    pub removable_device: bool,
+    /// The image: a path, '-' for standard input, or a URL; it may be compressed
+    #[arg(value_name = "IMAGE")]
+    pub image: OsString,
+    /// Where it is written: a block device or a file
+    #[arg(value_name = "TARGET")]
+    pub target: PathBuf,
+}
+
+/// A whole fingerprint, in upper case and without spaces: 40 digits for OpenPGP version 4 (RFC 4880), 64 for versions 5
+/// and 6 (RFC 9580).
+fn fingerprint(text: &str) -> Result<String, String> {
+    let digits: String = text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_uppercase()).collect();
+    if matches!(digits.len(), 40 | 64) && digits.chars().all(|c| c.is_ascii_hexdigit()) {
+        Ok(digits)
+    } else {
+        Err("a fingerprint has 40 or 64 hexadecimal digits; a shorter key id is not enough".to_owned())
+    }
+}
+
+/// The arguments of this process. Ends it with a message where they are wrong.
+pub fn parse() -> Arguments {
+    let arguments = Arguments::parse();
+    // Checked here, for clap does not see the two together where one stands before the command and one behind it.
+    if arguments.verbosity.quiet && arguments.verbosity.debug {
+        usage_error(clap::error::ErrorKind::ArgumentConflict, "'--quiet' cannot be used with '--debug'");
+    }
+    if let Command::Copy(copy) = &arguments.command
+        && copy.image == "-"
+        && copy.bmap.is_none()
+        && !copy.nobmap
+    {
+        let message = "an image on standard input has no bmap beside it: use '--bmap BMAP' or '--nobmap'";
+        usage_error(clap::error::ErrorKind::MissingRequiredArgument, message);
+    }
+    arguments
+}
+
+fn usage_error(kind: clap::error::ErrorKind, message: &str) {
+    use clap::CommandFactory;
+
+    Arguments::command().error(kind, message).exit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        use clap::CommandFactory;
+
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn fingerprints_are_whole() {
+        let forty = "0123456789abcdef0123456789ABCDEF01234567";
+        assert_eq!(fingerprint(forty), Ok(forty.to_uppercase()));
+        assert_eq!(fingerprint(&format!(" {} {}", &forty[..4], &forty[4..])), Ok(forty.to_uppercase()));
+        for wrong in ["", "   ", "ABCDEF01", &forty[1..], &forty.replace('0', "x")] {
+            assert!(fingerprint(wrong).is_err(), "{wrong}");
+        }
+    }
+}

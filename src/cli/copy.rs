@@ -1,0 +1,202 @@
+//! `bmaptool copy`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bmaptool::bmap::{self, Bmap};
+use bmaptool::copy::{self as engine, Extents, Failure, Progress, Verify};
+use bmaptool::size::{human, percent};
+use bmaptool::source::{Gaps, Location, Source};
+use bmaptool::target::{self, Kind, Request, Reserved};
+
+use super::Error;
+use super::args::Copy;
+use super::signals::Signals;
+use super::watch::{Display, Watch, rate};
+
+/// A bmap, and where it was.
+struct Map {
+    location: Location,
+    bmap: Bmap,
+    id: Option<bmaptool::file_id::FileId>,
+}
+
+pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
+    refuse_unavailable(arguments)?;
+    let signals = Signals::handle().map_err(Error::Signals)?;
+
+    let image = Location::parse(&arguments.image);
+    let source = Source::open(&image)?;
+    warn_of_wrong_name(&source);
+    let map = match (&arguments.bmap, arguments.nobmap) {
+        (Some(given), _) => Some(load(Location::parse(given), &source)?),
+        (None, true) => None,
+        (None, false) => Some(discover(&source)?),
+    };
+    let reserved = reserved(&source, map.as_ref());
+    let verify = if arguments.no_verify { Verify::Skip } else { Verify::Checksums };
+    let gaps = match map.as_ref().is_some_and(|map| verify.covers(&map.bmap)) {
+        true => Gaps::MayJump,
+        false => Gaps::MustRead,
+    };
+    let unpacked = source.unpack(map.as_ref().map(|map| map.bmap.image_size()), gaps)?;
+    let claimed = target::claim(&Request {
+        path: &arguments.target,
+        size: map.as_ref().map(|map| map.bmap.image_size()).or(unpacked.size),
+        reserved: &reserved,
+    })?;
+
+    announce(&image, arguments, claimed.kind, map.as_ref());
+    let extents = match map {
+        Some(map) => Extents::Mapped(map.bmap),
+        None => Extents::Whole { size: unpacked.size },
+    };
+    let cancel = signals.defer();
+    let progress = Arc::new(Progress::default());
+    let watch = Watch::start(display, &progress, extents.total());
+    let started = Instant::now();
+    let of_copy = |failure: Failure| Error::Copy {
+        image: image.clone(),
+        target: arguments.target.clone(),
+        remains: failure.remains,
+        signal: signals.received(),
+        source: failure.error,
+    };
+
+    let transferred = engine::transfer(extents, verify, unpacked.reader, claimed.target, &progress, cancel);
+    let transferred = transferred.map_err(of_copy)?;
+    log::info!("synchronizing '{}'", arguments.target.display());
+    let bytes = transferred.commit(&progress, cancel).map_err(of_copy)?;
+    drop(watch);
+    let time = started.elapsed();
+    log::info!("copying time: {}, copying speed {}/sec", human_time(time), rate(bytes, time));
+    Ok(())
+}
+
+/// Nothing that is asked for is silently left undone.
+fn refuse_unavailable(arguments: &Copy) -> Result<(), Error> {
+    let asked = [
+        (arguments.bmap_sig.is_some(), "--bmap-sig"),
+        (arguments.no_sig_verify, "--no-sig-verify"),
+        (arguments.keyring.is_some(), "--keyring"),
+        (arguments.fingerprint.is_some(), "--fingerprint"),
+        (arguments.psplash_pipe.is_some(), "--psplash-pipe"),
+        (arguments.removable_device, "--removable-device"),
+    ];
+    match asked.into_iter().find(|&(asked, _)| asked) {
+        Some((_, flag)) => Err(Error::NotAvailable { flag }),
+        None => Ok(()),
+    }
+}
+
+fn warn_of_wrong_name(source: &Source) {
+    let location = source.location();
+    match (location.named_format(), source.format()) {
+        (Some(named), Some(found)) if named != found && found.to_string() != "tar" => {
+            log::warn!("the name of '{location}' says {named}, but it is {found}");
+        }
+        (Some(named), None) => log::warn!("the name of '{location}' says {named}, but it is not compressed"),
+        _ => {}
+    }
+}
+
+/// Looks for the bmap beside the image.
+fn discover(image: &Source) -> Result<Map, Error> {
+    for candidate in image.location().bmap_candidates() {
+        match load(candidate, image) {
+            Err(Error::Source(error)) if error.is_not_found() => {}
+            result => {
+                let map = result?;
+                log::info!("discovered bmap file '{}'", map.location);
+                return Ok(map);
+            }
+        }
+    }
+    Err(Error::NoBmap { image: image.location().clone() })
+}
+
+fn load(location: Location, image: &Source) -> Result<Map, Error> {
+    let file = Source::open(&location)?;
+    let id = file.id();
+    if id.is_some() && id == image.id() {
+        return Err(Error::SameFile { image: image.location().clone(), bmap: location });
+    }
+    let bytes = file.read_all(bmap::MAX_FILE_SIZE)?;
+    refuse_signed(&location, &bytes)?;
+    let bmap = Bmap::parse(&bytes).map_err(|source| Error::Bmap { bmap: location.clone(), source })?;
+    Ok(Map { location, bmap, id })
+}
+
+/// A signature that is not verified must not look as if it were.
+fn refuse_signed(location: &Location, bytes: &[u8]) -> Result<(), Error> {
+    const CLEARSIGNED: &[u8] = b"-----BEGIN PGP SIGNED MESSAGE-----";
+    let signed = |signature: String| Err(Error::Signed { bmap: location.clone(), signature });
+    if bytes.windows(CLEARSIGNED.len()).any(|window| window == CLEARSIGNED) {
+        return signed("clearsigned".to_owned());
+    }
+    for signature in [".asc", ".sig"].into_iter().filter_map(|ending| location.with_ending(ending)) {
+        if signature.as_path().is_some_and(|path| path.exists()) {
+            return signed(format!("by '{signature}'"));
+        }
+    }
+    Ok(())
+}
+
+/// The files that the copy reads.
+fn reserved(source: &Source, map: Option<&Map>) -> Vec<Reserved> {
+    let image = source.id().map(|id| Reserved { role: "image", id });
+    let bmap = map.and_then(|map| map.id).map(|id| Reserved { role: "bmap file", id });
+    image.into_iter().chain(bmap).collect()
+}
+
+/// Says what is going to be done.
+fn announce(image: &Location, arguments: &Copy, kind: Kind, map: Option<&Map>) {
+    let target = arguments.target.display();
+    let Some(Map { location, bmap, .. }) = map else {
+        log::info!("no bmap given, copy entire image to '{target}'");
+        return;
+    };
+    log::info!("block map format version {}", bmap.version());
+    log::info!(
+        "{} blocks of size {} ({}), mapped {} blocks ({} or {})",
+        bmap.blocks(),
+        bmap.block_size().bytes(),
+        human(bmap.image_size()),
+        bmap.mapped_blocks(),
+        human(bmap.mapped_bytes()),
+        percent(bmap.mapped_blocks(), bmap.blocks()),
+    );
+    let kind = if kind == Kind::BlockDevice { "block device" } else { "file" };
+    log::info!("copying image '{image}' to {kind} '{target}' using bmap file '{location}'");
+    if arguments.no_verify {
+        log::warn!("the image is not verified, as '--no-verify' asks for");
+    } else if bmap.checksum_kind().is_none() {
+        log::warn!("the image is not verified, for its bmap has no checksums");
+    }
+}
+
+/// A time as in `1h 2m 3.4s`.
+fn human_time(time: Duration) -> String {
+    // Rounded to tenths first, so that there is no minute of 60.0 seconds.
+    let tenths = (time.as_millis() + 50) / 100;
+    let (hours, minutes, seconds) = (tenths / 36_000, tenths / 600 % 60, tenths % 600);
+    let seconds = format!("{}.{}s", seconds / 10, seconds % 10);
+    match (hours, minutes) {
+        (0, 0) => seconds,
+        (0, minutes) => format!("{minutes}m {seconds}"),
+        (hours, minutes) => format!("{hours}h {minutes}m {seconds}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        let cases = [(0, "0.0s"), (1_449, "1.4s"), (59_960, "1m 0.0s"), (62_300, "1m 2.3s"), (7_260_000, "2h 1m 0.0s")];
+        for (milliseconds, text) in cases {
+            assert_eq!(human_time(Duration::from_millis(milliseconds)), text);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! What a person types and sees.
+
+pub mod args;
+pub mod console;
+mod copy;
+mod create;
+mod error;
+mod output;
+mod signals;
+mod watch;
+
+pub use error::Error;
+
+use args::{Arguments, Command};
+
+/// Does what the arguments ask for.
+pub fn run(arguments: Arguments) -> Result<(), Error> {
+    match arguments.command {
+        Command::Create(create) => create::run(&create),
+        Command::Copy(copy) => copy::run(&copy, arguments.verbosity.display()),
+    }
+}

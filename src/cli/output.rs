@@ -1,0 +1,110 @@
+//! Where `create` writes the bmap.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use bmaptool::file_id::FileId;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+
+/// Writes the contents of an output.
+pub type Emit<'a> = &'a dyn Fn(&mut dyn Write) -> io::Result<()>;
+
+pub enum Output<'a> {
+    Stdout,
+    /// A file that appears whole or not at all.
+    File(&'a Path),
+}
+
+impl<'a> Output<'a> {
+    /// The file at `path`, or standard output.
+    pub fn new(path: Option<&'a Path>) -> Self {
+        path.map_or(Self::Stdout, Self::File)
+    }
+
+    /// Which file it is, if it is one that exists.
+    pub fn id(&self) -> Option<FileId> {
+        let metadata = match self {
+            Self::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned().ok()?).metadata(),
+            Self::File(path) => fs::metadata(path),
+        };
+        metadata.ok().as_ref().map(FileId::of)
+    }
+
+    /// Writes the output.
+    pub fn write(&self, emit: Emit<'_>) -> io::Result<()> {
+        match self {
+            Self::Stdout => emit_to(&mut io::stdout().lock(), emit),
+            // A symbolic link stays one; what it leads to is replaced.
+            Self::File(path) => match fs::canonicalize(path) {
+                Ok(path) if path.is_file() => replace(&path, emit),
+                Ok(path) => emit_to(&mut OpenOptions::new().write(true).open(path)?, emit),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => replace(path, emit),
+                Err(error) => Err(error),
+            },
+        }
+    }
+}
+
+/// `standard output`, or the file's name.
+impl fmt::Display for Output<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("standard output"),
+            Self::File(path) => write!(f, "'{}'", path.display()),
+        }
+    }
+}
+
+fn emit_to(out: &mut dyn Write, emit: Emit<'_>) -> io::Result<()> {
+    let mut out = BufWriter::new(out);
+    emit(&mut out)?;
+    out.flush()
+}
+
+/// Puts a new file in the place of `path`. Until it is complete it has no name, so that nothing is left of it if the
+/// program is killed; file systems without such files get a named temporary instead.
+fn replace(path: &Path, emit: Emit<'_>) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let temporary = temporary_name(path);
+    let unnamed = OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).mode(0o666).open(folder);
+    let written = match unnamed {
+        Ok(mut file) => write_whole(&mut file, path, emit).and_then(|()| give_name(&file, &temporary)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&temporary)
+            .and_then(|mut file| write_whole(&mut file, path, emit)),
+        Err(error) => return Err(error),
+    };
+    written.and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| drop(fs::remove_file(&temporary)))
+}
+
+fn write_whole(file: &mut File, replaced: &Path, emit: Emit<'_>) -> io::Result<()> {
+    if let Ok(metadata) = fs::metadata(replaced) {
+        file.set_permissions(fs::Permissions::from_mode(metadata.permissions().mode() & 0o777))?;
+    }
+    emit_to(file, emit)?;
+    file.sync_all()
+}
+
+/// Links a file that was opened with O_TMPFILE to a name, in the way that open(2) describes.
+fn give_name(file: &File, name: &Path) -> io::Result<()> {
+    let descriptor = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    Ok(nix::unistd::linkat(AT_FDCWD, &descriptor, AT_FDCWD, name, AtFlags::AT_SYMLINK_FOLLOW)?)
+}
+
+/// A name beside `path` that nobody else uses.
+fn temporary_name(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.tmp", std::process::id()));
+    path.with_file_name(name)
+}

@@ -1,0 +1,75 @@
+//! The first thread of the chain: reads what is to be copied, in order, into buffers that come back to it.
+
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use super::chain::{CHUNK_LEN, Chunk};
+use super::{Error, Extents, Verify};
+use crate::range::ByteRange;
+use crate::source::{ForwardRead, read_full};
+use crate::target::AlignedBuf;
+
+/// How the reader's work ended, but for errors.
+pub(super) enum Ended {
+    /// Everything was read, and the source is complete as far as that can be told.
+    Complete,
+    /// Nobody takes its chunks any more.
+    Deserted,
+}
+
+/// Reads `extents` from `source` and passes them on to `chunks`, in buffers from `pool`.
+pub(super) fn read(
+    extents: &Extents,
+    verify: Verify,
+    source: &mut dyn ForwardRead,
+    pool: &Receiver<AlignedBuf>,
+    chunks: &SyncSender<Chunk>,
+) -> Result<Ended, Error> {
+    for range in extents.byte_ranges() {
+        let reached = source.skip_to(range.start).map_err(|source| Error::Read { offset: range.start, source })?;
+        if reached < range.start {
+            return Err(ended_early(extents, reached));
+        }
+        let mut offset = range.start;
+        while offset < range.end {
+            let Ok(mut buf) = pool.recv() else { return Ok(Ended::Deserted) };
+            let length = chunk_len(ByteRange { start: offset, end: range.end });
+            let got = read_full(source, &mut buf[..length]).map_err(|source| Error::Read { offset, source })?;
+            if got > 0 && chunks.send(Chunk { offset, length: got, buf }).is_err() {
+                return Ok(Ended::Deserted);
+            }
+            offset = offset.saturating_add(got as u64);
+            if got < length {
+                match extents {
+                    Extents::Mapped(_) => return Err(ended_early(extents, offset)),
+                    Extents::Whole { .. } => break,
+                }
+            }
+        }
+    }
+    match extents {
+        Extents::Mapped(map) if verify.covers(map) => {}
+        _ => check_end(extents, source)?,
+    }
+    Ok(Ended::Complete)
+}
+
+/// How much of `range` goes into one chunk: up to the next multiple of the chunk's length in the target.
+fn chunk_len(range: ByteRange) -> usize {
+    let to_boundary = CHUNK_LEN - (range.start % CHUNK_LEN as u64) as usize;
+    usize::try_from(range.len()).map_or(to_boundary, |left| left.min(to_boundary))
+}
+
+/// Reads on to the end of the source, which must be clean, and where the image ends.
+fn check_end(extents: &Extents, source: &mut dyn ForwardRead) -> Result<(), Error> {
+    let from = extents.image_size().unwrap_or(0);
+    let found = source.finish().map_err(|source| Error::Read { offset: from, source })?;
+    match extents.image_size() {
+        Some(expected) if found < expected => Err(ended_early(extents, found)),
+        Some(expected) if found > expected => Err(Error::Size { found, expected }),
+        _ => Ok(()),
+    }
+}
+
+fn ended_early(extents: &Extents, at: u64) -> Error {
+    Error::EndedEarly { at, expected: extents.image_size().unwrap_or(at) }
+}

@@ -1,0 +1,198 @@
+//! Making a block map: what the file system says is mapped, with a checksum for each range.
+
+use std::fs::File;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crate::bmap::{Bmap, Checksums, Invalid};
+use crate::digest::{ChecksumKind, Digest, Hasher};
+use crate::filemap::{self, FileMap};
+use crate::range::ByteRange;
+
+/// Whether the ranges get checksums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    /// Each gets one of this kind.
+    Of(ChecksumKind),
+    /// They get none.
+    None,
+}
+
+/// Why an image cannot be mapped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error("cannot read image '{path}' at byte {offset}")]
+    Read {
+        /// The image.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// It cannot be inspected or synchronized.
+    #[error("cannot {action} image '{path}'")]
+    Access {
+        /// The image.
+        path: PathBuf,
+        /// What was being done.
+        action: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is a directory or a device.
+    #[error("cannot map '{path}': it is {what}, and only a regular file can be mapped")]
+    NotAFile {
+        /// The image.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// It has no bytes.
+    #[error("cannot map image '{path}': its size is zero")]
+    Empty {
+        /// The image.
+        path: PathBuf,
+    },
+    /// It was written to while it was read.
+    #[error("image '{path}' changed while it was being mapped; its map would be wrong")]
+    Changed {
+        /// The image.
+        path: PathBuf,
+    },
+    /// The file system does not tell what is mapped.
+    #[error(transparent)]
+    Map(#[from] filemap::Error),
+    /// The file system told of a map that cannot be.
+    #[error("the file system reports an impossible map of '{path}'")]
+    Impossible {
+        /// The image.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Invalid,
+    },
+}
+
+/// Maps the image that was opened from `path`, and hashes its ranges on all cores.
+///
+/// # Errors
+///
+/// Where `image` is not a regular file with data, its file system does not tell what is mapped, it cannot be read, or
+/// it changes meanwhile.
+pub fn create(image: &File, path: &Path, checksum: Checksum) -> Result<Bmap, Error> {
+    let access = |action, source| Error::Access { path: path.to_owned(), action, source };
+    let state = || State::of(image).map_err(|source| access("inspect", source));
+
+    check_kind(image, path)?;
+    // A file system may not know the place of data that it has not written yet.
+    image.sync_all().map_err(|source| access("synchronize", source))?;
+    let before = state()?;
+    let map = filemap::map(image, path)?;
+    if map.size == 0 {
+        return Err(Error::Empty { path: path.to_owned() });
+    }
+    let checksums = match checksum {
+        Checksum::Of(kind) => Some(hash(image, path, &map, kind)),
+        Checksum::None => None,
+    };
+    // Asked before any error of the hashing is: a file that shrinks is short of data.
+    if state()? != before || map.size != before.size {
+        return Err(Error::Changed { path: path.to_owned() });
+    }
+    let checksums = checksums.transpose()?;
+    Bmap::new(map.size, map.block_size, map.ranges, checksums)
+        .map_err(|source| Error::Impossible { path: path.to_owned(), source })
+}
+
+fn check_kind(image: &File, path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::FileTypeExt;
+
+    let metadata =
+        image.metadata().map_err(|source| Error::Access { path: path.to_owned(), action: "inspect", source })?;
+    let kind = metadata.file_type();
+    let what = match () {
+        () if kind.is_file() => return Ok(()),
+        () if kind.is_dir() => "a directory",
+        () if kind.is_block_device() => "a block device",
+        () if kind.is_char_device() => "a character device",
+        () if kind.is_fifo() => "a pipe",
+        () => "no regular file",
+    };
+    Err(Error::NotAFile { path: path.to_owned(), what })
+}
+
+/// What changes when a file is written to.
+#[derive(PartialEq, Eq)]
+struct State {
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl State {
+    fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self { size: metadata.size(), modified: (metadata.mtime(), metadata.mtime_nsec()) })
+    }
+}
+
+/// How much is read at a time: little enough to be still in the core's cache when it is hashed.
+const PIECE_LEN: usize = 256 << 10;
+
+/// The checksums of all ranges. Every core takes the largest range that is left, so that none is alone with it at the end.
+fn hash(image: &File, path: &Path, map: &FileMap, kind: ChecksumKind) -> Result<Checksums, Error> {
+    let bytes: Vec<ByteRange> = map.ranges.iter().map(|range| range.bytes(map.block_size, map.size)).collect();
+    let mut queue: Vec<(usize, ByteRange)> = bytes.into_iter().enumerate().collect();
+    queue.sort_by_key(|(_, bytes)| std::cmp::Reverse(bytes.len()));
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, Digest)>, Error> {
+        let mut hasher = kind.hasher();
+        let mut piece = vec![0; PIECE_LEN];
+        let mut digests = Vec::new();
+        while let Some(&(index, bytes)) = queue.get(next.fetch_add(1, Ordering::Relaxed)) {
+            hash_range(image, bytes, &mut piece, &mut hasher).map_err(|(offset, source)| {
+                next.store(queue.len(), Ordering::Relaxed); // the others need not go on
+                Error::Read { path: path.to_owned(), offset, source }
+            })?;
+            digests.push((index, hasher.finish()));
+        }
+        Ok(digests)
+    };
+
+    let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(queue.len());
+    let mut digests = Vec::with_capacity(queue.len());
+    thread::scope(|scope| -> Result<(), Error> {
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        for thread in threads {
+            digests.extend(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok(())
+    })?;
+    digests.sort_unstable_by_key(|&(index, _)| index);
+    let mut checksums = Checksums::new(kind);
+    digests.iter().for_each(|(_, digest)| checksums.push(digest));
+    Ok(checksums)
+}
+
+/// Hashes the image's `bytes`, `piece` by piece. An error comes with its offset.
+fn hash_range(image: &File, bytes: ByteRange, piece: &mut [u8], hasher: &mut Hasher) -> Result<(), (u64, io::Error)> {
+    let mut offset = bytes.start;
+    while offset < bytes.end {
+        let left = usize::try_from(bytes.end - offset).unwrap_or(usize::MAX);
+        let length = left.min(piece.len());
+        match image.read_at(&mut piece[..length], offset) {
+            Ok(0) => return Err((offset, io::ErrorKind::UnexpectedEof.into())),
+            Ok(count) => {
+                hasher.update(&piece[..count]);
+                offset += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err((offset, error)),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! Maps sparse disk images and flashes them.
+//!
+//! # The house
+//!
+//! Two things are done here. [`create`] asks the file system which blocks of an image hold data ([`filemap`]), hashes
+//! them, and so makes a block map ([`bmap`]). [`copy`] is the engine: it takes what to copy ([`copy::Extents`], mostly a
+//! block map), where the bytes come from ([`source`]) and where they go ([`target`]), and moves each byte once.
+//!
+//! Below them lie the words that all share: [`range`] turns blocks into bytes, [`digest`] knows the checksums,
+//! [`magic`] tells how a file is packed, [`file_id`] which file is which, [`size`] writes sizes for people.
+//!
+//! ```text
+//! the command line      -> create, copy, source, target, bmap
+//! create                -> filemap, bmap, digest, range
+//! copy                  -> bmap, digest, range, and the traits of source and target
+//! source, target,
+//! filemap, bmap         -> range, digest, magic, file_id, size; never each other
+//! ```
+//!
+//! Nothing here knows a command line or a terminal: that is the binary's, which cannot be imported. What is worth
+//! telling goes through the [`log`] facade; what goes wrong is a typed error.
+//!
+//! # The way of one byte
+//!
+//! A file or a socket → transport → codec → holes are skipped → the reader fills an aligned buffer → the verifier hashes
+//! it and, at the end of a range, lets the last piece through only if the digest is right → the writer puts it at its
+//! offset → sync → boot region → sync.
+
+#![warn(missing_docs)]
+
+pub mod bmap;
+pub mod copy;
+pub mod create;
+pub mod digest;
+pub mod file_id;
+pub mod filemap;
+pub mod magic;
+pub mod range;
+pub mod size;
+pub mod source;
+pub mod target;

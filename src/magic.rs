@@ -1,0 +1,163 @@
+//! How a file is packed, told by its first bytes.
+
+use std::fmt;
+
+/// A way to pack an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// gzip, RFC 1952.
+    Gzip,
+    /// bzip2.
+    Bzip2,
+    /// xz, the .xz file format 1.2.
+    Xz,
+    /// Zstandard, RFC 8878.
+    Zstd,
+    /// LZ4, frame format 1.6 or the legacy frame.
+    Lz4,
+    /// lzop.
+    Lzop,
+    /// zip, PKWARE's APPNOTE.
+    Zip,
+    /// tar, POSIX.1-1988 ustar and its successors.
+    Tar,
+}
+
+/// How many bytes it takes to tell every format.
+pub const PREFIX_LEN: usize = 512;
+
+struct Signature {
+    format: Format,
+    name: &'static str,
+    offset: usize,
+    magics: &'static [&'static [u8]],
+    /// The endings of file names, without their dot.
+    endings: &'static [&'static str],
+}
+
+/// All that is known about the formats; the first that fits is it.
+const SIGNATURES: [Signature; 8] = [
+    Signature {
+        format: Format::Gzip,
+        name: "gzip",
+        offset: 0,
+        magics: &[b"\x1f\x8b\x08"],
+        endings: &["gz", "gzip", "tgz"],
+    },
+    Signature {
+        format: Format::Bzip2,
+        name: "bzip2",
+        offset: 0,
+        // Behind the digit for the level: the magic of a block, or of the end of a stream without any.
+        magics: &[b"BZh?1AY&SY", b"BZh?\x17\x72\x45\x38\x50\x90"],
+        endings: &["bz2", "tbz", "tbz2"],
+    },
+    Signature { format: Format::Xz, name: "xz", offset: 0, magics: &[b"\xfd7zXZ\0"], endings: &["xz", "txz"] },
+    Signature {
+        format: Format::Zstd,
+        name: "zstd",
+        offset: 0,
+        magics: &[b"\x28\xb5\x2f\xfd"],
+        endings: &["zst", "zstd", "tzst"],
+    },
+    Signature {
+        format: Format::Lz4,
+        name: "lz4",
+        offset: 0,
+        magics: &[b"\x04\x22\x4d\x18", b"\x02\x21\x4c\x18"],
+        endings: &["lz4", "tlz4"],
+    },
+    Signature {
+        format: Format::Lzop,
+        name: "lzop",
+        offset: 0,
+        magics: &[b"\x89LZO\0\r\n\x1a\n"],
+        endings: &["lzo", "tzo"],
+    },
+    Signature {
+        format: Format::Zip,
+        name: "zip",
+        offset: 0,
+        magics: &[b"PK\x03\x04", b"PK\x05\x06"],
+        endings: &["zip"],
+    },
+    Signature { format: Format::Tar, name: "tar", offset: 257, magics: &[b"ustar"], endings: &["tar"] },
+];
+
+/// Zstandard's skippable frames: the low four bits of the first byte are free. The seekable format begins with none,
+/// but pzstd puts one before each of its frames.
+const SKIPPABLE: &[u8] = b"\x2a\x4d\x18";
+
+impl Format {
+    /// The format of a file that begins with `prefix`, of which the first [`PREFIX_LEN`] bytes count; `None` where it
+    /// has no known magic: it is raw.
+    pub fn of(prefix: &[u8]) -> Option<Self> {
+        let fits = |signature: &Signature| {
+            let candidate = prefix.get(signature.offset..).unwrap_or_default();
+            signature.magics.iter().any(|magic| starts_with(candidate, magic))
+        };
+        let skippable = matches!(prefix, [0x50..=0x5f, rest @ ..] if rest.starts_with(SKIPPABLE));
+        SIGNATURES
+            .iter()
+            .find(|&signature| fits(signature))
+            .map(|signature| signature.format)
+            .or(skippable.then_some(Self::Zstd))
+    }
+
+    /// The format that the ending of a file name says; `None` where it says none.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let (_, ending) = name.rsplit_once('.')?;
+        let ending = ending.to_ascii_lowercase();
+        SIGNATURES
+            .iter()
+            .find(|signature| signature.endings.contains(&ending.as_str()))
+            .map(|signature| signature.format)
+    }
+}
+
+/// The format's name, as in `gzip`.
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = SIGNATURES.iter().find(|signature| signature.format == *self).map_or("", |signature| signature.name);
+        f.write_str(name)
+    }
+}
+
+/// Whether `data` begins with `magic`, in which `?` stands for any byte.
+fn starts_with(data: &[u8], magic: &[u8]) -> bool {
+    data.len() >= magic.len() && data.iter().zip(magic).all(|(&byte, &wanted)| wanted == b'?' || byte == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_by_their_first_bytes() {
+        let cases: [(&[u8], Option<Format>); 9] = [
+            (b"\x1f\x8b\x08\0", Some(Format::Gzip)),
+            (b"\x1f\x8b", None),
+            (b"BZh91AY&SY", Some(Format::Bzip2)),
+            (b"BZh9 is a text", None),
+            (b"\x28\xb5\x2f\xfd", Some(Format::Zstd)),
+            (b"\x5d\x2a\x4d\x18rest", Some(Format::Zstd)),
+            (b"\x04\x22\x4d\x18", Some(Format::Lz4)),
+            (b"PK\x03\x04", Some(Format::Zip)),
+            (b"", None),
+        ];
+        for (prefix, format) in cases {
+            assert_eq!(Format::of(prefix), format, "{prefix:?}");
+        }
+        let mut tar = [0; PREFIX_LEN];
+        tar[257..262].copy_from_slice(b"ustar");
+        assert_eq!(Format::of(&tar), Some(Format::Tar));
+    }
+
+    #[test]
+    fn formats_by_name() {
+        assert_eq!(Format::of_name("disk.img.GZ"), Some(Format::Gzip));
+        assert_eq!(Format::of_name("disk.txz"), Some(Format::Xz));
+        assert_eq!(Format::of_name("disk.img"), None);
+        assert_eq!(Format::of_name("gz"), None);
+    }
+}

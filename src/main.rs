@@ -1,0 +1,14 @@
+//! bmaptool: parse, dispatch, and turn what went wrong into words and an exit status.
+
+mod cli;
+
+use std::process::exit;
+
+fn main() {
+    let arguments = cli::args::parse();
+    cli::console::init(arguments.verbosity.level());
+    if let Err(error) = cli::run(arguments) {
+        error.report();
+        exit(error.status());
+    }
+}

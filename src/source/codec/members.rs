@@ -1,0 +1,43 @@
+//! Files of several members, one after another, for decoders that know only one.
+
+use std::io::{self, Read};
+
+use super::{Packed, only_padding_follows};
+
+/// A decoder of one member.
+pub(super) trait Member: Read + Send + Sized {
+    /// Begins a member where `packed` stands.
+    fn begin(packed: Packed) -> io::Result<Self>;
+
+    /// Gives back what comes behind the member that has ended.
+    fn into_packed(self) -> Packed;
+}
+
+/// All members of a file. What follows the last one is padding, or taken for a member and found to be none.
+pub(super) struct Members<M> {
+    /// `None` once the end of the file has been seen, or an error between two members.
+    current: Option<M>,
+}
+
+impl<M: Member> Members<M> {
+    pub(super) fn new(packed: Packed) -> io::Result<Self> {
+        Ok(Self { current: Some(M::begin(packed)?) })
+    }
+}
+
+impl<M: Member> Read for Members<M> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.current {
+            let count = member.read(buf)?;
+            if count > 0 || buf.is_empty() {
+                return Ok(count);
+            }
+            if let Some(mut packed) = self.current.take().map(M::into_packed)
+                && !only_padding_follows(&mut packed)?
+            {
+                self.current = Some(M::begin(packed)?);
+            }
+        }
+        Ok(0)
+    }
+}

@@ -1,0 +1,229 @@
+//! Where bytes come from: a transport delivers them as they are stored, a codec unpacks them.
+//!
+//! A new transport is one file in [`transport`] and one arm in `transport::open`; a new format is one file in [`codec`]
+//! and one row in its table.
+
+pub mod codec;
+mod location;
+pub mod transport;
+
+use std::io::{self, Read};
+
+pub use location::{Location, Url};
+
+use crate::file_id::FileId;
+use crate::magic::{Format, PREFIX_LEN};
+use transport::{Peeked, Transport};
+
+/// An image's bytes, unpacked, from first to last.
+pub trait ForwardRead: Read + Send {
+    /// Moves on to `offset`, counted from the start of the image, without delivering what lies between. `offset` is not
+    /// before the current place. Returns the place that was reached: `offset`, or where the data ended before it.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    fn skip_to(&mut self, offset: u64) -> io::Result<u64>;
+
+    /// Goes on to the end of the data and checks that it is a clean one. Returns the size of the image in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading, and where the data is cut off or has a wrong trailer.
+    fn finish(&mut self) -> io::Result<u64>;
+}
+
+/// Why a source cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be opened.
+    #[error("cannot open '{location}'")]
+    Open {
+        /// The source.
+        location: Location,
+        /// Why.
+        source: io::Error,
+    },
+    /// It cannot be read.
+    #[error("cannot read '{location}'")]
+    Read {
+        /// The source.
+        location: Location,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is a directory.
+    #[error("'{location}' is a directory")]
+    Directory {
+        /// The source.
+        location: Location,
+    },
+    /// There is no code for it yet.
+    #[error("cannot read '{location}': {what} is not available yet")]
+    NotAvailable {
+        /// The source.
+        location: Location,
+        /// What is missing.
+        what: String,
+    },
+    /// It has another size than it must have.
+    #[error("'{location}' has {found} bytes, but the bmap is for an image of {expected} bytes")]
+    Size {
+        /// The source.
+        location: Location,
+        /// Its size.
+        found: u64,
+        /// The size that it must have.
+        expected: u64,
+    },
+    /// It has more bytes than such a file may have.
+    #[error("'{location}' has over {limit} bytes, too many for a bmap")]
+    TooLarge {
+        /// The source.
+        location: Location,
+        /// How many it may have.
+        limit: u64,
+    },
+}
+
+impl Error {
+    /// Whether there is no file at that location.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Open { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// Whether the data between the places that are asked for may stay unread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gaps {
+    /// It may: every byte that counts has a checksum of its own.
+    MayJump,
+    /// It must be read: only the checks of the format and the clean end of the source tell that it is whole.
+    MustRead,
+}
+
+/// A file that is open, of which only the first bytes have been read.
+pub struct Source {
+    location: Location,
+    id: Option<FileId>,
+    format: Option<Format>,
+    packed: Peeked,
+}
+
+/// The bytes of an image.
+pub struct Unpacked {
+    /// Delivers them.
+    pub reader: Box<dyn ForwardRead>,
+    /// How many there are, where that is known beforehand.
+    pub size: Option<u64>,
+}
+
+impl Source {
+    /// Opens the file at `location` and learns how it is packed.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be opened or its first bytes cannot be read.
+    pub fn open(location: &Location) -> Result<Self, Error> {
+        let (transport, id) = transport::open(location)?;
+        let read_error = |source| Error::Read { location: location.clone(), source };
+        let packed = Peeked::new(transport, PREFIX_LEN).map_err(read_error)?;
+        let format = Format::of(packed.head());
+        Ok(Self { location: location.clone(), id, format, packed })
+    }
+
+    /// Where it is.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Which file it is, where it is one of this machine.
+    pub fn id(&self) -> Option<FileId> {
+        self.id
+    }
+
+    /// How it is packed; `None` where it is not.
+    pub fn format(&self) -> Option<Format> {
+        self.format
+    }
+
+    /// The image in this file.
+    ///
+    /// With `image_size`, the size in bytes that the image must have: a file of just that size is raw, whatever its first
+    /// bytes look like. `gaps` is for sources that can jump over what nobody asks for; a raw local file has no checks of
+    /// its own and always jumps.
+    ///
+    /// # Errors
+    ///
+    /// Where the file is known to have another size, or its format is not supported.
+    pub fn unpack(self, image_size: Option<u64>, gaps: Gaps) -> Result<Unpacked, Error> {
+        let Self { location, format, packed, .. } = self;
+        let size = packed.size();
+        let is_raw_for_sure = size.is_some() && size == image_size;
+        match format.filter(|_| !is_raw_for_sure) {
+            Some(format) => {
+                let decoder = codec::decoder(format, packed, gaps)
+                    .map_err(|source| Error::Read { location: location.clone(), source })?
+                    .ok_or_else(|| Error::NotAvailable { location, what: format!("unpacking {format}") })?;
+                Ok(Unpacked { reader: Box::new(decoder), size: None })
+            }
+            None => match (size, image_size) {
+                (Some(found), Some(expected)) if found != expected => Err(Error::Size { location, found, expected }),
+                _ => Ok(Unpacked { reader: Box::new(transport::Raw::new(packed)), size }),
+            },
+        }
+    }
+
+    /// All bytes of this file, unpacked.
+    ///
+    /// # Errors
+    ///
+    /// Where they cannot be read, or are more than `limit`.
+    pub fn read_all(self, limit: u64) -> Result<Vec<u8>, Error> {
+        let location = self.location.clone();
+        let mut unpacked = self.unpack(None, Gaps::MustRead)?;
+        let mut bytes = Vec::new();
+        let read = unpacked.reader.by_ref().take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        let length = read.map_err(|source| Error::Read { location: location.clone(), source })?;
+        if length as u64 > limit {
+            return Err(Error::TooLarge { location, limit });
+        }
+        Ok(bytes)
+    }
+}
+
+/// Reads until `buf` is full or the data ends; returns how much it is.
+///
+/// # Errors
+///
+/// Those of `reader`, but for interruptions.
+pub fn read_full(reader: &mut (impl Read + ?Sized), buf: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match reader.read(rest) {
+            Ok(0) => break,
+            Ok(count) => filled = filled.saturating_add(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Reads and drops up to `count` bytes; returns how many there were.
+///
+/// # Errors
+///
+/// Those of `reader`, but for interruptions.
+pub fn discard(reader: &mut (impl Read + ?Sized), scratch: &mut [u8], count: u64) -> io::Result<u64> {
+    let mut left = count;
+    while left > 0 {
+        let want = usize::try_from(left).unwrap_or(usize::MAX).min(scratch.len());
+        let Some(piece) = scratch.get_mut(..want) else { break };
+        match read_full(reader, piece)? {
+            0 => break,
+            got => left = left.saturating_sub(got as u64),
+        }
+    }
+    Ok(count.saturating_sub(left))
+}

@@ -1,0 +1,150 @@
+//! Transports: bytes as they are stored, wherever that is.
+
+mod file;
+mod stdin;
+
+use std::io::{self, Read};
+
+use super::{Error, ForwardRead, Location, discard, read_full};
+use crate::file_id::FileId;
+
+/// The bytes of a file as they are stored.
+pub trait Transport: Read + Send {
+    /// How many there are, where that is known.
+    fn size(&self) -> Option<u64>;
+
+    /// Whether [`Transport::seek_to`] works, and costs less than reading on.
+    fn can_seek(&self) -> bool;
+
+    /// Goes to any `offset`, counted in bytes from the start of the file.
+    ///
+    /// # Errors
+    ///
+    /// Those of the transport; `Unsupported` where it only goes forward.
+    fn seek_to(&mut self, offset: u64) -> io::Result<()>;
+}
+
+/// Opens the file at `location`; says which file it is where it is one of this machine.
+///
+/// # Errors
+///
+/// Where it cannot be opened.
+pub fn open(location: &Location) -> Result<(Box<dyn Transport>, Option<FileId>), Error> {
+    match location {
+        Location::Path(path) => file::open(path, location),
+        Location::Stdin => stdin::open(location),
+        Location::Url(url) => {
+            Err(Error::NotAvailable { location: location.clone(), what: format!("reading from {}", url.scheme) })
+        }
+    }
+}
+
+/// A transport whose first bytes have been looked at, and are delivered nevertheless.
+pub struct Peeked {
+    head: Vec<u8>,
+    /// How much of the head has been delivered.
+    delivered: usize,
+    transport: Box<dyn Transport>,
+}
+
+impl Peeked {
+    /// Looks at the first `length` bytes, or as many as there are.
+    ///
+    /// # Errors
+    ///
+    /// Those of the transport.
+    pub fn new(mut transport: Box<dyn Transport>, length: usize) -> io::Result<Self> {
+        let mut head = vec![0; length];
+        let got = read_full(&mut transport, &mut head)?;
+        head.truncate(got);
+        Ok(Self { head, delivered: 0, transport })
+    }
+
+    /// The bytes that were looked at.
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+}
+
+impl Read for Peeked {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.head.get(self.delivered..) {
+            Some(mut rest) if !rest.is_empty() => {
+                let count = rest.read(buf)?;
+                self.delivered = self.delivered.saturating_add(count);
+                Ok(count)
+            }
+            _ => self.transport.read(buf),
+        }
+    }
+}
+
+impl Transport for Peeked {
+    fn size(&self) -> Option<u64> {
+        self.transport.size()
+    }
+
+    fn can_seek(&self) -> bool {
+        self.transport.can_seek()
+    }
+
+    fn seek_to(&mut self, offset: u64) -> io::Result<()> {
+        self.transport.seek_to(offset)?;
+        self.delivered = self.head.len();
+        Ok(())
+    }
+}
+
+/// An image that is stored as it is.
+pub struct Raw {
+    packed: Peeked,
+    position: u64,
+}
+
+impl Raw {
+    /// The image that `packed` delivers from its first byte on.
+    pub fn new(packed: Peeked) -> Self {
+        Self { packed, position: 0 }
+    }
+
+    fn discard(&mut self, count: u64) -> io::Result<()> {
+        let mut scratch = vec![0; SCRATCH_LEN];
+        self.position = self.position.saturating_add(discard(&mut self.packed, &mut scratch, count)?);
+        Ok(())
+    }
+}
+
+/// The size of the pieces in which data is read that nobody wants.
+const SCRATCH_LEN: usize = 128 << 10;
+
+impl Read for Raw {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.packed.read(buf)?;
+        self.position = self.position.saturating_add(count as u64);
+        Ok(count)
+    }
+}
+
+impl ForwardRead for Raw {
+    fn skip_to(&mut self, offset: u64) -> io::Result<u64> {
+        match self.packed.size().filter(|_| self.packed.can_seek()) {
+            Some(size) if offset != self.position => {
+                let reached = offset.min(size);
+                self.packed.seek_to(reached)?;
+                self.position = reached;
+            }
+            _ => self.discard(offset.saturating_sub(self.position))?,
+        }
+        Ok(self.position)
+    }
+
+    fn finish(&mut self) -> io::Result<u64> {
+        match self.packed.size().filter(|_| self.packed.can_seek()) {
+            Some(size) => Ok(size),
+            None => {
+                self.discard(u64::MAX)?;
+                Ok(self.position)
+            }
+        }
+    }
+}

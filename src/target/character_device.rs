@@ -1,0 +1,57 @@
+//! A character device as target: /dev/null, for a dry run.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::Path;
+
+use super::regular_file::write_all_at;
+use super::{Error, Remains, Target, WriteError};
+
+pub(super) struct CharacterDevice {
+    file: File,
+}
+
+impl CharacterDevice {
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        let file = OpenOptions::new().write(true).open(path).map_err(|source| Error::Access {
+            path: path.to_owned(),
+            action: "open",
+            source,
+        })?;
+        Ok(Self { file })
+    }
+}
+
+impl Target for CharacterDevice {
+    fn begin(&mut self, _size: Option<u64>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_all_at(&mut self, buf: &[u8], offset: u64) -> Result<(), WriteError> {
+        write_all_at(&self.file, buf, offset)
+    }
+
+    /// Such a device keeps nothing, and most of them say so.
+    fn sync(&mut self) -> io::Result<()> {
+        match self.file.sync_all() {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP)) => {
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    fn capacity(&self) -> Option<u64> {
+        None
+    }
+
+    fn boot_region(&self) -> u64 {
+        0
+    }
+
+    fn finish(&mut self) {}
+
+    fn abandon(&mut self) -> Remains {
+        Remains::Nothing
+    }
+}

@@ -1,0 +1,63 @@
+//! Bounded dirty data for writes that go through the page cache.
+//!
+//! What is written would otherwise pile up in memory, and the last sync, which nothing can interrupt, would take
+//! minutes on a slow device.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+use crate::range::ByteRange;
+
+/// How much is gathered before it is sent on its way, in bytes. At most twice as much is dirty.
+const WINDOW: u64 = 4 << 20;
+
+/// Follows the writes to one file.
+#[derive(Default)]
+pub(super) struct Writeback {
+    /// Written, but perhaps not on its way yet.
+    gathered: Option<ByteRange>,
+    /// On its way to the device.
+    under_way: Option<ByteRange>,
+}
+
+impl Writeback {
+    /// Takes note of bytes that were written to `file`; may wait for earlier ones.
+    pub(super) fn written(&mut self, file: &File, bytes: ByteRange) -> io::Result<()> {
+        let gathered = match self.gathered {
+            Some(before) => ByteRange { start: before.start.min(bytes.start), end: before.end.max(bytes.end) },
+            None => bytes,
+        };
+        self.gathered = Some(gathered);
+        if gathered.len() < WINDOW {
+            return Ok(());
+        }
+        self.gathered = None;
+        sync_range(file, gathered, libc::SYNC_FILE_RANGE_WRITE)?;
+        if let Some(before) = self.under_way.replace(gathered) {
+            const WAIT: libc::c_uint =
+                libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+            sync_range(file, before, WAIT)?;
+        }
+        Ok(())
+    }
+}
+
+/// sync_file_range(2). A file system or device that does not know it has no dirty data to bound.
+fn sync_range(file: &File, bytes: ByteRange, flags: libc::c_uint) -> io::Result<()> {
+    let (Ok(offset), Ok(length)) = (libc::off64_t::try_from(bytes.start), libc::off64_t::try_from(bytes.len())) else {
+        return Ok(());
+    };
+    loop {
+        // SAFETY: sync_file_range takes no pointer; the descriptor is open as long as `file` is borrowed.
+        if unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, flags) } == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            Some(libc::ENOSYS | libc::ESPIPE | libc::EINVAL) => return Ok(()),
+            _ => return Err(error),
+        }
+    }
+}

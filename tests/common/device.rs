@@ -1,0 +1,97 @@
+//! Loop devices and file systems. Whatever is attached or mounted is gone when its guard is dropped.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{image, sh, temp_dir};
+
+/// A loop device that this test attached.
+pub struct Loop {
+    pub path: PathBuf,
+}
+
+impl Loop {
+    /// Attaches `file`.
+    pub fn attach(file: &Path) -> Self {
+        Self::attach_with(file, &[])
+    }
+
+    /// Attaches `file` with more options of losetup.
+    pub fn attach_with(file: &Path, options: &[&str]) -> Self {
+        let mut arguments = vec!["--find", "--show"];
+        arguments.extend(options);
+        arguments.push(file.to_str().unwrap());
+        Self { path: PathBuf::from(sh("losetup", &arguments).trim()) }
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").arg("--detach").arg(&self.path).status();
+    }
+}
+
+/// A loop device over a file of its own, full of a pattern, so that what is not written can be told.
+pub struct Disk {
+    pub device: Loop,
+    pub backing: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Disk {
+    /// A device of `size` bytes, a multiple of 512.
+    pub fn new(size: u64) -> Self {
+        Self::with(size, &[])
+    }
+
+    /// A device of `size` bytes, made with more options of losetup.
+    pub fn with(size: u64, options: &[&str]) -> Self {
+        let folder = temp_dir();
+        let backing = folder.path().join("disk");
+        std::fs::write(&backing, vec![0xa5; usize::try_from(size).unwrap()]).unwrap();
+        let device = Loop::attach_with(&backing, options);
+        Self { device, backing, _folder: folder }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.device.path
+    }
+}
+
+/// A file system that is mounted for this test.
+pub struct Mount {
+    folder: tempfile::TempDir,
+}
+
+impl Mount {
+    /// A tmpfs or ramfs.
+    pub fn in_memory(kind: &str) -> Self {
+        let folder = temp_dir();
+        sh("mount", &["-t", kind, "test", folder.path().to_str().unwrap()]);
+        Self { folder }
+    }
+
+    /// A file system of `size` bytes in a file, made by `mkfs.KIND` with `options`.
+    pub fn on_file(kind: &str, size: u64, options: &[&str]) -> Self {
+        let folder = temp_dir();
+        let store = temp_dir();
+        let file = store.path().join("fs");
+        image::create(&file, size);
+        let mut arguments: Vec<&str> = options.to_vec();
+        arguments.push(file.to_str().unwrap());
+        sh(&format!("mkfs.{kind}"), &arguments);
+        // The file may lose its name: the loop device that mount makes keeps it.
+        sh("mount", &["-o", "loop", "-t", kind, file.to_str().unwrap(), folder.path().to_str().unwrap()]);
+        Self { folder }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.folder.path()).status();
+    }
+}

@@ -1,0 +1,95 @@
+//! Images with known holes and contents.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// A small random number generator (xorshift64*), so that a seed gives the same image everywhere.
+#[derive(Clone)]
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    /// Bytes that look random and do not compress.
+    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes: Vec<u8> = (0..length.div_ceil(8)).flat_map(|_| self.next().to_le_bytes()).collect();
+        bytes.truncate(length);
+        bytes
+    }
+
+    /// Bytes that compress by about half.
+    pub fn text(&mut self, length: usize) -> Vec<u8> {
+        self.bytes(length).into_iter().map(|byte| b"etaoin shrdlu\n01"[usize::from(byte & 15)]).collect()
+    }
+}
+
+/// Makes a sparse file of `size` bytes with data at the given places, each `(offset, length)`.
+pub fn sparse(path: &Path, size: u64, data: &[(u64, usize)], seed: u64) {
+    let file = create(path, size);
+    let mut random = Random::new(seed);
+    for &(offset, length) in data {
+        file.write_all_at(&random.text(length), offset).unwrap();
+    }
+}
+
+/// Makes a file of `size` bytes that is one hole.
+pub fn create(path: &Path, size: u64) -> File {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path).unwrap();
+    file.set_len(size).unwrap();
+    file
+}
+
+/// An image like that of a small disk: a partition table, a few large files, scattered metadata, a last partial block.
+pub fn disk_like(path: &Path, seed: u64) {
+    const MIB: u64 = 1 << 20;
+    let data = [
+        (0, 34 * 512),
+        (MIB, 300_000),
+        (3 * MIB + 8192, 4096),
+        (5 * MIB, 1_500_000),
+        (9 * MIB + 4096, 12_288),
+        (13 * MIB - 4096, 4096),
+        (16 * MIB, 777),
+    ];
+    sparse(path, 16 * MIB + 777, &data, seed);
+}
+
+/// Whether two files have the same bytes in the first `length` of them.
+pub fn same_start(left: &Path, right: &Path, length: u64) -> bool {
+    let (left, right) = (File::open(left).unwrap(), File::open(right).unwrap());
+    let mut buffers = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    let mut offset = 0;
+    while offset < length {
+        let want = (length - offset).min(1 << 20) as usize;
+        left.read_exact_at(&mut buffers.0[..want], offset).unwrap();
+        right.read_exact_at(&mut buffers.1[..want], offset).unwrap();
+        if buffers.0[..want] != buffers.1[..want] {
+            return false;
+        }
+        offset += want as u64;
+    }
+    true
+}
+
+/// Expects `copy` to begin with all bytes of `image`; a file must be just as long, a device may be longer.
+pub fn assert_same(image: &Path, copy: &Path) {
+    let size = std::fs::metadata(image).unwrap().len();
+    let copied = std::fs::metadata(copy).unwrap();
+    assert!(!copied.is_file() || copied.len() == size, "{} has {} bytes, not {size}", copy.display(), copied.len());
+    assert!(same_start(image, copy, size), "{} differs from {}", copy.display(), image.display());
+}

@@ -1,0 +1,121 @@
+//! What the tests share: a runner that can skip, the built binary, images, devices and file systems.
+//!
+//! Each file in tests/ is a program of its own, so none of them uses all of this.
+#![allow(dead_code)]
+
+pub mod device;
+pub mod image;
+pub mod tool;
+
+use std::path::Path;
+use std::process::Command;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use sha2::{Digest, Sha256};
+
+/// Something that a test cannot do without.
+#[derive(Clone, Copy, Debug)]
+pub enum Need {
+    /// The rights of root.
+    Root,
+    /// A program, by its name on PATH.
+    Program(&'static str),
+    /// A file system of this kernel.
+    FileSystem(&'static str),
+}
+
+impl Need {
+    fn is_met(self) -> bool {
+        match self {
+            Self::Root => nix::unistd::geteuid().is_root(),
+            Self::Program(name) => find_program(name).is_some(),
+            Self::FileSystem(name) => std::fs::read_to_string("/proc/filesystems")
+                .is_ok_and(|list| list.lines().any(|line| line.split_whitespace().last() == Some(name))),
+        }
+    }
+}
+
+/// The path of a program, in the places where an administrator's PATH looks.
+pub fn find_program(name: &str) -> Option<std::path::PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(Into::into))
+        .map(|folder| folder.join(name))
+        .find(|candidate| candidate.is_file())
+}
+
+/// A test, and what it needs.
+pub struct Test {
+    name: String,
+    needs: Vec<Need>,
+    body: Box<dyn FnOnce() + Send>,
+}
+
+impl Test {
+    pub fn new(name: impl Into<String>, needs: &[Need], body: impl FnOnce() + Send + 'static) -> Self {
+        Self { name: name.into(), needs: needs.to_vec(), body: Box::new(body) }
+    }
+}
+
+/// Runs tests as `cargo test` does. One whose needs are not met is skipped and counted as ignored; under `CI=true` it
+/// fails, for there everything must have been installed.
+pub fn run(tests: Vec<Test>) {
+    let arguments = Arguments::from_args();
+    let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+    let trials = tests
+        .into_iter()
+        .map(|test| {
+            let missing = test.needs.iter().find(|need| !need.is_met()).copied();
+            let body = test.body;
+            let trial = Trial::test(test.name.clone(), move || match missing {
+                Some(need) => Err(Failed::from(format!("needs {need:?}"))),
+                None => {
+                    body();
+                    Ok(())
+                }
+            });
+            let skipped = missing.is_some() && !in_ci;
+            if skipped && !arguments.list {
+                eprintln!("skipping {}: it needs {:?}", test.name, missing.unwrap());
+            }
+            trial.with_ignored_flag(skipped)
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// Lists functions as tests: `tests![plain, rooted [Need::Root]]`.
+#[macro_export]
+macro_rules! tests {
+    ($($name:ident $([$($need:expr),* $(,)?])?),* $(,)?) => {
+        vec![$($crate::common::Test::new(stringify!($name), &[$($($need),*)?], $name)),*]
+    };
+}
+
+/// A new folder that is removed when it is dropped.
+pub fn temp_dir() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("bmaptool-test-").tempdir().unwrap()
+}
+
+/// The digest of a file or device.
+pub fn sha256(path: impl AsRef<Path>) -> String {
+    let mut hasher = Sha256::new();
+    let mut file = std::fs::File::open(path.as_ref()).unwrap();
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match std::io::Read::read(&mut file, &mut piece).unwrap() {
+            0 => break,
+            count => hasher.update(&piece[..count]),
+        }
+    }
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Runs a helper program, which must succeed; returns its standard output.
+pub fn sh(program: &str, arguments: &[&str]) -> String {
+    let path = find_program(program).unwrap_or_else(|| program.into());
+    let output = Command::new(path).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {}\n{stderr}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

@@ -1,0 +1,148 @@
+//! The built binary, run as a user would.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a run may take before it counts as hanging.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A run of the binary, yet to begin.
+pub struct Tool {
+    pub command: Command,
+    stdin: Vec<u8>,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The exit status; `None` after a signal that was not handled.
+    pub status: Option<i32>,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+/// The binary with these arguments.
+pub fn bmaptool<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Tool {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bmaptool"));
+    command.args(arguments).env_remove("NO_COLOR");
+    Tool { command, stdin: Vec::new() }
+}
+
+/// `bmaptool copy` with these arguments.
+pub fn copy<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Tool {
+    let mut tool = bmaptool(["copy"]);
+    tool.command.args(arguments);
+    tool
+}
+
+impl Tool {
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn current_dir(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
+    /// Starts it; its standard error can be read while it runs.
+    pub fn spawn(&mut self) -> Child {
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Runs it to its end.
+    pub fn run(mut self) -> Outcome {
+        let mut child = self.spawn();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = std::mem::take(&mut self.stdin);
+        // The program may end before it has read everything.
+        let feeder = std::thread::spawn(move || drop(stdin.write_all(&input)));
+        let outcome = finish(child);
+        feeder.join().unwrap();
+        outcome
+    }
+
+    /// Runs it, and expects it to succeed.
+    pub fn ok(self) -> Outcome {
+        let outcome = self.run();
+        assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+        outcome
+    }
+
+    /// Runs it, and expects it to fail with status 1 and a message that has all of `fragments`.
+    pub fn fails(self, fragments: &[&str]) -> Outcome {
+        self.exits(1, fragments)
+    }
+
+    /// Runs it, and expects a status and a message that has all of `fragments`.
+    pub fn exits(self, status: i32, fragments: &[&str]) -> Outcome {
+        let outcome = self.run();
+        assert_eq!(outcome.status, Some(status), "{}", outcome.stderr);
+        outcome.says(fragments);
+        outcome
+    }
+}
+
+/// Waits for a run to end, and gathers what it printed.
+pub fn finish(mut child: Child) -> Outcome {
+    let mut stdout = child.stdout.take().unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let out = std::thread::spawn(move || read_all(&mut stdout));
+    let err = std::thread::spawn(move || read_all(&mut stderr));
+    let started = Instant::now();
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status.code(),
+            None if started.elapsed() > TIMEOUT => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                let stderr = String::from_utf8_lossy(&err.join().unwrap()).into_owned();
+                panic!("the program hangs; it said: {stderr}");
+            }
+            None => std::thread::sleep(Duration::from_millis(2)),
+        }
+    };
+    let stderr = String::from_utf8_lossy(&err.join().unwrap()).into_owned();
+    let outcome = Outcome { status, stdout: out.join().unwrap(), stderr };
+    assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);
+    outcome
+}
+
+fn read_all(from: &mut impl std::io::Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+impl Outcome {
+    /// Expects the messages to have all of `fragments`.
+    pub fn says(&self, fragments: &[&str]) {
+        for fragment in fragments {
+            assert!(self.stderr.contains(fragment), "'{fragment}' is not in:\n{}", self.stderr);
+        }
+    }
+}
+
+/// Makes the bmap of an image with our own `create`, beside it; returns its path.
+pub fn create(image: &Path) -> PathBuf {
+    let bmap = PathBuf::from(format!("{}.bmap", image.display()));
+    bmaptool([OsStr::new("create"), OsStr::new("-o"), bmap.as_os_str(), image.as_os_str()]).ok();
+    bmap
+}
+
+/// The peer with these arguments, which must succeed; returns its standard output.
+pub fn peer<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Vec<u8> {
+    let mut command = Command::new("/usr/bin/bmaptool");
+    let output = command.args(arguments).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
