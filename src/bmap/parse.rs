@@ -94,6 +94,10 @@ pub(super) fn parse(file: &[u8]) -> Result<Bmap, ParseError> {
     if text.trim().is_empty() {
         return Err(ParseError::Empty);
     }
+    // The XML parser would pass over it, and all positions would be off.
+    if text.starts_with('\u{feff}') {
+        return Err(ParseError::Misplaced { line: 1, what: "a byte order mark before it" });
+    }
     let parser = Parser { file: text, reader: Reader::from_str(text) };
     parser.document()
 }
@@ -303,32 +307,34 @@ impl<'a> Parser<'a> {
             .and_then(|(first, last)| BlockRange::from_inclusive(first, last))
             .ok_or_else(|| ParseError::BadRange { line: self.line(piece.at.start), text: excerpt(piece.text) })?;
         map.ranges.push(range);
-        self.range_checksum(digits, begin, map)
+        let is_first = map.ranges.len() == 1;
+        match digits {
+            Some(digits) if is_first || map.digest_len.is_some() => {
+                if is_first {
+                    map.first_digest = begin;
+                }
+                self.range_checksum(&digits, style, begin, map)
+            }
+            None if map.digest_len.is_none() => Ok(()),
+            _ => Err(ParseError::MixedChecksums { line: self.line(begin) }),
+        }
     }
 
     /// Takes in the checksum of the range that was just added; all ranges have one, of the same length, or none has.
-    fn range_checksum(&self, digits: Option<String>, at: usize, map: &mut Ranges) -> Result<(), ParseError> {
-        let first = map.ranges.len() == 1;
-        match (digits, map.digest_len) {
-            (None, None) => Ok(()),
-            (Some(digits), expected) if first || expected.is_some() => {
-                let digits = digits.trim_ascii();
-                // The kind may be named further down. Until then all that is known is that the lengths are equal.
-                let kind = ChecksumKind::ALL
-                    .into_iter()
-                    .find(|kind| kind.digest_len() == expected.unwrap_or(digits.len() / 2))
-                    .unwrap_or(ChecksumKind::Sha256);
-                let digest = Digest::from_hex(kind, digits.as_bytes())
-                    .ok_or_else(|| bad_checksum(self.line(at), RANGE, kind))?;
-                if first {
-                    map.digest_len = Some(kind.digest_len());
-                    map.first_digest = at;
-                }
-                map.digests.extend_from_slice(digest.as_bytes());
-                Ok(())
-            }
-            _ => Err(ParseError::MixedChecksums { line: self.line(at) }),
-        }
+    fn range_checksum(&self, digits: &str, style: Style, at: usize, map: &mut Ranges) -> Result<(), ParseError> {
+        let digits = digits.trim_ascii();
+        // The kind may be named further down. Until then all that is known is that the lengths are equal.
+        let length = map.digest_len.unwrap_or(digits.len() / 2);
+        let kind = match ChecksumKind::ALL.into_iter().find(|kind| kind.digest_len() == length) {
+            Some(kind) if style == Style::Typed => kind,
+            None if style == Style::Typed => ChecksumKind::Sha256,
+            _ => ChecksumKind::Sha1,
+        };
+        let digest =
+            Digest::from_hex(kind, digits.as_bytes()).ok_or_else(|| bad_checksum(self.line(at), RANGE, kind))?;
+        map.digest_len = Some(kind.digest_len());
+        map.digests.extend_from_slice(digest.as_bytes());
+        Ok(())
     }
 }
 

@@ -71,6 +71,23 @@ impl Tool {
         outcome
     }
 
+    /// Runs it to its end, which must come with all of `fragments`; returns its peak memory in bytes. That of the test
+    /// counts as well, for the kernel takes it over when a process starts another: make little use of it before.
+    pub fn run_measuring_memory(&mut self, fragments: &[&str]) -> u64 {
+        let mut child = self.spawn();
+        let mut stderr = child.stderr.take().unwrap();
+        let said = std::thread::spawn(move || read_all(&mut stderr));
+        // SAFETY: zeroes are a valid rusage, which is all integers.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        let mut status = 0;
+        // SAFETY: both pointers are to places of their types that outlive the call; the process is our child.
+        let waited = unsafe { libc::wait4(child.id() as libc::pid_t, &raw mut status, 0, &raw mut usage) };
+        assert_eq!(waited, child.id() as libc::pid_t);
+        let stderr = String::from_utf8_lossy(&said.join().unwrap()).into_owned();
+        Outcome { status: None, stdout: Vec::new(), stderr }.says(fragments);
+        usage.ru_maxrss as u64 * 1024
+    }
+
     /// Runs it, and expects it to succeed.
     pub fn ok(self) -> Outcome {
         let outcome = self.run();

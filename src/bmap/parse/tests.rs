@@ -1,1 +1,324 @@
-//! Tests.
+//! What is read, what is refused, and that nothing gets lost between writing and reading.
+
+use proptest::prelude::*;
+
+use super::super::{Bmap, Checksums, Version};
+use super::*;
+
+/// A bmap of version 2.0 with elements as given.
+fn bmap(elements: &str) -> String {
+    format!("<bmap version=\"2.0\">{elements}</bmap>")
+}
+
+/// Elements of a map without checksums: 10000 bytes in blocks of 1000, of which `mapped` are in `ranges`.
+fn elements(mapped: &str, ranges: &str) -> String {
+    format!(
+        "<ImageSize>10000</ImageSize><BlockSize>1000</BlockSize><BlocksCount>10</BlocksCount>\
+         <MappedBlocksCount>{mapped}</MappedBlocksCount><BlockMap>{ranges}</BlockMap>"
+    )
+}
+
+fn accept(file: &str) -> Bmap {
+    Bmap::parse(file.as_bytes()).unwrap_or_else(|error| panic!("{error}: {file}"))
+}
+
+/// The refusal of `file`, and what caused it, in words.
+fn refuse(file: &str) -> String {
+    use std::error::Error;
+
+    match Bmap::parse(file.as_bytes()) {
+        Ok(_) => panic!("accepted: {file}"),
+        Err(error) => match error.source() {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    }
+}
+
+fn ranges(map: &Bmap) -> String {
+    map.ranges().map(|range| range.blocks.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn elements_come_in_any_order_with_any_white_space_and_company() {
+    let plain = accept(&bmap(&elements("4", "<Range>0-1</Range><Range> 3 </Range><Range>\n9-9\t</Range>")));
+    assert_eq!(ranges(&plain), "0-1 3 9");
+    let shuffled = "<?xml version='1.0'?><!-- a -- b --><bmap new='x' version=' 2.7 '>\r\n<BlockMap><Extra><Range>5</Range></Extra>\
+        <Range more='1'>0-1</Range><!-- x --><Range>3</Range><Range>9</Range></BlockMap><Future><ImageSize>1</ImageSize></Future>\
+        <MappedBlocksCount><!-- four -->4</MappedBlocksCount><BlocksCount>10</BlocksCount><BlockSize>1000</BlockSize>\
+        <ImageSize>10000</ImageSize></bmap>\n<!-- end -->";
+    let shuffled = accept(shuffled);
+    assert_eq!(ranges(&shuffled), ranges(&plain));
+    assert_eq!(shuffled.version(), Version::new(2, 7));
+}
+
+#[test]
+fn a_map_of_nothing_is_a_map() {
+    assert_eq!(accept(&bmap(&elements("0", ""))).mapped_bytes(), 0);
+    let empty = "<ImageSize>0</ImageSize><BlockSize>1</BlockSize><BlocksCount>0</BlocksCount>\
+                 <MappedBlocksCount>0</MappedBlocksCount><BlockMap/>";
+    assert_eq!(accept(&bmap(empty)).image_size(), 0);
+}
+
+#[test]
+fn what_is_no_bmap_is_refused() {
+    let cases = [
+        ("", "the file is empty"),
+        (" \n", "the file is empty"),
+        ("\u{feff}<bmap version=\"2.0\"/>", "a byte order mark"),
+        ("just text", "not well-formed XML"),
+        ("<bmap version=\"2.0\">", "line 1: not well-formed XML"),
+        ("<bmap version=\"2.0\"></bmap", "not well-formed XML"),
+        ("<bmap version=\"2.0\">\n<a></b></bmap>", "line 2: not well-formed XML"),
+        ("<bmap version=\"2.0\"/><bmap/>", "a second root element"),
+        ("<bmap version=\"2.0\"/>text", "text outside the root"),
+        ("<bmap version=\"2.0\" version=\"2.0\"/>", "not well-formed XML"),
+        ("<map version=\"2.0\"/>", "the root element is 'map'"),
+        ("<!DOCTYPE html><html><p></html>", "an HTML page"),
+        ("<HTML></HTML>", "an HTML page"),
+        ("<!DOCTYPE bmap [<!ENTITY a \"b\">]><bmap version=\"2.0\"/>", "no document type declaration"),
+        ("<bmap/>", "the version of the bmap format is missing"),
+        ("<bmap version=\"2\"/>", "not of the form 2.0"),
+        ("<bmap version=\"0.9\"/>", "not of the form 2.0"),
+        ("<bmap version=\"-2.0\"/>", "not of the form 2.0"),
+        ("<bmap version=\"3.0\"/>", "version 3.0 is not supported, up to 2 is"),
+    ];
+    for (file, reason) in cases {
+        let refusal = refuse(file);
+        assert!(refusal.contains(reason), "{file}: {refusal}");
+    }
+    assert!(matches!(Bmap::parse(b"<bmap>\xff</bmap>"), Err(ParseError::NotUtf8 { offset: 6 })));
+}
+
+#[test]
+fn missing_and_repeated_elements_are_named() {
+    let whole = elements("1", "<Range>5</Range>");
+    for element in [IMAGE_SIZE, BLOCK_SIZE, BLOCKS_COUNT, MAPPED_BLOCKS_COUNT, BLOCK_MAP] {
+        let start = whole.find(&format!("<{element}>")).unwrap();
+        let end = whole.find(&format!("</{element}>")).unwrap() + element.len() + 3;
+        let missing = format!("{}{}", &whole[..start], &whole[end..]);
+        assert_eq!(refuse(&bmap(&missing)), format!("element '{element}' is missing"));
+        let repeated = format!("{whole}\n{}", &whole[start..end]);
+        assert_eq!(refuse(&bmap(&repeated)), format!("line 2: element '{element}' is repeated"));
+    }
+}
+
+#[test]
+fn numbers_are_decimal_and_at_most_64_bits() {
+    for wrong in ["-1", "+1", "0x10", "1e3", "", " ", "1 0", "1,0", "18446744073709551616", "\u{0661}"] {
+        let file = bmap(&elements("1", "<Range>5</Range>").replace("10000", wrong));
+        assert!(refuse(&file).contains("in element 'ImageSize' is not a decimal number below 2^64"), "{wrong}");
+        let refusal = refuse(&bmap(&elements("1", &format!("<Range>{wrong}</Range>"))));
+        assert!(refusal.contains("is not a range of blocks"), "{wrong}: {refusal}");
+    }
+    for markup in ["1<b/>0", "1&#48;", "<![CDATA[10]]>", "1<!-- -->0", "&bomb;"] {
+        let refusal = refuse(&bmap(&elements(markup, "<Range>5</Range>")));
+        assert!(refusal.contains("element 'MappedBlocksCount' must hold plain text"), "{markup}: {refusal}");
+    }
+}
+
+#[test]
+fn values_that_contradict_each_other_are_refused() {
+    let cases = [
+        (elements("1", "<Range>5</Range>").replace("<BlockSize>1000", "<BlockSize>0"), "element 'BlockSize' is zero"),
+        (
+            elements("1", "<Range>5</Range>").replace("10000", "10001"),
+            "'BlocksCount' says 10, but an image of 10001 bytes has 11",
+        ),
+        (elements("2", "<Range>5</Range>"), "'MappedBlocksCount' says 2, but the ranges hold 1"),
+        (elements("2", "<Range>6-5</Range>"), "'6-5' is not a range"),
+        (elements("2", "<Range>5-6-7</Range>"), "is not a range"),
+        (elements("2", "<Range>-6</Range>"), "is not a range"),
+        (elements("2", "<Range>9-10</Range>"), "range 9-10 lies past the end of the image, which has 10 blocks"),
+        (elements("2", "<Range>0-18446744073709551615</Range>"), "is not a range"),
+        (elements("2", "<Range>5</Range><Range>4</Range>"), "range 4 is out of order, it comes after 5"),
+        (elements("4", "<Range>2-5</Range><Range>5-6</Range>"), "range 5-6 overlaps range 2-5"),
+        (elements("1", "text<Range>5</Range>"), "text between the ranges"),
+    ];
+    for (elements, reason) in cases {
+        let refusal = refuse(&bmap(&elements));
+        assert!(refusal.contains(reason), "{elements}: {refusal}");
+    }
+}
+
+const SHA256: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+/// Puts the file's right checksum of `kind` in the place of `@`.
+fn sealed(file: &str, kind: ChecksumKind) -> String {
+    let zeroes = "0".repeat(kind.digest_len() * 2);
+    let mut hasher = kind.hasher();
+    hasher.update(file.replace('@', &zeroes).as_bytes());
+    file.replace('@', &hasher.finish().to_string())
+}
+
+#[test]
+fn checksums_fit_their_kind() {
+    let file = |kind: &str, ranges: &str| {
+        bmap(&format!(
+            "<ChecksumType>{kind}</ChecksumType><BmapFileChecksum>@</BmapFileChecksum>{}",
+            elements("2", ranges)
+        ))
+    };
+    let two = |first: &str, second: &str| format!("<Range{first}>1</Range><Range{second}>3</Range>");
+    let chksum = |digits: &str| format!(" chksum=\"{digits}\"");
+    let sha256 = chksum(SHA256);
+
+    let good = accept(&sealed(
+        &file("sha256", &two(&sha256, &sha256.to_uppercase().replace("CHKSUM", "chksum"))),
+        ChecksumKind::Sha256,
+    ));
+    assert_eq!(good.checksum_kind(), Some(ChecksumKind::Sha256));
+    assert!(good.ranges().all(|range| range.checksum.map(Digest::from).unwrap().to_string() == SHA256));
+
+    let cases = [
+        (file("sha256", &two(&sha256, "")), "some ranges have a checksum and some have none"),
+        (file("sha256", &two("", &sha256)), "some ranges have a checksum and some have none"),
+        (file("md5", &two(&sha256, &sha256)), "is not 32 hexadecimal digits, as md5 has"),
+        (file("sha256", &two(&sha256, &chksum(&SHA256[2..]))), "is not 64 hexadecimal digits"),
+        (file("sha256", &two(&sha256, &chksum(&SHA256.replace('b', "g")))), "is not 64 hexadecimal digits"),
+        (file("crc32", &two(&sha256, &sha256)), "checksum type 'crc32' is not supported"),
+        (file("SHA256", &two(&sha256, &sha256)), "checksum type 'SHA256' is not supported"),
+    ];
+    for (file, reason) in cases {
+        let refusal = refuse(&sealed(&file, ChecksumKind::Sha256));
+        assert!(refusal.contains(reason), "{file}: {refusal}");
+    }
+}
+
+#[test]
+fn a_map_with_checksums_says_their_kind_and_has_one_of_its_own() {
+    let ranges = format!("<Range chksum=\"{SHA256}\">1</Range>");
+    let own = "<BmapFileChecksum>@</BmapFileChecksum>";
+    let kind = "<ChecksumType>sha256</ChecksumType>";
+    let seal = |elements: &str| sealed(&bmap(elements), ChecksumKind::Sha256);
+    accept(&seal(&format!("{kind}{own}{}", elements("1", &ranges))));
+    assert_eq!(refuse(&seal(&format!("{own}{}", elements("1", &ranges)))), "element 'ChecksumType' is missing");
+    assert_eq!(refuse(&seal(&format!("{kind}{}", elements("1", &ranges)))), "element 'BmapFileChecksum' is missing");
+    // Without any checksums neither is needed, and what is there is still verified.
+    accept(&seal(&elements("1", "<Range>1</Range>")));
+    accept(&seal(&format!("{own}{}", elements("1", "<Range>1</Range>"))));
+    let wrong = format!("<BmapFileChecksum>{SHA256}</BmapFileChecksum>{}", elements("1", "<Range>1</Range>"));
+    assert!(refuse(&bmap(&wrong)).contains("the file is damaged"));
+}
+
+#[test]
+fn the_own_checksum_is_zeroed_where_it_stands_and_nowhere_else() {
+    // The digits of the checksum stand in a comment too, before and behind the element.
+    let element = "<!-- @ --><BmapFileChecksum> @ </BmapFileChecksum><!-- @ -->";
+    let file = bmap(&format!("{element}{}", elements("1", "<Range>1</Range>")));
+    let sealed_everywhere = sealed(&file, ChecksumKind::Sha256);
+    assert!(refuse(&sealed_everywhere).contains("damaged"));
+}
+
+#[test]
+fn older_versions_keep_their_checksums_elsewhere() {
+    const SHA1: &str = "a9993e364706816aba3e25717850c26c9cd0d89d";
+    let file = |version: &str, own: &str, attribute: &str| {
+        format!(
+            "<bmap version=\"{version}\">{own}{}</bmap>",
+            elements("1", &format!("<Range {attribute}=\"{SHA1}\">5</Range>"))
+        )
+    };
+    for version in ["1.0", "1.1"] {
+        assert_eq!(accept(&file(version, "", "sha1")).checksum_kind(), None);
+    }
+    assert_eq!(accept(&file("1.2", "", "sha1")).checksum_kind(), Some(ChecksumKind::Sha1));
+    let own = "<BmapFileSHA1> @ </BmapFileSHA1>";
+    let sealed_13 = sealed(&file("1.3", own, "sha1"), ChecksumKind::Sha1);
+    assert_eq!(accept(&sealed_13).checksum_kind(), Some(ChecksumKind::Sha1));
+    assert_eq!(refuse(&file("1.3", "", "sha1")), "element 'BmapFileSHA1' is missing");
+    assert!(refuse(&sealed_13.replace("5</Range>", "6</Range>")).contains("damaged"));
+    assert!(refuse(&file("1.2", "", "sha1").replace(&SHA1[..2], "")).contains("40 hexadecimal digits"));
+    for version in ["1.4", "2.0"] {
+        let own = "<ChecksumType>sha1</ChecksumType><BmapFileChecksum>@</BmapFileChecksum>";
+        let typed = sealed(&file(version, own, "chksum"), ChecksumKind::Sha1);
+        assert_eq!(accept(&typed).checksum_kind(), Some(ChecksumKind::Sha1));
+    }
+}
+
+#[test]
+fn sizes_up_to_the_last_bit_are_handled() {
+    let file = |size: u64, block: u64, count: u64, range: &str| {
+        bmap(&format!(
+            "<ImageSize>{size}</ImageSize><BlockSize>{block}</BlockSize><BlocksCount>{count}</BlocksCount>\
+             <MappedBlocksCount>1</MappedBlocksCount><BlockMap><Range>{range}</Range></BlockMap>"
+        ))
+    };
+    let huge = accept(&file(u64::MAX, 1 << 40, 1 << 24, "16777215"));
+    assert_eq!(huge.ranges().next().unwrap().bytes.end, u64::MAX);
+    assert_eq!(huge.mapped_bytes(), (1 << 40) - 1);
+    accept(&file(u64::MAX, u64::MAX, 1, "0"));
+    accept(&file(u64::MAX, 1, u64::MAX, "18446744073709551614"));
+}
+
+prop_compose! {
+    /// Any valid map, with or without checksums of any kind.
+    fn any_map()(
+        block_size in prop_oneof![1..5000_u64, Just(512), Just(4096), Just(65536)],
+        // The ranges as gaps and lengths, one after another.
+        steps in prop::collection::vec((0..5_u64, 1..1000_u64), 0..30),
+        tail in 0..5_u64,
+        short in 0..4096_u64,
+        kind in prop::option::of(prop::sample::select(&ChecksumKind::ALL[..])),
+        seed in any::<u8>(),
+    ) -> Bmap {
+        let mut end = 0;
+        let ranges: Vec<_> = steps.iter().map(|&(gap, length)| {
+            let start = end + gap;
+            end = start + length;
+            BlockRange::new(start, end).unwrap()
+        }).collect();
+        let block_size = BlockSize::new(block_size).unwrap();
+        let image_size = ((end + tail) * block_size.bytes()).saturating_sub(short % block_size.bytes());
+        let checksums = kind.map(|kind| {
+            let mut checksums = Checksums::new(kind);
+            for index in 0..ranges.len() {
+                let digest = vec![seed.wrapping_add(index as u8); kind.digest_len()];
+                checksums.push(&Digest::from(&digest[..]));
+            }
+            checksums
+        });
+        Bmap::new(image_size, block_size, ranges, checksums).unwrap()
+    }
+}
+
+fn emitted(map: &Bmap) -> Vec<u8> {
+    let mut file = Vec::new();
+    map.emit(&mut file).unwrap();
+    file
+}
+
+/// What a map means to a copy: all but the version, and checksums where there are ranges to have them.
+fn meaning(map: &Bmap) -> impl PartialEq + std::fmt::Debug + use<> {
+    let ranges: Vec<_> = map.ranges().map(|range| (range.blocks, range.checksum.map(<[u8]>::to_vec))).collect();
+    (map.image_size(), map.block_size(), ranges)
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_again(map in any_map()) {
+        let file = emitted(&map);
+        prop_assert_eq!(meaning(&accept(std::str::from_utf8(&file).unwrap())), meaning(&map));
+        prop_assert_eq!(file.last(), Some(&b'\n'));
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_or_means_the_same(
+        map in any_map(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), 0..4_u8, any::<u8>()), 1..4),
+    ) {
+        let mut file = emitted(&map);
+        for (place, what, byte) in damage {
+            let place = place.index(file.len());
+            match what {
+                0 => file[place] ^= 1 << (byte % 8),
+                1 => file[place] = byte,
+                2 => file.insert(place, byte),
+                _ => drop(file.remove(place)),
+            }
+        }
+        if let Ok(read) = Bmap::parse(&file) {
+            prop_assert_eq!(meaning(&read), meaning(&map));
+        }
+    }
+}
