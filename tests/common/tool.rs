@@ -73,6 +73,7 @@ impl Tool {
 
     /// Runs it to its end, which must come with all of `fragments`; returns its peak memory in bytes. That of the test
     /// counts as well, for the kernel takes it over when a process starts another: make little use of it before.
+    #[expect(clippy::zombie_processes, reason = "it is waited for by the system call that tells its memory")]
     pub fn run_measuring_memory(&mut self, fragments: &[&str]) -> u64 {
         let mut child = self.spawn();
         let mut stderr = child.stderr.take().unwrap();

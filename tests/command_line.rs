@@ -1,0 +1,201 @@
+//! The command line itself: usage, versions, messages, exit statuses.
+
+mod common;
+
+use std::os::unix::ffi::OsStrExt;
+
+use common::image::{assert_same, disk_like};
+use common::tool::{bmaptool, copy, create, finish};
+use common::{sha256, temp_dir};
+
+fn main() {
+    common::run(tests![
+        help_and_version_go_to_standard_output,
+        wrong_usage_exits_with_2,
+        global_flags_stand_anywhere,
+        messages_are_lines_on_standard_error,
+        standard_input_is_an_image,
+        a_whole_image_is_copied_without_a_bmap,
+        a_target_that_is_the_source_is_refused,
+        file_names_need_not_be_text,
+        a_signal_ends_it_within_a_second,
+    ]);
+}
+
+fn help_and_version_go_to_standard_output() {
+    let version = bmaptool(["--version"]).ok();
+    assert_eq!(version.stdout, format!("bmaptool {}\n", env!("CARGO_PKG_VERSION")).as_bytes());
+    for arguments in [vec!["--help"], vec!["-h"], vec!["copy", "--help"], vec!["create", "-h"]] {
+        let help = bmaptool(arguments).ok();
+        assert!(help.stderr.is_empty());
+        assert!(String::from_utf8(help.stdout).unwrap().contains("Usage: bmaptool"));
+    }
+}
+
+fn wrong_usage_exits_with_2() {
+    let cases: [&[&str]; 16] = [
+        &[],
+        &["help"],
+        &["frobnicate"],
+        &["copy"],
+        &["copy", "image"],
+        &["create"],
+        &["create", "a", "b"],
+        &["--quiet", "--debug", "create", "a"],
+        &["--quiet", "create", "--debug", "a"],
+        &["copy", "--bmap", "x", "--nobmap", "a", "b"],
+        &["copy", "--no-sig-verify", "--bmap-sig", "x", "a", "b"],
+        &["copy", "--no-sig-verify", "--keyring", "x", "a", "b"],
+        &["copy", "--no-sig-verify", "--fingerprint", "0123456789012345678901234567890123456789", "a", "b"],
+        &["copy", "--fingerprint", "", "a", "b"],
+        &["copy", "--fingerprint", "0123456789ABCDEF", "a", "b"],
+        &["copy", "-", "target"],
+    ];
+    for arguments in cases {
+        let outcome = bmaptool(arguments).run();
+        assert_eq!(outcome.status, Some(2), "{arguments:?}");
+        assert!(outcome.stdout.is_empty());
+        assert!(outcome.stderr.contains("--help"), "{}", outcome.stderr);
+    }
+}
+
+fn global_flags_stand_anywhere() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    disk_like(&image, 1);
+    create(&image);
+    let (image, target) = (image.to_str().unwrap(), folder.path().join("target"));
+    let target = target.to_str().unwrap();
+    for arguments in [vec!["-q", "copy", image, target], vec!["copy", image, target, "--quiet"]] {
+        let outcome = bmaptool(arguments).ok();
+        assert!(outcome.stderr.is_empty(), "{}", outcome.stderr);
+    }
+    for arguments in [vec!["-d", "copy", image, target], vec!["copy", image, "--debug", target]] {
+        let outcome = bmaptool(arguments).ok();
+        assert!(outcome.stderr.lines().all(|line| line.starts_with('[')), "{}", outcome.stderr);
+    }
+}
+
+fn messages_are_lines_on_standard_error() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    disk_like(&image, 2);
+    let bmap = create(&image);
+    let target = folder.path().join("target");
+    let outcome = copy([&image, &target]).ok();
+    let (image, bmap, target) = (image.display(), bmap.display(), target.display());
+    let expected = [
+        format!("bmaptool: info: discovered bmap file '{bmap}'"),
+        "bmaptool: info: block map format version 2.0".to_owned(),
+        "bmaptool: info: 4097 blocks of size 4096 (16.0 MiB), mapped 452 blocks (1.8 MiB or 11.0%)".to_owned(),
+        format!("bmaptool: info: copying image '{image}' to file '{target}' using bmap file '{bmap}'"),
+        format!("bmaptool: info: synchronizing '{target}'"),
+    ];
+    let lines: Vec<&str> = outcome.stderr.lines().collect();
+    assert_eq!(lines[..expected.len()], expected, "{}", outcome.stderr);
+    assert!(lines[expected.len()].starts_with("bmaptool: info: copying time: 0."), "{}", outcome.stderr);
+    assert!(lines[expected.len()].ends_with("/sec"));
+    assert_eq!(lines.len(), expected.len() + 1);
+    assert!(outcome.stdout.is_empty());
+
+    let odd = folder.path().join("two\nlines\x1b[31m");
+    let outcome = copy([&odd, &odd]).fails(&["cannot open '"]);
+    assert_eq!(outcome.stderr.lines().count(), 1);
+    assert!(!outcome.stderr.contains('\x1b'));
+}
+
+fn standard_input_is_an_image() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    disk_like(&image, 3);
+    let bmap = create(&image);
+    let target = folder.path().join("target");
+    let bytes = std::fs::read(&image).unwrap();
+    copy(["--nobmap".as_ref(), "-".as_ref(), target.as_os_str()]).stdin(bytes.clone()).ok();
+    assert_same(&image, &target);
+    let with_map = || copy(["--bmap".as_ref(), bmap.as_os_str(), "-".as_ref(), target.as_os_str()]);
+    with_map().stdin(bytes.clone()).ok().says(&["copying image 'standard input' to file"]);
+    assert_same(&image, &target);
+    with_map().stdin(&bytes[..bytes.len() / 2]).fails(&["the image ended at byte", "the bmap says it has 16777993"]);
+    // Where checksums do not tell, the size does.
+    let unverified =
+        || copy(["--no-verify".as_ref(), "--bmap".as_ref(), bmap.as_os_str(), "-".as_ref(), target.as_os_str()]);
+    unverified().stdin(bytes.clone()).ok();
+    unverified().stdin([&bytes[..], b"more"].concat()).fails(&["the image has 16777997 bytes, the bmap says 16777993"]);
+    // The bmap may come from standard input instead.
+    let map = std::fs::read(&bmap).unwrap();
+    copy(["--bmap".as_ref(), "-".as_ref(), image.as_os_str(), target.as_os_str()]).stdin(map).ok();
+    copy(["--bmap", "-", "-", "x"]).fails(&["are the same file"]);
+}
+
+fn a_whole_image_is_copied_without_a_bmap() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    disk_like(&image, 4);
+    create(&image);
+    let target = folder.path().join("target");
+    std::fs::write(&target, vec![9; 20 << 20]).unwrap();
+    let outcome = copy(["--nobmap".as_ref(), image.as_os_str(), target.as_os_str()]).ok();
+    outcome.says(&[&format!("no bmap given, copy entire image to '{}'", target.display())]);
+    assert_same(&image, &target);
+    let empty = folder.path().join("empty");
+    std::fs::write(&empty, "").unwrap();
+    copy(["--nobmap".as_ref(), empty.as_os_str(), target.as_os_str()]).ok().says(&["copying speed 0 bytes/sec"]);
+    assert_same(&empty, &target);
+}
+
+fn a_target_that_is_the_source_is_refused() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    disk_like(&image, 5);
+    let bmap = create(&image);
+    let (before, map_before) = (sha256(&image), sha256(&bmap));
+    let link = folder.path().join("link");
+    let hard = folder.path().join("hard");
+    std::os::unix::fs::symlink("disk.img", &link).unwrap();
+    std::fs::hard_link(&image, &hard).unwrap();
+    for target in [&image, &link, &hard] {
+        copy([&image, target]).fails(&["is the image itself and cannot be the target"]);
+    }
+    copy([&image, &bmap]).fails(&["is the bmap file itself and cannot be the target"]);
+    assert_eq!((sha256(&image), sha256(&bmap)), (before, map_before));
+}
+
+fn file_names_need_not_be_text() {
+    let folder = temp_dir();
+    let image = folder.path().join(std::ffi::OsStr::from_bytes(b"disk-\xff.img"));
+    let target = folder.path().join(std::ffi::OsStr::from_bytes(b"target-\xfe"));
+    disk_like(&image, 6);
+    let bmap = folder.path().join(std::ffi::OsStr::from_bytes(b"disk-\xff.bmap"));
+    bmaptool(["create".as_ref(), "-o".as_ref(), bmap.as_os_str(), image.as_os_str()]).ok();
+    copy([&image, &target]).ok().says(&["discovered bmap file"]);
+    assert_same(&image, &target);
+}
+
+fn a_signal_ends_it_within_a_second() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    disk_like(&image, 7);
+    let bmap = create(&image);
+    for (signal, status) in
+        [(nix::sys::signal::SIGINT, 130), (nix::sys::signal::SIGTERM, 143), (nix::sys::signal::SIGHUP, 129)]
+    {
+        let target = folder.path().join("target");
+        let mut tool = copy(["--bmap".as_ref(), bmap.as_os_str(), "-".as_ref(), target.as_os_str()]);
+        let mut child = tool.spawn();
+        // The source delivers a little and then stalls, so that the copy is under way for as long as it takes.
+        let mut stdin = child.stdin.take().unwrap();
+        std::io::Write::write_all(&mut stdin, &std::fs::read(&image).unwrap()[..1 << 20]).unwrap();
+        while !target.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let sent = std::time::Instant::now();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), signal).unwrap();
+        let outcome = finish(child);
+        assert!(sent.elapsed() < std::time::Duration::from_secs(1));
+        assert_eq!(outcome.status, Some(status), "{}", outcome.stderr);
+        outcome.says(&["interrupted", "has been removed"]);
+        assert!(!target.exists());
+    }
+}

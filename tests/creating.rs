@@ -1,0 +1,289 @@
+//! `create`: what it refuses, and where it writes.
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use bmaptool::bmap::Bmap;
+use bmaptool::filemap::{self, Method};
+use common::device::{Disk, Mount};
+use common::image::{self, Random, disk_like};
+use common::tool::{bmaptool, create, finish};
+use common::{Need, sh, sha256, temp_dir};
+
+fn main() {
+    common::run(tests![
+        what_cannot_be_mapped_is_refused [Need::Root],
+        packed_images_are_refused [Need::Program("xz"), Need::Program("zstd"), Need::Program("lz4"), Need::Program("lzop"), Need::Program("zip")],
+        a_full_image_is_mapped_with_a_warning,
+        checksums_can_be_left_out,
+        the_output_is_never_the_image,
+        an_output_file_is_replaced_as_a_whole,
+        an_output_that_cannot_be_written_is_an_error,
+        a_killed_run_leaves_nothing_behind,
+        a_closed_pipe_is_an_error_and_no_panic,
+        an_image_that_changes_is_refused,
+        a_file_system_that_cannot_tell_holes_is_named [Need::Root, Need::FileSystem("ramfs")],
+        both_ways_of_mapping_agree [Need::Root, Need::FileSystem("xfs"), Need::FileSystem("btrfs"), Need::FileSystem("ext4")],
+        many_extents_are_mapped_in_time [Need::Root, Need::FileSystem("xfs")],
+    ]);
+}
+
+fn what_cannot_be_mapped_is_refused() {
+    let folder = temp_dir();
+    let empty = folder.path().join("empty");
+    File::create(&empty).unwrap();
+    bmaptool(["create".as_ref(), empty.as_os_str()]).fails(&["empty': its size is zero"]);
+    bmaptool(["create".as_ref(), folder.path().as_os_str()]).fails(&["it is a directory"]);
+    bmaptool(["create".as_ref(), folder.path().join("none").as_os_str()]).fails(&["none': No such file"]);
+    bmaptool(["create", "/dev/null"]).fails(&["'/dev/null': it is a character device"]);
+    let disk = Disk::new(1 << 20);
+    bmaptool(["create".as_ref(), disk.path().as_os_str()]).fails(&["it is a block device"]);
+}
+
+fn packed_images_are_refused() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    fs::write(&image, Random::new(1).text(100_000)).unwrap();
+    let path = image.to_str().unwrap();
+    sh("gzip", &["-k", path]);
+    sh("bzip2", &["-k", path]);
+    sh("xz", &["-k", path]);
+    sh("zstd", &["-q", path]);
+    sh("lz4", &["-q", path, &format!("{path}.lz4")]);
+    sh("lzop", &[path]);
+    sh("zip", &["-q", &format!("{path}.zip"), path]);
+    for (ending, name) in [
+        ("gz", "gzip"),
+        ("bz2", "bzip2"),
+        ("xz", "xz"),
+        ("zst", "zstd"),
+        ("lz4", "lz4"),
+        ("lzo", "lzop"),
+        ("zip", "zip"),
+    ] {
+        // It is the content that tells, not the name.
+        let disguised = folder.path().join("raw.img");
+        fs::rename(format!("{path}.{ending}"), &disguised).unwrap();
+        let outcome = bmaptool(["create".as_ref(), disguised.as_os_str()])
+            .fails(&[&format!("is compressed ({name}), and create maps a raw image; decompress it first")]);
+        assert!(outcome.stdout.is_empty());
+    }
+}
+
+fn a_full_image_is_mapped_with_a_warning() {
+    let folder = temp_dir();
+    let image = folder.path().join("full.img");
+    fs::write(&image, vec![1; 1 << 20]).unwrap();
+    let outcome = bmaptool(["create".as_ref(), image.as_os_str()]).ok();
+    outcome.says(&["WARNING: all 1.0 MiB are mapped, no holes in '"]);
+    assert_eq!(Bmap::parse(&outcome.stdout).unwrap().mapped_bytes(), 1 << 20);
+    let quiet = bmaptool(["create".as_ref(), "--quiet".as_ref(), image.as_os_str()]).ok();
+    quiet.says(&["WARNING"]);
+}
+
+fn checksums_can_be_left_out() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    disk_like(&image, 2);
+    let with = Bmap::parse(&bmaptool(["create".as_ref(), image.as_os_str()]).ok().stdout).unwrap();
+    let without = bmaptool(["create".as_ref(), "--no-checksum".as_ref(), image.as_os_str()]).ok();
+    assert!(without.stderr.is_empty(), "{}", without.stderr);
+    let without = Bmap::parse(&without.stdout).unwrap();
+    assert!(with.checksum_kind().is_some() && without.checksum_kind().is_none());
+    assert!(with.ranges().map(|range| range.blocks).eq(without.ranges().map(|range| range.blocks)));
+}
+
+fn the_output_is_never_the_image() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    disk_like(&image, 3);
+    let before = sha256(&image);
+    let link = folder.path().join("link");
+    let hard_link = folder.path().join("hard");
+    std::os::unix::fs::symlink(&image, &link).unwrap();
+    fs::hard_link(&image, &hard_link).unwrap();
+    for output in [&image, &link, &hard_link] {
+        bmaptool(["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()])
+            .fails(&["is the image itself"]);
+    }
+    let mut tool = bmaptool(["create".as_ref(), image.as_os_str()]);
+    let append = File::options().append(true).open(&image).unwrap();
+    let child = tool.command.stdout(Stdio::from(append)).stderr(Stdio::piped()).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("standard output is the image itself"));
+    assert_eq!(sha256(&image), before);
+}
+
+fn an_output_file_is_replaced_as_a_whole() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    disk_like(&image, 4);
+    let expected = bmaptool(["create".as_ref(), image.as_os_str()]).ok().stdout;
+    let write_to =
+        |output: &Path| bmaptool(["create".as_ref(), image.as_os_str(), "--output".as_ref(), output.as_os_str()]).ok();
+
+    let output = folder.path().join("new.bmap");
+    assert!(write_to(&output).stdout.is_empty());
+    assert_eq!(fs::read(&output).unwrap(), expected);
+
+    // A name that exists keeps its permissions, and a link stays a link.
+    fs::write(&output, "something long and old".repeat(1000)).unwrap();
+    fs::set_permissions(&output, fs::Permissions::from_mode(0o640)).unwrap();
+    let link = folder.path().join("link.bmap");
+    std::os::unix::fs::symlink("new.bmap", &link).unwrap();
+    write_to(&link);
+    assert!(link.is_symlink());
+    assert_eq!(fs::read(&output).unwrap(), expected);
+    assert_eq!(fs::metadata(&output).unwrap().permissions().mode() & 0o777, 0o640);
+
+    bmaptool(["create".as_ref(), image.as_os_str(), "-o".as_ref(), "relative.bmap".as_ref()])
+        .current_dir(folder.path())
+        .ok();
+    assert_eq!(fs::read(folder.path().join("relative.bmap")).unwrap(), expected);
+    write_to(Path::new("/dev/null"));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "a temporary file was left behind");
+}
+
+fn an_output_that_cannot_be_written_is_an_error() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    disk_like(&image, 5);
+    let missing = folder.path().join("no/such/folder.bmap");
+    bmaptool(["create".as_ref(), "-o".as_ref(), missing.as_os_str(), image.as_os_str()])
+        .fails(&["cannot write the bmap to '", "folder.bmap': No such file"]);
+    bmaptool(["create".as_ref(), "-o".as_ref(), "/dev/full".as_ref(), image.as_os_str()])
+        .fails(&["cannot write the bmap to '/dev/full'", "No space left"]);
+    let mut tool = bmaptool(["create".as_ref(), image.as_os_str()]);
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let child = tool.command.stdout(Stdio::from(full)).stderr(Stdio::piped()).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write the bmap to standard output"));
+}
+
+fn a_killed_run_leaves_nothing_behind() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    image::sparse(&image, 300 << 20, &[(0, 64 << 20)], 6);
+    let output = folder.path().join("disk.bmap");
+    let mut random = Random::new(1);
+    for _ in 0..10 {
+        let mut tool = bmaptool(["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()]);
+        let mut child = tool.spawn();
+        std::thread::sleep(Duration::from_millis(random.below(60)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(names.iter().all(|name| name == "disk.img" || name == "disk.bmap"), "{names:?}");
+        if output.exists() {
+            Bmap::parse(&fs::read(&output).unwrap()).unwrap();
+        }
+    }
+}
+
+fn a_closed_pipe_is_an_error_and_no_panic() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    // More ranges than a pipe can hold, so that the program meets the closed end.
+    let data: Vec<_> = (0..3000).map(|block| (block * 8192, 4096)).collect();
+    image::sparse(&image, 3000 * 8192, &data, 7);
+    let mut tool = bmaptool(["create".as_ref(), image.as_os_str()]);
+    let mut child = tool.spawn();
+    let mut start = [0; 100];
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut start).unwrap();
+    drop(stdout);
+    child.stdout = Some(empty_stdout());
+    let outcome = finish(child);
+    assert_eq!(outcome.status, Some(1));
+    outcome.says(&["cannot write the bmap to standard output: Broken pipe"]);
+}
+
+/// A standard output with nothing to read, for a child whose own is closed.
+fn empty_stdout() -> std::process::ChildStdout {
+    let mut child = std::process::Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
+    child.wait().unwrap();
+    child.stdout.take().unwrap()
+}
+
+fn an_image_that_changes_is_refused() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    image::sparse(&image, 200 << 20, &[(0, 150 << 20)], 8);
+    let writer = File::options().write(true).open(&image).unwrap();
+    let mut tool = bmaptool(["create".as_ref(), image.as_os_str()]);
+    let mut child = tool.spawn();
+    let started = Instant::now();
+    while child.try_wait().unwrap().is_none() && started.elapsed() < Duration::from_secs(30) {
+        writer.write_all_at(b"change", 1000).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let outcome = finish(child);
+    assert_eq!(outcome.status, Some(1));
+    outcome.says(&["disk.img' changed while it was being mapped"]);
+    assert!(outcome.stdout.is_empty());
+}
+
+fn a_file_system_that_cannot_tell_holes_is_named() {
+    let mount = Mount::in_memory("ramfs");
+    let sparse = mount.path().join("sparse.img");
+    image::sparse(&sparse, 1 << 20, &[(0, 4096)], 9);
+    bmaptool(["create".as_ref(), sparse.as_os_str()])
+        .fails(&["cannot tell which blocks are holes", "cp --sparse=always"]);
+    let full = mount.path().join("full.img");
+    fs::write(&full, vec![1; 100_000]).unwrap();
+    bmaptool(["create".as_ref(), full.as_os_str()]).ok().says(&["no holes"]);
+}
+
+fn both_ways_of_mapping_agree() {
+    let mounts = [
+        Mount::on_file("ext4", 64 << 20, &["-q", "-F", "-b", "1024"]),
+        Mount::on_file("xfs", 400 << 20, &["-q"]),
+        Mount::on_file("btrfs", 400 << 20, &["-q"]),
+    ];
+    for mount in &mounts {
+        for seed in 0..5 {
+            let path = mount.path().join("image");
+            let mut random = Random::new(seed);
+            let data: Vec<_> = (0..40).map(|_| (random.below(20 << 20), 1 + random.below(100_000) as usize)).collect();
+            image::sparse(&path, 21 << 20, &data, seed);
+            let file = File::open(&path).unwrap();
+            file.sync_all().unwrap();
+            let fiemap = filemap::map_with(Method::Fiemap, &file, &path).unwrap();
+            let seek = filemap::map_with(Method::Seek, &file, &path).unwrap();
+            assert_eq!(fiemap, seek);
+            assert!(fiemap.ranges.len() > 1);
+            assert_eq!(filemap::map(&file, &path).unwrap(), fiemap);
+        }
+    }
+    // Where only one way is known, it is the one that is used.
+    let mount = Mount::in_memory("tmpfs");
+    let path = mount.path().join("image");
+    image::sparse(&path, 1 << 20, &[(8192, 5000)], 1);
+    let file = File::open(&path).unwrap();
+    assert!(filemap::map_with(Method::Fiemap, &file, &path).is_err());
+    assert_eq!(filemap::map(&file, &path).unwrap().ranges[0].to_string(), "2-3");
+}
+
+/// A file of 1 TiB in 20,000 extents: more than any one answer of the file system holds.
+fn many_extents_are_mapped_in_time() {
+    const EXTENTS: u64 = 20_000;
+    const STEP: u64 = (1 << 40) / EXTENTS / 4096 * 4096;
+    let mount = Mount::on_file("xfs", 600 << 20, &["-q"]);
+    let path = mount.path().join("image");
+    let file = image::create(&path, 1 << 40);
+    (0..EXTENTS).for_each(|extent| file.write_all_at(&[1], extent * STEP).unwrap());
+    file.sync_all().unwrap();
+    let map = filemap::map(&file, &path).unwrap();
+    assert_eq!(map.ranges.len() as u64, EXTENTS);
+    assert!(map.ranges.iter().enumerate().all(|(index, range)| range.start() == index as u64 * STEP / 4096));
+    let bmap = create(&path);
+    assert_eq!(Bmap::parse(&fs::read(bmap).unwrap()).unwrap().mapped_blocks(), EXTENTS);
+}
