@@ -35,9 +35,11 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
     };
     let reserved = reserved(&source, map.as_ref());
     let verify = if arguments.no_verify { Verify::Skip } else { Verify::Checksums };
-    let gaps = match map.as_ref().is_some_and(|map| verify.covers(&map.bmap)) {
-        true => Gaps::MayJump,
-        false => Gaps::MustRead,
+    let gaps = match &map {
+        Some(Map { bmap, .. }) if verify.covers(bmap) => {
+            Gaps::MayJump { wanted: bmap.ranges().map(|range| range.bytes).collect() }
+        }
+        _ => Gaps::MustRead,
     };
     let unpacked = source.unpack(map.as_ref().map(|map| map.bmap.image_size()), gaps)?;
     let claimed = target::claim(&Request {

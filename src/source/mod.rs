@@ -13,6 +13,7 @@ pub use location::{Location, Url};
 
 use crate::file_id::FileId;
 use crate::magic::{Format, PREFIX_LEN};
+use crate::range::ByteRange;
 use transport::{Peeked, Transport};
 
 /// An image's bytes, unpacked, from first to last.
@@ -94,10 +95,14 @@ impl Error {
 }
 
 /// Whether the data between the places that are asked for may stay unread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Gaps {
     /// It may: every byte that counts has a checksum of its own.
-    MayJump,
+    MayJump {
+        /// The ranges of the image that are going to be asked for, in order, so that a source can fetch and unpack them
+        /// ahead. Nothing else will be.
+        wanted: Vec<ByteRange>,
+    },
     /// It must be read: only the checks of the format and the clean end of the source tell that it is whole.
     MustRead,
 }
