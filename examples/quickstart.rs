@@ -114,7 +114,8 @@ fn flash(image: &Path, map: &Path, target: &Path) -> Result<(), Box<dyn Error>> 
     let bytes = Source::open(&Location::Path(map.to_owned()))?.read_all(bmap::MAX_FILE_SIZE)?;
     let bmap = Bmap::parse(&bytes)?;
     let size = Some(bmap.image_size());
-    let source = Source::open(&Location::Path(image.to_owned()))?.unpack(size, Gaps::MayJump)?;
+    let gaps = Gaps::MayJump { wanted: bmap.ranges().map(|range| range.bytes).collect() };
+    let source = Source::open(&Location::Path(image.to_owned()))?.unpack(size, gaps)?;
     let claimed = target::claim(&Request { path: target, size, reserved: &[] })?;
     let (progress, cancel) = (Progress::default(), Cancel::default());
     let extents = Extents::Mapped(bmap);
