@@ -1,0 +1,88 @@
+//! The manual page, `--help` and the README agree with each other.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use common::tool::bmaptool;
+use common::{Need, sh};
+
+fn main() {
+    common::run(tests![
+        the_manual_page_and_the_help_name_the_same_options,
+        the_manual_page_is_well_formed [Need::Program("mandoc"), Need::Program("man")],
+        the_documents_lead_to_files_that_exist,
+    ]);
+}
+
+fn project_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(project_file(name)).unwrap()
+}
+
+/// The options in a text: words that begin with dashes, up to where they end.
+fn options(text: &str) -> BTreeSet<String> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
+        .filter(|word| word.starts_with("--") && word.len() > 2)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The part of the manual page under a heading.
+fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+    let (_, rest) = page.split_once(&format!("\n.SH {heading}\n")).unwrap();
+    rest.split("\n.SH ").next().unwrap()
+}
+
+fn the_manual_page_and_the_help_name_the_same_options() {
+    let page = read("man/bmaptool.1").replace("\\-", "-");
+    let global = options(section(&page, "OPTIONS"));
+    assert_eq!(options(&help(&[])), global);
+    for (command, heading) in [("create", "BMAPTOOL CREATE"), ("copy", "BMAPTOOL COPY")] {
+        let mut expected = options(section(&page, heading));
+        expected.extend(global.iter().filter(|option| *option != "--version").cloned());
+        assert_eq!(options(&help(&[command])), expected, "{command}");
+        // The synopsis has them all.
+        let synopsis = options(section(&page, "SYNOPSIS"));
+        for option in options(section(&page, heading)) {
+            assert!(synopsis.contains(&option) || option == "--output", "{option} is not in the synopsis");
+        }
+    }
+    assert!(page.lines().next().unwrap().contains(&format!("bmaptool {}", version())));
+}
+
+fn help(command: &[&str]) -> String {
+    let help = bmaptool(command.iter().chain(&["--help"])).ok();
+    String::from_utf8(help.stdout).unwrap()
+}
+
+/// The major and minor version.
+fn version() -> String {
+    format!("{}.{}", env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"))
+}
+
+fn the_manual_page_is_well_formed() {
+    let page = project_file("man/bmaptool.1");
+    let page = page.to_str().unwrap();
+    assert_eq!(sh("mandoc", &["-T", "lint", page]), "");
+    let output = std::process::Command::new("man").args(["--warnings", "-l", page]).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn the_documents_lead_to_files_that_exist() {
+    let mut documents = vec!["README.md".to_owned(), "CHANGELOG.md".to_owned()];
+    for entry in std::fs::read_dir(project_file("docs")).unwrap() {
+        documents.push(format!("docs/{}", entry.unwrap().file_name().to_string_lossy()));
+    }
+    for document in documents {
+        let folder = project_file(&document).parent().unwrap().to_owned();
+        for link in read(&document).split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap().to_owned()) {
+            let is_local = !link.is_empty() && !link.contains("://");
+            assert!(!is_local || folder.join(&link).exists(), "{document}: {link} does not exist");
+        }
+    }
+}
