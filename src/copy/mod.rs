@@ -179,8 +179,15 @@ pub fn transfer(
 ) -> Result<Transferred, Failure> {
     match chain::run(extents, verify, source, &mut *target, progress, cancel) {
         Ok((boot_region, bytes)) => Ok(Transferred { target, boot_region, bytes }),
-        Err(error) => Err(Failure { error, remains: target.abandon() }),
+        Err(error) => Err(fail(error, &mut *target, cancel)),
     }
+}
+
+/// Gives the target up.
+fn fail(error: Error, target: &mut dyn Target, cancel: &Cancel) -> Failure {
+    // The signal may have ended the program that feeds us as well; then it is what stopped the copy, not the early end.
+    let error = if cancel.reason().is_some() { Error::Cancelled } else { error };
+    Failure { error, remains: target.abandon() }
 }
 
 /// An image that is written and verified, but for its boot region, and not yet durable.
@@ -205,7 +212,7 @@ impl Transferred {
                 self.target.finish();
                 Ok(self.bytes)
             }
-            Err(error) => Err(Failure { error, remains: self.target.abandon() }),
+            Err(error) => Err(fail(error, &mut *self.target, cancel)),
         }
     }
 }
