@@ -43,7 +43,15 @@ impl Chunk {
     }
 }
 
-/// Copies everything but the boot region. Returns that, and how many bytes were copied.
+/// What the chain has done.
+pub(super) struct Written {
+    /// What is still to be written.
+    pub(super) boot_region: BootRegion,
+    /// How many bytes were copied, those of the boot region included.
+    pub(super) bytes: u64,
+}
+
+/// Copies everything but the boot region.
 ///
 /// The threads are not waited for after an error: one may sit in a read that never returns. They hold nothing but the
 /// source.
@@ -54,7 +62,7 @@ pub(super) fn run(
     target: &mut dyn Target,
     progress: &Progress,
     cancel: &Cancel,
-) -> Result<(BootRegion, u64), Error> {
+) -> Result<Written, Error> {
     cancel.check()?;
     target.begin(extents.image_size()).map_err(Error::Prepare)?;
     let boot_region = BootRegion::clear(target)?;
@@ -78,7 +86,7 @@ pub(super) fn run(
     // The verifier has dropped its end, so it has ended or failed. Where it has ended, the reader has too.
     join(verifier)?;
     match join(reader)? {
-        Ended::Complete => Ok((writer.boot_region, writer.written)),
+        Ended::Complete => Ok(Written { boot_region: writer.boot_region, bytes: writer.written }),
         Ended::Deserted => Err(Error::Cancelled),
     }
 }
@@ -124,3 +132,6 @@ impl Writer<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

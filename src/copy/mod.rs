@@ -20,6 +20,7 @@ use crate::range::{BlockRange, ByteRange};
 use crate::source::ForwardRead;
 use crate::target::{Remains, Target, WriteError};
 use boot_region::BootRegion;
+use chain::Written;
 
 /// What to copy.
 pub enum Extents {
@@ -178,7 +179,7 @@ pub fn transfer(
     cancel: &Cancel,
 ) -> Result<Transferred, Failure> {
     match chain::run(extents, verify, source, &mut *target, progress, cancel) {
-        Ok((boot_region, bytes)) => Ok(Transferred { target, boot_region, bytes }),
+        Ok(Written { boot_region, bytes }) => Ok(Transferred { target, boot_region, bytes }),
         Err(error) => Err(fail(error, &mut *target, cancel)),
     }
 }
