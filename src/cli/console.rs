@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
+use ::console::Term;
 use indicatif::ProgressBar;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
@@ -43,6 +44,12 @@ pub fn set_bar(bar: Option<ProgressBar>) {
 /// Whether standard error is a terminal that can move its cursor.
 pub fn is_terminal() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// How many columns the terminal at standard error has; 80 where it does not say.
+pub fn width() -> u16 {
+    let (_rows, columns) = Term::stderr().size();
+    columns
 }
 
 /// Colours are for terminals, and not for those who do not want them (no-color.org).

@@ -60,18 +60,17 @@ const REFRESH: Duration = Duration::from_millis(100);
 
 fn draw_bar(progress: &Progress, total: Option<u64>, stopped: &Receiver<()>) {
     let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
-    let template = match total {
-        Some(_) => {
-            "{msg} {wide_bar} {percent:>3}%  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta}"
-        }
-        None => "{spinner} {msg}  {binary_bytes}  {binary_bytes_per_sec}  {elapsed}",
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("=> "));
-    }
     bar.set_message("copying");
     console::set_bar(Some(bar.clone()));
+    let mut shown = None;
     while goes_on(stopped, REFRESH) {
+        let wanted = template(total, console::width());
+        if shown != Some(wanted)
+            && let Ok(style) = ProgressStyle::with_template(wanted)
+        {
+            bar.set_style(style.progress_chars("=> "));
+            shown = Some(wanted);
+        }
         if progress.phase() == Phase::Synchronizing {
             bar.set_message("synchronizing");
         }
@@ -80,6 +79,19 @@ fn draw_bar(progress: &Progress, total: Option<u64>, stopped: &Receiver<()>) {
     }
     bar.finish_and_clear();
     console::set_bar(None);
+}
+
+/// What the bar shows in a terminal of so many columns: a bar that goes over two lines cannot be redrawn.
+fn template(total: Option<u64>, columns: u16) -> &'static str {
+    match (total, columns) {
+        (Some(_), 75..) => {
+            "{msg} {wide_bar} {percent:>3}%  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta}"
+        }
+        (Some(_), 45..) => "{msg} {percent:>3}%  {binary_bytes}  {binary_bytes_per_sec}  {eta}",
+        (Some(_), _) => "{msg} {percent:>3}%",
+        (None, 55..) => "{spinner} {msg}  {binary_bytes}  {binary_bytes_per_sec}  {elapsed}",
+        (None, _) => "{msg} {binary_bytes}",
+    }
 }
 
 /// How long it takes until a line is due.
