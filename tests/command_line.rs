@@ -121,7 +121,12 @@ fn standard_input_is_an_image() {
     let unverified =
         || copy(["--no-verify".as_ref(), "--bmap".as_ref(), bmap.as_os_str(), "-".as_ref(), target.as_os_str()]);
     unverified().stdin(bytes.clone()).ok();
-    unverified().stdin([&bytes[..], b"more"].concat()).fails(&["the image has 16777997 bytes, the bmap says 16777993"]);
+    unverified()
+        .stdin([&bytes[..], b"more"].concat())
+        .fails(&["the image goes on after the 16777993 bytes that it should have"]);
+    // What is endless is not read to its end.
+    let endless = std::iter::repeat_n(0, 200 << 20).collect::<Vec<u8>>();
+    unverified().stdin(endless).fails(&["goes on after"]);
     // The bmap may come from standard input instead.
     let map = std::fs::read(&bmap).unwrap();
     copy(["--bmap".as_ref(), "-".as_ref(), image.as_os_str(), target.as_os_str()]).stdin(map).ok();

@@ -97,12 +97,20 @@ pub enum Error {
         /// Its size according to the bmap.
         expected: u64,
     },
+    /// The source has become shorter.
+    #[error("the image ended at byte {at}, but had {expected} bytes at the start: it changes while it is copied")]
+    Shrank {
+        /// Where it ended.
+        at: u64,
+        /// Its size when it was opened.
+        expected: u64,
+    },
     /// The source is too long.
-    #[error("the image has {found} bytes, the bmap says {expected}: it is not the image of this bmap")]
-    Size {
-        /// Its size.
-        found: u64,
-        /// Its size according to the bmap.
+    #[error(
+        "the image goes on after the {expected} bytes that it should have: it is not the image of this bmap, or changes"
+    )]
+    GoesOn {
+        /// Its size according to the bmap, or as it was at the start.
         expected: u64,
     },
     /// A range is not what it was when it was mapped.

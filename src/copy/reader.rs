@@ -59,17 +59,26 @@ fn chunk_len(range: ByteRange) -> usize {
     usize::try_from(range.len()).map_or(to_boundary, |left| left.min(to_boundary))
 }
 
-/// Reads on to the end of the source, which must be clean, and where the image ends.
+/// Reads on to the end of the source, which must be clean, and where the image ends. A source that goes on after that is
+/// not read further: it may be endless.
 fn check_end(extents: &Extents, source: &mut dyn ForwardRead) -> Result<(), Error> {
-    let from = extents.image_size().unwrap_or(0);
-    let found = source.finish().map_err(|source| Error::Read { offset: from, source })?;
-    match extents.image_size() {
-        Some(expected) if found < expected => Err(ended_early(extents, found)),
-        Some(expected) if found > expected => Err(Error::Size { found, expected }),
-        _ => Ok(()),
+    let Some(expected) = extents.image_size() else {
+        return source.finish().map(drop).map_err(|source| Error::Read { offset: 0, source });
+    };
+    let failed = |source| Error::Read { offset: expected, source };
+    let reached = source.skip_to(expected).map_err(failed)?;
+    if reached < expected {
+        return Err(ended_early(extents, reached));
     }
+    if read_full(source, &mut [0]).map_err(failed)? > 0 {
+        return Err(Error::GoesOn { expected });
+    }
+    source.finish().map(drop).map_err(failed)
 }
 
 fn ended_early(extents: &Extents, at: u64) -> Error {
-    Error::EndedEarly { at, expected: extents.image_size().unwrap_or(at) }
+    match extents {
+        Extents::Mapped(map) => Error::EndedEarly { at, expected: map.image_size() },
+        Extents::Whole { size } => Error::Shrank { at, expected: size.unwrap_or(at) },
+    }
 }
