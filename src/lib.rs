@@ -4,17 +4,19 @@
 //!
 //! Two things are done here. [`create`] asks the file system which blocks of an image hold data ([`filemap`]), hashes
 //! them, and so makes a block map ([`bmap`]). [`copy`] is the engine: it takes what to copy ([`copy::Extents`], mostly a
-//! block map), where the bytes come from ([`source`]) and where they go ([`target`]), and moves each byte once.
+//! block map), where the bytes come from ([`source`]) and where they go ([`target`]), and moves each byte once. Who made
+//! the block map, and so vouches for every byte, is told by its [`signature`].
 //!
 //! Below them lie the words that all share: [`range`] turns blocks into bytes, [`digest`] knows the checksums,
 //! [`magic`] tells how a file is packed, [`file_id`] which file is which, [`size`] writes sizes for people.
 //!
 //! ```text
-//! the command line      -> create, copy, source, target, bmap
+//! the command line      -> create, copy, signature, source, target, bmap
 //! create                -> filemap, bmap, digest, range
 //! copy                  -> bmap, digest, range, and the traits of source and target
 //! source, target,
-//! filemap, bmap         -> range, digest, magic, file_id, size; never each other
+//! signature, filemap,
+//! bmap                  -> range, digest, magic, file_id, size; never each other
 //! ```
 //!
 //! Nothing here knows a command line or a terminal: that is the binary's, which cannot be imported. What is worth
@@ -36,6 +38,7 @@ pub mod file_id;
 pub mod filemap;
 pub mod magic;
 pub mod range;
+pub mod signature;
 pub mod size;
 pub mod source;
 pub mod target;

@@ -71,7 +71,7 @@ pub struct Copy {
     #[arg(long, value_name = "BMAP", conflicts_with = "nobmap")]
     pub bmap: Option<OsString>,
     /// Copy the whole image, without a bmap
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["bmap_sig", "keyring", "fingerprint"])]
     pub nobmap: bool,
     /// The detached OpenPGP signature of the bmap; by default it is looked for beside the bmap
     #[arg(long, value_name = "SIG")]

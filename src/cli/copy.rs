@@ -12,13 +12,15 @@ use bmaptool::target::{self, Kind, Request, Reserved};
 use super::Error;
 use super::args::Copy;
 use super::signals::Signals;
+use super::signature::{self, Authentic};
 use super::watch::{Display, Watch, rate};
 
-/// A bmap, and where it was.
+/// A bmap, and where it came from.
 struct Map {
     location: Location,
     bmap: Bmap,
-    id: Option<bmaptool::file_id::FileId>,
+    /// The files that it was read from, and verified with.
+    read: Vec<Reserved>,
 }
 
 pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
@@ -29,9 +31,9 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
     let source = Source::open(&image)?;
     warn_of_wrong_name(&source);
     let map = match (&arguments.bmap, arguments.nobmap) {
-        (Some(given), _) => Some(load(Location::parse(given), &source)?),
+        (Some(given), _) => Some(load(Source::open(&Location::parse(given))?, &source, arguments)?),
         (None, true) => None,
-        (None, false) => Some(discover(&source)?),
+        (None, false) => Some(load(discover(&source)?, &source, arguments)?),
     };
     let reserved = reserved(&source, map.as_ref());
     let verify = if arguments.no_verify { Verify::Skip } else { Verify::Checksums };
@@ -78,10 +80,6 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
 /// Nothing that is asked for is silently left undone.
 fn refuse_unavailable(arguments: &Copy) -> Result<(), Error> {
     let asked = [
-        (arguments.bmap_sig.is_some(), "--bmap-sig"),
-        (arguments.no_sig_verify, "--no-sig-verify"),
-        (arguments.keyring.is_some(), "--keyring"),
-        (arguments.fingerprint.is_some(), "--fingerprint"),
         (arguments.psplash_pipe.is_some(), "--psplash-pipe"),
         (arguments.removable_device, "--removable-device"),
     ];
@@ -103,52 +101,37 @@ fn warn_of_wrong_name(source: &Source) {
 }
 
 /// Looks for the bmap beside the image.
-fn discover(image: &Source) -> Result<Map, Error> {
+fn discover(image: &Source) -> Result<Source, Error> {
     for candidate in image.location().bmap_candidates() {
-        match load(candidate, image) {
-            Err(Error::Source(error)) if error.is_not_found() => {}
+        match Source::open(&candidate) {
+            Err(error) if error.is_not_found() => {}
             result => {
-                let map = result?;
-                log::info!("discovered bmap file '{}'", map.location);
-                return Ok(map);
+                let bmap = result?;
+                log::info!("discovered bmap file '{candidate}'");
+                return Ok(bmap);
             }
         }
     }
     Err(Error::NoBmap { image: image.location().clone() })
 }
 
-fn load(location: Location, image: &Source) -> Result<Map, Error> {
-    let file = Source::open(&location)?;
-    let id = file.id();
+/// Reads a bmap, once its signature has been verified.
+fn load(file: Source, image: &Source, arguments: &Copy) -> Result<Map, Error> {
+    let (location, id) = (file.location().clone(), file.id());
     if id.is_some() && id == image.id() {
         return Err(Error::SameFile { image: image.location().clone(), bmap: location });
     }
-    let bytes = file.read_all(bmap::MAX_FILE_SIZE)?;
-    refuse_signed(&location, &bytes)?;
-    let bmap = Bmap::parse(&bytes).map_err(|source| Error::Bmap { bmap: location.clone(), source })?;
-    Ok(Map { location, bmap, id })
-}
-
-/// A signature that is not verified must not look as if it were.
-fn refuse_signed(location: &Location, bytes: &[u8]) -> Result<(), Error> {
-    const CLEARSIGNED: &[u8] = b"-----BEGIN PGP SIGNED MESSAGE-----";
-    let signed = |signature: String| Err(Error::Signed { bmap: location.clone(), signature });
-    if bytes.windows(CLEARSIGNED.len()).any(|window| window == CLEARSIGNED) {
-        return signed("clearsigned".to_owned());
-    }
-    for signature in [".asc", ".sig"].into_iter().filter_map(|ending| location.with_ending(ending)) {
-        if signature.as_path().is_some_and(|path| path.exists()) {
-            return signed(format!("by '{signature}'"));
-        }
-    }
-    Ok(())
+    let stored = file.read_stored("bmap", bmap::MAX_FILE_SIZE)?;
+    let Authentic { text, mut read } = signature::authenticate(stored, arguments)?;
+    let bmap = Bmap::parse(&text).map_err(|source| Error::Bmap { bmap: location.clone(), source })?;
+    read.extend(id.map(|id| Reserved { role: "bmap file", id }));
+    Ok(Map { location, bmap, read })
 }
 
 /// The files that the copy reads.
 fn reserved(source: &Source, map: Option<&Map>) -> Vec<Reserved> {
     let image = source.id().map(|id| Reserved { role: "image", id });
-    let bmap = map.and_then(|map| map.id).map(|id| Reserved { role: "bmap file", id });
-    image.into_iter().chain(bmap).collect()
+    image.into_iter().chain(map.into_iter().flat_map(|map| map.read.iter().copied())).collect()
 }
 
 /// Says what is going to be done.

@@ -8,6 +8,7 @@ use bmaptool::bmap::ParseError;
 use bmaptool::copy;
 use bmaptool::create;
 use bmaptool::magic::Format;
+use bmaptool::signature::{self, KeyringError, Refusal};
 use bmaptool::source::{self, Location};
 use bmaptool::target::{self, Remains};
 
@@ -34,8 +35,16 @@ pub enum Error {
     NoBmap { image: Location },
     #[error("'{image}' and '{bmap}' are the same file: the image cannot be its own bmap")]
     SameFile { image: Location, bmap: Location },
-    #[error("bmap file '{bmap}' is signed ({signature}), and verifying signatures is not available yet")]
-    Signed { bmap: Location, signature: String },
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    #[error("no signature found but {flag} given: bmap file '{bmap}' is not signed")]
+    NotSigned { bmap: Location, flag: &'static str },
+    #[error("discovered a BAD GPG signature of bmap file '{bmap}'{}", in_file(.signature, .bmap))]
+    BadSignature { bmap: Location, signature: Location, source: Refusal },
+    #[error("discovered a BAD GPG signature of bmap file '{bmap}': it is by {found}, but '--fingerprint' asks for {expected}")]
+    WrongSigner { bmap: Location, found: String, expected: String },
+    #[error("bmap file '{bmap}' is signed, but the signature cannot be verified")]
+    Unverifiable { bmap: Location, source: signature::Error },
     #[error("bmap file '{bmap}' cannot be used")]
     Bmap { bmap: Location, source: ParseError },
     #[error(transparent)]
@@ -47,6 +56,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// What it means that `signature`, which is in `bmap` itself where the two are the same, could not be verified.
+    pub fn signature(bmap: &Location, signature: &Location, error: signature::Error) -> Self {
+        let (bmap, signature) = (bmap.clone(), signature.clone());
+        match error {
+            signature::Error::Refused(source) => Self::BadSignature { bmap, signature, source },
+            source => Self::Unverifiable { bmap, source },
+        }
+    }
+
     /// Prints what happened, and what state it leaves behind.
     pub fn report(&self) {
         let mut text = self.to_string();
@@ -58,6 +76,9 @@ impl Error {
                 text = format!("{text}: {words}");
             }
             cause = error.source();
+        }
+        if let Some(advice) = self.advice() {
+            text = format!("{text}; {advice}");
         }
         log::error!("{text}");
         if let Self::Copy { target, remains, .. } = self {
@@ -71,6 +92,21 @@ impl Error {
         }
     }
 
+    /// What the user can do about it.
+    fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::BadSignature { source: Refusal::UnknownKey { .. }, .. } => Some(
+                "get the key from whom you trust, import it with 'gpg --import FILE', or name a keyring that has it with \
+                 '--keyring FILE'",
+            ),
+            Self::BadSignature { source: Refusal::FromTheFuture { .. }, .. } => Some("set the clock"),
+            Self::Unverifiable { .. } => {
+                Some("install GnuPG, or use '--no-sig-verify' to copy without knowing who made the bmap")
+            }
+            _ => None,
+        }
+    }
+
     /// The status that the program exits with.
     pub fn status(&self) -> i32 {
         match self {
@@ -78,4 +114,8 @@ impl Error {
             _ => 1,
         }
     }
+}
+
+fn in_file(signature: &Location, bmap: &Location) -> String {
+    if signature == bmap { String::new() } else { format!(" in '{signature}'") }
 }

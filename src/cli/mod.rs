@@ -7,6 +7,7 @@ mod create;
 mod error;
 mod output;
 mod signals;
+mod signature;
 mod watch;
 
 pub use error::Error;

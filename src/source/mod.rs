@@ -5,11 +5,13 @@
 
 pub mod codec;
 mod location;
+mod stored;
 pub mod transport;
 
 use std::io::{self, Read};
 
 pub use location::{Location, Url};
+pub use stored::Stored;
 
 use crate::file_id::FileId;
 use crate::magic::{Format, PREFIX_LEN};
@@ -78,10 +80,12 @@ pub enum Error {
         expected: u64,
     },
     /// It has more bytes than such a file may have.
-    #[error("'{location}' has over {limit} bytes, too many for a bmap")]
+    #[error("'{location}' has over {limit} bytes, too many for a {what}")]
     TooLarge {
         /// The source.
         location: Location,
+        /// What it is to the user.
+        what: &'static str,
         /// How many it may have.
         limit: u64,
     },
@@ -177,23 +181,6 @@ impl Source {
                 _ => Ok(Unpacked { reader: Box::new(transport::Raw::new(packed)), size }),
             },
         }
-    }
-
-    /// All bytes of this file, unpacked.
-    ///
-    /// # Errors
-    ///
-    /// Where they cannot be read, or are more than `limit`.
-    pub fn read_all(self, limit: u64) -> Result<Vec<u8>, Error> {
-        let location = self.location.clone();
-        let mut unpacked = self.unpack(None, Gaps::MustRead)?;
-        let mut bytes = Vec::new();
-        let read = unpacked.reader.by_ref().take(limit.saturating_add(1)).read_to_end(&mut bytes);
-        let length = read.map_err(|source| Error::Read { location: location.clone(), source })?;
-        if length as u64 > limit {
-            return Err(Error::TooLarge { location, limit });
-        }
-        Ok(bytes)
     }
 }
 

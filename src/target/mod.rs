@@ -100,6 +100,7 @@ impl fmt::Display for Kind {
 }
 
 /// A file that is read during the copy and must not be its target.
+#[derive(Clone, Copy)]
 pub struct Reserved {
     /// What it is to the user, as in `image`.
     pub role: &'static str,

@@ -1,9 +1,12 @@
 //! Transports: bytes as they are stored, wherever that is.
 
 mod file;
+mod memory;
 mod stdin;
 
 use std::io::{self, Read};
+
+pub use memory::Memory;
 
 use super::{Error, ForwardRead, Location, discard, read_full};
 use crate::file_id::FileId;

@@ -1,0 +1,173 @@
+//! Running `gpgv` and `gpg`.
+
+use std::env;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Output, Stdio};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::status::Report;
+use super::{Error, Keys, Refusal, Signed};
+
+/// What is verified.
+pub(super) enum Subject<'a> {
+    /// A file that brings its signature along.
+    Clearsigned(&'a [u8]),
+    /// A file with its signature beside it.
+    Detached {
+        /// What is signed.
+        data: &'a [u8],
+        /// The signature.
+        signature: &'a [u8],
+    },
+}
+
+/// A program that verifies signatures.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Program {
+    Gpg,
+    Gpgv,
+}
+
+/// What `gpg` is told. It must ask nobody, fetch nothing, and judge no key by who vouches for it: it is in the keyring.
+const GPG_OPTIONS: [&str; 6] =
+    ["--batch", "--no-tty", "--no-auto-key-retrieve", "--disable-dirmngr", "--trust-model=always", "--verify"];
+
+/// What a verifier is told by its environment; messages are English.
+const ENVIRONMENT: [&str; 4] = ["PATH", "HOME", "GNUPGHOME", "TMPDIR"];
+
+/// How much of what a verifier says is repeated.
+const SAID_LEN: usize = 200;
+
+/// Verifies `subject`; the text is empty where the signature is a detached one.
+pub(super) fn verify(subject: &Subject<'_>, keys: &Keys) -> Result<Signed, Error> {
+    let (programs, names) = match keys {
+        Keys::OfUser => (&[Program::Gpg, Program::Gpgv][..], "gpg and gpgv"),
+        Keys::In(_) => (&[Program::Gpgv][..], "gpgv"),
+    };
+    for program in programs {
+        match program.run(subject, keys) {
+            Err(Error::Run { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+            Ok(answer) => return Ok(answer.judge(*program, subject)?),
+        }
+    }
+    Err(Error::NoVerifier { programs: names })
+}
+
+impl Program {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gpg => "gpg",
+            Self::Gpgv => "gpgv",
+        }
+    }
+
+    fn run(self, subject: &Subject<'_>, keys: &Keys) -> Result<Answer, Error> {
+        let status = MemoryFile::new(b"").map_err(Error::Memory)?;
+        let keyring = match keys {
+            Keys::OfUser => None,
+            Keys::In(keyring) => Some(MemoryFile::new(keyring.bytes()).map_err(Error::Memory)?),
+        };
+        let files = subject.files().map_err(Error::Memory)?;
+
+        let mut command = Command::new(self.name());
+        command.env_clear().env("LC_ALL", "C").stdin(Stdio::null());
+        command.envs(ENVIRONMENT.into_iter().filter_map(|name| Some((name, env::var_os(name)?))));
+        command.arg(format!("--status-fd={}", status.0.as_raw_fd())).arg("--output=-");
+        if let Some(keyring) = &keyring {
+            command.arg("--keyring").arg(keyring.path());
+        }
+        if self == Self::Gpg {
+            if !has_home() {
+                // It makes a home where it finds none, but not without options.
+                command.arg("--no-options");
+            }
+            command.args(GPG_OPTIONS);
+        }
+        command.args(files.iter().map(MemoryFile::path));
+        log::debug!("running {command:?}");
+        let run_error = |source| Error::Run { program: self.name(), source };
+        let output = command.output().map_err(run_error)?;
+        let status = status.into_contents().map_err(run_error)?;
+        Ok(Answer { output, status: String::from_utf8_lossy(&status).into_owned() })
+    }
+}
+
+impl Subject<'_> {
+    /// The files that a verifier is given, in its order.
+    fn files(&self) -> io::Result<Vec<MemoryFile>> {
+        match self {
+            Self::Clearsigned(message) => [*message].into_iter().map(MemoryFile::new).collect(),
+            Self::Detached { data, signature } => [*signature, *data].into_iter().map(MemoryFile::new).collect(),
+        }
+    }
+}
+
+/// What came of running a verifier.
+struct Answer {
+    output: Output,
+    /// The status lines.
+    status: String,
+}
+
+impl Answer {
+    fn judge(self, program: Program, subject: &Subject<'_>) -> Result<Signed, Refusal> {
+        let Output { status: exit, stdout, stderr } = self.output;
+        let said = String::from_utf8_lossy(&stderr);
+        for line in said.lines().chain(self.status.lines()) {
+            log::debug!("{}: {line}", program.name());
+        }
+        let report = Report::parse(&self.status);
+        match (subject, report.texts) {
+            (Subject::Clearsigned(_), 1) | (Subject::Detached { .. }, 0) => {}
+            (Subject::Detached { .. }, _) => return Err(Refusal::NotDetached),
+            (Subject::Clearsigned(_), _) => return Err(failure(program, exit, &said)),
+        }
+        let (no_data, unchecked) = (report.no_data, report.has_unchecked());
+        match report.judge(stdout) {
+            Err(Refusal::NoSignature) if !no_data => Err(failure(program, exit, &said)),
+            // Status 2 stands for every failure but a bad signature.
+            Ok(_) if !exit.success() && !(unchecked && exit.code() == Some(2)) => Err(failure(program, exit, &said)),
+            judged => judged,
+        }
+    }
+}
+
+fn failure(program: Program, exit: ExitStatus, said: &str) -> Refusal {
+    let said = said.lines().last().unwrap_or("it does not say why").chars().take(SAID_LEN).collect();
+    Refusal::VerifierFailed { program: program.name(), status: exit.to_string(), said }
+}
+
+/// Whether the user has a folder for `gpg`.
+fn has_home() -> bool {
+    let named = env::var_os("GNUPGHOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    named.or_else(|| Some(env::home_dir()?.join(".gnupg"))).is_some_and(|home| home.is_dir())
+}
+
+/// A file without a name. Child processes inherit it.
+struct MemoryFile(File);
+
+impl MemoryFile {
+    fn new(contents: &[u8]) -> io::Result<Self> {
+        let mut file = File::from(memfd_create("bmaptool", MFdFlags::empty())?);
+        file.write_all(contents)?;
+        file.rewind()?;
+        Ok(Self(file))
+    }
+
+    /// Where a child process finds it.
+    fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+
+    fn into_contents(mut self) -> io::Result<Vec<u8>> {
+        let mut contents = Vec::new();
+        self.0.rewind()?;
+        self.0.read_to_end(&mut contents)?;
+        Ok(contents)
+    }
+}
