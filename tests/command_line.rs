@@ -86,6 +86,7 @@ fn messages_are_lines_on_standard_error() {
     let (image, bmap, target) = (image.display(), bmap.display(), target.display());
     let expected = [
         format!("bmaptool: info: discovered bmap file '{bmap}'"),
+        format!("bmaptool: info: bmap file '{bmap}' is not signed"),
         "bmaptool: info: block map format version 2.0".to_owned(),
         "bmaptool: info: 4097 blocks of size 4096 (16.0 MiB), mapped 452 blocks (1.8 MiB or 11.0%)".to_owned(),
         format!("bmaptool: info: copying image '{image}' to file '{target}' using bmap file '{bmap}'"),

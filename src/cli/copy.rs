@@ -79,10 +79,8 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
 
 /// Nothing that is asked for is silently left undone.
 fn refuse_unavailable(arguments: &Copy) -> Result<(), Error> {
-    let asked = [
-        (arguments.psplash_pipe.is_some(), "--psplash-pipe"),
-        (arguments.removable_device, "--removable-device"),
-    ];
+    let asked =
+        [(arguments.psplash_pipe.is_some(), "--psplash-pipe"), (arguments.removable_device, "--removable-device")];
     match asked.into_iter().find(|&(asked, _)| asked) {
         Some((_, flag)) => Err(Error::NotAvailable { flag }),
         None => Ok(()),

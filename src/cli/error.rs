@@ -41,7 +41,9 @@ pub enum Error {
     NotSigned { bmap: Location, flag: &'static str },
     #[error("discovered a BAD GPG signature of bmap file '{bmap}'{}", in_file(.signature, .bmap))]
     BadSignature { bmap: Location, signature: Location, source: Refusal },
-    #[error("discovered a BAD GPG signature of bmap file '{bmap}': it is by {found}, but '--fingerprint' asks for {expected}")]
+    #[error(
+        "discovered a BAD GPG signature of bmap file '{bmap}': it is by {found}, but '--fingerprint' asks for {expected}"
+    )]
     WrongSigner { bmap: Location, found: String, expected: String },
     #[error("bmap file '{bmap}' is signed, but the signature cannot be verified")]
     Unverifiable { bmap: Location, source: signature::Error },
@@ -96,7 +98,7 @@ impl Error {
     fn advice(&self) -> Option<&'static str> {
         match self {
             Self::BadSignature { source: Refusal::UnknownKey { .. }, .. } => Some(
-                "get the key from whom you trust, import it with 'gpg --import FILE', or name a keyring that has it with \
+                "get the key from someone you trust and import it with 'gpg --import FILE', or name a keyring that has it with \
                  '--keyring FILE'",
             ),
             Self::BadSignature { source: Refusal::FromTheFuture { .. }, .. } => Some("set the clock"),

@@ -60,7 +60,8 @@ impl<'a> Clearsigned<'a> {
                 was_converted = line.ends_with(b"\r\n");
             }
             let next = part.next(content);
-            if matches!((part, next), (Part::Before, Part::Before) | (Part::After, Part::After)) && !content.is_empty() {
+            if matches!((part, next), (Part::Before, Part::Before) | (Part::After, Part::After)) && !content.is_empty()
+            {
                 outside.get_or_insert(number);
             }
             part = next;

@@ -70,7 +70,7 @@ pub enum Error {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// There is no program that could tell.
-    #[error("{programs} not found")]
+    #[error("{programs} not found on PATH")]
     NoVerifier {
         /// Those that could.
         programs: &'static str,
@@ -137,8 +137,8 @@ pub enum Refusal {
         /// The number, of RFC 9580 section 9.1.
         algorithm: String,
     },
-    /// By the clock of this machine its key does not exist yet.
-    #[error("it is by key {key}, which is from the future by this machine's clock")]
+    /// By the clock of this machine it does not exist yet.
+    #[error("it is by key {key}, and from the future by this machine's clock")]
     FromTheFuture {
         /// The fingerprint or key id.
         key: String,

@@ -1,5 +1,7 @@
 //! What a verifier reports: the status lines of GnuPG, as its doc/DETAILS describes them.
 
+use std::time::{Duration, SystemTime};
+
 use super::{Key, Refusal, Signed, Signer};
 
 /// What every status line begins with.
@@ -35,6 +37,8 @@ enum Finding {
     Error {
         key_algorithm: String,
         digest_algorithm: String,
+        /// When it was made, in seconds since 1970.
+        made: Option<u64>,
         code: String,
     },
 }
@@ -66,7 +70,7 @@ impl Report {
             "ERRSIG" => return self.signatures.push(Signature::unchecked(arguments)),
             "VALIDSIG" => return self.validate(arguments),
             "PLAINTEXT" => return self.texts = self.texts.saturating_add(1),
-            "NODATA" => return self.no_data = true,
+            "NODATA" | "UNEXPECTED" => return self.no_data = true,
             _ => return,
         };
         let (id, user_id) = arguments.split_once(' ').unwrap_or((arguments, ""));
@@ -100,7 +104,9 @@ impl Report {
         for signature in self.signatures {
             match signature.judge() {
                 Ok(signer) => signers.push(signer),
-                Err(refusal @ (Refusal::UnknownKey { .. } | Refusal::UnknownAlgorithm { .. })) => lacking = Some(refusal),
+                Err(refusal @ (Refusal::UnknownKey { .. } | Refusal::UnknownAlgorithm { .. })) => {
+                    lacking = Some(refusal)
+                }
                 Err(refusal) => return Err(refusal),
             }
         }
@@ -119,7 +125,8 @@ impl Signature {
         let field = |index: usize| fields.get(index).copied().unwrap_or_default().to_owned();
         let fingerprint = Some(field(6)).filter(|fingerprint| fingerprint.len() > 1);
         let key = Key { user_id: String::new(), id: fingerprint.unwrap_or_else(|| field(0)) };
-        let finding = Finding::Error { key_algorithm: field(1), digest_algorithm: field(2), code: field(5) };
+        let made = field(4).parse().ok();
+        let finding = Finding::Error { key_algorithm: field(1), digest_algorithm: field(2), made, code: field(5) };
         Self { finding, key, valid: None }
     }
 
@@ -136,16 +143,22 @@ impl Signature {
             Finding::SignatureExpired => Err(Refusal::SignatureExpired { by }),
             Finding::KeyExpired => Err(Refusal::KeyExpired { by }),
             Finding::KeyRevoked => Err(Refusal::KeyRevoked { by }),
-            Finding::Error { key_algorithm, digest_algorithm, code } => Err(match code.as_str() {
-                // The numbers of libgpg-error: GPG_ERR_NO_PUBKEY, _PUBKEY_ALGO, _DIGEST_ALGO, _TIME_CONFLICT.
+            Finding::Error { key_algorithm, digest_algorithm, made, code } => Err(match code.as_str() {
+                // The numbers of libgpg-error: GPG_ERR_NO_PUBKEY, GPG_ERR_PUBKEY_ALGO, GPG_ERR_DIGEST_ALGO.
                 "9" => Refusal::UnknownKey { key: by.id },
                 "4" => Refusal::UnknownAlgorithm { key: by.id, algorithm: key_algorithm },
                 "5" => Refusal::WeakDigest { key: by.id, digest: digest_name(&digest_algorithm) },
-                "83" => Refusal::FromTheFuture { key: by.id },
+                // There are several, as it is the key or a signature on the key that is from the future.
+                _ if made.is_some_and(is_in_the_future) => Refusal::FromTheFuture { key: by.id },
                 _ => Refusal::Unchecked { key: by.id, code },
             }),
         }
     }
+}
+
+fn is_in_the_future(seconds: u64) -> bool {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Duration::from_secs(seconds) > now
 }
 
 impl Valid {

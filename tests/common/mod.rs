@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod device;
+pub mod gnupg;
 pub mod image;
 pub mod tool;
 
@@ -60,6 +61,11 @@ impl Test {
 /// Runs tests as `cargo test` does. One whose needs are not met is skipped and counted as ignored; under `CI=true` it
 /// fails, for there everything must have been installed.
 pub fn run(tests: Vec<Test>) {
+    run_then(tests, || {});
+}
+
+/// Runs tests, and `clean_up` behind the last one.
+pub fn run_then(tests: Vec<Test>, clean_up: fn()) {
     let arguments = Arguments::from_args();
     let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
     let trials = tests
@@ -81,7 +87,9 @@ pub fn run(tests: Vec<Test>) {
             trial.with_ignored_flag(skipped)
         })
         .collect();
-    libtest_mimic::run(&arguments, trials).exit();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    clean_up();
+    conclusion.exit();
 }
 
 /// Lists functions as tests: `tests![plain, rooted [Need::Root]]`.

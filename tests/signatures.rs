@@ -1,0 +1,516 @@
+//! Whose the bmap is: what is signed well is copied, and nothing else touches the target.
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use common::gnupg::{self, Who, keys};
+use common::image::{assert_same, sparse};
+use common::tool::{Outcome, Tool, copy, create};
+use common::{Need, sha256, temp_dir};
+
+const GPG: Need = Need::Program("gpg");
+const GPGV: Need = Need::Program("gpgv");
+const BAD: &str = "discovered a BAD GPG signature of bmap file";
+const GOOD: &str = "successfully verified bmap file signature of";
+const DETACHED: &[&str] = &["--detach-sign"];
+const ARMORED: &[&str] = &["--detach-sign", "--armor"];
+const CLEAR: &[&str] = &["--clearsign"];
+
+fn main() {
+    let tests = tests![
+        good_signatures_of_every_kind [GPG, GPGV],
+        keyrings_of_every_kind [GPG, GPGV],
+        a_keyring_that_is_none [GPG, GPGV],
+        a_fingerprint_picks_the_signer [GPG, GPGV],
+        bad_signatures [GPG, GPGV],
+        signers_that_are_not_good [GPG, GPGV],
+        one_good_signature_is_enough_among_unknown_ones [GPG, GPGV],
+        clearsigned_and_detached_must_both_be_good [GPG, GPGV],
+        nothing_but_the_signed_part_is_parsed [GPG, GPGV],
+        messages_are_not_detached_signatures [GPG, GPGV],
+        lines_of_clearsigned_text [GPG, GPGV],
+        packed_bmaps [GPG, GPGV],
+        a_signature_is_verified_before_anything_else [GPG, GPGV],
+        signature_files_are_no_targets [GPG, GPGV],
+        no_sig_verify [GPG],
+        unsigned_bmaps [GPG, GPGV],
+        without_gnupg [GPG],
+        without_a_keyring [GPG],
+        only_status_lines_and_exit_status_count [GPG],
+    ];
+    common::run_then(tests, gnupg::clean_up);
+}
+
+/// An image with its bmap, and a target that holds something.
+struct Bench {
+    folder: tempfile::TempDir,
+    image: PathBuf,
+    bmap: PathBuf,
+    target: PathBuf,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = temp_dir();
+        let (image, target) = (folder.path().join("disk.img"), folder.path().join("target"));
+        sparse(&image, 256 << 10, &[(0, 5000), (128 << 10, 4096)], 7);
+        let bmap = create(&image);
+        fs::write(&target, "precious").unwrap();
+        Self { folder, image, bmap, target }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn text(&self) -> Vec<u8> {
+        fs::read(&self.bmap).unwrap()
+    }
+
+    fn write_bmap(&self, text: impl AsRef<[u8]>) -> &Self {
+        fs::write(&self.bmap, text).unwrap();
+        self
+    }
+
+    /// Puts a file beside the bmap, with its name and `ending`.
+    fn write_beside(&self, ending: &str, signature: impl AsRef<[u8]>) -> &Self {
+        fs::write(format!("{}{ending}", self.bmap.display()), signature).unwrap();
+        self
+    }
+
+    /// Lays a signature of the bmap beside it.
+    fn sign(&self, who: Who) -> &Self {
+        self.write_beside(".sig", keys().sign(who, DETACHED, &self.text()))
+    }
+
+    /// Makes the bmap a clearsigned one.
+    fn clearsign(&self, who: Who) -> &Self {
+        self.write_bmap(keys().sign(who, CLEAR, &self.text()))
+    }
+
+    /// A copy by the user who knows everybody but the stranger.
+    fn copy(&self, options: &[&str]) -> Tool {
+        let mut tool = copy(options).env("GNUPGHOME", keys().home());
+        tool.command.args([&self.image, &self.target]);
+        tool
+    }
+
+    /// Expects the copy to be made.
+    fn accepts(&self, tool: Tool, fragments: &[&str]) -> Outcome {
+        fs::write(&self.target, "precious").unwrap();
+        let outcome = tool.ok();
+        outcome.says(fragments);
+        assert_same(&self.image, &self.target);
+        outcome
+    }
+
+    /// Expects the copy to be refused, and the target to be left alone.
+    fn refuses(&self, tool: Tool, fragments: &[&str]) -> Outcome {
+        fs::write(&self.target, "precious").unwrap();
+        let before = sha256(&self.target);
+        let outcome = tool.fails(fragments);
+        assert_eq!(sha256(&self.target), before);
+        assert!(!outcome.stderr.contains(GOOD) || !outcome.stderr.contains(BAD), "{}", outcome.stderr);
+        outcome
+    }
+}
+
+/// What is said of a good signature.
+fn good(who: Who) -> String {
+    format!("{GOOD} {} (fingerprint {})", who.user_id(), keys().fingerprints(who).0)
+}
+
+fn good_signatures_of_every_kind() {
+    for who in [Who::Ed, Who::Rsa, Who::Sub] {
+        let bench = Bench::new();
+        for (ending, options) in [(".sig", DETACHED), (".sig", ARMORED), (".asc", ARMORED), (".asc", DETACHED)] {
+            bench.write_beside(ending, keys().sign(who, options, &bench.text()));
+            bench.accepts(bench.copy(&[]), &[&good(who), "discovered signature file"]);
+            fs::rename(format!("{}{ending}", bench.bmap.display()), bench.path("elsewhere")).unwrap();
+            let elsewhere = bench.path("elsewhere");
+            bench.accepts(bench.copy(&["--bmap-sig", elsewhere.to_str().unwrap()]), &[&good(who)]);
+        }
+        bench.clearsign(who).accepts(bench.copy(&[]), &[&good(who)]);
+    }
+    let (subkey, primary) = keys().fingerprints(Who::Sub);
+    assert_ne!(subkey, primary);
+    let bench = Bench::new();
+    bench.sign(Who::Sub).accepts(bench.copy(&[]), &[primary]);
+}
+
+fn keyrings_of_every_kind() {
+    let (detached, clear) = (Bench::new(), Bench::new());
+    detached.sign(Who::Rsa);
+    clear.clearsign(Who::Sub);
+    let nowhere = detached.path("nowhere");
+    for (bench, who) in [(&detached, Who::Rsa), (&clear, Who::Sub)] {
+        for name in ["ring.gpg", "ring.asc", "user/pubring.kbx"] {
+            let absolute = keys().folder().join(name);
+            for ring in [absolute.to_str().unwrap(), name] {
+                let tool = bench.copy(&["--keyring", ring]).current_dir(keys().folder()).env("GNUPGHOME", &nowhere);
+                bench.accepts(tool, &[&good(who)]);
+            }
+        }
+        let mut homeless = bench.copy(&["--keyring", "ring.gpg"]).current_dir(keys().folder());
+        homeless.command.env_remove("GNUPGHOME").env_remove("HOME");
+        bench.accepts(homeless, &[&good(who)]);
+    }
+    assert!(!nowhere.exists());
+}
+
+fn a_keyring_that_is_none() {
+    let bench = Bench::new();
+    bench.sign(Who::Ed);
+    let ring = bench.path("ring");
+    let armored = fs::read(keys().folder().join("ring.asc")).unwrap();
+    let damaged = String::from_utf8(armored.clone()).unwrap().replace("\n\n", "\n\n!");
+    let cases: [(&[u8], &str); 5] = [
+        (b"", "is not a keyring"),
+        (b"hello", "is not a keyring"),
+        (&keys().sign(Who::Ed, DETACHED, b""), "is not a keyring"),
+        (damaged.as_bytes(), "line 3 of the ASCII armour is damaged"),
+        (&armored[..armored.len() / 2], "cut off"),
+    ];
+    bench.refuses(bench.copy(&["--keyring", ring.to_str().unwrap()]), &["cannot read keyring", "No such file"]);
+    for (contents, message) in cases {
+        fs::write(&ring, contents).unwrap();
+        bench.refuses(bench.copy(&["--keyring", ring.to_str().unwrap()]), &[ring.to_str().unwrap(), message]);
+    }
+    // One that lacks the key.
+    let (_, stranger) = keys().fingerprints(Who::Stranger);
+    fs::copy(keys().folder().join("ring.gpg"), &ring).unwrap();
+    bench.sign(Who::Stranger);
+    bench.refuses(bench.copy(&["--keyring", ring.to_str().unwrap()]), &[BAD, "unknown key", stranger]);
+}
+
+fn a_fingerprint_picks_the_signer() {
+    let bench = Bench::new();
+    bench.sign(Who::Sub);
+    let (subkey, primary) = keys().fingerprints(Who::Sub);
+    let (other, _) = keys().fingerprints(Who::Ed);
+    let spaced: Vec<&str> = (0..10).map(|group| &primary[group * 4..group * 4 + 4]).collect();
+    for accepted in [subkey.clone(), primary.clone(), subkey.to_lowercase(), spaced.join(" ")] {
+        bench.accepts(bench.copy(&["--fingerprint", &accepted]), &[&good(Who::Sub)]);
+        let ring = keys().folder().join("ring.asc");
+        let options = ["--keyring", ring.to_str().unwrap(), "--fingerprint", &accepted];
+        bench.accepts(bench.copy(&options), &[&good(Who::Sub)]);
+    }
+    bench.refuses(bench.copy(&["--fingerprint", other]), &[BAD, other, subkey]);
+    for wrong in ["", "   ", &subkey[24..], &subkey[1..]] {
+        bench.copy(&["--fingerprint", wrong]).exits(2, &["40 or 64"]);
+        assert_eq!(fs::read(&bench.target).unwrap(), b"precious");
+    }
+}
+
+fn bad_signatures() {
+    let bench = Bench::new();
+    let text = bench.text();
+    let by = Who::Ed.user_id();
+    // One byte of the bmap is changed; its own checksum would tell too, but it is not asked any more.
+    let mut changed = text.clone();
+    changed[20] ^= 1;
+    for (bmap, signed) in [(&text, &b"another bmap"[..]), (&changed, &text)] {
+        bench.write_bmap(bmap).write_beside(".sig", keys().sign(Who::Ed, DETACHED, signed));
+        let outcome = bench.refuses(bench.copy(&[]), &[BAD, "disk.img.bmap.sig", &by, "not of this file"]);
+        assert!(!outcome.stderr.contains("cannot be used"));
+    }
+    bench.write_bmap(&text);
+    let signature = keys().sign(Who::Ed, DETACHED, &text);
+    let cases: [(&[u8], &str); 5] = [
+        (b"", "no OpenPGP signature"),
+        (b"this is no signature\n", "no OpenPGP signature"),
+        (&text, "no OpenPGP signature"),
+        (&signature[..signature.len() / 2], "no OpenPGP signature"),
+        (&fs::read(keys().folder().join("ring.gpg")).unwrap(), "no OpenPGP signature"),
+    ];
+    for (signature, message) in cases {
+        bench.write_beside(".sig", signature);
+        bench.refuses(bench.copy(&[]), &[BAD, message]);
+    }
+    bench.write_beside(".sig", vec![0; (1 << 20) + 1]);
+    bench.refuses(bench.copy(&[]), &["disk.img.bmap.sig", "too many for a signature"]);
+
+    // The byte in a clearsigned bmap.
+    fs::remove_file(format!("{}.sig", bench.bmap.display())).unwrap();
+    let clear = String::from_utf8(keys().sign(Who::Rsa, CLEAR, &text)).unwrap();
+    bench.write_bmap(clear.replacen("0-1", "0-2", 1)).refuses(bench.copy(&[]), &[BAD, "not of this file"]);
+    bench.write_bmap(&clear[..clear.len() - 10]).refuses(bench.copy(&[]), &[BAD, "cut off"]);
+}
+
+fn signers_that_are_not_good() {
+    let bench = Bench::new();
+    let text = bench.text();
+    let ring = keys().folder().join("ring.gpg");
+    let expired = ["--detach-sign", "--faked-system-time=20200102T000000", "--default-sig-expire=1d"];
+    let weak = ["--detach-sign", "--digest-algo=MD5", "--allow-weak-digest-algos"];
+    let (stranger, _) = keys().fingerprints(Who::Stranger);
+    let cases: [(Who, &[&str], &[&str]); 6] = [
+        (Who::Stranger, DETACHED, &["unknown key", stranger, "--keyring FILE", "gpg --import"]),
+        (Who::Ed, &expired, &["Ed Müller", "but has expired"]),
+        (Who::Expired, DETACHED, &["Expired Müller", "whose key has expired"]),
+        (Who::Revoked, DETACHED, &["Revoked Müller", "whose key has been revoked"]),
+        (Who::Future, DETACHED, &["from the future", "set the clock"]),
+        (Who::Rsa, &weak, &["digest MD5 is too weak"]),
+    ];
+    for (who, options, fragments) in cases {
+        bench.write_beside(".sig", keys().sign(who, options, &text));
+        for options in [&[][..], &["--keyring", ring.to_str().unwrap()]] {
+            bench.refuses(bench.copy(options), &[&[BAD], fragments].concat());
+        }
+    }
+    fs::remove_file(format!("{}.sig", bench.bmap.display())).unwrap();
+    for who in [Who::Stranger, Who::Expired, Who::Revoked, Who::Future] {
+        bench.write_bmap(keys().sign(who, CLEAR, &text)).refuses(bench.copy(&[]), &[BAD]);
+    }
+}
+
+fn one_good_signature_is_enough_among_unknown_ones() {
+    let bench = Bench::new();
+    let text = bench.text();
+    let by = |who, text: &[u8]| keys().sign(who, DETACHED, text);
+    let (ed, stranger, bad) = (by(Who::Ed, &text), by(Who::Stranger, &text), by(Who::Rsa, b"another bmap"));
+    for both in [[&ed[..], &stranger], [&stranger, &ed]] {
+        bench.write_beside(".sig", both.concat()).accepts(bench.copy(&[]), &[&good(Who::Ed)]);
+        let (fingerprint, _) = keys().fingerprints(Who::Stranger);
+        bench.refuses(bench.copy(&["--fingerprint", fingerprint]), &[BAD, fingerprint]);
+    }
+    let rsa = by(Who::Rsa, &text);
+    let outcome = bench.write_beside(".sig", [&ed[..], &rsa].concat()).accepts(bench.copy(&[]), &[&good(Who::Ed)]);
+    outcome.says(&[&good(Who::Rsa)]);
+    for bad in [&bad, &by(Who::Expired, &text), &by(Who::Revoked, &text)] {
+        for both in [[&ed[..], bad], [bad, &ed], [&stranger, bad]] {
+            bench.write_beside(".sig", both.concat()).refuses(bench.copy(&[]), &[BAD]);
+        }
+    }
+}
+
+fn clearsigned_and_detached_must_both_be_good() {
+    let bench = Bench::new();
+    let clear = bench.clearsign(Who::Rsa).sign(Who::Ed).text();
+    bench.accepts(bench.copy(&[]), &[&good(Who::Rsa), &good(Who::Ed)]);
+    for who in [Who::Rsa, Who::Ed] {
+        bench.accepts(bench.copy(&["--fingerprint", &keys().fingerprints(who).0]), &[&good(who)]);
+    }
+    bench.write_beside(".sig", keys().sign(Who::Ed, DETACHED, b"another bmap"));
+    bench.refuses(bench.copy(&[]), &[BAD, "disk.img.bmap.sig", "not of this file"]);
+    let changed = String::from_utf8(clear).unwrap().replacen("0-1", "0-2", 1);
+    bench.write_bmap(changed).sign(Who::Ed).refuses(bench.copy(&[]), &[BAD, "Rsa Müller", "not of this file"]);
+}
+
+fn nothing_but_the_signed_part_is_parsed() {
+    let bench = Bench::new();
+    let plain = String::from_utf8(bench.text()).unwrap();
+    let other = plain.replace("0-1", "0-2");
+    let clear = |text: &str| String::from_utf8(keys().sign(Who::Ed, CLEAR, text.as_bytes())).unwrap();
+    let signed = clear(&plain);
+    let (before, behind) = signed.split_once("-----BEGIN PGP SIGNATURE").unwrap();
+    let outside = "text outside of the signed part";
+    let cases = [
+        (format!("{other}{signed}"), outside),
+        (format!("{signed}{other}"), outside),
+        (format!("Dear user,\n{signed}"), outside),
+        (format!("{signed}{signed}"), "second signed part"),
+        (format!("{signed}{}", clear(&other)), "second signed part"),
+        (format!("<!--\n{signed}-->\n{other}"), outside),
+        (format!("{before}{other}-----BEGIN PGP SIGNATURE{behind}"), "not of this file"),
+        (format!("{}{other}", before.replace("Hash:", "Hush:")), "cut off"),
+        (signed.replace("Hash: SHA256", "Hash: SHA256\nComment: x"), "not of this file"),
+    ];
+    for (text, message) in cases {
+        bench.write_bmap(text).refuses(bench.copy(&[]), &[BAD, message]);
+    }
+    bench.write_bmap(format!("\n \r\n{signed}\n\n")).accepts(bench.copy(&[]), &[&good(Who::Ed)]);
+}
+
+/// The classic confusion: a file that is well signed, but brings its own text along.
+fn messages_are_not_detached_signatures() {
+    let bench = Bench::new();
+    for options in [&["--sign"][..], &["--sign", "--armor"], CLEAR, &["--store"]] {
+        for text in [&b"another bmap"[..], &bench.text()] {
+            bench.write_beside(".sig", keys().sign(Who::Ed, options, text));
+            let ring = keys().folder().join("ring.gpg");
+            for options in [&[][..], &["--keyring", ring.to_str().unwrap()]] {
+                bench.refuses(bench.copy(options), &[BAD]);
+            }
+        }
+    }
+    // Nor is such a message a bmap.
+    fs::remove_file(format!("{}.sig", bench.bmap.display())).unwrap();
+    bench.write_bmap(keys().sign(Who::Ed, &["--sign", "--armor"], &bench.text())).refuses(bench.copy(&[]), &[]);
+}
+
+/// The bmap's own checksum tells that its text comes out of the signed part byte by byte.
+fn lines_of_clearsigned_text() {
+    let bench = Bench::new();
+    let plain = String::from_utf8(bench.text()).unwrap();
+    let note = "<Note>\n- a\n--b\n-----BEGIN PGP SIGNED MESSAGE-----\n-----BEGIN PGP SIGNATURE-----\n-</Note>\n</bmap>";
+    let dashed = with_checksum(&plain.replace("</bmap>", note));
+    let windows = with_checksum(&plain.replace('\n', "\r\n"));
+    for text in [&plain, &dashed, &windows] {
+        let clear = String::from_utf8(keys().sign(Who::Ed, CLEAR, text.as_bytes())).unwrap();
+        bench.write_bmap(&clear).accepts(bench.copy(&[]), &[&good(Who::Ed)]);
+        bench.accepts(bench.copy(&["--no-sig-verify"]), &["is not verified"]);
+        if !text.contains('\r') {
+            // On its way every line end was converted.
+            bench.write_bmap(clear.replace('\n', "\r\n")).accepts(bench.copy(&[]), &[&good(Who::Ed)]);
+            bench.accepts(bench.copy(&["--no-sig-verify"]), &["is not verified"]);
+        }
+    }
+}
+
+/// Puts the right checksum of the file into it.
+fn with_checksum(text: &str) -> String {
+    let (_, behind) = text.split_once("<BmapFileChecksum>").unwrap();
+    let zeroed = text.replace(behind.split_whitespace().next().unwrap(), &"0".repeat(64));
+    let file = temp_dir();
+    let path = file.path().join("bmap");
+    fs::write(&path, &zeroed).unwrap();
+    zeroed.replace(&"0".repeat(64), &sha256(&path))
+}
+
+/// A detached signature is of the file as it is stored, a clearsigned text may be packed.
+fn packed_bmaps() {
+    let bench = Bench::new();
+    let text = bench.text();
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let clear = keys().sign(Who::Rsa, CLEAR, &text);
+    bench.write_bmap(gzip(&text)).accepts(bench.copy(&[]), &["is not signed"]);
+    bench.write_bmap(gzip(&clear)).accepts(bench.copy(&[]), &[&good(Who::Rsa)]);
+    bench.sign(Who::Ed).accepts(bench.copy(&[]), &[&good(Who::Rsa), &good(Who::Ed)]);
+    bench.write_bmap(gzip(&text)).sign(Who::Ed).accepts(bench.copy(&[]), &[&good(Who::Ed)]);
+    bench.write_beside(".sig", keys().sign(Who::Ed, DETACHED, &text));
+    bench.refuses(bench.copy(&[]), &[BAD, "not of this file"]);
+}
+
+fn a_signature_is_verified_before_anything_else() {
+    let bench = Bench::new();
+    bench.write_bmap("this is no bmap").sign(Who::Stranger);
+    bench.refuses(bench.copy(&[]), &[BAD, "unknown key"]);
+    fs::remove_file(&bench.target).unwrap();
+    bench.copy(&[]).fails(&[BAD]);
+    assert!(!bench.target.exists());
+    bench.sign(Who::Ed).refuses(bench.copy(&[]), &["disk.img.bmap", "cannot be used"]);
+}
+
+fn signature_files_are_no_targets() {
+    let bench = Bench::new();
+    bench.write_beside(".asc", keys().sign(Who::Ed, ARMORED, &bench.text()));
+    let ring = bench.path("ring");
+    fs::copy(keys().folder().join("ring.asc"), &ring).unwrap();
+    let signature = PathBuf::from(format!("{}.asc", bench.bmap.display()));
+    for (target, role) in [(&signature, "signature"), (&ring, "keyring"), (&bench.bmap, "bmap file")] {
+        let before = sha256(target);
+        let options = ["--keyring".as_ref(), ring.as_os_str(), bench.image.as_os_str(), target.as_os_str()];
+        copy(options).fails(&[&format!("is the {role} itself")]);
+        assert_eq!(sha256(target), before);
+    }
+}
+
+fn no_sig_verify() {
+    let bench = Bench::new();
+    let text = bench.text();
+    let path = temp_dir();
+    // Even a wrong signature, and no verifier.
+    let clear = String::from_utf8(keys().sign(Who::Stranger, CLEAR, &text)).unwrap();
+    let wrong = clear.replacen("\niH", "\niJ", 1);
+    for text in [&clear, &wrong] {
+        bench.write_bmap(text);
+        let outcome = bench.accepts(bench.copy(&["--no-sig-verify"]).env("PATH", path.path()), &[]);
+        outcome.says(&["WARNING: the signature of bmap file", "'--no-sig-verify'"]);
+    }
+    bench.write_bmap(&text).write_beside(".sig", "garbage").accepts(bench.copy(&["--no-sig-verify"]), &[]);
+    for option in [&["--keyring", "x"][..], &["--bmap-sig", "x"], &["--fingerprint", &"A".repeat(40)]] {
+        bench.copy(&[&["--no-sig-verify"], option].concat()).exits(2, &["cannot be used with"]);
+        bench.copy(&[&["--nobmap"], option].concat()).exits(2, &["cannot be used with"]);
+    }
+}
+
+fn unsigned_bmaps() {
+    let bench = Bench::new();
+    bench.accepts(bench.copy(&[]), &["info: bmap file", "is not signed"]);
+    let ring = keys().folder().join("ring.gpg");
+    let (fingerprint, _) = keys().fingerprints(Who::Ed);
+    bench.refuses(bench.copy(&["--fingerprint", fingerprint]), &["no signature found but --fingerprint given"]);
+    bench.refuses(bench.copy(&["--keyring", ring.to_str().unwrap()]), &["no signature found but --keyring given"]);
+    let missing = bench.path("missing.sig");
+    let outcome =
+        bench.refuses(bench.copy(&["--bmap-sig", missing.to_str().unwrap()]), &["missing.sig", "No such file"]);
+    assert!(!outcome.stderr.contains("--nobmap"), "{}", outcome.stderr);
+    // What cannot be read is not taken for absent.
+    fs::create_dir(format!("{}.asc", bench.bmap.display())).unwrap();
+    bench.refuses(bench.copy(&[]), &["disk.img.bmap.asc", "is a directory"]);
+}
+
+fn without_gnupg() {
+    let bench = Bench::new();
+    let empty = temp_dir();
+    let text = bench.text();
+    let without = |options: &[&str]| bench.copy(options).env("PATH", empty.path());
+    bench.accepts(without(&[]), &["is not signed"]);
+    let refused = ["is signed", "not found on PATH", "install GnuPG", "'--no-sig-verify'"];
+    let ring = keys().folder().join("ring.gpg");
+    bench.sign(Who::Ed);
+    bench.refuses(without(&[]), &refused);
+    bench.refuses(without(&["--keyring", ring.to_str().unwrap()]), &refused);
+    fs::remove_file(format!("{}.sig", bench.bmap.display())).unwrap();
+    bench.write_bmap(keys().sign(Who::Ed, CLEAR, &text)).refuses(without(&[]), &refused);
+    // With gpgv alone its own default keyring counts.
+    if let Some(gpgv) = common::find_program("gpgv") {
+        std::os::unix::fs::symlink(gpgv, empty.path().join("gpgv")).unwrap();
+        bench.refuses(without(&[]), &[BAD, "unknown key"]);
+        fs::copy(ring, bench.path("trustedkeys.gpg")).unwrap();
+        bench.accepts(without(&[]).env("GNUPGHOME", bench.folder.path()), &[&good(Who::Ed)]);
+    }
+}
+
+fn without_a_keyring() {
+    let bench = Bench::new();
+    bench.sign(Who::Ed);
+    let (home, nowhere) = (temp_dir(), bench.path("nowhere"));
+    for home in [home.path(), &nowhere] {
+        let mut tool = bench.copy(&[]).env("HOME", home);
+        tool.command.env_remove("GNUPGHOME");
+        bench.refuses(tool, &[BAD, "unknown key", "--keyring FILE"]);
+        bench.refuses(bench.copy(&[]).env("GNUPGHOME", home.join("gnupg")), &[BAD, "unknown key"]);
+    }
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "something was left in HOME");
+}
+
+/// A verifier that lies in words, and one that dies of what it saw.
+fn only_status_lines_and_exit_status_count() {
+    let bench = Bench::new();
+    bench.sign(Who::Ed);
+    let (fingerprint, _) = keys().fingerprints(Who::Ed);
+    let good = format!("GOODSIG 0123456789ABCDEF Ed\n[GNUPG:] VALIDSIG {fingerprint} 0 0 0 4 0 22 8 00 {fingerprint}");
+    let bin = temp_dir();
+    let run = |status: &str, rest: &str| {
+        let script = format!(
+            "#!/bin/sh\necho 'gpg: Good signature from Ed' >&2\necho '[GNUPG:] {good}'\necho '[GNUPG:] {good}' >&2\n\
+             fd=${{1#--status-fd=}}\necho '[GNUPG:] {status}' > /proc/self/fd/$fd\n\
+             [ \"$LC_ALL\" = C ] || exit 3\n[ -z \"$SECRET\" ] || exit 4\n{rest}\n"
+        );
+        write_program(&bin.path().join("gpg"), &script);
+        bench.copy(&[]).env("PATH", bin.path()).env("LC_ALL", "de_DE.UTF-8").env("SECRET", "x")
+    };
+    bench.accepts(run(&good, "exit 0"), &[GOOD]);
+    for rest in ["exit 1", "exit 2", "kill -9 $$"] {
+        bench.refuses(run(&good, rest), &[BAD, "gpg failed"]);
+    }
+    bench.refuses(run("NEWSIG", "exit 0"), &[BAD, "gpg failed"]);
+    bench.refuses(run("GOODSIG 0123456789ABCDEF Ed", "exit 0"), &[BAD, "not a signature of a file"]);
+    bench.refuses(run(&format!("PLAINTEXT 62 0\n[GNUPG:] {good}"), "exit 0"), &[BAD, "not a detached signature"]);
+    bench.clearsign(Who::Ed).refuses(run(&good, "exit 0"), &[BAD]);
+}
+
+fn write_program(path: &Path, script: &str) {
+    fs::write(path, script).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
