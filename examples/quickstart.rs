@@ -111,7 +111,7 @@ fn pack(image: &Path, packed: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 fn flash(image: &Path, map: &Path, target: &Path) -> Result<(), Box<dyn Error>> {
-    let bytes = Source::open(&Location::Path(map.to_owned()))?.read_all(bmap::MAX_FILE_SIZE)?;
+    let bytes = Source::open(&Location::Path(map.to_owned()))?.read_stored("bmap", bmap::MAX_FILE_SIZE)?.unpack()?;
     let bmap = Bmap::parse(&bytes)?;
     let size = Some(bmap.image_size());
     let gaps = Gaps::MayJump { wanted: bmap.ranges().map(|range| range.bytes).collect() };

@@ -338,6 +338,11 @@ fn messages_are_not_detached_signatures() {
             }
         }
     }
+    // What `gpg --clearsign` leaves beside the bmap.
+    bench.clearsign(Who::Ed);
+    let clear = bench.text();
+    bench.write_beside(".asc", clear).refuses(bench.copy(&[]), &[BAD, "disk.img.bmap.asc", "not a detached signature"]);
+    fs::remove_file(format!("{}.asc", bench.bmap.display())).unwrap();
     // Nor is such a message a bmap.
     fs::remove_file(format!("{}.sig", bench.bmap.display())).unwrap();
     bench.write_bmap(keys().sign(Who::Ed, &["--sign", "--armor"], &bench.text())).refuses(bench.copy(&[]), &[]);

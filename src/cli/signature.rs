@@ -1,6 +1,5 @@
 //! Whose the bmap is: its signatures are found and verified, and whoever signed is held against what the user asks for.
 
-use bmaptool::bmap;
 use bmaptool::signature::{self, Clearsigned, Keyring, Keys, Signer};
 use bmaptool::source::{Location, Source, Stored};
 use bmaptool::target::Reserved;
@@ -34,7 +33,7 @@ pub fn authenticate(bmap: Stored, arguments: &Copy) -> Result<Authentic, Error> 
         let verified = signature::verify_detached(bmap.bytes(), signature.bytes(), &keys);
         signers.extend(verified.map_err(|source| Error::signature(&location, signature.location(), source))?);
     }
-    let unpacked = bmap.unpack("bmap", bmap::MAX_FILE_SIZE)?;
+    let unpacked = bmap.unpack()?;
     let text = match find_clearsigned(&unpacked, &location)? {
         Some(message) => {
             let signed = message.verify(&keys).map_err(|source| Error::signature(&location, &location, source))?;
@@ -55,7 +54,7 @@ pub fn authenticate(bmap: Stored, arguments: &Copy) -> Result<Authentic, Error> 
 
 /// The text of a clearsigned bmap must be taken out of it even if nobody cares who signed it.
 fn without_verifying(bmap: Stored, location: &Location) -> Result<Authentic, Error> {
-    let unpacked = bmap.unpack("bmap", bmap::MAX_FILE_SIZE)?;
+    let unpacked = bmap.unpack()?;
     let text = match find_clearsigned(&unpacked, location)? {
         Some(message) => {
             log::warn!("the signature of bmap file '{location}' is not verified, as '--no-sig-verify' asks for");

@@ -215,5 +215,8 @@ impl fmt::Display for Key {
 ///
 /// Where it is not good, or that cannot be found out.
 pub fn verify_detached(data: &[u8], signature: &[u8], keys: &Keys) -> Result<Vec<Signer>, Error> {
+    if Clearsigned::find(signature) != Ok(None) {
+        return Err(Refusal::NotDetached.into());
+    }
     Ok(verifier::verify(&Subject::Detached { data, signature }, keys)?.signers)
 }

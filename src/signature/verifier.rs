@@ -127,12 +127,13 @@ impl Answer {
             (Subject::Detached { .. }, _) => return Err(Refusal::NotDetached),
             (Subject::Clearsigned(_), _) => return Err(failure(program, exit, &said)),
         }
-        let (no_data, unchecked) = (report.no_data, report.has_unchecked());
+        // Status 2 stands for every failure but a bad signature.
+        let is_explained = exit.success() || (report.has_unchecked() && exit.code() == Some(2));
+        let no_data = report.no_data;
         match report.judge(stdout) {
-            Err(Refusal::NoSignature) if !no_data => Err(failure(program, exit, &said)),
-            // Status 2 stands for every failure but a bad signature.
-            Ok(_) if !exit.success() && !(unchecked && exit.code() == Some(2)) => Err(failure(program, exit, &said)),
-            judged => judged,
+            Ok(signed) if is_explained => Ok(signed),
+            Err(refusal) if refusal != Refusal::NoSignature || no_data => Err(refusal),
+            Ok(_) | Err(_) => Err(failure(program, exit, &said)),
         }
     }
 }

@@ -11,11 +11,14 @@ use crate::magic::{Format, PREFIX_LEN};
 pub struct Stored {
     location: Location,
     id: Option<FileId>,
+    what: &'static str,
+    limit: u64,
     bytes: Vec<u8>,
 }
 
 impl Source {
-    /// All bytes of this file, as they are stored. `what` it is to the user, as in `bmap`, is for the message.
+    /// All bytes of this file, as they are stored: at most `limit`, and no more when they are unpacked. `what` it is to the
+    /// user, as in `bmap`, is for the message.
     ///
     /// # Errors
     ///
@@ -23,7 +26,7 @@ impl Source {
     pub fn read_stored(self, what: &'static str, limit: u64) -> Result<Stored, Error> {
         let Self { location, id, packed, .. } = self;
         let bytes = read_all(packed, &location, what, limit)?;
-        Ok(Stored { location, id, bytes })
+        Ok(Stored { location, id, what, limit, bytes })
     }
 }
 
@@ -43,13 +46,13 @@ impl Stored {
         &self.bytes
     }
 
-    /// The bytes, unpacked. `what` it is to the user, as in `bmap`, is for the message.
+    /// The bytes, unpacked.
     ///
     /// # Errors
     ///
-    /// Where they cannot be unpacked, or become more than `limit`.
-    pub fn unpack(self, what: &'static str, limit: u64) -> Result<Vec<u8>, Error> {
-        let Self { location, id, bytes } = self;
+    /// Where they cannot be unpacked, or become more than the limit.
+    pub fn unpack(self) -> Result<Vec<u8>, Error> {
+        let Self { location, id, what, limit, bytes } = self;
         let Some(format) = Format::of(&bytes) else { return Ok(bytes) };
         let read_error = |source| Error::Read { location: location.clone(), source };
         let packed = Peeked::new(Box::new(Memory::new(bytes)), PREFIX_LEN).map_err(read_error)?;
