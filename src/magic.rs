@@ -1,6 +1,7 @@
 //! How a file is packed, told by its first bytes.
 
 use std::fmt;
+use std::ops::Range;
 
 /// A way to pack an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +85,8 @@ const SIGNATURES: [Signature; 8] = [
     Signature { format: Format::Tar, name: "tar", offset: 257, magics: &[b"ustar"], endings: &["tar"] },
 ];
 
-/// Zstandard's skippable frames: the low four bits of the first byte are free. The seekable format begins with none,
-/// but pzstd puts one before each of its frames.
+/// The skippable frames of Zstandard and LZ4: the low four bits of the first byte are free. pzstd puts one before each
+/// of its frames.
 const SKIPPABLE: &[u8] = b"\x2a\x4d\x18";
 
 impl Format {
@@ -95,13 +96,15 @@ impl Format {
         let fits = |signature: &Signature| {
             let candidate = prefix.get(signature.offset..).unwrap_or_default();
             signature.magics.iter().any(|magic| starts_with(candidate, magic))
+                && (signature.format != Self::Tar || has_tar_checksum(prefix))
         };
-        let skippable = matches!(prefix, [0x50..=0x5f, rest @ ..] if rest.starts_with(SKIPPABLE));
-        SIGNATURES
-            .iter()
-            .find(|&signature| fits(signature))
-            .map(|signature| signature.format)
-            .or(skippable.then_some(Self::Zstd))
+        match SIGNATURES.iter().find(|&signature| fits(signature)) {
+            Some(signature) => Some(signature.format),
+            None => behind_skippable(prefix).map(|rest| match Self::of(rest) {
+                Some(Self::Lz4) => Self::Lz4,
+                _ => Self::Zstd,
+            }),
+        }
     }
 
     /// The format that the ending of a file name says; `None` where it says none.
@@ -123,6 +126,27 @@ impl fmt::Display for Format {
     }
 }
 
+/// What follows the skippable frame that `prefix` begins with, as far as it is there.
+fn behind_skippable(prefix: &[u8]) -> Option<&[u8]> {
+    let (magic, rest) = prefix.split_first_chunk::<4>()?;
+    if !matches!(magic, [0x50..=0x5f, rest @ ..] if rest == SKIPPABLE) {
+        return None;
+    }
+    let length = rest.first_chunk().and_then(|&length| usize::try_from(u32::from_le_bytes(length)).ok());
+    Some(length.and_then(|length| rest.get(4..)?.get(length..)).unwrap_or_default())
+}
+
+/// Whether `block`, of 512 bytes, has the checksum of a tar's header: the sum of its bytes, those of the checksum itself
+/// counted as spaces.
+pub(crate) fn has_tar_checksum(block: &[u8]) -> bool {
+    const CHECKSUM: Range<usize> = 148..156;
+    let (Some(block), Some(field)) = (block.get(..512), block.get(CHECKSUM)) else { return false };
+    let digits: String = field.iter().map(|&byte| char::from(byte)).take_while(|&char| char != '\0').collect();
+    let sum = |bytes: &[u8]| bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>();
+    let computed = (sum(block) + 8 * u32::from(b' ')).checked_sub(sum(field));
+    u32::from_str_radix(digits.trim(), 8).ok() == computed
+}
+
 /// Whether `data` begins with `magic`, in which `?` stands for any byte.
 fn starts_with(data: &[u8], magic: &[u8]) -> bool {
     data.len() >= magic.len() && data.iter().zip(magic).all(|(&byte, &wanted)| wanted == b'?' || byte == wanted)
@@ -134,13 +158,15 @@ mod tests {
 
     #[test]
     fn formats_by_their_first_bytes() {
-        let cases: [(&[u8], Option<Format>); 9] = [
+        let cases: [(&[u8], Option<Format>); 11] = [
             (b"\x1f\x8b\x08\0", Some(Format::Gzip)),
             (b"\x1f\x8b", None),
             (b"BZh91AY&SY", Some(Format::Bzip2)),
             (b"BZh9 is a text", None),
             (b"\x28\xb5\x2f\xfd", Some(Format::Zstd)),
             (b"\x5d\x2a\x4d\x18rest", Some(Format::Zstd)),
+            (b"\x50\x2a\x4d\x18\x01\0\0\0x\x04\x22\x4d\x18", Some(Format::Lz4)),
+            (b"\x50\x2a\x4d\x18\x01\0\0\0x\x28\xb5\x2f\xfd", Some(Format::Zstd)),
             (b"\x04\x22\x4d\x18", Some(Format::Lz4)),
             (b"PK\x03\x04", Some(Format::Zip)),
             (b"", None),
@@ -150,6 +176,8 @@ mod tests {
         }
         let mut tar = [0; PREFIX_LEN];
         tar[257..262].copy_from_slice(b"ustar");
+        assert_eq!(Format::of(&tar), None);
+        tar[148..156].copy_from_slice(b"001457\0 ");
         assert_eq!(Format::of(&tar), Some(Format::Tar));
     }
 

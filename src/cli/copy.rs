@@ -90,7 +90,7 @@ fn refuse_unavailable(arguments: &Copy) -> Result<(), Error> {
 fn warn_of_wrong_name(source: &Source) {
     let location = source.location();
     match (location.named_format(), source.format()) {
-        (Some(named), Some(found)) if named != found && found.to_string() != "tar" => {
+        (Some(named), Some(found)) if named != found => {
             log::warn!("the name of '{location}' says {named}, but it is {found}");
         }
         (Some(named), None) => log::warn!("the name of '{location}' says {named}, but it is not compressed"),

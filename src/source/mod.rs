@@ -1,15 +1,18 @@
 //! Where bytes come from: a transport delivers them as they are stored, a codec unpacks them.
 //!
-//! A new transport is one file in [`transport`] and one arm in `transport::open`; a new format is one file in [`codec`]
+//! An archive picks the image out of what has been unpacked. A new transport is one file in [`transport`] and one arm in `transport::open`; a new format is one file in [`codec`]
 //! and one row in its table.
 
+pub mod archive;
 pub mod codec;
+mod damage;
 mod location;
 mod stored;
 pub mod transport;
 
 use std::io::{self, Read};
 
+pub use damage::Damage;
 pub use location::{Location, Url};
 pub use stored::Stored;
 
@@ -61,6 +64,16 @@ pub enum Error {
         /// The source.
         location: Location,
     },
+    /// It is an archive without the file that is sought.
+    #[error("the {format} archive '{location}' holds no file{}", of_size(*expected))]
+    NoImage {
+        /// The archive.
+        location: Location,
+        /// What kind of archive it is.
+        format: Format,
+        /// The size that the file must have, in bytes.
+        expected: Option<u64>,
+    },
     /// There is no code for it yet.
     #[error("cannot read '{location}': {what} is not available yet")]
     NotAvailable {
@@ -89,6 +102,11 @@ pub enum Error {
         /// How many it may have.
         limit: u64,
     },
+}
+
+/// The words for a size that is asked for.
+fn of_size(expected: Option<u64>) -> String {
+    expected.map_or_else(String::new, |size| format!(" of {size} bytes, the image's size according to the bmap"))
 }
 
 impl Error {
@@ -125,6 +143,22 @@ pub struct Unpacked {
     pub reader: Box<dyn ForwardRead>,
     /// How many there are, where that is known beforehand.
     pub size: Option<u64>,
+}
+
+impl Unpacked {
+    /// The image that was found in the archive at `location`, if any was.
+    fn from_archive(
+        location: &Location,
+        format: Format,
+        image_size: Option<u64>,
+        member: Option<archive::Member>,
+    ) -> Result<Self, Error> {
+        let Some(archive::Member { name, reader, size }) = member else {
+            return Err(Error::NoImage { location: location.clone(), format, expected: image_size });
+        };
+        log::info!("reading '{name}' from the {format} archive '{location}'");
+        Ok(Self { reader, size })
+    }
 }
 
 impl Source {
@@ -164,22 +198,35 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// Where the file is known to have another size, or its format is not supported.
+    /// Where the file is known to have another size, is an archive without the image, or cannot be read or unpacked.
     pub fn unpack(self, image_size: Option<u64>, gaps: Gaps) -> Result<Unpacked, Error> {
         let Self { location, format, packed, .. } = self;
         let size = packed.size();
         let is_raw_for_sure = size.is_some() && size == image_size;
-        match format.filter(|_| !is_raw_for_sure) {
-            Some(format) => {
-                let decoder = codec::decoder(format, packed, gaps)
-                    .map_err(|source| Error::Read { location: location.clone(), source })?
-                    .ok_or_else(|| Error::NotAvailable { location, what: format!("unpacking {format}") })?;
-                Ok(Unpacked { reader: Box::new(decoder), size: None })
+        let read_error = |source| Error::Read { location: location.clone(), source };
+        let unpacked = match format.filter(|_| !is_raw_for_sure) {
+            None => Unpacked { reader: Box::new(transport::Raw::new(packed)), size },
+            Some(Format::Tar) => {
+                let member = archive::open_tar(Box::new(transport::Raw::new(packed)), image_size).map_err(read_error)?;
+                Unpacked::from_archive(&location, Format::Tar, image_size, member)?
             }
-            None => match (size, image_size) {
-                (Some(found), Some(expected)) if found != expected => Err(Error::Size { location, found, expected }),
-                _ => Ok(Unpacked { reader: Box::new(transport::Raw::new(packed)), size }),
-            },
+            Some(Format::Zip) => {
+                let member = archive::open_zip(packed, image_size).map_err(read_error)?;
+                Unpacked::from_archive(&location, Format::Zip, image_size, member)?
+            }
+            Some(format) => {
+                let mut decoded = codec::open(format, packed, &gaps).map_err(read_error)?;
+                if decoded.inner_format().map_err(read_error)? == Some(Format::Tar) {
+                    let member = archive::open_tar(Box::new(decoded), image_size).map_err(read_error)?;
+                    Unpacked::from_archive(&location, Format::Tar, image_size, member)?
+                } else {
+                    Unpacked { size: decoded.size(), reader: Box::new(decoded) }
+                }
+            }
+        };
+        match (unpacked.size, image_size) {
+            (Some(found), Some(expected)) if found != expected => Err(Error::Size { location, found, expected }),
+            _ => Ok(unpacked),
         }
     }
 }

@@ -1,95 +1,173 @@
 //! Codecs: from packed bytes to unpacked ones.
 //!
-//! Each has a file of its own and a row in the table of [`decoder`]. All keep the same promises: members, streams or
-//! frames that follow one another are one file; the data ends where the format says so, with every checksum of the
-//! format verified, and nothing but padding behind it.
+//! Each has a file of its own and a row in the table of [`open`]. All keep the same promises: members, streams or frames
+//! that follow one another are one file; the data ends where the format says so, with every checksum of the format
+//! verified, and nothing but padding behind it.
 
+mod blocks;
 mod bzip2;
+mod excerpt;
 mod gzip;
+mod lz4;
+mod lzo1x;
+mod lzop;
 mod members;
+mod packed;
 mod xz;
+mod xz_index;
 mod zstd;
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::collections::VecDeque;
+use std::io::{self, Read};
 
-use super::transport::Peeked;
-use super::{ForwardRead, Gaps, discard};
-use crate::magic::Format;
+pub(super) use excerpt::read_at;
+pub(super) use packed::{Packed, array, only_padding_follows, packed};
 
-/// What a codec reads from.
-pub type Packed = BufReader<Peeked>;
-
-/// How much packed data is read at a time.
-const PACKED_LEN: usize = 256 << 10;
+use super::damage::Damage;
+use super::transport::{Peeked, Transport};
+use super::{ForwardRead, Gaps, discard, read_full};
+use crate::magic::{Format, PREFIX_LEN};
+use crate::range::ByteRange;
+use excerpt::{Excerpt, Index};
 
 /// The size of the pieces in which data is unpacked that nobody wants.
 const SCRATCH_LEN: usize = 128 << 10;
 
-/// Packed data that is not what its format asks for.
-#[derive(Debug, thiserror::Error)]
-pub enum Damage {
-    /// It ends too early.
-    #[error("the {0} data ends too early: the file is cut off")]
-    CutOff(Format),
-    /// It contradicts the format or its own checksum.
-    #[error("the {format} data is corrupt")]
-    Corrupt {
-        /// The format.
-        format: Format,
-        /// What the decoder says.
-        source: io::Error,
-    },
-}
-
-/// The decoder for `format`, which reads `packed` from its first byte on; `None` where there is none for it.
+/// Unpacks `file`, which is of `format`, from its first byte on; of archives, what they are made of is not a codec's.
 ///
 /// # Errors
 ///
-/// Where the decoder cannot be set up.
-pub fn decoder(format: Format, packed: Peeked, _gaps: Gaps) -> io::Result<Option<Decoded>> {
-    let packed = BufReader::with_capacity(PACKED_LEN, packed);
-    let codec = match format {
-        Format::Gzip => gzip::decoder(packed)?,
-        Format::Bzip2 => bzip2::decoder(packed)?,
-        Format::Xz => xz::decoder(packed)?,
-        Format::Zstd => zstd::decoder(packed)?,
-        Format::Lz4 | Format::Lzop | Format::Zip | Format::Tar => return Ok(None),
+/// Where the decoder cannot be set up, or the file cannot be read.
+pub fn open(format: Format, mut file: Peeked, gaps: &Gaps) -> io::Result<Decoded> {
+    match excerpt(format, &mut file, gaps)? {
+        Some(Excerpt { parts, holds, size }) => {
+            let codec = decoder(format, packed::from_reader(Box::new(parts.of(file))))?;
+            Ok(Decoded { size: Some(size), holds: holds.into(), ..Decoded::whole(format, codec) })
+        }
+        None => Ok(Decoded::whole(format, decoder(format, packed(file))?)),
+    }
+}
+
+/// The table of decoders.
+fn decoder(format: Format, packed: Packed) -> io::Result<Box<dyn Read + Send>> {
+    match format {
+        Format::Gzip => gzip::decoder(packed),
+        Format::Bzip2 => bzip2::decoder(packed),
+        Format::Xz => xz::decoder(packed),
+        Format::Zstd => zstd::decoder(packed),
+        Format::Lz4 => Ok(lz4::decoder(packed)),
+        Format::Lzop => Ok(lzop::decoder(packed)),
+        Format::Zip | Format::Tar => Ok(Box::new(packed)),
+    }
+}
+
+/// What must be read of `file` where not all of it must be, and it has an index that says what lies where.
+fn excerpt(format: Format, file: &mut Peeked, gaps: &Gaps) -> io::Result<Option<Excerpt>> {
+    let Gaps::MayJump { wanted } = gaps else { return Ok(None) };
+    let Some(size) = file.size().filter(|_| file.can_seek()) else { return Ok(None) };
+    let index: Option<Index> = match format {
+        Format::Xz => xz::index(file, size)?,
+        Format::Zstd => zstd::index(file, size)?,
+        _ => None,
     };
-    Ok(Some(Decoded { format, codec, position: 0, scratch: Vec::new() }))
+    // The ranges count from the start of the image, which is unknown until a tar has been read to its first file.
+    let index = match index {
+        Some(index) if !begins_with_tar(format, file)? => Some(index),
+        _ => None,
+    };
+    file.seek_to(0)?;
+    Ok(index.map(|index| index.excerpt(wanted)))
+}
+
+/// Whether the unpacked data of `file` is a tar. Where it cannot be unpacked, that is found out again.
+fn begins_with_tar(format: Format, file: &mut Peeked) -> io::Result<bool> {
+    file.seek_to(0)?;
+    let mut head = [0; PREFIX_LEN];
+    let unpacked = match format {
+        Format::Xz => read_full(&mut xz::sequential(file)?, &mut head),
+        _ => read_full(&mut zstd::sequential(file)?, &mut head),
+    };
+    Ok(unpacked.is_ok() && Format::of(&head) == Some(Format::Tar))
+}
+
+/// Tells what is wrong with data of `format` from what went wrong with reading it, which is left as it is.
+pub(super) fn explained(format: Format, error: io::Error) -> io::Error {
+    packed::read_error(error).unwrap_or_else(|error| Damage::from_decoder(format, error).into())
 }
 
 /// Unpacked data.
 pub struct Decoded {
     format: Format,
     codec: Box<dyn Read + Send>,
+    /// The first bytes, once they have been looked at, as far as they are not delivered.
+    head: VecDeque<u8>,
     position: u64,
+    /// The ranges that the codec delivers, one after another: of an excerpt only some.
+    holds: VecDeque<ByteRange>,
+    size: Option<u64>,
     scratch: Vec<u8>,
 }
 
 impl Decoded {
-    /// Tells what is wrong with the data from what went wrong with reading it, which is left as it is.
-    fn explain(&self, error: io::Error) -> io::Error {
-        let format = self.format;
-        match error.kind() {
-            _ if error.raw_os_error().is_some() => error,
-            io::ErrorKind::Interrupted => error,
-            io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), Damage::CutOff(format)),
-            _ => io::Error::new(io::ErrorKind::InvalidData, Damage::Corrupt { format, source: error }),
+    /// All that `codec` delivers, which unpacks `format`.
+    pub(super) fn whole(format: Format, codec: Box<dyn Read + Send>) -> Self {
+        let everything = ByteRange { start: 0, end: u64::MAX };
+        Self {
+            format,
+            codec,
+            head: VecDeque::new(),
+            position: 0,
+            holds: VecDeque::from([everything]),
+            size: None,
+            scratch: Vec::new(),
         }
     }
 
-    fn discard(&mut self, count: u64) -> io::Result<()> {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.resize(SCRATCH_LEN, 0);
-        let done = discard(self, &mut scratch, count);
-        self.scratch = scratch;
-        done.map(drop)
+    /// How many bytes there are, where an index says so.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// How the first bytes, which stay to be read, are packed in turn; `None` where they are not.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    pub fn inner_format(&mut self) -> io::Result<Option<Format>> {
+        // Of an excerpt, it is known that it is of no archive.
+        if self.size.is_some() {
+            return Ok(None);
+        }
+        let mut head = [0; PREFIX_LEN];
+        let length = read_full(&mut self.codec, &mut head).map_err(|error| explained(self.format, error))?;
+        let head = head.get(..length).unwrap_or_default();
+        self.head.extend(head);
+        Ok(Format::of(head))
+    }
+
+    /// How many bytes the codec delivers next of what lies at this place: 0 where that is left out.
+    fn available(&mut self) -> u64 {
+        while self.holds.front().is_some_and(|held| held.end <= self.position) {
+            self.holds.pop_front();
+        }
+        self.holds.front().filter(|held| held.start <= self.position).map_or(0, |held| held.end - self.position)
+    }
+
+    /// Where to go on from what is left out, but not beyond `offset`.
+    fn end_of_gap(&self, offset: u64) -> u64 {
+        let next = self.holds.front().map(|held| held.start).or(self.size).unwrap_or(offset);
+        next.min(offset)
     }
 }
 
 impl Read for Decoded {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let count = self.codec.read(buf).map_err(|error| self.explain(error))?;
+        let length = usize::try_from(self.available()).unwrap_or(usize::MAX).min(buf.len());
+        let buf = buf.get_mut(..length).unwrap_or_default();
+        let count = match self.head.is_empty() {
+            true => self.codec.read(buf).map_err(|error| explained(self.format, error))?,
+            false => self.head.read(buf)?,
+        };
         self.position = self.position.saturating_add(count as u64);
         Ok(count)
     }
@@ -97,28 +175,26 @@ impl Read for Decoded {
 
 impl ForwardRead for Decoded {
     fn skip_to(&mut self, offset: u64) -> io::Result<u64> {
-        self.discard(offset.saturating_sub(self.position))?;
+        while self.position < offset {
+            let wanted = self.available().min(offset - self.position);
+            let from = self.position;
+            if wanted > 0 {
+                let mut scratch = std::mem::take(&mut self.scratch);
+                scratch.resize(SCRATCH_LEN, 0);
+                let done = discard(self, &mut scratch, wanted);
+                self.scratch = scratch;
+                done?;
+            } else {
+                self.position = self.end_of_gap(offset);
+            }
+            if self.position == from {
+                break;
+            }
+        }
         Ok(self.position)
     }
 
     fn finish(&mut self) -> io::Result<u64> {
-        self.discard(u64::MAX)?;
-        Ok(self.position)
-    }
-}
-
-/// Passes over zeroes, with which tapes and devices are filled up; whether nothing follows them.
-fn only_padding_follows(packed: &mut Packed) -> io::Result<bool> {
-    loop {
-        let data = match packed.fill_buf() {
-            Ok(data) => data,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        let (zeroes, length) = (data.iter().take_while(|&&byte| byte == 0).count(), data.len());
-        packed.consume(zeroes);
-        if zeroes < length || length == 0 {
-            return Ok(length == 0);
-        }
+        self.skip_to(u64::MAX)
     }
 }

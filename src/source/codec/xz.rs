@@ -1,32 +1,71 @@
 //! xz, by liblzma: its decoder for several threads, which unpacks the blocks of a file in parallel where the file has
 //! more than one and tells their sizes. Every integrity check is the library's.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::thread;
 
 use nix::sys::sysinfo::sysinfo;
 use xz2::bufread::XzDecoder;
-use xz2::stream::MtStreamBuilder;
+use xz2::stream::{self, MtStreamBuilder};
 
 use super::Packed;
 use super::members::{Member, Members};
+use crate::size::human;
+use crate::source::damage::unsupported;
+use crate::source::transport::Peeked;
+
+pub(super) use super::xz_index::index;
 
 pub(super) fn decoder(packed: Packed) -> io::Result<Box<dyn Read + Send>> {
-    Ok(Box::new(Members::<XzDecoder<Packed>>::new(packed)?))
+    Ok(Box::new(Members::<Stream>::new(packed)?))
 }
 
-impl Member for XzDecoder<Packed> {
-    fn begin(packed: Packed) -> io::Result<Self> {
+/// Unpacks `file` from where it stands, with one thread.
+pub(super) fn sequential(file: &mut Peeked) -> io::Result<impl Read> {
+    let stream = stream::Stream::new_stream_decoder(memory_limit(), 0)?;
+    Ok(XzDecoder::new_stream(BufReader::new(file), stream))
+}
+
+/// One stream of a file.
+struct Stream {
+    decoder: XzDecoder<Packed>,
+    memory_limit: u64,
+}
+
+impl Stream {
+    fn new(packed: Packed, memory_limit: u64) -> io::Result<Self> {
         let threads = thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
-        let limit = memory_limit();
         // Beyond the first limit the decoder uses fewer threads, beyond the second it gives up.
-        let stream =
-            MtStreamBuilder::new().threads(threads).memlimit_threading(limit).memlimit_stop(limit).decoder()?;
-        Ok(XzDecoder::new_stream(packed, stream))
+        let stream = MtStreamBuilder::new()
+            .threads(threads)
+            .memlimit_threading(memory_limit)
+            .memlimit_stop(memory_limit)
+            .decoder()?;
+        Ok(Self { decoder: XzDecoder::new_stream(packed, stream), memory_limit })
+    }
+}
+
+impl Member for Stream {
+    fn begin(packed: Packed) -> io::Result<Self> {
+        Self::new(packed, memory_limit())
     }
 
     fn into_packed(self) -> Packed {
-        self.into_inner()
+        self.decoder.into_inner()
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.decoder.read(buf).map_err(|error| {
+            match error.get_ref().and_then(|cause| cause.downcast_ref::<stream::Error>()) {
+                Some(stream::Error::MemLimit) => unsupported(format!(
+                    "it needs more memory than the {} that are allowed, a quarter of the machine's",
+                    human(self.memory_limit)
+                )),
+                _ => error,
+            }
+        })
     }
 }
 
@@ -34,4 +73,30 @@ impl Member for XzDecoder<Packed> {
 fn memory_limit() -> u64 {
     const UNKNOWN: u64 = 256 << 20;
     sysinfo().map_or(UNKNOWN, |info| info.ram_total() / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use xz2::write::XzEncoder;
+
+    use super::super::packed::from_reader;
+    use super::*;
+
+    #[test]
+    fn a_stream_that_needs_too_much_memory_is_refused() {
+        let mut encoder = XzEncoder::new(Vec::new(), 6);
+        encoder.write_all(b"some data").unwrap();
+        let packed = encoder.finish().unwrap();
+        let unpack = |limit| {
+            let mut data = String::new();
+            let packed = from_reader(Box::new(io::Cursor::new(packed.clone())));
+            Stream::new(packed, limit).unwrap().read_to_string(&mut data).map(|_| data)
+        };
+        assert_eq!(unpack(64 << 20).unwrap(), "some data");
+        let error = unpack(1 << 20).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert!(error.to_string().contains("1.0 MiB"), "{error}");
+    }
 }

@@ -1,17 +1,96 @@
 //! Zstandard, by libzstd. Frames that follow one another and skippable frames are the library's; content checksums are
-//! verified where a frame has one.
+//! verified where a frame has one. Of a file in the seekable format, frames that nobody wants are left out.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use ::zstd::stream::read::Decoder;
 
 use super::Packed;
+use super::excerpt::{Index, Stream, Unit, read_at};
+use crate::range::ByteRange;
+use crate::source::damage::unsupported;
+use crate::source::transport::Peeked;
 
-/// The largest window that is accepted, as the power of two that `zstd --long=31` makes.
+/// The largest window that is accepted, as the power of two that `zstd --long=31` makes: 2 GiB, the most that libzstd
+/// can.
 const WINDOW_LOG_MAX: u32 = 31;
 
 pub(super) fn decoder(packed: Packed) -> io::Result<Box<dyn Read + Send>> {
+    Ok(Box::new(frames(packed)?))
+}
+
+/// Unpacks `file` from where it stands.
+pub(super) fn sequential(file: &mut Peeked) -> io::Result<impl Read> {
+    frames(BufReader::new(file))
+}
+
+fn frames<R: BufRead>(packed: R) -> io::Result<Frames<R>> {
     let mut decoder = Decoder::with_buffer(packed)?;
     decoder.window_log_max(WINDOW_LOG_MAX)?;
-    Ok(Box::new(decoder))
+    Ok(Frames(decoder))
+}
+
+struct Frames<R: BufRead>(Decoder<'static, R>);
+
+impl<R: BufRead> Read for Frames<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf).map_err(|error| match error.to_string().as_str() {
+            // How libzstd puts it; its crate hands on no code.
+            "Frame requires too much memory for decoding" => unsupported("it needs a window of over 2 GiB"),
+            _ => error,
+        })
+    }
+}
+
+/// The longest table that is read, in bytes, so that memory stays bounded. It is that of a million frames.
+const TABLE_MAX: u64 = 16 << 20;
+
+/// Reads the table of a file in the seekable format (contrib/seekable_format of zstd), where there is one.
+pub(super) fn index(file: &mut Peeked, size: u64) -> io::Result<Option<Index>> {
+    const FOOTER_LEN: u64 = 9;
+    let Some(start) = size.checked_sub(FOOTER_LEN) else { return Ok(None) };
+    let footer = read_at(file, start, FOOTER_LEN)?;
+    let Some(table_len) = table_len(&footer).filter(|&length| length <= TABLE_MAX) else { return Ok(None) };
+    let Some(start) = size.checked_sub(table_len) else { return Ok(None) };
+    let table = read_at(file, start, table_len)?;
+    Ok(parse_table(&table, &footer, start))
+}
+
+/// The length of the frame that ends in `footer`, in bytes.
+fn table_len(footer: &[u8]) -> Option<u64> {
+    const MAGIC: [u8; 4] = 0x8f92_eab1_u32.to_le_bytes();
+    let (count, rest) = footer.split_first_chunk::<4>()?;
+    let (&descriptor, magic) = rest.split_first()?;
+    let is_known = magic == MAGIC && descriptor & 0b0111_1100 == 0;
+    is_known.then(|| 17 + u64::from(u32::from_le_bytes(*count)) * entry_len(descriptor) as u64)
+}
+
+/// The length of an entry in bytes: with a checksum or without.
+fn entry_len(descriptor: u8) -> usize {
+    if descriptor & 0x80 == 0 { 8 } else { 12 }
+}
+
+/// The frames that `table` lists, which begins at byte `start` of the file; `None` where it makes no sense.
+fn parse_table(table: &[u8], footer: &[u8], start: u64) -> Option<Index> {
+    const SKIPPABLE: [u8; 4] = 0x184d_2a5e_u32.to_le_bytes();
+    let (header, rest) = table.split_first_chunk::<8>()?;
+    let entries = rest.strip_suffix(footer)?;
+    let length = u32::from_le_bytes(*header.last_chunk()?);
+    if !header.starts_with(&SKIPPABLE) || length as usize != rest.len() {
+        return None;
+    }
+    let (mut stored, mut unpacked) = (0, 0);
+    let mut units = Vec::new();
+    for entry in entries.chunks_exact(entry_len(*footer.get(4)?)) {
+        let (stored_len, rest) = entry.split_first_chunk()?;
+        let next = |start: u64, length: &[u8; 4]| {
+            let range = ByteRange { start, end: start.checked_add(u64::from(u32::from_le_bytes(*length)))? };
+            Some(range)
+        };
+        let (frame, holds) = (next(stored, stored_len)?, next(unpacked, rest.first_chunk()?)?);
+        (stored, unpacked) = (frame.end, holds.end);
+        units.push(Unit { stored: frame, unpadded: frame.len(), holds });
+    }
+    let stream = Stream { units, header: Vec::new(), trailer: |_, _| Vec::new() };
+    (stored == start).then(|| Index { streams: vec![stream] })
 }

@@ -1,0 +1,251 @@
+//! tar: POSIX ustar and pax, GNU's long names, and sparse files in all of GNU's four formats, as the GNU tar manual
+//! describes them.
+
+mod header;
+mod pax;
+mod sparse;
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+
+use super::{Member, printable};
+use crate::magic::Format;
+use crate::range::ByteRange;
+use crate::source::damage::{Damage, corrupt, unsupported};
+use crate::source::{ForwardRead, read_full};
+use header::{BLOCK_LEN, Block, Header, Kind};
+use pax::Records;
+use sparse::Extent;
+
+/// The most that an extended header may have, in bytes: it holds names, or the map of a sparse file.
+const EXTENSION_MAX: u64 = 16 << 20;
+
+/// Finds the image in the tar that `data` delivers from its start; `None` where there is none.
+///
+/// # Errors
+///
+/// Those of reading, and where the tar is damaged.
+pub fn open(data: Box<dyn ForwardRead>, image_size: Option<u64>) -> io::Result<Option<Member>> {
+    let mut tar = Tar { data, place: 0 };
+    while let Some(file) = tar.next_file()? {
+        if image_size.is_none_or(|size| size == file.size) {
+            let (name, size) = (file.name, file.size);
+            let reader = Image { tar, extents: file.extents, size, position: 0, next_header: file.next_header };
+            return Ok(Some(Member { name, reader: Box::new(reader), size: Some(size) }));
+        }
+        tar.go_to(file.next_header)?;
+    }
+    Ok(None)
+}
+
+/// A regular file in a tar.
+struct File {
+    name: String,
+    /// With its holes, in bytes.
+    size: u64,
+    /// What of it is stored, and where.
+    extents: VecDeque<Extent>,
+    /// The place of the header behind it.
+    next_header: u64,
+}
+
+/// A tar that is read forward.
+struct Tar {
+    data: Box<dyn ForwardRead>,
+    /// In bytes from its start.
+    place: u64,
+}
+
+impl Tar {
+    /// Goes on to the data of the next regular file, over all else; `None` at the mark at the end.
+    fn next_file(&mut self) -> io::Result<Option<File>> {
+        let mut extended = Records::default();
+        let mut long_name = None;
+        while let Some(header) = self.next_header()? {
+            let size = extended.number("size")?.unwrap_or(header.size);
+            match header.kind {
+                Kind::Pax => extended = Records::parse(&self.extension(header.size)?)?,
+                Kind::LongName => long_name = Some(self.extension(header.size)?),
+                Kind::Regular | Kind::Sparse => {
+                    let name = extended.name().or(long_name.take()).unwrap_or_else(|| header.name.clone());
+                    // Before there was a type for it, this is how a folder was told.
+                    if !name.ends_with(b"/") {
+                        return self.file(&header, &name, size, &extended).map(Some);
+                    }
+                    self.pass_over(size)?;
+                }
+                Kind::Continued => return Err(bad(unsupported("it is one volume of several"))),
+                Kind::Link => {}
+                Kind::Note | Kind::Other => self.pass_over(size)?,
+            }
+            if !header.kind.is_about_next_file() {
+                (extended, long_name) = (Records::default(), None);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The file whose data, `stored` bytes of it, begin at this place.
+    fn file(&mut self, header: &Header, name: &[u8], stored: u64, extended: &Records) -> io::Result<File> {
+        let start = self.place;
+        let (map, size) = if header.kind == Kind::Sparse {
+            (self.old_sparse_map(header)?, header.real_size)
+        } else {
+            match extended.sparse_size()? {
+                None => (vec![(0, stored)], stored),
+                Some(size) if extended.map_is_in_data()? => (sparse::map_in_data(|| self.block())?, size),
+                Some(size) => (extended.sparse_map()?, size),
+            }
+        };
+        // The blocks that continue the header are not counted in its size; a map in the data is.
+        let start = if header.kind == Kind::Sparse { self.place } else { start };
+        let end = start.checked_add(stored).ok_or_else(|| bad(corrupt("a file is too large")))?;
+        let next_header = padded(end)?;
+        let extents = sparse::extents(&map, ByteRange { start: self.place, end }, size).map_err(bad)?;
+        Ok(File { name: printable(name), size, extents, next_header })
+    }
+
+    fn old_sparse_map(&mut self, header: &Header) -> io::Result<Vec<(u64, u64)>> {
+        let mut map = header.sparse_map.clone();
+        let mut is_continued = header.map_is_continued;
+        while is_continued {
+            let (more, continued) = self.block()?.sparse_continuation().map_err(bad)?;
+            map.extend(more);
+            is_continued = continued;
+            if map.len() as u64 > EXTENSION_MAX / 16 {
+                return Err(bad(corrupt("the map of a sparse file is too long")));
+            }
+        }
+        Ok(map)
+    }
+
+    /// The next header; `None` at the mark at the end, which is two blocks of zeroes.
+    fn next_header(&mut self) -> io::Result<Option<Header>> {
+        let block = self.block()?;
+        if !block.is_zero() {
+            return block.header().map(Some).map_err(bad);
+        }
+        if !self.block()?.is_zero() {
+            return Err(bad(corrupt("a lone block of zeroes stands between its files")));
+        }
+        Ok(None)
+    }
+
+    fn block(&mut self) -> io::Result<Block> {
+        let mut block = [0; BLOCK_LEN];
+        if self.read(&mut block)? < BLOCK_LEN {
+            return Err(Damage::CutOff(Format::Tar).into());
+        }
+        Ok(Block(block))
+    }
+
+    /// The data, of `size` bytes, of an extended header.
+    fn extension(&mut self, size: u64) -> io::Result<Vec<u8>> {
+        if size > EXTENSION_MAX {
+            return Err(bad(corrupt(format!("an extended header has {size} bytes, at most {EXTENSION_MAX} are allowed"))));
+        }
+        let mut bytes = Vec::new();
+        for _ in 0..size.div_ceil(BLOCK_LEN as u64) {
+            bytes.extend(self.block()?.0);
+        }
+        bytes.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+        Ok(bytes)
+    }
+
+    fn pass_over(&mut self, size: u64) -> io::Result<()> {
+        let end = self.place.checked_add(size).ok_or_else(|| bad(corrupt("a file is too large")))?;
+        self.go_to(padded(end)?)
+    }
+
+    /// Goes on to `place`, which must be there.
+    fn go_to(&mut self, place: u64) -> io::Result<()> {
+        if place > self.place {
+            self.place = self.data.skip_to(place)?;
+        }
+        if self.place == place { Ok(()) } else { Err(Damage::CutOff(Format::Tar).into()) }
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = read_full(&mut *self.data, buf)?;
+        self.place = self.place.saturating_add(count as u64);
+        Ok(count)
+    }
+
+    /// Checks that only zeroes follow the mark at the end, and that the data ends cleanly.
+    fn finish(&mut self) -> io::Result<()> {
+        let mut piece = vec![0; 64 << 10];
+        loop {
+            let count = self.read(&mut piece)?;
+            let piece = piece.get(..count).unwrap_or_default();
+            if piece.iter().any(|&byte| byte != 0) {
+                return Err(bad(corrupt("something follows behind its end")));
+            }
+            if count == 0 {
+                return self.data.finish().map(drop);
+            }
+        }
+    }
+}
+
+/// `place`, or the start of the next block.
+fn padded(place: u64) -> io::Result<u64> {
+    place.checked_next_multiple_of(BLOCK_LEN as u64).ok_or_else(|| bad(corrupt("a file is too large")))
+}
+
+/// What this module says of a tar, as its damage.
+fn bad(error: io::Error) -> io::Error {
+    Damage::from_decoder(Format::Tar, error).into()
+}
+
+/// The image in a tar.
+struct Image {
+    tar: Tar,
+    /// Those that do not lie before the position.
+    extents: VecDeque<Extent>,
+    size: u64,
+    position: u64,
+    /// The place of the header behind the image.
+    next_header: u64,
+}
+
+impl Read for Image {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.extents.front().is_some_and(|extent| extent.range.end <= self.position) {
+            self.extents.pop_front();
+        }
+        let extent = self.extents.front().filter(|extent| extent.range.start <= self.position).copied();
+        let end = match extent {
+            Some(extent) => extent.range.end,
+            None => self.extents.front().map_or(self.size, |next| next.range.start),
+        };
+        let length = usize::try_from(end.saturating_sub(self.position)).unwrap_or(usize::MAX).min(buf.len());
+        let buf = buf.get_mut(..length).unwrap_or_default();
+        match extent {
+            Some(extent) => {
+                self.tar.go_to(extent.stored.saturating_add(self.position - extent.range.start))?;
+                if self.tar.read(buf)? < length {
+                    return Err(Damage::CutOff(Format::Tar).into());
+                }
+            }
+            None => buf.fill(0),
+        }
+        self.position = self.position.saturating_add(length as u64);
+        Ok(length)
+    }
+}
+
+impl ForwardRead for Image {
+    fn skip_to(&mut self, offset: u64) -> io::Result<u64> {
+        self.position = offset.min(self.size).max(self.position);
+        Ok(self.position)
+    }
+
+    fn finish(&mut self) -> io::Result<u64> {
+        self.tar.go_to(self.next_header)?;
+        while let Some(file) = self.tar.next_file()? {
+            self.tar.go_to(file.next_header)?;
+        }
+        self.tar.finish()?;
+        Ok(self.size)
+    }
+}

@@ -1,0 +1,83 @@
+//! Where the data of a file is stored, and which of its bytes it is.
+
+use std::collections::VecDeque;
+use std::io;
+
+use super::header::Block;
+use super::pax::decimal;
+use super::{EXTENSION_MAX, bad};
+use crate::range::ByteRange;
+use crate::source::damage::corrupt;
+
+/// A part of a file that is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// Its bytes, from the start of the file.
+    pub(super) range: ByteRange,
+    /// Where they are stored, from the start of the tar.
+    pub(super) stored: u64,
+}
+
+/// The extents that `map` lists as offsets and lengths, of a file of `size` bytes whose data is stored at `data`.
+pub(super) fn extents(map: &[(u64, u64)], data: ByteRange, size: u64) -> io::Result<VecDeque<Extent>> {
+    let invalid = || corrupt("the map of a sparse file is invalid");
+    let mut extents = VecDeque::new();
+    let (mut place, mut previous_end) = (data.start, 0);
+    for &(start, length) in map {
+        let end = start.checked_add(length).filter(|&end| end <= size).ok_or_else(invalid)?;
+        if start < previous_end {
+            return Err(invalid());
+        }
+        extents.push_back(Extent { range: ByteRange { start, end }, stored: place });
+        place = place.checked_add(length).ok_or_else(invalid)?;
+        previous_end = end;
+    }
+    if place > data.end { Err(invalid()) } else { Ok(extents) }
+}
+
+/// The map at the start of a file's data, read block by block: decimal numbers, each on a line of its own, of which the
+/// first says how many pairs follow.
+pub(super) fn map_in_data(mut block: impl FnMut() -> io::Result<Block>) -> io::Result<Vec<(u64, u64)>> {
+    let invalid = || bad(corrupt("the map of a sparse file is invalid"));
+    let mut lines = Vec::new();
+    let mut line = Vec::new();
+    let mut left = None;
+    while left != Some(0) {
+        for byte in block()?.0 {
+            match byte {
+                b'\n' if left != Some(0) => {
+                    let number = decimal(&line).ok_or_else(invalid)?;
+                    line.clear();
+                    match &mut left {
+                        None => left = Some(number.checked_mul(2).filter(|&n| n <= EXTENSION_MAX / 8).ok_or_else(invalid)?),
+                        Some(left) => {
+                            *left = left.saturating_sub(1);
+                            lines.push(number);
+                        }
+                    }
+                }
+                // The rest of the last block is padding.
+                _ if left == Some(0) => {}
+                _ if line.len() > 20 => return Err(invalid()),
+                _ => line.push(byte),
+            }
+        }
+    }
+    Ok(lines.chunks_exact(2).filter_map(|pair| Some((*pair.first()?, *pair.last()?))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extents_lie_one_behind_the_other() {
+        let data = ByteRange { start: 1024, end: 1024 + 30 };
+        let extent = |start, end, stored| Extent { range: ByteRange { start, end }, stored };
+        let found = extents(&[(0, 10), (50, 20), (100, 0)], data, 100).unwrap();
+        assert_eq!(found, [extent(0, 10, 1024), extent(50, 70, 1034), extent(100, 100, 1054)]);
+        for map in [[(0, 10), (5, 1)], [(0, 10), (90, 11)], [(0, 20), (50, 11)], [(0, 1), (u64::MAX, 1)]] {
+            assert!(extents(&map, data, 100).is_err(), "{map:?}");
+        }
+    }
+}

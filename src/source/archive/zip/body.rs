@@ -1,0 +1,167 @@
+//! The data of an entry, and the checks at its end.
+
+use std::io::{self, BufRead, Read};
+
+use crc32fast::Hasher;
+use flate2::{Decompress, FlushDecompress, Status};
+
+use super::local::{Entry, Method};
+use super::signature;
+use crate::source::codec::array;
+use crate::source::damage::corrupt;
+
+/// The data of an entry while it is read.
+pub(super) struct Body {
+    entry: Entry,
+    /// For a deflated entry.
+    inflate: Decompress,
+    crc: Hasher,
+    /// How many bytes have been taken, packed.
+    taken: u64,
+    /// How many bytes have been delivered.
+    delivered: u64,
+    state: State,
+}
+
+#[derive(PartialEq, Eq)]
+enum State {
+    Data,
+    Checked,
+}
+
+impl Body {
+    pub(super) fn new(entry: Entry) -> Self {
+        Self {
+            entry,
+            inflate: Decompress::new(false),
+            crc: Hasher::new(),
+            taken: 0,
+            delivered: 0,
+            state: State::Data,
+        }
+    }
+
+    /// Unpacks the next bytes; at their end, checks them, and takes what stands behind them.
+    pub(super) fn read(&mut self, data: &mut impl BufRead, buf: &mut [u8]) -> io::Result<usize> {
+        if self.state == State::Checked || buf.is_empty() {
+            return Ok(0);
+        }
+        let count = match self.entry.method {
+            Method::Deflated => self.inflate(data, buf)?,
+            _ => self.copy(data, buf)?,
+        };
+        self.delivered = self.delivered.saturating_add(count as u64);
+        self.crc.update(buf.get(..count).unwrap_or_default());
+        if count == 0 {
+            self.check_end(data)?;
+            self.state = State::Checked;
+        }
+        Ok(count)
+    }
+
+    /// Passes over the data, which need not be unpacked if its length is known.
+    pub(super) fn skip(&mut self, data: &mut impl BufRead) -> io::Result<()> {
+        match self.entry.packed_size {
+            Some(size) => {
+                if io::copy(&mut data.take(size), &mut io::sink())? < size {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                if self.entry.has_descriptor {
+                    Descriptor::read(data, self.is_wide(size))?;
+                }
+                Ok(())
+            }
+            None => {
+                self.entry.check_usable()?;
+                let mut scratch = vec![0; 64 << 10];
+                while self.read(data, &mut scratch)? > 0 {}
+                Ok(())
+            }
+        }
+    }
+
+    /// How many packed bytes are left, where that is known.
+    fn left(&self) -> u64 {
+        self.entry.packed_size.map_or(u64::MAX, |size| size.saturating_sub(self.taken))
+    }
+
+    fn copy(&mut self, data: &mut impl BufRead, buf: &mut [u8]) -> io::Result<usize> {
+        let left = self.left();
+        let count = data.take(left).read(buf)?;
+        if count == 0 && left > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.taken = self.taken.saturating_add(count as u64);
+        Ok(count)
+    }
+
+    fn inflate(&mut self, data: &mut impl BufRead, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let left = usize::try_from(self.left()).unwrap_or(usize::MAX);
+            let input = data.fill_buf()?;
+            let at_end = input.is_empty();
+            let input = input.get(..left.min(input.len())).unwrap_or_default();
+            let (taken, delivered) = (self.inflate.total_in(), self.inflate.total_out());
+            let status = self.inflate.decompress(input, buf, FlushDecompress::None);
+            let status = status.map_err(|error| corrupt(error.to_string()))?;
+            let taken = self.inflate.total_in().saturating_sub(taken);
+            let delivered = self.inflate.total_out().saturating_sub(delivered);
+            data.consume(usize::try_from(taken).unwrap_or(usize::MAX));
+            self.taken = self.taken.saturating_add(taken);
+            if delivered > 0 || status == Status::StreamEnd {
+                return Ok(usize::try_from(delivered).unwrap_or(usize::MAX));
+            }
+            if at_end {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if taken == 0 {
+                return Err(corrupt("the deflated data of a file does not end where it should"));
+            }
+        }
+    }
+
+    fn check_end(&mut self, data: &mut impl BufRead) -> io::Result<()> {
+        let found = Descriptor { crc: self.crc.clone().finalize(), packed_size: self.taken, size: self.delivered };
+        let is_wide = self.is_wide(self.taken.max(self.delivered));
+        let expected = if self.entry.has_descriptor {
+            Descriptor::read(data, is_wide)?
+        } else {
+            Descriptor {
+                crc: self.entry.crc.unwrap_or(found.crc),
+                packed_size: self.entry.packed_size.unwrap_or(found.packed_size),
+                size: self.entry.size.unwrap_or(found.size),
+            }
+        };
+        if found.packed_size != expected.packed_size || found.size != expected.size {
+            return Err(corrupt("a file has not the size that it should have"));
+        }
+        if found.crc != expected.crc { Err(corrupt("the checksum of a file is wrong")) } else { Ok(()) }
+    }
+
+    /// Whether the sizes behind the data have 64 bits. Some writers find out that they need them only there.
+    fn is_wide(&self, size: u64) -> bool {
+        self.entry.is_zip64 || size > u64::from(u32::MAX)
+    }
+}
+
+/// What is known of the data when it has been written [4.3.9].
+struct Descriptor {
+    crc: u32,
+    packed_size: u64,
+    size: u64,
+}
+
+impl Descriptor {
+    fn read(data: &mut impl Read, is_wide: bool) -> io::Result<Self> {
+        let mut crc = array(data)?;
+        // The signature is optional.
+        if crc == signature::DESCRIPTOR {
+            crc = array(data)?;
+        }
+        let mut size = || match is_wide {
+            true => array(data).map(u64::from_le_bytes),
+            false => array(data).map(u32::from_le_bytes).map(u64::from),
+        };
+        Ok(Self { crc: u32::from_le_bytes(crc), packed_size: size()?, size: size()? })
+    }
+}

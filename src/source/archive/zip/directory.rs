@@ -1,0 +1,101 @@
+//! The central directory, which stands at the end of a zip and lists its entries.
+
+use std::collections::HashMap;
+use std::io;
+
+use super::local::{IN_ZIP64, wide, zip64_extra};
+use super::{signature, u16_at, u32_at};
+use crate::source::codec::read_at;
+use crate::source::transport::{Peeked, Transport};
+
+/// The longest directory that is read, in bytes, so that memory stays bounded.
+const DIRECTORY_MAX: u64 = 16 << 20;
+
+/// The entries by the places of their local headers; none where the directory cannot be read or makes no sense.
+#[derive(Default)]
+pub(super) struct Directory(HashMap<u64, Listed>);
+
+/// An entry as the directory lists it.
+pub(super) struct Listed {
+    pub(super) is_regular: bool,
+    pub(super) packed_size: u64,
+    pub(super) size: u64,
+}
+
+impl Directory {
+    /// Reads the directory of `file` where that can be read in any order; goes back to the start of the file.
+    pub(super) fn read(file: &mut Peeked) -> io::Result<Self> {
+        let Some(size) = file.size().filter(|_| file.can_seek()) else { return Ok(Self::default()) };
+        let directory = match directory_of(file, size)? {
+            Some((start, length)) if length <= DIRECTORY_MAX => parse(&read_at(file, start, length)?),
+            _ => Self::default(),
+        };
+        file.seek_to(0)?;
+        Ok(directory)
+    }
+
+    /// The entry whose local header begins at byte `place` of the file.
+    pub(super) fn get(&self, place: u64) -> Option<&Listed> {
+        self.0.get(&place)
+    }
+}
+
+/// Where the directory of a file of `size` bytes begins, and its length [4.3.16, 4.3.15, 4.3.14].
+fn directory_of(file: &mut Peeked, size: u64) -> io::Result<Option<(u64, u64)>> {
+    const END_LEN: usize = 22;
+    const LOCATOR_LEN: u64 = 20;
+    const END_64_LEN: u64 = 56;
+    // Behind it, there is only a comment.
+    let tail_start = size.saturating_sub((END_LEN + usize::from(u16::MAX)) as u64);
+    let tail = read_at(file, tail_start, size - tail_start)?;
+    let is_end = |at: usize| {
+        let rest = tail.get(at..).unwrap_or_default();
+        rest.starts_with(&signature::END) && rest.len() == END_LEN + usize::from(u16_at(rest, 20))
+    };
+    let Some(at) = (0..tail.len().saturating_sub(END_LEN - 1)).rev().find(|&at| is_end(at)) else { return Ok(None) };
+    let end = tail.get(at..).unwrap_or_default();
+    let (length, start) = (u32_at(end, 12), u32_at(end, 16));
+    if length != IN_ZIP64 && start != IN_ZIP64 {
+        return Ok(Some((u64::from(start), u64::from(length))));
+    }
+    let locator = match tail_start.saturating_add(at as u64).checked_sub(LOCATOR_LEN) {
+        Some(place) => read_at(file, place, LOCATOR_LEN)?,
+        None => return Ok(None),
+    };
+    if !locator.starts_with(&signature::LOCATOR_64) {
+        return Ok(None);
+    }
+    let end = read_at(file, u64_at(&locator, 8), END_64_LEN)?;
+    Ok(end.starts_with(&signature::END_64).then(|| (u64_at(&end, 48), u64_at(&end, 40))))
+}
+
+/// The entries that `records` list [4.3.12].
+fn parse(mut records: &[u8]) -> Directory {
+    const HEADER_LEN: usize = 46;
+    let mut entries = HashMap::new();
+    while records.starts_with(&signature::CENTRAL) {
+        let [name_len, extra_len, comment_len] = [28, 30, 32].map(|at| usize::from(u16_at(records, at)));
+        let extra_start = HEADER_LEN + name_len;
+        let extra = records.get(extra_start..extra_start + extra_len).unwrap_or_default();
+        let mut numbers = zip64_extra(extra).unwrap_or_default();
+        let size = wide(u32_at(records, 24), &mut numbers);
+        let packed_size = wide(u32_at(records, 20), &mut numbers);
+        let place = wide(u32_at(records, 42), &mut numbers);
+        entries.insert(place, Listed { is_regular: is_regular(records), packed_size, size });
+        records = records.get(extra_start + extra_len + comment_len..).unwrap_or_default();
+    }
+    Directory(entries)
+}
+
+/// Whether an entry made on Unix [4.4.2] is a regular file; of others, only the name tells.
+fn is_regular(record: &[u8]) -> bool {
+    const UNIX: u16 = 3;
+    let mode = u32_at(record, 38) >> 16;
+    u16_at(record, 4) >> 8 != UNIX || mode & libc::S_IFMT == 0 || mode & libc::S_IFMT == libc::S_IFREG
+}
+
+/// The number at byte `at` of `record`.
+fn u64_at(record: &[u8], at: usize) -> u64 {
+    let bytes = record.get(at..).and_then(<[u8]>::first_chunk).copied();
+    bytes.map_or(0, u64::from_le_bytes)
+}

@@ -1,0 +1,150 @@
+//! zip, as PKWARE's APPNOTE.TXT 6.3.10 describes it, read forward: what the local headers say counts. Where the file can
+//! be read in any order, its central directory is asked for sizes that only stand behind the data. The numbers in
+//! brackets are sections of that text.
+
+mod body;
+mod directory;
+mod local;
+
+use std::io::{self, Read};
+
+use super::{Member, printable};
+use crate::magic::Format;
+use crate::source::codec::{self, Decoded, Packed, array, only_padding_follows, packed};
+use crate::source::damage::corrupt;
+use crate::source::transport::Peeked;
+use body::Body;
+use directory::Directory;
+use local::{Counted, Entry};
+
+/// What a record begins with.
+mod signature {
+    pub const LOCAL: [u8; 4] = *b"PK\x03\x04";
+    pub const CENTRAL: [u8; 4] = *b"PK\x01\x02";
+    pub const DIGITAL: [u8; 4] = *b"PK\x05\x05";
+    pub const END: [u8; 4] = *b"PK\x05\x06";
+    pub const END_64: [u8; 4] = *b"PK\x06\x06";
+    pub const LOCATOR_64: [u8; 4] = *b"PK\x06\x07";
+    pub const EXTRA: [u8; 4] = *b"PK\x06\x08";
+    pub const DESCRIPTOR: [u8; 4] = *b"PK\x07\x08";
+}
+
+/// Finds the image in the zip `file`, read from its start; `None` where there is none.
+///
+/// # Errors
+///
+/// Those of reading, and where the zip is damaged.
+pub fn open(mut file: Peeked, image_size: Option<u64>) -> io::Result<Option<Member>> {
+    let directory = Directory::read(&mut file)?;
+    let mut zip = Zip { data: Counted::new(packed(file)), directory };
+    let found = zip.find(image_size);
+    match found.map_err(|error| codec::explained(Format::Zip, error))? {
+        Some(entry) => {
+            let (name, size) = (printable(&entry.name), entry.size);
+            let image = Image { zip, state: State::Image(Body::new(entry)) };
+            let reader = Decoded::whole(Format::Zip, Box::new(image));
+            Ok(Some(Member { name, reader: Box::new(reader), size }))
+        }
+        None => Ok(None),
+    }
+}
+
+/// A zip that is read forward.
+struct Zip {
+    data: Counted<Packed>,
+    directory: Directory,
+}
+
+impl Zip {
+    /// Goes on to the data of the image. Where only the data tells the size, the first file is taken for it.
+    fn find(&mut self, image_size: Option<u64>) -> io::Result<Option<Entry>> {
+        while let Some(entry) = self.next_entry()? {
+            let size_fits = image_size.is_none() || entry.size.is_none() || entry.size == image_size;
+            if entry.is_regular && size_fits {
+                entry.check_usable()?;
+                return Ok(Some(entry));
+            }
+            self.pass_over(entry)?;
+        }
+        Ok(None)
+    }
+
+    /// Goes on to the data of the next entry; `None` at the clean end of the file, behind the central directory.
+    fn next_entry(&mut self) -> io::Result<Option<Entry>> {
+        let place = self.data.place;
+        match array(&mut self.data)? {
+            signature::LOCAL => Entry::parse(&mut self.data, self.directory.get(place)).map(Some),
+            other => self.to_end(other).map(|()| None),
+        }
+    }
+
+    fn pass_over(&mut self, entry: Entry) -> io::Result<()> {
+        let mut body = Body::new(entry);
+        body.skip(&mut self.data)
+    }
+
+    /// Reads the central directory, whose first record begins with `signature`, and what follows it to the end of the
+    /// file [4.3.6].
+    fn to_end(&mut self, mut signature: [u8; 4]) -> io::Result<()> {
+        loop {
+            let length = match signature {
+                signature::CENTRAL => {
+                    let record = array::<42>(&mut self.data)?;
+                    [24, 26, 28].map(|at| u16_at(&record, at)).into_iter().map(u64::from).sum()
+                }
+                signature::END => {
+                    let record = array::<18>(&mut self.data)?;
+                    self.data.skip(u64::from(u16_at(&record, 16)))?;
+                    return match only_padding_follows(&mut self.data.inner)? {
+                        true => Ok(()),
+                        false => Err(corrupt("something follows behind its end")),
+                    };
+                }
+                signature::END_64 => u64::from_le_bytes(array(&mut self.data)?),
+                signature::LOCATOR_64 => 16,
+                signature::DIGITAL => u64::from(u16::from_le_bytes(array(&mut self.data)?)),
+                signature::EXTRA => u64::from(u32::from_le_bytes(array(&mut self.data)?)),
+                _ => return Err(corrupt("something stands between its files that does not belong there")),
+            };
+            self.data.skip(length)?;
+            signature = array(&mut self.data)?;
+        }
+    }
+}
+
+/// The image in a zip. Its end is not reached before that of the zip, which must be clean.
+struct Image {
+    zip: Zip,
+    state: State,
+}
+
+enum State {
+    Image(Body),
+    Ended,
+}
+
+impl Read for Image {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let State::Image(body) = &mut self.state else { return Ok(0) };
+        let count = body.read(&mut self.zip.data, buf)?;
+        if count == 0 && !buf.is_empty() {
+            while let Some(entry) = self.zip.next_entry()? {
+                self.zip.pass_over(entry)?;
+            }
+            self.state = State::Ended;
+        }
+        Ok(count)
+    }
+}
+
+/// The number at byte `at` of `record`.
+fn u16_at(record: &[u8], at: usize) -> u16 {
+    let bytes = record.get(at..).and_then(<[u8]>::first_chunk).copied();
+    bytes.map_or(0, u16::from_le_bytes)
+}
+
+/// The number at byte `at` of `record`.
+fn u32_at(record: &[u8], at: usize) -> u32 {
+    let bytes = record.get(at..).and_then(<[u8]>::first_chunk).copied();
+    bytes.map_or(0, u32::from_le_bytes)
+}

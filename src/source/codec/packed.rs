@@ -1,0 +1,69 @@
+//! What the decoders read from: buffered, and with errors that can be told from theirs.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use crate::source::transport::Peeked;
+
+/// How much packed data is read at a time, in bytes.
+const PACKED_LEN: usize = 256 << 10;
+
+/// Packed data, as a decoder reads it.
+pub type Packed = BufReader<Marked<Box<dyn Read + Send>>>;
+
+/// The packed data that `file` delivers from where it stands.
+pub(in crate::source) fn packed(file: Peeked) -> Packed {
+    from_reader(Box::new(file))
+}
+
+/// The packed data that `reader` delivers.
+pub(super) fn from_reader(reader: Box<dyn Read + Send>) -> Packed {
+    BufReader::with_capacity(PACKED_LEN, Marked(reader))
+}
+
+/// Passes bytes on as they are, and errors as [`ReadFailed`].
+pub struct Marked<R>(R);
+
+/// An error that is not the decoder's own: the data could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct ReadFailed(io::Error);
+
+impl<R: Read> Read for Marked<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            kind => io::Error::new(kind, ReadFailed(error)),
+        })
+    }
+}
+
+/// The error of reading that a decoder has passed on, as it was; else, as `Err`, the decoder's own.
+pub(in crate::source) fn read_error(error: io::Error) -> Result<io::Error, io::Error> {
+    match error.kind() {
+        io::ErrorKind::Interrupted => Ok(error),
+        _ => error.downcast::<ReadFailed>().map(|ReadFailed(error)| error),
+    }
+}
+
+/// Passes over zeroes, with which tapes and devices are filled up; whether nothing follows them.
+pub(in crate::source) fn only_padding_follows(packed: &mut Packed) -> io::Result<bool> {
+    loop {
+        let data = match packed.fill_buf() {
+            Ok(data) => data,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let (zeroes, length) = (data.iter().take_while(|&&byte| byte == 0).count(), data.len());
+        packed.consume(zeroes);
+        if zeroes < length || length == 0 {
+            return Ok(length == 0);
+        }
+    }
+}
+
+/// The next `N` bytes of `data`.
+pub(in crate::source) fn array<const N: usize>(data: &mut impl Read) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    data.read_exact(&mut bytes)?;
+    Ok(bytes)
+}

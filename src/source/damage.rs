@@ -1,0 +1,61 @@
+//! Packed data that is not what its format asks for.
+
+use std::io;
+
+use crate::magic::Format;
+
+/// What is wrong with packed data. Travels inside an [`io::Error`], and so can be told from a failure to read the data.
+#[derive(Debug, thiserror::Error)]
+pub enum Damage {
+    /// It ends too early.
+    #[error("the {0} data ends too early: the file is cut off")]
+    CutOff(Format),
+    /// It contradicts the format or its own checksum.
+    #[error("the {format} data is corrupt")]
+    Corrupt {
+        /// The format.
+        format: Format,
+        /// What the decoder says.
+        source: io::Error,
+    },
+    /// It is sound as far as can be told, but cannot be unpacked here.
+    #[error("the {format} data cannot be unpacked")]
+    Unsupported {
+        /// The format.
+        format: Format,
+        /// What it asks for.
+        source: io::Error,
+    },
+}
+
+impl Damage {
+    /// The damage that a decoder of `format` means by `error`.
+    pub(super) fn from_decoder(format: Format, error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::CutOff(format),
+            io::ErrorKind::Unsupported => Self::Unsupported { format, source: error },
+            _ => Self::Corrupt { format, source: error },
+        }
+    }
+}
+
+impl From<Damage> for io::Error {
+    fn from(damage: Damage) -> Self {
+        let kind = match &damage {
+            Damage::CutOff(_) => io::ErrorKind::UnexpectedEof,
+            Damage::Corrupt { .. } => io::ErrorKind::InvalidData,
+            Damage::Unsupported { .. } => io::ErrorKind::Unsupported,
+        };
+        Self::new(kind, damage)
+    }
+}
+
+/// What a decoder says of data that contradicts its format.
+pub(super) fn corrupt(words: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, words.into())
+}
+
+/// What a decoder says of data that it cannot unpack, though it may be sound.
+pub(super) fn unsupported(words: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, words.into())
+}

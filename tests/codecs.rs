@@ -1,0 +1,339 @@
+//! Images packed by the real tools: each reaches a file and a device, from a file and from standard input, and is never
+//! taken for sound when it is cut off or corrupt.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::device::Disk;
+use common::image::{assert_same, disk_like, sparse};
+use common::tool::{Tool, copy, create};
+use common::{Need, Test, sh, temp_dir};
+use twox_hash::XxHash32;
+
+/// How an image is packed: by a shell command that packs its standard input.
+struct Packing {
+    name: &'static str,
+    needs: &'static [Need],
+    command: &'static str,
+}
+
+macro_rules! packing {
+    ($name:literal, $program:literal, $command:literal) => {
+        Packing { name: $name, needs: &[Need::Root, Need::Program($program)], command: $command }
+    };
+}
+
+const PACKINGS: &[Packing] = &[
+    packing!("gzip", "gzip", "gzip -9"),
+    packing!("gzip_members", "gzip", "head -c 300000 | gzip; gzip"),
+    packing!("pigz", "pigz", "pigz -p2"),
+    packing!("pigz_independent", "pigz", "pigz -p2 -i"),
+    packing!("bzip2", "bzip2", "bzip2"),
+    packing!("bzip2_streams", "bzip2", "head -c 300000 | bzip2 -1; bzip2"),
+    packing!("pbzip2", "pbzip2", "pbzip2 -c -p2 -b1"),
+    packing!("lbzip2", "lbzip2", "lbzip2 -n2"),
+    packing!("xz_one_block", "xz", "xz -T1"),
+    packing!("xz_blocks", "xz", "xz -T2 -0 --block-size=256KiB"),
+    packing!("xz_blocks_without_sizes", "xz", "xz -T1 -0 --block-size=256KiB"),
+    packing!("xz_streams_and_padding", "xz", "head -c 300000 | xz -T2 --check=crc32; head -c 8 /dev/zero; xz -T2 -C sha256"),
+    packing!("xz_extreme", "xz", "xz -9e"),
+    packing!("zstd", "zstd", "zstd"),
+    packing!("zstd_long", "zstd", "zstd --long=31 --ultra -22"),
+    packing!("zstd_without_checksum_in_frames", "zstd", "head -c 300000 | zstd --no-check; zstd -3 --no-check"),
+    packing!("pzstd", "pzstd", "pzstd -p 2"),
+    packing!("lz4", "lz4", "lz4"),
+    packing!("lz4_independent_small", "lz4", "lz4 -B4 -BI"),
+    packing!("lz4_linked", "lz4", "lz4 -BD -9"),
+    packing!("lz4_linked_small_with_block_checksums", "lz4", "lz4 -B4 -BD -BX"),
+    packing!("lz4_without_checksum", "lz4", "lz4 --no-frame-crc"),
+    packing!("lz4_legacy", "lz4", "lz4 -l"),
+    packing!("lz4_frames_of_all_kinds", "lz4", "head -c 300000 | lz4 -l; printf 'P*M\\030\\003\\0\\0\\0abc'; head -c 300000 | lz4 -BD; lz4 -l"),
+    packing!("lzop", "lzop", "lzop"),
+    packing!("lzop_fast", "lzop", "lzop -1"),
+    packing!("lzop_best_with_crc", "lzop", "lzop -9 --crc32"),
+    packing!("lzop_without_checksum", "lzop", "lzop -F"),
+    packing!("lzop_parts", "lzop", "head -c 300000 | lzop; lzop -7"),
+    packing!("zip_from_pipe", "zip", "zip -q - -"),
+    packing!("tar_gz", "tar", "cat > image; tar -cS image | gzip"),
+];
+
+fn main() {
+    let mut tests = tests![
+        lz4_with_content_size [Need::Program("lz4")],
+        lz4_with_dictionary [Need::Program("lz4")],
+        lzop_with_file_name [Need::Program("lzop")],
+        xz_holes_are_left_out [Need::Program("xz")],
+        xz_file_of_another_size [Need::Program("xz")],
+        xz_of_a_tar [Need::Program("xz"), Need::Program("tar")],
+        seekable_zstd_holes_are_left_out [Need::Program("zstd")],
+        zstd_window_over_2_gib,
+        names_that_contradict [Need::Program("gzip")],
+        packed_bmap [Need::Program("lz4")],
+        without_any_program [Need::Program("lzop"), Need::Program("xz"), Need::Program("lz4")],
+    ];
+    for packing in PACKINGS {
+        let name = packing.name;
+        tests.push(Test::new(format!("{name}_reaches_file_and_device"), packing.needs, || reaches(packing)));
+        tests.push(Test::new(format!("{name}_damage_is_noticed"), packing.needs, || damage_is_noticed(packing)));
+    }
+    common::run(tests);
+}
+
+/// An image, its bmap, and a folder for more.
+struct Work {
+    folder: tempfile::TempDir,
+    image: PathBuf,
+    bmap: PathBuf,
+}
+
+impl Work {
+    fn new(make: impl FnOnce(&Path)) -> Self {
+        let folder = temp_dir();
+        let image = folder.path().join("disk.img");
+        make(&image);
+        let bmap = create(&image);
+        Self { folder, image, bmap }
+    }
+
+    /// Packs the image with a shell command, to a name without an ending.
+    fn pack(&self, command: &str) -> PathBuf {
+        let script = format!("set -e; cd '{}'; ({command}) < disk.img > packed", self.folder.path().display());
+        sh("sh", &["-c", &script]);
+        self.path("packed")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Copies `from` with the bmap to a new file.
+    fn copy(&self, from: &Path, to: &Path) -> Tool {
+        copy(["--bmap".as_ref(), self.bmap.as_os_str(), from.as_os_str(), to.as_os_str()])
+    }
+}
+
+fn copy_whole(from: &Path, to: &Path) -> Tool {
+    copy(["--nobmap".as_ref(), from.as_os_str(), to.as_os_str()])
+}
+
+fn reaches(packing: &Packing) {
+    let work = Work::new(|image| disk_like(image, 1));
+    let packed = work.pack(packing.command);
+    let (out, disk) = (work.path("out"), Disk::new(18 << 20));
+    work.copy(&packed, &out).ok().says(&["copying time: "]);
+    assert_same(&work.image, &out);
+    work.copy(Path::new("-"), &out).stdin(fs::read(&packed).unwrap()).ok();
+    assert_same(&work.image, &out);
+    copy_whole(Path::new("-"), &out).stdin(fs::read(&packed).unwrap()).ok();
+    assert_same(&work.image, &out);
+    work.copy(&packed, disk.path()).ok();
+    copy_whole(&packed, disk.path()).ok();
+    assert_same(&work.image, disk.path());
+}
+
+/// How many places are tried.
+const PLACES: usize = 10;
+
+fn damage_is_noticed(packing: &Packing) {
+    let work = Work::new(|image| sparse(image, 1_200_000, &[(0, 40_000), (400_000, 100_000), (1_000_000, 200_000)], 7));
+    let packed = work.pack(packing.command);
+    let sound = fs::read(&packed).unwrap();
+    let out = work.path("out");
+    for place in (1..=PLACES).map(|n| sound.len() * n / (PLACES + 1)) {
+        let cut = &sound[..place];
+        copy_whole(Path::new("-"), &out).stdin(cut).fails(&["data ends too early: the file is cut off"]);
+        never_wrong(work.copy(Path::new("-"), &out).stdin(cut), &work.image, &out);
+        fs::write(&packed, cut).unwrap();
+        never_wrong(work.copy(&packed, &out), &work.image, &out);
+
+        let mut corrupt = sound.clone();
+        corrupt[place] ^= 0x55;
+        fs::write(&packed, &corrupt).unwrap();
+        never_wrong(work.copy(&packed, &out), &work.image, &out);
+        if !["without_checksum", "lz4_legacy", "lz4_frames"].iter().any(|lax| packing.name.contains(lax)) {
+            never_wrong(copy_whole(&packed, &out), &work.image, &out);
+        }
+    }
+    let appended = [&sound[..], b"garbage that belongs to nothing"].concat();
+    copy_whole(Path::new("-"), &out).stdin(appended).fails(&["is corrupt"]);
+    copy_whole(Path::new("-"), &out).stdin([&sound[..], &[0; 5000]].concat()).ok();
+    assert_same(&work.image, &out);
+}
+
+/// Expects a copy to fail with status 1, or else to be the image: not all bytes of a packed file matter.
+fn never_wrong(tool: Tool, image: &Path, out: &Path) {
+    let outcome = tool.run();
+    match outcome.status {
+        Some(0) => assert_same(image, out),
+        Some(1) => assert!(outcome.stderr.contains("bmaptool: ERROR: "), "{}", outcome.stderr),
+        _ => panic!("{outcome:?}"),
+    }
+}
+
+fn small() -> Work {
+    Work::new(|image| sparse(image, 1 << 20, &[(0, 100_000), (900_000, 50_000)], 3))
+}
+
+fn lz4_with_content_size() {
+    let work = small();
+    let packed = work.path("sized");
+    sh("lz4", &["-q", "--content-size", work.image.to_str().unwrap(), packed.to_str().unwrap()]);
+    copy_whole(&packed, &work.path("out")).ok();
+    assert_same(&work.image, &work.path("out"));
+    // The size in the header, which then needs another checksum; the data is sound.
+    let mut bytes = fs::read(&packed).unwrap();
+    bytes[6] ^= 1;
+    fs::write(&packed, &bytes).unwrap();
+    copy_whole(&packed, &work.path("out")).fails(&["the lz4 data is corrupt", "header is wrong"]);
+}
+
+fn lz4_with_dictionary() {
+    let work = small();
+    // A header that names dictionary 7; its checksum is the second byte of its hash.
+    let header = [0x61, 0x40, 7, 0, 0, 0];
+    let [_, checksum, ..] = XxHash32::oneshot(0, &header).to_le_bytes();
+    let packed = [&b"\x04\x22\x4d\x18"[..], &header, &[checksum], &[0; 4]].concat();
+    fs::write(work.path("packed"), packed).unwrap();
+    copy_whole(&work.path("packed"), &work.path("out")).fails(&["cannot be unpacked", "dictionary 7"]);
+}
+
+fn lzop_with_file_name() {
+    let work = small();
+    sh("lzop", &["-q", work.image.to_str().unwrap()]);
+    let packed = work.path("disk.img.lzo");
+    copy([&packed, &work.path("out")]).ok().says(&["discovered bmap file"]);
+    assert_same(&work.image, &work.path("out"));
+    let mut bytes = fs::read(&packed).unwrap();
+    bytes[40] ^= 1; // in the name
+    fs::write(&packed, &bytes).unwrap();
+    copy([&packed, &work.path("out")]).fails(&["the lzop data is corrupt", "checksum of a header is wrong"]);
+}
+
+/// A part of a packed file that is unpacked by itself.
+struct Unit {
+    /// The place of a byte in its middle.
+    middle: usize,
+    /// What it unpacks to: the first byte in the image, and how many.
+    start: usize,
+    length: usize,
+}
+
+fn xz_holes_are_left_out() {
+    let work = Work::new(|image| disk_like(image, 2));
+    let blocks = "xz -T2 -0 --block-size=1MiB";
+    let packed = work.pack(&format!("head -c 5000000 | {blocks}; head -c 8 /dev/zero; {blocks}"));
+    let list = sh("xz", &["--robot", "--list", "-vv", packed.to_str().unwrap()]);
+    let blocks = list.lines().filter_map(|line| line.strip_prefix("block\t"));
+    let units = blocks.map(|block| {
+        let field: Vec<usize> = block.split('\t').map(|field| field.parse().unwrap_or(0)).collect();
+        Unit { middle: field[3] + field[5] / 2, start: field[4], length: field[6] }
+    });
+    holes_are_left_out(&work, &packed, &units.collect::<Vec<_>>(), "the xz data is corrupt");
+}
+
+fn seekable_zstd_holes_are_left_out() {
+    let work = Work::new(|image| disk_like(image, 2));
+    let image = fs::read(&work.image).unwrap();
+    let (mut packed, mut table, mut units) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, piece) in image.chunks(1 << 20).enumerate() {
+        fs::write(work.path("piece"), piece).unwrap();
+        sh("zstd", &["-q", "-f", work.path("piece").to_str().unwrap()]);
+        let frame = fs::read(work.path("piece.zst")).unwrap();
+        table.extend(u32::try_from(frame.len()).unwrap().to_le_bytes());
+        table.extend(u32::try_from(piece.len()).unwrap().to_le_bytes());
+        // The last four bytes are the checksum.
+        units.push(Unit { middle: packed.len() + frame.len() - 2, start: number << 20, length: piece.len() });
+        packed.extend(frame);
+    }
+    // The table, in a skippable frame.
+    packed.extend(0x184d_2a5e_u32.to_le_bytes());
+    packed.extend(u32::try_from(table.len() + 9).unwrap().to_le_bytes());
+    packed.extend(&table);
+    packed.extend(u32::try_from(units.len()).unwrap().to_le_bytes());
+    packed.push(0);
+    packed.extend(0x8f92_eab1_u32.to_le_bytes());
+    fs::write(work.path("packed"), packed).unwrap();
+    holes_are_left_out(&work, &work.path("packed"), &units, "the zstd data is corrupt");
+}
+
+/// Expects those units of `packed` that unpack to zeroes not to be read where every range has a checksum and the file
+/// has an index, and else to be read.
+fn holes_are_left_out(work: &Work, packed: &Path, units: &[Unit], corrupt: &str) {
+    let out = work.path("out");
+    work.copy(packed, &out).ok();
+    assert_same(&work.image, &out);
+
+    let image = fs::read(&work.image).unwrap();
+    let is_hole = |unit: &&Unit| image[unit.start..unit.start + unit.length].iter().all(|&byte| byte == 0);
+    let holes: Vec<&Unit> = units.iter().filter(is_hole).collect();
+    assert!(holes.len() > 3 && holes.len() < units.len() - 3);
+    let mut bytes = fs::read(packed).unwrap();
+    for hole in holes {
+        bytes[hole.middle] ^= 0x55;
+    }
+    fs::write(packed, &bytes).unwrap();
+    work.copy(packed, &out).ok();
+    assert_same(&work.image, &out);
+    copy_whole(packed, &out).fails(&[corrupt]);
+    work.copy(Path::new("-"), &out).stdin(bytes).fails(&[corrupt]);
+}
+
+fn xz_file_of_another_size() {
+    let (work, other) = (small(), Work::new(|image| sparse(image, 2 << 20, &[(0, 100_000)], 3)));
+    let packed = other.pack("xz -T2 -0 --block-size=256KiB");
+    work.copy(&packed, &work.path("out")).fails(&["has 2097152 bytes", "an image of 1048576 bytes"]);
+    assert!(!work.path("out").exists());
+}
+
+/// The offsets in the bmap are not those of the tar.
+fn xz_of_a_tar() {
+    let work = Work::new(|image| disk_like(image, 3));
+    let packed = work.pack("tar -c disk.img | xz -T2 -0 --block-size=1MiB");
+    work.copy(&packed, &work.path("out")).ok();
+    assert_same(&work.image, &work.path("out"));
+}
+
+fn zstd_window_over_2_gib() {
+    let folder = temp_dir();
+    let packed = folder.path().join("packed");
+    // A frame with a window of 2^32 bytes and an empty last block.
+    fs::write(&packed, b"\x28\xb5\x2f\xfd\x00\xb0\x01\0\0").unwrap();
+    copy_whole(&packed, &folder.path().join("out")).fails(&["the zstd data cannot be unpacked", "a window of over 2 GiB"]);
+}
+
+fn names_that_contradict() {
+    let work = small();
+    for (name, command, warning) in [
+        ("disk.tgz", "tar -c disk.img | gzip", None),
+        ("disk.tar.gz", "tar -c disk.img | gzip", None),
+        ("disk.tar", "tar -c disk.img", None),
+        ("disk.txz", "tar -c disk.img | gzip", Some("says xz, but it is gzip")),
+        ("disk.img.xz", "tar -c disk.img", Some("says xz, but it is tar")),
+        ("disk.tar.lz4", "cat", Some("says lz4, but it is not compressed")),
+    ] {
+        fs::rename(work.pack(command), work.path(name)).unwrap();
+        let outcome = work.copy(&work.path(name), &work.path("out")).ok();
+        assert_same(&work.image, &work.path("out"));
+        assert_eq!(outcome.stderr.contains("WARNING"), warning.is_some(), "{name}: {}", outcome.stderr);
+        outcome.says(&[warning.unwrap_or_default()]);
+    }
+}
+
+fn packed_bmap() {
+    let work = small();
+    sh("lz4", &["-q", work.bmap.to_str().unwrap(), work.path("map").to_str().unwrap()]);
+    let (map, out) = (work.path("map"), work.path("out"));
+    copy(["--bmap".as_ref(), map.as_os_str(), work.image.as_os_str(), out.as_os_str()]).ok();
+    assert_same(&work.image, &out);
+}
+
+fn without_any_program() {
+    let work = small();
+    for command in ["lzop", "xz", "lz4 -l", "tar -c disk.img | bzip2"] {
+        let packed = work.pack(command);
+        work.copy(&packed, &work.path("out")).env("PATH", "").ok();
+        assert_same(&work.image, &work.path("out"));
+    }
+}
