@@ -37,7 +37,11 @@ const PACKINGS: &[Packing] = &[
     packing!("xz_one_block", "xz", "xz -T1"),
     packing!("xz_blocks", "xz", "xz -T2 -0 --block-size=256KiB"),
     packing!("xz_blocks_without_sizes", "xz", "xz -T1 -0 --block-size=256KiB"),
-    packing!("xz_streams_and_padding", "xz", "head -c 300000 | xz -T2 --check=crc32; head -c 8 /dev/zero; xz -T2 -C sha256"),
+    packing!(
+        "xz_streams_and_padding",
+        "xz",
+        "head -c 300000 | xz -T2 --check=crc32; head -c 8 /dev/zero; xz -T2 -C sha256"
+    ),
     packing!("xz_extreme", "xz", "xz -9e"),
     packing!("zstd", "zstd", "zstd"),
     packing!("zstd_long", "zstd", "zstd --long=31 --ultra -22"),
@@ -49,7 +53,11 @@ const PACKINGS: &[Packing] = &[
     packing!("lz4_linked_small_with_block_checksums", "lz4", "lz4 -B4 -BD -BX"),
     packing!("lz4_without_checksum", "lz4", "lz4 --no-frame-crc"),
     packing!("lz4_legacy", "lz4", "lz4 -l"),
-    packing!("lz4_frames_of_all_kinds", "lz4", "head -c 300000 | lz4 -l; printf 'P*M\\030\\003\\0\\0\\0abc'; head -c 300000 | lz4 -BD; lz4 -l"),
+    packing!(
+        "lz4_frames_of_all_kinds",
+        "lz4",
+        "head -c 300000 | lz4 -l; printf 'P*M\\030\\003\\0\\0\\0abc'; head -c 300000 | lz4 -BD; lz4 -l"
+    ),
     packing!("lzop", "lzop", "lzop"),
     packing!("lzop_fast", "lzop", "lzop -1"),
     packing!("lzop_best_with_crc", "lzop", "lzop -9 --crc32"),
@@ -300,7 +308,8 @@ fn zstd_window_over_2_gib() {
     let packed = folder.path().join("packed");
     // A frame with a window of 2^32 bytes and an empty last block.
     fs::write(&packed, b"\x28\xb5\x2f\xfd\x00\xb0\x01\0\0").unwrap();
-    copy_whole(&packed, &folder.path().join("out")).fails(&["the zstd data cannot be unpacked", "a window of over 2 GiB"]);
+    copy_whole(&packed, &folder.path().join("out"))
+        .fails(&["the zstd data cannot be unpacked", "a window of over 2 GiB"]);
 }
 
 fn names_that_contradict() {

@@ -207,7 +207,8 @@ impl Source {
         let unpacked = match format.filter(|_| !is_raw_for_sure) {
             None => Unpacked { reader: Box::new(transport::Raw::new(packed)), size },
             Some(Format::Tar) => {
-                let member = archive::open_tar(Box::new(transport::Raw::new(packed)), image_size).map_err(read_error)?;
+                let member =
+                    archive::open_tar(Box::new(transport::Raw::new(packed)), image_size).map_err(read_error)?;
                 Unpacked::from_archive(&location, Format::Tar, image_size, member)?
             }
             Some(Format::Zip) => {

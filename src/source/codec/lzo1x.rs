@@ -115,7 +115,8 @@ impl Block<'_> {
     /// the bytes in between repeat: each round copies what is there, and so doubles it.
     fn copy_match(&mut self, distance: usize, length: usize) -> Result<(), Error> {
         let start = self.filled.checked_sub(distance).ok_or(Error::Distance)?;
-        let end = self.filled.checked_add(length).filter(|&end| end <= self.output.len()).ok_or(Error::OutputTooLong)?;
+        let end =
+            self.filled.checked_add(length).filter(|&end| end <= self.output.len()).ok_or(Error::OutputTooLong)?;
         while self.filled < end {
             let piece = (self.filled - start).min(end - self.filled);
             self.output.copy_within(start..start + piece, self.filled);

@@ -5,8 +5,8 @@ use std::io::{self, Read};
 
 use super::Packed;
 use super::blocks::{Blocks, Blockwise, first};
-use super::packed::{array, only_padding_follows};
 use super::lzo1x;
+use super::packed::{array, only_padding_follows};
 use crate::source::damage::{corrupt, unsupported};
 
 const MAGIC: [u8; 9] = *b"\x89LZO\0\r\n\x1a\n";
@@ -112,7 +112,8 @@ struct Checksums {
 
 impl Checksums {
     fn parse(packed: &mut Packed, flags: u32, adler32: u32, crc32: u32) -> io::Result<Self> {
-        let mut read = |flag| if flags & flag == 0 { Ok(None) } else { array(packed).map(u32::from_be_bytes).map(Some) };
+        let mut read =
+            |flag| if flags & flag == 0 { Ok(None) } else { array(packed).map(u32::from_be_bytes).map(Some) };
         Ok(Self { adler32: read(adler32)?, crc32: read(crc32)? })
     }
 
@@ -149,9 +150,11 @@ fn header(packed: &mut Packed) -> io::Result<u32> {
     if flags & flag::EXTRA_FIELD != 0 {
         let mut extra = Header { packed, bytes: Vec::new() };
         let length = u32::from_be_bytes(extra.array()?);
-        extra.skip(usize::try_from(length).ok().filter(|&length| length <= BLOCK_MAX).ok_or_else(|| {
-            corrupt(format!("an extra field has {length} bytes, at most {BLOCK_MAX} are allowed"))
-        })?)?;
+        extra.skip(
+            usize::try_from(length).ok().filter(|&length| length <= BLOCK_MAX).ok_or_else(|| {
+                corrupt(format!("an extra field has {length} bytes, at most {BLOCK_MAX} are allowed"))
+            })?,
+        )?;
         extra.check(flags)?;
     }
     match method {

@@ -46,7 +46,7 @@ pub(in crate::source) fn read_error(error: io::Error) -> Result<io::Error, io::E
 }
 
 /// Passes over zeroes, with which tapes and devices are filled up; whether nothing follows them.
-pub(in crate::source) fn only_padding_follows(packed: &mut Packed) -> io::Result<bool> {
+pub(in crate::source) fn only_padding_follows(packed: &mut impl BufRead) -> io::Result<bool> {
     loop {
         let data = match packed.fill_buf() {
             Ok(data) => data,

@@ -1,12 +1,13 @@
-//! Zstandard, by libzstd. Frames that follow one another and skippable frames are the library's; content checksums are
-//! verified where a frame has one. Of a file in the seekable format, frames that nobody wants are left out.
+//! Zstandard, by libzstd. Skippable frames are the library's, and so are content checksums, which are verified where a
+//! frame has one. Of a file in the seekable format, frames that nobody wants are left out.
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use ::zstd::stream::read::Decoder;
+use ::zstd::stream::raw::{DParameter, Decoder, Operation};
 
 use super::Packed;
 use super::excerpt::{Index, Stream, Unit, read_at};
+use super::packed::only_padding_follows;
 use crate::range::ByteRange;
 use crate::source::damage::unsupported;
 use crate::source::transport::Peeked;
@@ -25,20 +26,52 @@ pub(super) fn sequential(file: &mut Peeked) -> io::Result<impl Read> {
 }
 
 fn frames<R: BufRead>(packed: R) -> io::Result<Frames<R>> {
-    let mut decoder = Decoder::with_buffer(packed)?;
-    decoder.window_log_max(WINDOW_LOG_MAX)?;
-    Ok(Frames(decoder))
+    let mut decoder = Decoder::new()?;
+    decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))?;
+    Ok(Frames { packed, decoder, state: State::Between })
 }
 
-struct Frames<R: BufRead>(Decoder<'static, R>);
+/// All frames of a file.
+struct Frames<R> {
+    packed: R,
+    /// Goes from one frame to the next by itself.
+    decoder: Decoder<'static>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Between,
+    InFrame,
+}
 
 impl<R: BufRead> Read for Frames<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buf).map_err(|error| match error.to_string().as_str() {
-            // How libzstd puts it; its crate hands on no code.
-            "Frame requires too much memory for decoding" => unsupported("it needs a window of over 2 GiB"),
-            _ => error,
-        })
+        while !buf.is_empty() {
+            if self.state == State::Between && only_padding_follows(&mut self.packed)? {
+                break;
+            }
+            let input = self.packed.fill_buf()?;
+            let at_end = input.is_empty();
+            let status = self.decoder.run_on_buffers(input, buf).map_err(explained)?;
+            self.packed.consume(status.bytes_read);
+            self.state = if status.remaining == 0 { State::Between } else { State::InFrame };
+            if status.bytes_written > 0 {
+                return Ok(status.bytes_written);
+            }
+            if at_end && self.state == State::InFrame {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(0)
+    }
+}
+
+fn explained(error: io::Error) -> io::Error {
+    match error.to_string().as_str() {
+        // How libzstd puts it; its crate hands on no code.
+        "Frame requires too much memory for decoding" => unsupported("it needs a window of over 2 GiB"),
+        _ => error,
     }
 }
 

@@ -25,8 +25,6 @@ pub(super) enum Kind {
     LongName,
     /// Nothing: it is a link, a device, a folder or a FIFO.
     Link,
-    /// A file that another volume begins.
-    Continued,
     /// What is not needed of what is said about the next file: the target of a link, or what holds for all files.
     Note,
     /// Data that does not matter here.
@@ -90,7 +88,6 @@ impl Block {
             b'L' => Kind::LongName,
             b'K' | b'g' => Kind::Note,
             b'1'..=b'6' => Kind::Link,
-            b'M' => Kind::Continued,
             _ => Kind::Other,
         };
         let (sparse_map, map_is_continued, real_size) = match kind {

@@ -11,7 +11,7 @@ use std::io::{self, Read};
 use super::{Member, printable};
 use crate::magic::Format;
 use crate::range::ByteRange;
-use crate::source::damage::{Damage, corrupt, unsupported};
+use crate::source::damage::{Damage, corrupt};
 use crate::source::{ForwardRead, read_full};
 use header::{BLOCK_LEN, Block, Header, Kind};
 use pax::Records;
@@ -74,7 +74,6 @@ impl Tar {
                     }
                     self.pass_over(size)?;
                 }
-                Kind::Continued => return Err(bad(unsupported("it is one volume of several"))),
                 Kind::Link => {}
                 Kind::Note | Kind::Other => self.pass_over(size)?,
             }
@@ -142,7 +141,9 @@ impl Tar {
     /// The data, of `size` bytes, of an extended header.
     fn extension(&mut self, size: u64) -> io::Result<Vec<u8>> {
         if size > EXTENSION_MAX {
-            return Err(bad(corrupt(format!("an extended header has {size} bytes, at most {EXTENSION_MAX} are allowed"))));
+            return Err(bad(corrupt(format!(
+                "an extended header has {size} bytes, at most {EXTENSION_MAX} are allowed"
+            ))));
         }
         let mut bytes = Vec::new();
         for _ in 0..size.div_ceil(BLOCK_LEN as u64) {

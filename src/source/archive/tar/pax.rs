@@ -8,7 +8,10 @@ use crate::source::damage::corrupt;
 
 /// The records of the header before a file.
 #[derive(Default)]
-pub(super) struct Records(Vec<(String, Vec<u8>)>);
+pub(super) struct Records(Vec<Record>);
+
+/// A key and its value.
+type Record = (String, Vec<u8>);
 
 impl Records {
     /// The records in `data`: each its own length in decimal, a space, the key, `=`, the value, and a newline.
@@ -74,7 +77,7 @@ impl Records {
 }
 
 /// The record at the start of `data`, and what follows it.
-fn record(data: &[u8]) -> Option<((String, Vec<u8>), &[u8])> {
+fn record(data: &[u8]) -> Option<(Record, &[u8])> {
     let space = data.iter().position(|&byte| byte == b' ')?;
     let length = usize::try_from(decimal(data.get(..space)?)?).ok()?;
     let record = data.get(space + 1..length)?.strip_suffix(b"\n")?;

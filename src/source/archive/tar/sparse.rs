@@ -49,7 +49,9 @@ pub(super) fn map_in_data(mut block: impl FnMut() -> io::Result<Block>) -> io::R
                     let number = decimal(&line).ok_or_else(invalid)?;
                     line.clear();
                     match &mut left {
-                        None => left = Some(number.checked_mul(2).filter(|&n| n <= EXTENSION_MAX / 8).ok_or_else(invalid)?),
+                        None => {
+                            left = Some(number.checked_mul(2).filter(|&n| n <= EXTENSION_MAX / 8).ok_or_else(invalid)?)
+                        }
                         Some(left) => {
                             *left = left.saturating_sub(1);
                             lines.push(number);

@@ -31,14 +31,7 @@ enum State {
 
 impl Body {
     pub(super) fn new(entry: Entry) -> Self {
-        Self {
-            entry,
-            inflate: Decompress::new(false),
-            crc: Hasher::new(),
-            taken: 0,
-            delivered: 0,
-            state: State::Data,
-        }
+        Self { entry, inflate: Decompress::new(false), crc: Hasher::new(), taken: 0, delivered: 0, state: State::Data }
     }
 
     /// Unpacks the next bytes; at their end, checks them, and takes what stands behind them.

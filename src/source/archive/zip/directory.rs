@@ -45,12 +45,14 @@ fn directory_of(file: &mut Peeked, size: u64) -> io::Result<Option<(u64, u64)>> 
     const END_LEN: usize = 22;
     const LOCATOR_LEN: u64 = 20;
     const END_64_LEN: u64 = 56;
-    // Behind it, there is only a comment.
+    // Behind it, there is only a comment, and perhaps padding.
     let tail_start = size.saturating_sub((END_LEN + usize::from(u16::MAX)) as u64);
     let tail = read_at(file, tail_start, size - tail_start)?;
+    let data_len = tail.len() - tail.iter().rev().take_while(|&&byte| byte == 0).count();
     let is_end = |at: usize| {
         let rest = tail.get(at..).unwrap_or_default();
-        rest.starts_with(&signature::END) && rest.len() == END_LEN + usize::from(u16_at(rest, 20))
+        let end = at + END_LEN + usize::from(u16_at(rest, 20));
+        rest.starts_with(&signature::END) && (data_len..=tail.len()).contains(&end)
     };
     let Some(at) = (0..tail.len().saturating_sub(END_LEN - 1)).rev().find(|&at| is_end(at)) else { return Ok(None) };
     let end = tail.get(at..).unwrap_or_default();
@@ -87,11 +89,12 @@ fn parse(mut records: &[u8]) -> Directory {
     Directory(entries)
 }
 
-/// Whether an entry made on Unix [4.4.2] is a regular file; of others, only the name tells.
+/// Whether an entry can be an image. One that was made on Unix [4.4.2] has a file type; that of data from a pipe says
+/// so. Of others, only the name tells.
 fn is_regular(record: &[u8]) -> bool {
     const UNIX: u16 = 3;
-    let mode = u32_at(record, 38) >> 16;
-    u16_at(record, 4) >> 8 != UNIX || mode & libc::S_IFMT == 0 || mode & libc::S_IFMT == libc::S_IFREG
+    let kind = u32_at(record, 38) >> 16 & libc::S_IFMT;
+    u16_at(record, 4) >> 8 != UNIX || (kind != libc::S_IFLNK && kind != libc::S_IFDIR)
 }
 
 /// The number at byte `at` of `record`.

@@ -45,16 +45,18 @@ impl Entry {
         let mut numbers = zip64.unwrap_or_default();
         let size = wide(u32_at(&header, 18), &mut numbers);
         let packed_size = wide(u32_at(&header, 14), &mut numbers);
-        // Zeroes stand for what is not known yet.
-        let known = |number: u64| (!has_descriptor || number != 0).then_some(number);
+        let method = match u16_at(&header, 4) {
+            0 => Method::Stored,
+            8 => Method::Deflated,
+            other => Method::Other(other),
+        };
+        // If the true sizes follow the data, these may be zero, or guesses; they are good if they make sense.
+        let is_known = !has_descriptor || (method == Method::Stored && size == packed_size && size != 0);
+        let known = |number: u64| is_known.then_some(number);
         Ok(Self {
             is_regular: !name.ends_with(b"/") && listed.is_none_or(|listed| listed.is_regular),
             name,
-            method: match u16_at(&header, 4) {
-                0 => Method::Stored,
-                8 => Method::Deflated,
-                other => Method::Other(other),
-            },
+            method,
             is_encrypted: flags & 1 != 0,
             has_descriptor,
             is_zip64: zip64.is_some(),

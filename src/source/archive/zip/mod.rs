@@ -41,7 +41,7 @@ pub fn open(mut file: Peeked, image_size: Option<u64>) -> io::Result<Option<Memb
     match found.map_err(|error| codec::explained(Format::Zip, error))? {
         Some(entry) => {
             let (name, size) = (printable(&entry.name), entry.size);
-            let image = Image { zip, state: State::Image(Body::new(entry)) };
+            let image = Image { zip, body: Body::new(entry), state: State::Data };
             let reader = Decoded::whole(Format::Zip, Box::new(image));
             Ok(Some(Member { name, reader: Box::new(reader), size }))
         }
@@ -74,7 +74,7 @@ impl Zip {
         let place = self.data.place;
         match array(&mut self.data)? {
             signature::LOCAL => Entry::parse(&mut self.data, self.directory.get(place)).map(Some),
-            other => self.to_end(other).map(|()| None),
+            other => self.check_end(other).map(|()| None),
         }
     }
 
@@ -85,7 +85,7 @@ impl Zip {
 
     /// Reads the central directory, whose first record begins with `signature`, and what follows it to the end of the
     /// file [4.3.6].
-    fn to_end(&mut self, mut signature: [u8; 4]) -> io::Result<()> {
+    fn check_end(&mut self, mut signature: [u8; 4]) -> io::Result<()> {
         loop {
             let length = match signature {
                 signature::CENTRAL => {
@@ -115,19 +115,23 @@ impl Zip {
 /// The image in a zip. Its end is not reached before that of the zip, which must be clean.
 struct Image {
     zip: Zip,
+    body: Body,
     state: State,
 }
 
+#[derive(PartialEq, Eq)]
 enum State {
-    Image(Body),
+    Data,
     Ended,
 }
 
 impl Read for Image {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let State::Image(body) = &mut self.state else { return Ok(0) };
-        let count = body.read(&mut self.zip.data, buf)?;
-        if count == 0 && !buf.is_empty() {
+        if self.state == State::Ended || buf.is_empty() {
+            return Ok(0);
+        }
+        let count = self.body.read(&mut self.zip.data, buf)?;
+        if count == 0 {
             while let Some(entry) = self.zip.next_entry()? {
                 self.zip.pass_over(entry)?;
             }
