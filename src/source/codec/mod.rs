@@ -198,3 +198,56 @@ impl ForwardRead for Decoded {
         self.skip_to(u64::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Delivers some bytes, and then fails.
+    struct Failing(io::Cursor<&'static [u8]>);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the line is cut")]
+    struct LineCut;
+
+    impl Read for Failing {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(buf)? {
+                0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, LineCut)),
+                count => Ok(count),
+            }
+        }
+    }
+
+    impl Transport for Failing {
+        fn size(&self) -> Option<u64> {
+            None
+        }
+
+        fn can_seek(&self) -> bool {
+            false
+        }
+
+        fn seek_to(&mut self, _offset: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    #[test]
+    fn errors_of_reading_are_not_taken_for_damage() {
+        let cases: [(Format, &[u8]); 6] = [
+            (Format::Gzip, b"\x1f\x8b\x08\0\0\0\0\0\0\x03"),
+            (Format::Bzip2, b"BZh91AY&SY"),
+            (Format::Xz, b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46"),
+            (Format::Zstd, b"\x28\xb5\x2f\xfd"),
+            (Format::Lz4, b"\x04\x22\x4d\x18"),
+            (Format::Lzop, b"\x89LZO\0\r\n\x1a\n"),
+        ];
+        for (format, data) in cases {
+            let file = Peeked::new(Box::new(Failing(io::Cursor::new(data))), data.len()).unwrap();
+            let mut decoded = open(format, file, &Gaps::MustRead).unwrap();
+            let error = decoded.read(&mut [0; 10]).unwrap_err();
+            assert!(error.get_ref().is_some_and(|cause| cause.is::<LineCut>()), "{format}: {error:?}");
+        }
+    }
+}
