@@ -1,6 +1,7 @@
-//! Where bytes come from: a transport delivers them as they are stored, a codec unpacks them.
+//! Where bytes come from: a transport delivers them as they are stored, a codec unpacks them,
+//! an archive has the image among other files.
 //!
-//! An archive picks the image out of what has been unpacked. A new transport is one file in [`transport`] and one arm in `transport::open`; a new format is one file in [`codec`]
+//! A new transport is one file in [`transport`] and one arm in `transport::open`; a new format is one file in [`codec`]
 //! and one row in its table.
 
 pub mod archive;
@@ -147,12 +148,13 @@ pub struct Unpacked {
 
 impl Unpacked {
     /// The image that was found in the archive at `location`, if any was.
-    fn from_archive(
+    fn of_member(
         location: &Location,
         format: Format,
         image_size: Option<u64>,
-        member: Option<archive::Member>,
+        member: io::Result<Option<archive::Member>>,
     ) -> Result<Self, Error> {
+        let member = member.map_err(|source| Error::Read { location: location.clone(), source })?;
         let Some(archive::Member { name, reader, size }) = member else {
             return Err(Error::NoImage { location: location.clone(), format, expected: image_size });
         };
@@ -207,21 +209,20 @@ impl Source {
         let unpacked = match format.filter(|_| !is_raw_for_sure) {
             None => Unpacked { reader: Box::new(transport::Raw::new(packed)), size },
             Some(Format::Tar) => {
-                let member =
-                    archive::open_tar(Box::new(transport::Raw::new(packed)), image_size).map_err(read_error)?;
-                Unpacked::from_archive(&location, Format::Tar, image_size, member)?
+                let raw = Box::new(transport::Raw::new(packed));
+                Unpacked::of_member(&location, Format::Tar, image_size, archive::open_tar(raw, image_size))?
             }
             Some(Format::Zip) => {
-                let member = archive::open_zip(packed, image_size).map_err(read_error)?;
-                Unpacked::from_archive(&location, Format::Zip, image_size, member)?
+                Unpacked::of_member(&location, Format::Zip, image_size, archive::open_zip(packed, image_size))?
             }
             Some(format) => {
-                let mut decoded = codec::open(format, packed, &gaps).map_err(read_error)?;
-                if decoded.inner_format().map_err(read_error)? == Some(Format::Tar) {
-                    let member = archive::open_tar(Box::new(decoded), image_size).map_err(read_error)?;
-                    Unpacked::from_archive(&location, Format::Tar, image_size, member)?
-                } else {
-                    Unpacked { size: decoded.size(), reader: Box::new(decoded) }
+                let mut decoded = Box::new(codec::open(format, packed, &gaps).map_err(read_error)?);
+                match decoded.inner_format().map_err(read_error)? {
+                    Some(Format::Tar) => {
+                        let member = archive::open_tar(decoded, image_size);
+                        Unpacked::of_member(&location, Format::Tar, image_size, member)?
+                    }
+                    _ => Unpacked { size: decoded.size(), reader: decoded },
                 }
             }
         };
