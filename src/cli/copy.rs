@@ -7,10 +7,11 @@ use bmaptool::bmap::{self, Bmap};
 use bmaptool::copy::{self as engine, Extents, Failure, Progress, Verify};
 use bmaptool::size::{human, percent};
 use bmaptool::source::{Gaps, Location, Source};
-use bmaptool::target::{self, Kind, Request, Reserved};
+use bmaptool::target::{self, Accept, Kind, Request, Reserved};
 
 use super::Error;
 use super::args::Copy;
+use super::psplash::Psplash;
 use super::signals::Signals;
 use super::signature::{self, Authentic};
 use super::watch::{Display, Watch, rate};
@@ -24,7 +25,6 @@ struct Map {
 }
 
 pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
-    refuse_unavailable(arguments)?;
     let signals = Signals::handle().map_err(Error::Signals)?;
 
     let image = Location::parse(&arguments.image);
@@ -44,10 +44,13 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
         _ => Gaps::MustRead,
     };
     let unpacked = source.unpack(map.as_ref().map(|map| map.bmap.image_size()), gaps)?;
+    // From here on there is something to clean up.
+    let cancel = signals.defer();
     let claimed = target::claim(&Request {
         path: &arguments.target,
         size: map.as_ref().map(|map| map.bmap.image_size()).or(unpacked.size),
         reserved: &reserved,
+        accept: if arguments.removable_device { Accept::Removable } else { Accept::Any },
     })?;
 
     announce(&image, arguments, claimed.kind, map.as_ref());
@@ -55,9 +58,9 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
         Some(map) => Extents::Mapped(map.bmap),
         None => Extents::Whole { size: unpacked.size },
     };
-    let cancel = signals.defer();
     let progress = Arc::new(Progress::default());
     let watch = Watch::start(display, &progress, extents.total());
+    let psplash = arguments.psplash_pipe.as_deref().map(|pipe| Psplash::start(pipe, &progress, extents.total()));
     let started = Instant::now();
     let of_copy = |failure: Failure| Error::Copy {
         image: image.clone(),
@@ -71,20 +74,10 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
     let transferred = transferred.map_err(of_copy)?;
     log::info!("synchronizing '{}'", arguments.target.display());
     let bytes = transferred.commit(&progress, cancel).map_err(of_copy)?;
-    drop(watch);
+    drop((watch, psplash));
     let time = started.elapsed();
     log::info!("copying time: {}, copying speed {}/sec", human_time(time), rate(bytes, time));
     Ok(())
-}
-
-/// Nothing that is asked for is silently left undone.
-fn refuse_unavailable(arguments: &Copy) -> Result<(), Error> {
-    let asked =
-        [(arguments.psplash_pipe.is_some(), "--psplash-pipe"), (arguments.removable_device, "--removable-device")];
-    match asked.into_iter().find(|&(asked, _)| asked) {
-        Some((_, flag)) => Err(Error::NotAvailable { flag }),
-        None => Ok(()),
-    }
 }
 
 fn warn_of_wrong_name(source: &Source) {

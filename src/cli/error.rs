@@ -27,8 +27,6 @@ pub enum Error {
     Create(#[from] create::Error),
     #[error("cannot write the bmap to {output}")]
     Output { output: String, source: io::Error },
-    #[error("{flag} is not available yet")]
-    NotAvailable { flag: &'static str },
     #[error(transparent)]
     Source(#[from] source::Error),
     #[error("bmap file not found for '{image}', please use '--nobmap' to copy the image without a bmap")]
@@ -89,6 +87,14 @@ impl Error {
                 Remains::Removed => log::info!("the incomplete file '{target}' has been removed"),
                 Remains::Incomplete => log::error!("'{target}' is incomplete"),
                 Remains::Invalid => log::error!("'{target}' holds no valid image now; copy again before using it"),
+                Remains::Revoked => log::error!(
+                    "the start of '{target}' has been zeroed again: it holds no valid image now; copy again before using it"
+                ),
+                Remains::Doubtful => log::error!(
+                    "the start of '{target}' could not be zeroed again: it may look like a valid image, but it holds none; \
+                     copy again, or to another device, before using it"
+                ),
+                Remains::Untouched => log::info!("'{target}' is as it was: nothing has been written"),
                 Remains::Nothing => {}
             }
         }

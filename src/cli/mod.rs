@@ -6,6 +6,7 @@ mod copy;
 mod create;
 mod error;
 mod output;
+mod psplash;
 mod signals;
 mod signature;
 mod watch;

@@ -221,7 +221,11 @@ impl Transferred {
                 self.target.finish();
                 Ok(self.bytes)
             }
-            Err(error) => Err(fail(error, &mut *self.target, cancel)),
+            Err(error) => {
+                let revoked = self.boot_region.revoke(&mut *self.target);
+                let abandoned = self.target.abandon();
+                Err(Failure { error, remains: revoked.unwrap_or(abandoned) })
+            }
         }
     }
 }

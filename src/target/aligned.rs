@@ -7,7 +7,7 @@ pub struct AlignedBuf {
     length: usize,
 }
 
-/// At least the logical sector size of any device, and the size of a page.
+/// At least the logical sector size of any device that is written to directly, and the size of a page, in bytes.
 pub const ALIGNMENT: usize = 4096;
 
 impl AlignedBuf {

@@ -3,31 +3,37 @@
 //! It is written to directly, past the page cache, where offset, length and memory lie on its sectors; the unaligned rest
 //! goes through the cache. One descriptor serves both, for O_EXCL holds the device for that descriptor alone.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::aligned::ALIGNMENT;
 use super::regular_file::write_all_at;
+use super::sysfs::{Device, Sysfs};
+use super::tuning::Tuning;
 use super::writeback::Writeback;
-use super::{Error, Remains, Target, WriteError};
-use crate::file_id::FileId;
+use super::{Accept, Error, Remains, Request, Target, WriteError, in_use, partitions};
 use crate::range::ByteRange;
 
 /// The boot region: where partition tables, boot loaders and the first superblock lie.
 const BOOT_REGION: u64 = 1 << 20;
 
 pub(super) struct BlockDevice {
+    path: PathBuf,
     file: File,
+    /// What sysfs shows of it; nothing where there is no sysfs.
+    device: Option<Device>,
     capacity: u64,
     /// The size of a logical sector in bytes.
     sector: u64,
     access: Access,
     writeback: Writeback,
+    /// Once the copy has begun.
+    tuning: Option<Tuning>,
 }
 
 /// How the descriptor writes at the moment.
@@ -41,19 +47,29 @@ enum Access {
 }
 
 impl BlockDevice {
-    /// Opens the device, and keeps everyone else from mounting or claiming it.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let access = |action, source| Error::Access { path: path.to_owned(), action, source };
-        let mut file = OpenOptions::new().write(true).custom_flags(libc::O_EXCL).open(path).map_err(|source| {
-            if source.raw_os_error() == Some(libc::EBUSY) {
-                Error::Busy { path: path.to_owned(), source }
-            } else {
-                access("open", source)
-            }
-        })?;
-        let capacity = file.seek(SeekFrom::End(0)).map_err(|source| access("inspect", source))?;
-        let sector = sector_size(&file).map_err(|source| access("inspect", source))?;
-        Ok(Self { file, capacity, sector, access: Access::Buffered, writeback: Writeback::default() })
+    /// Checks that the device with this number is free and can be written to; then opens it, and keeps everyone else from
+    /// mounting or claiming it.
+    pub(super) fn open(request: &Request<'_>, number: u64, sysfs: &Sysfs) -> Result<Self, Error> {
+        let path = request.path.to_owned();
+        let device = sysfs.device(number);
+        if request.accept == Accept::Removable {
+            refuse_fixed(&path, device.as_ref())?;
+        }
+        if let Some(device) = &device {
+            refuse_unwritable(&path, device, sysfs)?;
+        }
+        let mut file = match OpenOptions::new().write(true).custom_flags(libc::O_EXCL).open(&path) {
+            Ok(file) => file,
+            Err(source) => return Err(open_error(path, source)),
+        };
+        let inspect = |source| Error::Access { path: path.clone(), action: "inspect", source };
+        let capacity = file.seek(SeekFrom::End(0)).map_err(inspect)?;
+        if capacity == 0 {
+            return Err(Error::NoMedium { path });
+        }
+        let sector = sector_size(&file).map_err(inspect)?;
+        let access = Access::Buffered;
+        Ok(Self { path, file, device, capacity, sector, access, writeback: Writeback::default(), tuning: None })
     }
 
     /// Writes the bytes that lie on sectors, from the first on; returns how many there were.
@@ -98,6 +114,8 @@ impl BlockDevice {
 
 impl Target for BlockDevice {
     fn begin(&mut self, _size: Option<u64>) -> io::Result<()> {
+        let disk = self.device.as_ref().map(Device::disk);
+        self.tuning = Some(disk.map(|disk| Tuning::apply(&disk)).unwrap_or_default());
         Ok(())
     }
 
@@ -121,10 +139,54 @@ impl Target for BlockDevice {
         BOOT_REGION.min(self.capacity)
     }
 
-    fn finish(&mut self) {}
+    fn finish(&mut self) {
+        if let Some(tuning) = &mut self.tuning {
+            tuning.restore();
+        }
+        if !self.device.as_ref().is_some_and(Device::is_partition) {
+            partitions::reread(&self.file, &self.path);
+        }
+    }
 
     fn abandon(&mut self) -> Remains {
-        Remains::Invalid
+        match &mut self.tuning {
+            Some(tuning) => {
+                tuning.restore();
+                Remains::Invalid
+            }
+            None => Remains::Untouched,
+        }
+    }
+}
+
+/// Refuses a device that the kernel does not call removable; of a partition, its disk counts.
+fn refuse_fixed(path: &Path, device: Option<&Device>) -> Result<(), Error> {
+    let removable = device.and_then(|device| device.disk().attribute("removable"));
+    let why = match removable.as_deref() {
+        Some("1") => return Ok(()),
+        Some(_) => "it is a fixed disk",
+        None => "the kernel does not say what it is",
+    };
+    Err(Error::NotRemovable { path: path.to_owned(), why })
+}
+
+fn refuse_unwritable(path: &Path, device: &Device, sysfs: &Sysfs) -> Result<(), Error> {
+    if let Some(usage) = in_use::usage(device, sysfs) {
+        return Err(Error::InUse { path: path.to_owned(), usage });
+    }
+    match device.attribute("ro").as_deref() {
+        Some("1") => Err(Error::ReadOnly { path: path.to_owned() }),
+        _ => Ok(()),
+    }
+}
+
+fn open_error(path: PathBuf, source: io::Error) -> Error {
+    match source.raw_os_error() {
+        Some(libc::EBUSY) => Error::Busy { path, source },
+        Some(libc::EACCES | libc::EPERM) => Error::Denied { path, source },
+        Some(libc::EROFS) => Error::ReadOnly { path },
+        Some(libc::ENOMEDIUM) => Error::NoMedium { path },
+        _ => Error::Access { path, action: "open", source },
     }
 }
 
@@ -137,13 +199,22 @@ fn sector_size(device: &File) -> io::Result<u64> {
     u64::try_from(bytes).ok().filter(|&bytes| bytes > 0).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// The file behind a loop device.
-pub(super) fn backing_file(metadata: &Metadata) -> Option<FileId> {
-    if !metadata.file_type().is_block_device() {
-        return None;
+#[cfg(test)]
+mod tests {
+    use super::super::sysfs::tests::Tree;
+    use super::*;
+
+    #[test]
+    fn a_partition_is_as_removable_as_its_disk() {
+        let tree = Tree::new();
+        let partition = tree.sysfs().device(libc::makedev(8, 1));
+        let refusal = || refuse_fixed(Path::new("/dev/sda1"), partition.as_ref());
+        let unknown = refusal().unwrap_err().to_string();
+        assert!(unknown.ends_with("the kernel does not say what it is"), "{unknown}");
+        tree.write("usb/sda/removable", "0\n");
+        let fixed = refusal().unwrap_err().to_string();
+        assert!(fixed.ends_with("it is a fixed disk"), "{fixed}");
+        tree.write("usb/sda/removable", "1\n");
+        assert!(refusal().is_ok());
     }
-    let number = metadata.rdev();
-    let (major, minor) = (libc::major(number), libc::minor(number));
-    let name = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/loop/backing_file")).ok()?;
-    fs::metadata(PathBuf::from(name.trim_end_matches('\n'))).ok().as_ref().map(FileId::of)
 }

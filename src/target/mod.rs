@@ -5,19 +5,29 @@
 mod aligned;
 mod block_device;
 mod character_device;
+mod device_fs;
+mod in_use;
+mod mounts;
+mod partitions;
 mod regular_file;
+mod sameness;
+mod sysfs;
+mod tuning;
 mod writeback;
 
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-pub use aligned::AlignedBuf;
+pub use aligned::{ALIGNMENT, AlignedBuf};
+pub use in_use::{Holder, Usage};
+pub use sameness::Sharing;
 
 use crate::file_id::FileId;
 use crate::size::human;
+use sysfs::Sysfs;
 
 /// A place that an image is written to.
 pub trait Target: Send {
@@ -71,8 +81,15 @@ pub enum Remains {
     Removed,
     /// A file that existed before the copy is incomplete.
     Incomplete,
-    /// A device holds no valid image.
+    /// A device holds no valid image: its boot region is zeroed.
     Invalid,
+    /// The same, but the boot region had been written already and was zeroed again.
+    Revoked,
+    /// A device holds no valid image, but may look as if it did: its boot region was written, may not be durable, and
+    /// could not be zeroed again.
+    Doubtful,
+    /// What was there before: nothing has been written.
+    Untouched,
     /// There is nothing to hold anything.
     Nothing,
 }
@@ -99,6 +116,15 @@ impl fmt::Display for Kind {
     }
 }
 
+/// Which devices may be a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accept {
+    /// All of them, and regular files.
+    Any,
+    /// Only a block device that the kernel calls removable.
+    Removable,
+}
+
 /// A file that is read during the copy and must not be its target.
 #[derive(Clone, Copy)]
 pub struct Reserved {
@@ -116,6 +142,8 @@ pub struct Request<'a> {
     pub size: Option<u64>,
     /// What it must not be.
     pub reserved: &'a [Reserved],
+    /// Which devices it may be.
+    pub accept: Accept,
 }
 
 /// A target that is ours.
@@ -147,18 +175,83 @@ pub enum Error {
         /// What it is.
         what: &'static str,
     },
-    /// It is read during the copy.
-    #[error("'{path}' is the {role} itself and cannot be the target too")]
+    /// The user has no right to write to it.
+    #[error("no permission to write to '{path}'; run this as root, with sudo for example")]
+    Denied {
+        /// The target.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// It would be created among the device nodes.
+    #[error("'{path}' does not exist, and it would be no device but a file in memory; is the device plugged in?")]
+    NoDevice {
+        /// The target.
+        path: PathBuf,
+    },
+    /// It is a file among the device nodes.
+    #[error(
+        "'{path}' is no device but a file in memory, perhaps left behind by a program that wrote there while the device was \
+         missing; is the device plugged in? Remove the file and plug the device in again"
+    )]
+    FileAmongDevices {
+        /// The target.
+        path: PathBuf,
+    },
+    /// It is not a removable device, as it was asked to be.
+    #[error("'{path}' is not a removable device, as '--removable-device' wants it: {why}")]
+    NotRemovable {
+        /// The target.
+        path: PathBuf,
+        /// What it is instead.
+        why: &'static str,
+    },
+    /// It shares bytes with something that is read during the copy.
+    #[error("{}", sharing_in_words(path, role, *sharing))]
     Source {
         /// The target.
         path: PathBuf,
-        /// What it is to the user.
+        /// What the source is to the user.
         role: &'static str,
+        /// How the two are related.
+        sharing: Sharing,
+    },
+    /// It is used for something else.
+    #[error("block device '{path}' is {usage}")]
+    InUse {
+        /// The target.
+        path: PathBuf,
+        /// For what.
+        usage: Usage,
+    },
+    /// It is a file that is attached to a loop device, which is used for something else.
+    #[error("'{path}' is attached to loop device '{device}', which is {usage}")]
+    AttachedInUse {
+        /// The target.
+        path: PathBuf,
+        /// The loop device.
+        device: PathBuf,
+        /// For what that is used.
+        usage: Usage,
+    },
+    /// It takes no writes.
+    #[error(
+        "block device '{path}' is read-only: it may have a switch against writing, or 'blockdev --setrw {path}' may help"
+    )]
+    ReadOnly {
+        /// The target.
+        path: PathBuf,
+    },
+    /// It is a drive or a card reader without a medium.
+    #[error("block device '{path}' has no medium, or none that works: insert one and try again")]
+    NoMedium {
+        /// The target.
+        path: PathBuf,
     },
     /// It is opened exclusively by someone else.
     #[error(
-        "block device '{path}' is in use: it or one of its partitions is mounted, perhaps in a container or another mount \
-         namespace, or held by another program; 'lsblk {path}' shows what uses it"
+        "block device '{path}' is in use by another program, or mounted in a container or another mount namespace; \
+         'fuser -v {path}' and 'grep -l {path} /proc/*/mountinfo' show which"
     )]
     Busy {
         /// The target.
@@ -181,32 +274,88 @@ pub enum Error {
     },
 }
 
+fn sharing_in_words(path: &Path, role: &str, sharing: Sharing) -> String {
+    let path = path.display();
+    match sharing {
+        Sharing::Same => format!("'{path}' is the {role} itself and cannot be the target too"),
+        Sharing::TargetInSource => format!(
+            "'{path}' lies in the {role}, as a partition of it or a loop device over it: the {role} would be overwritten \
+             while it is read"
+        ),
+        Sharing::SourceInTarget => format!("the {role} lies in '{path}' and would be overwritten while it is read"),
+    }
+}
+
 /// Checks that the target can take the image and opens it for us alone. Nothing in it changes yet; but a file that does
 /// not exist is created.
 ///
 /// # Errors
 ///
-/// Where the target is not one, is in use, is a source of the copy, or is too small.
+/// Where the target is not one, is in use, is read-only, shares bytes with a source of the copy, is too small, or is not
+/// what the request accepts.
 pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
     let path = request.path;
-    let existing = match fs::metadata(path) {
-        Ok(metadata) => Some(metadata),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+    let (kind, target): (_, Box<dyn Target>) = match fs::metadata(path) {
+        Ok(metadata) => {
+            let kind = kind_of(&metadata, path)?;
+            (kind, open(request, kind, &metadata, &Sysfs::new())?)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (Kind::RegularFile, Box::new(create(request)?)),
         Err(source) => return Err(Error::Access { path: path.to_owned(), action: "inspect", source }),
-    };
-    let kind = existing.as_ref().map_or(Ok(Kind::RegularFile), |metadata| kind_of(metadata, path))?;
-    if let Some(metadata) = &existing {
-        refuse_reserved(metadata, request)?;
-    }
-    let target: Box<dyn Target> = match kind {
-        Kind::RegularFile => Box::new(regular_file::RegularFile::open(path, existing.is_some())?),
-        Kind::BlockDevice => Box::new(block_device::BlockDevice::open(path)?),
-        Kind::CharacterDevice => Box::new(character_device::CharacterDevice::open(path)?),
     };
     if let Some((size, capacity)) = request.size.zip(target.capacity()).filter(|(size, capacity)| size > capacity) {
         return Err(Error::TooSmall { path: path.to_owned(), size, capacity });
     }
     Ok(Claimed { kind, target })
+}
+
+/// Creates a file for the image.
+fn create(request: &Request<'_>) -> Result<regular_file::RegularFile, Error> {
+    let path = request.path.to_owned();
+    if request.accept == Accept::Removable {
+        return Err(Error::NotRemovable { path, why: "it does not exist; is it plugged in?" });
+    }
+    match device_fs::place_of_new(&path) {
+        Ok(place) if device_fs::holds(&place) => Err(Error::NoDevice { path }),
+        Ok(place) => regular_file::RegularFile::create(&place),
+        Err(source) => Err(Error::Access { path, action: "create", source }),
+    }
+}
+
+/// Opens what exists, if it may be written to.
+fn open(
+    request: &Request<'_>,
+    kind: Kind,
+    metadata: &Metadata,
+    sysfs: &Sysfs,
+) -> Result<Box<dyn Target>, Error> {
+    let path = request.path;
+    if request.accept == Accept::Removable && kind != Kind::BlockDevice {
+        return Err(Error::NotRemovable { path: path.to_owned(), why: "it is not a block device" });
+    }
+    let id = FileId::of(metadata);
+    sameness::refuse(request, id, sysfs)?;
+    Ok(match kind {
+        Kind::RegularFile if device_fs::holds(path) => return Err(Error::FileAmongDevices { path: path.to_owned() }),
+        Kind::RegularFile => {
+            look_behind_file(path, id, sysfs)?;
+            Box::new(regular_file::RegularFile::open(path)?)
+        }
+        Kind::BlockDevice => Box::new(block_device::BlockDevice::open(request, metadata.rdev(), sysfs)?),
+        Kind::CharacterDevice => Box::new(character_device::CharacterDevice::open(path)?),
+    })
+}
+
+/// A file that is attached to a loop device can be written to, which changes the device; not so if that is in use.
+fn look_behind_file(path: &Path, id: FileId, sysfs: &Sysfs) -> Result<(), Error> {
+    for device in in_use::loops_over(id, sysfs) {
+        let node = device.node();
+        match in_use::usage(&device, sysfs) {
+            Some(usage) => return Err(Error::AttachedInUse { path: path.to_owned(), device: node, usage }),
+            None => log::warn!("'{}' is attached to loop device '{}', which changes with it", path.display(), node.display()),
+        }
+    }
+    Ok(())
 }
 
 fn kind_of(metadata: &Metadata, path: &Path) -> Result<Kind, Error> {
@@ -221,13 +370,4 @@ fn kind_of(metadata: &Metadata, path: &Path) -> Result<Kind, Error> {
         () => "of an unknown kind",
     };
     Err(Error::WrongKind { path: path.to_owned(), what })
-}
-
-fn refuse_reserved(metadata: &Metadata, request: &Request<'_>) -> Result<(), Error> {
-    let mut ids = vec![FileId::of(metadata)];
-    ids.extend(block_device::backing_file(metadata));
-    match request.reserved.iter().find(|reserved| ids.contains(&reserved.id)) {
-        Some(reserved) => Err(Error::Source { path: request.path.to_owned(), role: reserved.role }),
-        None => Ok(()),
-    }
 }

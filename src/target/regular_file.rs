@@ -16,28 +16,51 @@ pub(super) struct RegularFile {
     writeback: Writeback,
 }
 
-/// Where the file is from; it decides what becomes of it when the copy fails.
-#[derive(Clone, Copy)]
+/// What becomes of the file when the copy fails.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
+    /// It was created for the copy: it is removed, also by a panic.
     Created,
+    /// It existed, and has still what it had.
     Existed,
+    /// It existed, and has been emptied.
+    Emptied,
+    /// It is complete, or has been removed.
+    Settled,
 }
 
 impl RegularFile {
-    /// Opens the file, or creates it where it does not exist.
-    pub(super) fn open(path: &Path, exists: bool) -> Result<Self, Error> {
-        let (origin, action) = if exists { (Origin::Existed, "open") } else { (Origin::Created, "create") };
-        let file = OpenOptions::new().write(true).create_new(!exists).open(path).map_err(|source| Error::Access {
-            path: path.to_owned(),
-            action,
-            source,
-        })?;
-        Ok(Self { path: path.to_owned(), file, origin, writeback: Writeback::default() })
+    /// Creates the file.
+    pub(super) fn create(path: &Path) -> Result<Self, Error> {
+        Self::new(path, OpenOptions::new().write(true).create_new(true), "create", Origin::Created)
+    }
+
+    /// Opens the file as it is.
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        Self::new(path, OpenOptions::new().write(true), "open", Origin::Existed)
+    }
+
+    fn new(path: &Path, options: &OpenOptions, action: &'static str, origin: Origin) -> Result<Self, Error> {
+        match options.open(path) {
+            Ok(file) => Ok(Self { path: path.to_owned(), file, origin, writeback: Writeback::default() }),
+            Err(source) => Err(Error::Access { path: path.to_owned(), action, source }),
+        }
+    }
+}
+
+impl Drop for RegularFile {
+    fn drop(&mut self) {
+        if self.origin == Origin::Created {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
 impl Target for RegularFile {
     fn begin(&mut self, size: Option<u64>) -> io::Result<()> {
+        if self.origin == Origin::Existed {
+            self.origin = Origin::Emptied;
+        }
         self.file.set_len(0)?;
         size.map_or(Ok(()), |size| self.file.set_len(size))
     }
@@ -60,12 +83,15 @@ impl Target for RegularFile {
         0
     }
 
-    fn finish(&mut self) {}
+    fn finish(&mut self) {
+        self.origin = Origin::Settled;
+    }
 
     fn abandon(&mut self) -> Remains {
-        match self.origin {
+        match std::mem::replace(&mut self.origin, Origin::Settled) {
             Origin::Created if fs::remove_file(&self.path).is_ok() => Remains::Removed,
-            Origin::Created | Origin::Existed => Remains::Incomplete,
+            Origin::Existed => Remains::Untouched,
+            Origin::Created | Origin::Emptied | Origin::Settled => Remains::Incomplete,
         }
     }
 }

@@ -1,0 +1,254 @@
+//! Block devices as the kernel shows them in sysfs (Documentation/ABI/stable/sysfs-block).
+
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use crate::file_id::FileId;
+
+/// Where sysfs is mounted.
+pub(super) struct Sysfs {
+    root: PathBuf,
+}
+
+/// A block device: a whole disk or a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Device {
+    /// Its folder, with no symbolic link in it.
+    folder: PathBuf,
+}
+
+impl Sysfs {
+    pub(super) fn new() -> Self {
+        Self { root: PathBuf::from("/sys") }
+    }
+
+    /// A tree that a test made.
+    #[cfg(test)]
+    pub(super) fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The device with this number; `None` where sysfs does not show it.
+    pub(super) fn device(&self, number: u64) -> Option<Device> {
+        let (major, minor) = (libc::major(number), libc::minor(number));
+        Device::at(self.root.join(format!("dev/block/{major}:{minor}")))
+    }
+
+    /// The loop devices that a file is attached to.
+    pub(super) fn loops(&self) -> Vec<Device> {
+        devices_in(&self.root.join("block")).into_iter().filter(|device| device.folder.join("loop").is_dir()).collect()
+    }
+
+    /// The numbers of all devices of the btrfs file systems that are mounted and lie on one of `numbers`. A mount of such
+    /// a file system names only one of its devices.
+    pub(super) fn btrfs_companions(&self, numbers: &[u64]) -> Vec<u64> {
+        let file_systems = entries(&self.root.join("fs/btrfs")).into_iter();
+        let members = file_systems.map(|folder| {
+            let devices = devices_in(&folder.join("devices"));
+            devices.iter().filter_map(Device::number).collect::<Vec<_>>()
+        });
+        members.filter(|members| members.iter().any(|number| numbers.contains(number))).flatten().collect()
+    }
+}
+
+impl Device {
+    fn at(link: PathBuf) -> Option<Self> {
+        fs::canonicalize(link).ok().map(|folder| Self { folder })
+    }
+
+    /// Its name, as in `sda1`.
+    pub(super) fn name(&self) -> String {
+        // A slash in a name stands as an exclamation mark, as in cciss!c0d0.
+        self.folder.file_name().map(|name| name.to_string_lossy().replace('!', "/")).unwrap_or_default()
+    }
+
+    /// Its usual device node.
+    pub(super) fn node(&self) -> PathBuf {
+        Path::new("/dev").join(self.name())
+    }
+
+    /// One of its attributes; `None` where it has no such one.
+    pub(super) fn attribute(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.file(name)).ok().map(|text| text.trim_end().to_owned())
+    }
+
+    /// Where one of its attributes stands.
+    pub(super) fn file(&self, attribute: &str) -> PathBuf {
+        self.folder.join(attribute)
+    }
+
+    /// Its number.
+    pub(super) fn number(&self) -> Option<u64> {
+        let numbers = self.attribute("dev")?;
+        let (major, minor) = numbers.split_once(':')?;
+        Some(libc::makedev(major.parse().ok()?, minor.parse().ok()?))
+    }
+
+    pub(super) fn is_partition(&self) -> bool {
+        self.folder.join("partition").exists()
+    }
+
+    /// The whole disk: a partition's parent, or the device itself.
+    pub(super) fn disk(&self) -> Self {
+        match self.folder.parent() {
+            Some(parent) if self.is_partition() => Self { folder: parent.to_owned() },
+            _ => self.clone(),
+        }
+    }
+
+    /// The device, and those that share bytes with it: a disk's partitions, or a partition's disk.
+    pub(super) fn family(&self) -> Vec<Self> {
+        if self.is_partition() {
+            return vec![self.clone(), self.disk()];
+        }
+        let children = entries(&self.folder).into_iter().map(|folder| Self { folder });
+        std::iter::once(self.clone()).chain(children.filter(Self::is_partition)).collect()
+    }
+
+    /// The devices that the kernel has built on this one: device-mapper, RAID and the like, but not loop devices.
+    pub(super) fn holders(&self) -> Vec<Self> {
+        devices_in(&self.folder.join("holders"))
+    }
+
+    /// What its bytes lie in: a partition's disk, the devices under a device-mapper or RAID device, a loop device's file.
+    pub(super) fn lies_in(&self) -> Vec<FileId> {
+        let disk = self.is_partition().then(|| self.disk());
+        let below = disk.into_iter().chain(devices_in(&self.folder.join("slaves")));
+        let devices = below.filter_map(|device| device.number()).map(|number| FileId::BlockDevice { number });
+        devices.chain(self.backing_file()).collect()
+    }
+
+    /// The file or device that a loop device is attached to.
+    pub(super) fn backing_file(&self) -> Option<FileId> {
+        let name = self.attribute("loop/backing_file")?;
+        let asked = File::open(self.node()).ok().and_then(|device| loop_status(&device));
+        // The name may be one of another mount namespace, or gone, while the file lives on under another.
+        asked.or_else(|| fs::metadata(name).ok().as_ref().map(FileId::of))
+    }
+}
+
+/// The paths of what is in `folder`, in order; nothing where it cannot be read.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+/// The devices that the symbolic links in `folder` lead to.
+fn devices_in(folder: &Path) -> Vec<Device> {
+    entries(folder).into_iter().filter_map(Device::at).collect()
+}
+
+/// The file or device that a loop device is attached to, by LOOP_GET_STATUS64 (linux/loop.h).
+fn loop_status(device: &File) -> Option<FileId> {
+    /// `struct loop_info64`.
+    #[repr(C)]
+    struct LoopInfo {
+        device: u64,
+        inode: u64,
+        /// The number of a block device that is attached, or 0.
+        backing_number: u64,
+        _rest: [u64; 26],
+    }
+    const LOOP_GET_STATUS64: libc::c_ulong = 0x4c05;
+    nix::ioctl_read_bad!(loop_get_status64, LOOP_GET_STATUS64, LoopInfo);
+
+    let is_device = device.metadata().is_ok_and(|metadata| metadata.file_type().is_block_device());
+    let mut info = LoopInfo { device: 0, inode: 0, backing_number: 0, _rest: [0; 26] };
+    // SAFETY: LOOP_GET_STATUS64 writes one `loop_info64`, 232 bytes, to a place that is one and outlives the call.
+    (is_device && unsafe { loop_get_status64(device.as_raw_fd(), &raw mut info) }.is_ok()).then(|| {
+        match info.backing_number {
+            0 => FileId::File { device: info.device, inode: info.inode },
+            number => FileId::BlockDevice { number },
+        }
+    })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A sysfs tree with one disk, 8:0 (`sda`), and its partition 8:1, and what a test adds.
+    pub(in crate::target) struct Tree {
+        pub(in crate::target) folder: tempfile::TempDir,
+    }
+
+    impl Tree {
+        pub(in crate::target) fn new() -> Self {
+            let tree = Self { folder: tempfile::tempdir().unwrap() };
+            tree.device("usb/sda", "8:0");
+            tree.device("usb/sda/sda1", "8:1");
+            tree.write("usb/sda/sda1/partition", "1\n");
+            tree
+        }
+
+        pub(in crate::target) fn sysfs(&self) -> Sysfs {
+            Sysfs::at(self.folder.path())
+        }
+
+        pub(in crate::target) fn device(&self, place: &str, numbers: &str) {
+            self.write(&format!("{place}/dev"), &format!("{numbers}\n"));
+            self.link(place, &format!("dev/block/{numbers}"));
+        }
+
+        /// Writes a file below devices/.
+        pub(in crate::target) fn write(&self, place: &str, text: &str) -> PathBuf {
+            let path = self.folder.path().join("devices").join(place);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            path
+        }
+
+        /// Makes `link` lead to a place below devices/.
+        pub(in crate::target) fn link(&self, place: &str, link: &str) {
+            let link = self.folder.path().join(link);
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            symlink(self.folder.path().join("devices").join(place), link).unwrap();
+        }
+    }
+
+    fn names(devices: &[Device]) -> Vec<String> {
+        devices.iter().map(Device::name).collect()
+    }
+
+    #[test]
+    fn disks_and_partitions_are_one_family() {
+        let tree = Tree::new();
+        let disk = tree.sysfs().device(libc::makedev(8, 0)).unwrap();
+        let partition = tree.sysfs().device(libc::makedev(8, 1)).unwrap();
+        assert!(partition.is_partition() && !disk.is_partition());
+        assert_eq!(partition.disk(), disk);
+        assert_eq!(names(&disk.family()), ["sda", "sda1"]);
+        assert_eq!(names(&partition.family()), ["sda1", "sda"]);
+        assert_eq!(partition.number(), Some(libc::makedev(8, 1)));
+        assert_eq!(partition.node(), Path::new("/dev/sda1"));
+        assert_eq!(partition.lies_in(), [FileId::BlockDevice { number: libc::makedev(8, 0) }]);
+        assert_eq!(tree.sysfs().device(libc::makedev(9, 0)), None);
+    }
+
+    #[test]
+    fn a_mapped_device_lies_in_those_below_it() {
+        let tree = Tree::new();
+        tree.device("virtual/dm-0", "252:0");
+        tree.link("usb/sda/sda1", "devices/virtual/dm-0/slaves/sda1");
+        tree.link("virtual/dm-0", "devices/usb/sda/sda1/holders/dm-0");
+        let mapped = tree.sysfs().device(libc::makedev(252, 0)).unwrap();
+        assert_eq!(mapped.lies_in(), [FileId::BlockDevice { number: libc::makedev(8, 1) }]);
+        assert_eq!(names(&tree.sysfs().device(libc::makedev(8, 1)).unwrap().holders()), ["dm-0"]);
+    }
+
+    #[test]
+    fn the_devices_of_a_btrfs_are_found_by_any_of_them() {
+        let tree = Tree::new();
+        tree.device("usb/sdb", "8:16");
+        tree.link("usb/sda/sda1", "fs/btrfs/some-uuid/devices/sda1");
+        tree.link("usb/sdb", "fs/btrfs/some-uuid/devices/sdb");
+        let (one, other) = (libc::makedev(8, 1), libc::makedev(8, 16));
+        assert_eq!(tree.sysfs().btrfs_companions(&[other]), [one, other]);
+        assert!(tree.sysfs().btrfs_companions(&[libc::makedev(8, 0)]).is_empty());
+    }
+}

@@ -1,0 +1,128 @@
+//! Settings of a disk that suit one long sequential write, for the time of a copy.
+//!
+//! `none` as I/O scheduler, for there is nothing to reorder; and a share of 1 % of the page cache for the disk's dirty
+//! data (Documentation/ABI/testing/sysfs-class-bdi), so that a slow disk does not slow down the whole machine.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::sysfs::Device;
+
+/// What is written where.
+const WANTED: [(&str, &str); 2] = [("queue/scheduler", "none"), ("bdi/max_ratio", "1")];
+
+/// The settings that were changed. They are put back at the latest when this is dropped.
+#[derive(Default)]
+pub(super) struct Tuning {
+    changed: Vec<Setting>,
+}
+
+struct Setting {
+    file: PathBuf,
+    before: String,
+}
+
+impl Tuning {
+    /// Changes what is allowed to be changed, and says so where something is not.
+    pub(super) fn apply(disk: &Device) -> Self {
+        let mut tuning = Self::default();
+        for (attribute, value) in WANTED {
+            let Some(before) = disk.attribute(attribute).and_then(|text| to_replace(&text, value)) else { continue };
+            let file = disk.file(attribute);
+            match write(&file, value) {
+                Ok(()) => tuning.changed.push(Setting { file, before }),
+                Err(error) => {
+                    let file = file.display();
+                    log::info!("the settings of {} are left as they are: cannot write '{file}': {error}", disk.name());
+                    break;
+                }
+            }
+        }
+        tuning
+    }
+
+    /// Puts everything back; a setting that cannot be is named in a warning. Does nothing the second time.
+    pub(super) fn restore(&mut self) {
+        while let Some(Setting { file, before }) = self.changed.pop() {
+            match write(&file, &before) {
+                Ok(()) => {}
+                // The disk has been unplugged, and its settings are gone with it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => log::warn!("cannot put '{}' back to '{before}': {error}", file.display()),
+            }
+        }
+    }
+}
+
+/// Only for a panic: every other end of a copy restores in a call.
+impl Drop for Tuning {
+    fn drop(&mut self) {
+        self.restore();
+    }
+}
+
+/// What stands in a setting whose file reads `text`, if it can be and needs to be changed to `wanted`.
+fn to_replace(text: &str, wanted: &str) -> Option<String> {
+    let choices = || text.split_whitespace();
+    let chosen = choices().find_map(|choice| choice.strip_prefix('[')?.strip_suffix(']'));
+    match chosen {
+        // A list of all choices, the present one in brackets.
+        Some(chosen) => choices().any(|choice| choice == wanted).then(|| chosen.to_owned()),
+        None => (text.parse::<u64>().is_ok() && text != wanted).then(|| text.to_owned()),
+    }
+}
+
+/// The kernel takes a setting in one write, and answers that with its verdict.
+fn write(file: &Path, value: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).open(file)?.write_all(value.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::sysfs::tests::Tree;
+    use super::*;
+
+    #[test]
+    fn only_what_differs_and_can_be_changed_is() {
+        assert_eq!(to_replace("none [mq-deadline] bfq", "none").as_deref(), Some("mq-deadline"));
+        assert_eq!(to_replace("[none] mq-deadline", "none"), None);
+        assert_eq!(to_replace("noop [cfq]", "none"), None);
+        assert_eq!(to_replace("none", "none"), None);
+        assert_eq!(to_replace("100", "1").as_deref(), Some("100"));
+        assert_eq!(to_replace("1", "1"), None);
+    }
+
+    fn tuned_tree() -> (Tree, [PathBuf; 2]) {
+        let tree = Tree::new();
+        let scheduler = tree.write("usb/sda/queue/scheduler", "none [bfq]\n");
+        let ratio = tree.write("usb/sda/bdi/max_ratio", "100\n");
+        (tree, [scheduler, ratio])
+    }
+
+    fn start(file: &Path) -> String {
+        fs::read_to_string(file).unwrap().chars().take(3).collect()
+    }
+
+    #[test]
+    fn settings_are_changed_and_put_back_also_by_a_panic() {
+        let (tree, [scheduler, ratio]) = tuned_tree();
+        let disk = tree.sysfs().device(libc::makedev(8, 1)).unwrap().disk();
+        let mut tuning = Tuning::apply(&disk);
+        assert_eq!((start(&scheduler), start(&ratio)), ("non".into(), "100".into()));
+        assert_eq!(tuning.changed.len(), 2);
+        tuning.restore();
+        assert_eq!(start(&scheduler), "bfq");
+
+        let (tree, [scheduler, _]) = tuned_tree();
+        let disk = tree.sysfs().device(libc::makedev(8, 0)).unwrap();
+        let panicked = std::panic::catch_unwind(|| {
+            let _tuning = Tuning::apply(&disk);
+            panic!("for the test");
+        });
+        assert!(panicked.is_err());
+        assert_eq!(start(&scheduler), "bfq");
+    }
+}
