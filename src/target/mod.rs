@@ -323,12 +323,7 @@ fn create(request: &Request<'_>) -> Result<regular_file::RegularFile, Error> {
 }
 
 /// Opens what exists, if it may be written to.
-fn open(
-    request: &Request<'_>,
-    kind: Kind,
-    metadata: &Metadata,
-    sysfs: &Sysfs,
-) -> Result<Box<dyn Target>, Error> {
+fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, sysfs: &Sysfs) -> Result<Box<dyn Target>, Error> {
     let path = request.path;
     if request.accept == Accept::Removable && kind != Kind::BlockDevice {
         return Err(Error::NotRemovable { path: path.to_owned(), why: "it is not a block device" });
@@ -352,7 +347,11 @@ fn look_behind_file(path: &Path, id: FileId, sysfs: &Sysfs) -> Result<(), Error>
         let node = device.node();
         match in_use::usage(&device, sysfs) {
             Some(usage) => return Err(Error::AttachedInUse { path: path.to_owned(), device: node, usage }),
-            None => log::warn!("'{}' is attached to loop device '{}', which changes with it", path.display(), node.display()),
+            None => log::warn!(
+                "'{}' is attached to loop device '{}', which changes with it",
+                path.display(),
+                node.display()
+            ),
         }
     }
     Ok(())

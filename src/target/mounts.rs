@@ -90,10 +90,7 @@ mod tests {
         let mount = |number, point: &str, source: &str| Mount { number, point: point.into(), source: source.into() };
         assert_eq!(
             parse_mounts(text),
-            [
-                mount(libc::makedev(254, 3), "/", "/dev/vda3"),
-                mount(libc::makedev(0, 35), "/mnt/a b\\c", "/dev/sd\tb")
-            ]
+            [mount(libc::makedev(254, 3), "/", "/dev/vda3"), mount(libc::makedev(0, 35), "/mnt/a b\\c", "/dev/sd\tb")]
         );
     }
 
@@ -107,7 +104,9 @@ mod tests {
 
     #[test]
     fn only_octal_escapes_are_escapes() {
-        for (field, text) in [("\\040", " "), ("a\\04", "a\\04"), ("\\777", "\\777"), ("\\+40", "\\+40"), ("\\\\040", "\\ "), ("", "")] {
+        for (field, text) in
+            [("\\040", " "), ("a\\04", "a\\04"), ("\\777", "\\777"), ("\\+40", "\\+40"), ("\\\\040", "\\ "), ("", "")]
+        {
             assert_eq!(unescape(field.as_bytes()), Path::new(text), "{field}");
         }
     }

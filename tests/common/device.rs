@@ -56,6 +56,53 @@ impl Disk {
     pub fn path(&self) -> &Path {
         &self.device.path
     }
+
+    /// Tells the kernel of a partition of `length` bytes at `start`; returns its node. There need not be a partition
+    /// table, nor a kernel that can read one.
+    pub fn partition(&self, number: u32, start: u64, length: u64) -> PathBuf {
+        let sectors = [start, length].map(|bytes| (bytes / 512).to_string());
+        sh("addpart", &[self.path().to_str().unwrap(), &number.to_string(), &sectors[0], &sectors[1]]);
+        PathBuf::from(format!("{}p{number}", self.path().display()))
+    }
+
+    /// One of its attributes in sysfs, such as `bdi/max_ratio`.
+    pub fn attribute(&self, name: &str) -> PathBuf {
+        let device = self.path().file_name().unwrap();
+        Path::new("/sys/block").join(device).join(name)
+    }
+
+    /// Makes a file system on `device`, which is this one or a part of it, and mounts it read-only, so that nothing in it
+    /// changes by itself.
+    pub fn mount(&self, device: &Path) -> Mount {
+        sh("mkfs.ext4", &["-q", device.to_str().unwrap()]);
+        Mount::of(device, "ro")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Most disks have no partitions, and there is nothing to delete.
+        let _ = Command::new("partx").arg("--delete").arg(self.path()).output();
+    }
+}
+
+/// A device that is used as swap.
+pub struct Swap {
+    device: PathBuf,
+}
+
+impl Swap {
+    pub fn on(device: &Path) -> Self {
+        sh("mkswap", &[device.to_str().unwrap()]);
+        sh("swapon", &[device.to_str().unwrap()]);
+        Self { device: device.to_owned() }
+    }
+}
+
+impl Drop for Swap {
+    fn drop(&mut self) {
+        let _ = Command::new("swapoff").arg(&self.device).status();
+    }
 }
 
 /// A file system that is mounted for this test.
@@ -68,6 +115,24 @@ impl Mount {
     pub fn in_memory(kind: &str) -> Self {
         let folder = temp_dir();
         sh("mount", &["-t", kind, "test", folder.path().to_str().unwrap()]);
+        Self { folder }
+    }
+
+    /// A tmpfs that holds no more than `size` bytes.
+    pub fn small(size: u64) -> Self {
+        let folder = temp_dir();
+        sh("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "test", folder.path().to_str().unwrap()]);
+        Self { folder }
+    }
+
+    /// The file system on `device`.
+    pub fn of(device: &Path, options: &str) -> Self {
+        Self::below(device, options, temp_dir())
+    }
+
+    /// The file system on `device`, mounted in `folder`.
+    pub fn below(device: &Path, options: &str, folder: tempfile::TempDir) -> Self {
+        sh("mount", &["-o", options, device.to_str().unwrap(), folder.path().to_str().unwrap()]);
         Self { folder }
     }
 

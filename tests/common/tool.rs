@@ -54,6 +54,15 @@ impl Tool {
         self
     }
 
+    /// Has it run by another program, such as strace, that takes a command as its last arguments.
+    pub fn under(mut self, wrapper: &[&str]) -> Self {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(self.command.get_program()).args(self.command.get_args());
+        command.env_remove("NO_COLOR");
+        self.command = command;
+        self
+    }
+
     /// Starts it; its standard error can be read while it runs.
     pub fn spawn(&mut self) -> Child {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()

@@ -1,0 +1,483 @@
+//! A target is never harmed by mistake: what must not be written to is refused, with the reason, and stays as it is.
+
+mod common;
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use common::device::{Disk, Loop, Mount, Swap};
+use common::image::disk_like;
+use common::tool::{Outcome, Tool, copy, create};
+use common::{Need, sh, sha256, temp_dir};
+
+const MIB: u64 = 1 << 20;
+
+/// The size of a device that has room for the image.
+const ROOMY: u64 = 20 * MIB;
+
+fn main() {
+    common::run(tests![
+        a_mounted_disk [Need::Root],
+        a_disk_with_a_mounted_partition [Need::Root],
+        a_partition_of_a_mounted_disk [Need::Root],
+        every_mount_point_is_named [Need::Root],
+        the_second_device_of_a_mounted_btrfs [Need::Root, Need::Program("mkfs.btrfs"), Need::FileSystem("btrfs")],
+        a_disk_mounted_in_another_namespace [Need::Root, Need::Program("unshare")],
+        a_disk_that_a_program_holds [Need::Root],
+        swap [Need::Root],
+        a_disk_with_swap_on_a_partition [Need::Root],
+        a_disk_under_a_loop_device [Need::Root],
+        a_disk_with_a_partition_under_a_loop_device [Need::Root],
+        a_read_only_loop_device [Need::Root],
+        a_device_set_read_only [Need::Root],
+        a_device_that_is_too_small [Need::Root],
+        a_device_without_a_medium [Need::Root, Need::Program("strace")],
+        an_empty_device [Need::Root],
+        a_device_of_someone_else [Need::Root, Need::Program("setpriv")],
+        what_is_not_removable [Need::Root],
+        the_image_itself,
+        the_image_by_a_hard_link,
+        the_image_by_a_symbolic_link,
+        the_image_on_standard_input,
+        the_bmap,
+        the_image_device_by_a_symbolic_link [Need::Root],
+        the_image_device_by_another_node [Need::Root],
+        a_loop_device_over_the_image [Need::Root],
+        a_loop_device_over_a_loop_device_over_the_image [Need::Root],
+        a_loop_device_over_an_image_that_lost_a_name [Need::Root],
+        a_loop_device_over_the_bmap [Need::Root],
+        the_file_behind_the_image [Need::Root],
+        the_file_two_loop_devices_behind_the_image [Need::Root],
+        a_partition_of_the_image [Need::Root],
+        the_disk_of_the_image [Need::Root],
+        the_disk_that_the_image_is_stored_on [Need::Root],
+        a_file_that_is_mounted [Need::Root],
+        directories_pipes_and_sockets,
+        a_device_that_is_not_plugged_in,
+        a_device_that_is_not_plugged_in_by_a_dangling_link,
+        a_file_among_the_devices [Need::Root],
+        a_file_in_a_folder_that_does_not_exist,
+    ]);
+}
+
+/// An image with its bmap, to be copied to where it must not be.
+struct Stage {
+    folder: tempfile::TempDir,
+    image: PathBuf,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let folder = temp_dir();
+        let image = folder.path().join("disk.img");
+        disk_like(&image, 4);
+        create(&image);
+        Self { folder, image }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn bmap(&self) -> PathBuf {
+        self.path("disk.img.bmap")
+    }
+
+    /// Expects that the image is not copied to `target`, for the reasons that are given, and that the image and the files
+    /// at `untouched` stay as they are.
+    fn refused(&self, target: &Path, untouched: &[&Path], fragments: &[&str]) -> Outcome {
+        self.refused_with(copy([&self.image, target]), untouched, fragments)
+    }
+
+    /// The same, for a whole command.
+    fn refused_with(&self, tool: Tool, untouched: &[&Path], fragments: &[&str]) -> Outcome {
+        let digests = || {
+            let sources = [sha256(&self.image), sha256(self.bmap())].into_iter();
+            sources.chain(untouched.iter().map(sha256)).collect::<Vec<_>>()
+        };
+        let before = digests();
+        let outcome = tool.fails(fragments);
+        assert_eq!(digests(), before, "something has changed");
+        assert!(!outcome.stderr.contains("copying image"), "{}", outcome.stderr);
+        outcome
+    }
+
+    /// Expects that the device at `image` is not copied to `target`.
+    fn device_refused(&self, image: &Path, target: &Path, untouched: &[&Path], fragments: &[&str]) {
+        let tool = copy(["--nobmap".as_ref(), image.as_os_str(), target.as_os_str()]);
+        self.refused_with(tool, untouched, fragments);
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn a_mounted_disk() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    let mount = disk.mount(disk.path());
+    let point = text(mount.path());
+    let command = format!("umount '{point}'");
+    stage.refused(disk.path(), &[&disk.backing], &["is mounted", text(disk.path()), &command]);
+}
+
+fn a_disk_with_a_mounted_partition() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    let partition = disk.partition(3, MIB, 8 * MIB);
+    let mount = disk.mount(&partition);
+    let place = format!("{} on '{}'", partition.display(), mount.path().display());
+    stage.refused(disk.path(), &[&disk.backing], &["is mounted", &place, "umount"]);
+}
+
+fn a_partition_of_a_mounted_disk() {
+    let (stage, disk) = (Stage::new(), Disk::new(2 * ROOMY));
+    let partition = disk.partition(1, 0, ROOMY);
+    let mount = disk.mount(disk.path());
+    let place = format!("{} on '{}'", disk.path().display(), mount.path().display());
+    stage.refused(&partition, &[&disk.backing], &["is mounted", &place]);
+}
+
+fn every_mount_point_is_named() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    let mount = disk.mount(disk.path());
+    let odd = tempfile::Builder::new().prefix("bmaptool-test a\\b\t").tempdir().unwrap();
+    let second = Mount::below(disk.path(), "ro", odd);
+    // Control characters are not for a terminal.
+    let shown = text(second.path()).replace('\t', "\u{fffd}");
+    stage.refused(disk.path(), &[&disk.backing], &["is mounted", text(mount.path()), &shown]);
+}
+
+fn the_second_device_of_a_mounted_btrfs() {
+    let stage = Stage::new();
+    let files = ["one", "two"].map(|name| stage.path(name));
+    let devices = files.each_ref().map(|file| {
+        common::image::create(file, 128 * MIB);
+        Loop::attach(file)
+    });
+    let [one, two] = devices.each_ref().map(|device| text(&device.path));
+    sh("mkfs.btrfs", &["-q", "-m", "raid1", one, two]);
+    let mount = Mount::of(&devices[0].path, &format!("ro,device={one},device={two}"));
+    stage.refused(&devices[1].path, &[&files[1]], &["is mounted", text(mount.path()), "umount"]);
+}
+
+/// A helper program that is stopped when this is dropped.
+struct Helper(Child);
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn a_disk_mounted_in_another_namespace() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    sh("mkfs.ext4", &["-q", text(disk.path())]);
+    let point = temp_dir();
+    let script = "mount -o ro \"$1\" \"$2\" && echo mounted && exec sleep 60";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh", text(disk.path()), text(point.path())]);
+    let mut helper = Helper(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut said = [0; 8];
+    std::io::Read::read_exact(helper.0.stdout.as_mut().unwrap(), &mut said).unwrap();
+    let command = format!("grep -l {} /proc/*/mountinfo", disk.path().display());
+    stage.refused(disk.path(), &[&disk.backing], &["is in use", "another mount namespace", &command]);
+}
+
+fn a_disk_that_a_program_holds() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    let _held = OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(disk.path()).unwrap();
+    let command = format!("fuser -v {}", disk.path().display());
+    stage.refused(disk.path(), &[&disk.backing], &["is in use by another program", &command]);
+}
+
+fn swap() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    let _swap = Swap::on(disk.path());
+    let command = format!("swapoff {}", disk.path().display());
+    stage.refused(disk.path(), &[&disk.backing], &["in use as swap", &command]);
+}
+
+fn a_disk_with_swap_on_a_partition() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    let partition = disk.partition(2, 4 * MIB, 4 * MIB);
+    let _swap = Swap::on(&partition);
+    let command = format!("swapoff {}", partition.display());
+    stage.refused(disk.path(), &[&disk.backing], &["in use as swap", &command]);
+}
+
+fn a_disk_under_a_loop_device() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    let upper = Loop::attach(disk.path());
+    let command = format!("losetup --detach {}", upper.path.display());
+    stage.refused(disk.path(), &[&disk.backing], &["is held by loop device", &command]);
+}
+
+fn a_disk_with_a_partition_under_a_loop_device() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    let upper = Loop::attach(&disk.partition(1, 4 * MIB, 4 * MIB));
+    let command = format!("losetup --detach {}", upper.path.display());
+    stage.refused(disk.path(), &[&disk.backing], &["is held by loop device", &command]);
+}
+
+fn a_read_only_loop_device() {
+    let (stage, disk) = (Stage::new(), Disk::with(ROOMY, &["--read-only"]));
+    stage.refused(disk.path(), &[&disk.backing], &["is read-only", text(disk.path())]);
+}
+
+/// Makes a device read-only until this is dropped; the setting would outlive what is attached to the device.
+struct ReadOnly<'a>(&'a Path);
+
+impl<'a> ReadOnly<'a> {
+    fn set(device: &'a Path) -> Self {
+        sh("blockdev", &["--setro", text(device)]);
+        Self(device)
+    }
+}
+
+impl Drop for ReadOnly<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("blockdev").arg("--setrw").arg(self.0).status();
+    }
+}
+
+fn a_device_set_read_only() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    let _read_only = ReadOnly::set(disk.path());
+    let command = format!("blockdev --setrw {}", disk.path().display());
+    stage.refused(disk.path(), &[&disk.backing], &["is read-only", &command]);
+}
+
+fn a_device_that_is_too_small() {
+    let (stage, disk) = (Stage::new(), Disk::new(16 * MIB));
+    let sizes = ["16777993 bytes (16.0 MiB)", "16777216 bytes (16.0 MiB)"];
+    stage.refused(disk.path(), &[&disk.backing], &["does not fit", sizes[0], sizes[1]]);
+    let partition = disk.partition(1, MIB, MIB);
+    stage.refused(&partition, &[&disk.backing], &["does not fit", sizes[0], "1048576 bytes (1.0 MiB)"]);
+    let raw = copy(["--nobmap".as_ref(), stage.image.as_os_str(), disk.path().as_os_str()]);
+    stage.refused_with(raw, &[&disk.backing], &["does not fit", sizes[0], sizes[1]]);
+}
+
+fn a_device_without_a_medium() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    let strace = ["strace", "-f", "-o", "/dev/null", "-P", text(disk.path()), "-e", "inject=openat:error=ENOMEDIUM"];
+    let tool = copy([&stage.image, disk.path()]).under(&strace);
+    stage.refused_with(tool, &[&disk.backing], &["has no medium", text(disk.path())]);
+}
+
+fn an_empty_device() {
+    let stage = Stage::new();
+    File::create(stage.path("nothing")).unwrap();
+    let device = Loop::attach(&stage.path("nothing"));
+    stage.refused(&device.path, &[], &["has no medium"]);
+}
+
+fn a_device_of_someone_else() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    fs::set_permissions(stage.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = stage.path("bmaptool");
+    fs::copy(env!("CARGO_BIN_EXE_bmaptool"), &program).unwrap();
+    let mut tool = copy::<&str>([]);
+    tool.command = Command::new("setpriv");
+    tool.command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    tool.command.args([program.as_os_str(), "copy".as_ref(), stage.image.as_os_str(), disk.path().as_os_str()]);
+    stage.refused_with(tool, &[&disk.backing], &["no permission", text(disk.path()), "sudo"]);
+}
+
+fn what_is_not_removable() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    let partition = disk.partition(1, 0, ROOMY);
+    let link = stage.path("link");
+    symlink(disk.path(), &link).unwrap();
+    let file = stage.path("file");
+    fs::write(&file, "precious").unwrap();
+    let missing = stage.path("missing");
+    let cases = [
+        (disk.path(), "a fixed disk"),
+        (&partition, "a fixed disk"),
+        (&link, "a fixed disk"),
+        (&file, "not a block device"),
+        (Path::new("/dev/null"), "not a block device"),
+        (&missing, "does not exist"),
+    ];
+    for (target, why) in cases {
+        let tool = copy(["--removable-device".as_ref(), stage.image.as_os_str(), target.as_os_str()]);
+        stage.refused_with(tool, &[&disk.backing, &file], &["is not a removable device", text(target), why]);
+    }
+    assert!(!missing.exists());
+}
+
+fn the_image_itself() {
+    let stage = Stage::new();
+    stage.refused(&stage.image, &[], &["is the image itself"]);
+    stage.device_refused(&stage.image, &stage.image, &[], &["is the image itself"]);
+}
+
+fn the_image_by_a_hard_link() {
+    let stage = Stage::new();
+    fs::hard_link(&stage.image, stage.path("other")).unwrap();
+    stage.refused(&stage.path("other"), &[], &["is the image itself"]);
+}
+
+fn the_image_by_a_symbolic_link() {
+    let stage = Stage::new();
+    symlink(&stage.image, stage.path("link")).unwrap();
+    symlink(stage.path("link"), stage.path("second")).unwrap();
+    stage.refused(&stage.path("second"), &[], &["is the image itself"]);
+}
+
+fn the_image_on_standard_input() {
+    let stage = Stage::new();
+    let mut tool = copy::<&str>([]);
+    tool.command = Command::new("sh");
+    let script = "exec \"$0\" copy --nobmap - \"$1\" < \"$1\"";
+    tool.command.args(["-c", script, env!("CARGO_BIN_EXE_bmaptool"), text(&stage.image)]);
+    stage.refused_with(tool, &[], &["is the image itself"]);
+}
+
+fn the_bmap() {
+    let stage = Stage::new();
+    stage.refused(&stage.bmap(), &[], &["is the bmap file itself"]);
+}
+
+fn the_image_device_by_a_symbolic_link() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    // As in /dev/disk/by-id.
+    let link = stage.path("by-id");
+    symlink(disk.path(), &link).unwrap();
+    stage.device_refused(disk.path(), &link, &[&disk.backing], &["is the image itself"]);
+    stage.device_refused(&link, disk.path(), &[&disk.backing], &["is the image itself"]);
+}
+
+fn the_image_device_by_another_node() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    let node = stage.path("node");
+    let number = fs::metadata(disk.path()).unwrap().rdev();
+    let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+    nix::sys::stat::mknod(&node, nix::sys::stat::SFlag::S_IFBLK, mode, number).unwrap();
+    stage.device_refused(disk.path(), &node, &[&disk.backing], &["is the image itself"]);
+}
+
+fn a_loop_device_over_the_image() {
+    let stage = Stage::new();
+    let device = Loop::attach(&stage.image);
+    stage.refused(&device.path, &[], &["lies in the image", "loop device over it"]);
+}
+
+fn a_loop_device_over_a_loop_device_over_the_image() {
+    let stage = Stage::new();
+    let lower = Loop::attach(&stage.image);
+    let upper = Loop::attach(&lower.path);
+    stage.refused(&upper.path, &[], &["lies in the image"]);
+    stage.device_refused(&lower.path, &upper.path, &[], &["lies in the image"]);
+}
+
+fn a_loop_device_over_an_image_that_lost_a_name() {
+    let stage = Stage::new();
+    let name = stage.path("name");
+    fs::hard_link(&stage.image, &name).unwrap();
+    let device = Loop::attach(&name);
+    fs::remove_file(&name).unwrap();
+    stage.refused(&device.path, &[], &["lies in the image"]);
+}
+
+fn a_loop_device_over_the_bmap() {
+    let stage = Stage::new();
+    let device = Loop::attach(&stage.bmap());
+    stage.refused(&device.path, &[], &["lies in the bmap file"]);
+}
+
+fn the_file_behind_the_image() {
+    let stage = Stage::new();
+    let disk = Disk::new(ROOMY);
+    stage.device_refused(disk.path(), &disk.backing, &[&disk.backing], &["the image lies in", text(&disk.backing)]);
+}
+
+fn the_file_two_loop_devices_behind_the_image() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    let upper = Loop::attach(&disk.partition(1, MIB, 4 * MIB));
+    stage.device_refused(&upper.path, &disk.backing, &[&disk.backing], &["the image lies in", text(&disk.backing)]);
+    stage.device_refused(&upper.path, disk.path(), &[&disk.backing], &["the image lies in", text(disk.path())]);
+}
+
+fn a_partition_of_the_image() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    let partition = disk.partition(1, MIB, 4 * MIB);
+    stage.device_refused(disk.path(), &partition, &[&disk.backing], &["lies in the image", "partition"]);
+}
+
+fn the_disk_of_the_image() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    let partition = disk.partition(1, MIB, 4 * MIB);
+    stage.device_refused(&partition, disk.path(), &[&disk.backing], &["the image lies in", text(disk.path())]);
+}
+
+fn the_disk_that_the_image_is_stored_on() {
+    let (stage, disk) = (Stage::new(), Disk::new(2 * ROOMY));
+    let partition = disk.partition(1, MIB, ROOMY);
+    sh("mkfs.ext4", &["-q", text(&partition)]);
+    let writable = Mount::of(&partition, "rw");
+    let stored = writable.path().join("image");
+    fs::write(&stored, "an image").unwrap();
+    sh("mount", &["-o", "remount,ro", text(writable.path())]);
+    stage.device_refused(&stored, disk.path(), &[&disk.backing, &stored], &["the image lies in", text(disk.path())]);
+    stage.device_refused(&stored, &partition, &[&disk.backing, &stored], &["the image lies in", text(&partition)]);
+}
+
+fn a_file_that_is_mounted() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    let mount = disk.mount(disk.path());
+    let words = ["is attached to loop device", text(disk.path()), "which is mounted", text(mount.path())];
+    stage.refused(&disk.backing, &[&disk.backing], &words);
+}
+
+fn directories_pipes_and_sockets() {
+    let stage = Stage::new();
+    fs::create_dir(stage.path("folder")).unwrap();
+    nix::unistd::mkfifo(&stage.path("pipe"), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let _socket = UnixListener::bind(stage.path("socket")).unwrap();
+    for (name, what) in [("folder", "it is a directory"), ("pipe", "it is a pipe (FIFO)"), ("socket", "it is a socket")]
+    {
+        stage.refused(&stage.path(name), &[], &[what, "the target must be a block device or a regular file"]);
+    }
+}
+
+fn a_device_that_is_not_plugged_in() {
+    let stage = Stage::new();
+    for target in ["/dev/bmaptool-test-none", "/dev/bmaptool-test/by-id/none", "/dev/../dev/bmaptool-test-none"] {
+        stage.refused(Path::new(target), &[], &[target, "does not exist", "is the device plugged in?"]);
+        assert!(!Path::new(target).exists());
+    }
+}
+
+fn a_device_that_is_not_plugged_in_by_a_dangling_link() {
+    let stage = Stage::new();
+    symlink("/dev/bmaptool-test-none", stage.path("link")).unwrap();
+    stage.refused(&stage.path("link"), &[], &["is the device plugged in?"]);
+    assert!(!Path::new("/dev/bmaptool-test-none").exists());
+}
+
+/// A file that is removed when this is dropped.
+struct Remove(PathBuf);
+
+impl Drop for Remove {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn a_file_among_the_devices() {
+    let stage = Stage::new();
+    let file = Remove(PathBuf::from(format!("/dev/bmaptool-test-{}", std::process::id())));
+    fs::write(&file.0, "left behind").unwrap();
+    stage.refused(&file.0, &[&file.0], &["is no device but a file", "is the device plugged in?"]);
+}
+
+fn a_file_in_a_folder_that_does_not_exist() {
+    let stage = Stage::new();
+    let target = stage.path("none").join("file");
+    stage.refused(&target, &[], &["cannot create", text(&target), "No such file or directory"]);
+}
