@@ -1,1 +1,494 @@
-fn main() {}
+//! What a copy does to a target: the order of its writes, the settings of the disk, errors, and what is left.
+
+mod common;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use bmaptool::bmap::Bmap;
+use common::device::{Disk, Loop, Mount};
+use common::image::{Random, assert_same, disk_like, sparse};
+use common::tool::{bmaptool, copy, create, finish};
+use common::trace::{Event, Trace};
+use common::{Need, temp_dir};
+use nix::sys::signal::{Signal, kill};
+
+const MIB: u64 = 1 << 20;
+const STRACE: Need = Need::Program("strace");
+
+fn main() {
+    common::run(tests![
+        the_boot_region_is_zeroed_first_and_written_last [Need::Root, STRACE],
+        odd_images_on_both_sizes_of_sectors [Need::Root, STRACE],
+        only_the_device_is_opened_for_writing [Need::Root, STRACE],
+        settings_are_changed_for_the_time_of_the_copy [Need::Root],
+        a_partition_has_the_settings_of_its_disk_changed [Need::Root],
+        settings_that_cannot_be_changed_are_told_once [Need::Root, STRACE],
+        a_failed_write_is_located [Need::Root, STRACE],
+        a_failed_sync_is_fatal [Need::Root, STRACE],
+        a_boot_region_that_may_not_be_durable_is_zeroed_again [Need::Root, STRACE],
+        a_full_device_is_noticed_where_it_is_full [Need::Root],
+        a_source_that_goes_on_after_the_end_of_the_device [Need::Root],
+        partitions_are_read_again [Need::Root],
+        partitions_are_read_again_when_the_disk_is_no_longer_busy [Need::Root],
+        links_to_devices_are_followed [Need::Root],
+        character_devices_take_everything,
+        files_have_the_holes_of_the_bmap,
+        a_file_that_existed_is_emptied_first,
+        a_failed_copy_leaves_no_file_of_ours,
+        a_dangling_link_is_followed,
+        a_file_behind_an_idle_loop_device_is_written_with_a_warning [Need::Root],
+        psplash_is_told_the_progress,
+        psplash_may_be_missing_or_stuck,
+    ]);
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// An image that looks like that of a disk, with its bmap beside it.
+fn image(folder: &Path) -> PathBuf {
+    let image = folder.join("disk.img");
+    disk_like(&image, 7);
+    create(&image);
+    image
+}
+
+/// Whether the boot region has nothing but zeroes.
+fn boot_region_is_zero(device: &Path) -> bool {
+    let mut region = vec![1; MIB as usize];
+    File::open(device).unwrap().read_exact(&mut region).unwrap();
+    region.iter().all(|&byte| byte == 0)
+}
+
+fn the_boot_region_is_zeroed_first_and_written_last() {
+    let folder = temp_dir();
+    let image = image(folder.path());
+    let disk = Disk::new(20 * MIB);
+    let partition = disk.partition(1, MIB, 18 * MIB);
+    for (target, is_disk) in [(disk.path(), true), (&partition, false)] {
+        for flag in [None, Some("--nobmap")] {
+            let trace = Trace::new();
+            let arguments = [image.as_os_str(), target.as_os_str()].into_iter().chain(flag.map(AsRef::as_ref));
+            copy(arguments).under(&trace.strace("pwrite64,fsync,ioctl")).ok();
+            let events = trace.events(target);
+            let data = match events.as_slice() {
+                [
+                    Event::Write(0, MIB),
+                    Event::Sync,
+                    data @ ..,
+                    Event::Sync,
+                    Event::Write(0, 1..=MIB),
+                    Event::Sync,
+                    Event::RereadPartitions,
+                ] if is_disk => data,
+                [Event::Write(0, MIB), Event::Sync, data @ .., Event::Sync, Event::Write(0, 1..=MIB), Event::Sync]
+                    if !is_disk =>
+                {
+                    data
+                }
+                _ => panic!("{events:?}"),
+            };
+            assert!(data.iter().all(|event| matches!(event, Event::Write(MIB.., 1..=MIB))), "{data:?}");
+            assert!(data.len() > 3, "{data:?}");
+        }
+    }
+}
+
+/// What a device full of 0xa5 holds after `image` has been copied: the mapped blocks, and a boot region that is zero
+/// elsewhere.
+fn expected(image: &Path, size: u64) -> Vec<u8> {
+    let map = Bmap::parse(&fs::read(format!("{}.bmap", image.display())).unwrap()).unwrap();
+    let image = fs::read(image).unwrap();
+    let mut bytes = vec![0xa5; size as usize];
+    bytes[..MIB as usize].fill(0);
+    for range in map.ranges() {
+        let place = range.bytes.start as usize..range.bytes.end as usize;
+        bytes[place.clone()].copy_from_slice(&image[place]);
+    }
+    bytes
+}
+
+fn odd_images_on_both_sizes_of_sectors() {
+    const SIZE: u64 = 6 * MIB;
+    for sector in ["512", "4096"] {
+        // Smaller than the boot region, just over it, and with last blocks that are partial.
+        for size in [1, 4097, MIB - 1, MIB + 511, 3 * MIB + 12_345, SIZE - 1, SIZE] {
+            let folder = temp_dir();
+            let image = folder.path().join("odd.img");
+            let data = [(0, size.min(9000) as usize), (size / 2, (size - size / 2) as usize / 2), (size - 1, 1)];
+            sparse(&image, size, &data, size);
+            create(&image);
+            let disk = Disk::with(SIZE, &["--sector-size", sector]);
+            let trace = Trace::new();
+            copy([&image, disk.path()]).under(&trace.strace("fcntl,pwrite64")).ok();
+            assert!(trace.events(disk.path()).contains(&Event::Direct));
+            assert!(fs::read(&disk.backing).unwrap() == expected(&image, SIZE), "{size} bytes, sectors of {sector}");
+            copy(["--nobmap".as_ref(), image.as_os_str(), disk.path().as_os_str()]).ok();
+            assert_same(&image, disk.path());
+        }
+    }
+}
+
+fn only_the_device_is_opened_for_writing() {
+    let folder = temp_dir();
+    let image = image(folder.path());
+    let disk = Disk::new(20 * MIB);
+    fs::write(disk.attribute("queue/scheduler"), "mq-deadline").unwrap();
+    let trace = Trace::new();
+    copy([&image, disk.path()]).under(&trace.strace("open,openat,openat2,creat,truncate,unlink,rename")).ok();
+    let name = disk.path().file_name().unwrap().to_str().unwrap();
+    let settings = format!("/{name}/");
+    let writes =
+        |line: &&String| ["O_WRONLY", "O_RDWR", "O_CREAT", "creat(", "unlink"].iter().any(|w| line.contains(w));
+    let lines = trace.lines();
+    let written: Vec<_> = lines.iter().filter(writes).collect();
+    // The device once, and two settings changed and put back.
+    assert_eq!(written.len(), 5, "{written:#?}");
+    for line in written {
+        let is_device = line.contains(&format!("\"{}\"", disk.path().display())) && line.contains("O_EXCL");
+        assert!(is_device || (line.contains("\"/sys/devices/") && line.contains(&settings)), "{line}");
+    }
+}
+
+/// The I/O scheduler of a disk, and the share of the page cache for it.
+fn settings(disk: &Disk) -> (String, String) {
+    let scheduler = fs::read_to_string(disk.attribute("queue/scheduler")).unwrap();
+    let chosen = scheduler.split(['[', ']']).nth(1).unwrap().to_owned();
+    (chosen, fs::read_to_string(disk.attribute("bdi/max_ratio")).unwrap().trim().to_owned())
+}
+
+/// A copy of standard input to `target`, which has begun and goes on while its input is open.
+fn begin_copy(target: &Path, disk: &Disk) -> Child {
+    let mut child = copy(["--nobmap", "-", text(target)]).spawn();
+    child.stdin.as_mut().unwrap().write_all(&vec![1; 2 * MIB as usize]).unwrap();
+    let started = Instant::now();
+    while settings(disk) != ("none".to_owned(), "1".to_owned()) {
+        assert!(started.elapsed() < Duration::from_secs(20), "the settings stay {:?}", settings(disk));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+fn settings_are_changed_for_the_time_of_the_copy() {
+    let disk = Disk::new(4 * MIB);
+    fs::write(disk.attribute("queue/scheduler"), "bfq").unwrap();
+    fs::write(disk.attribute("bdi/max_ratio"), "42").unwrap();
+    let before = ("bfq".to_owned(), "42".to_owned());
+    assert_eq!(settings(&disk), before);
+
+    for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 129)] {
+        let child = begin_copy(disk.path(), &disk);
+        let sent = Instant::now();
+        kill(nix::unistd::Pid::from_raw(child.id() as i32), signal).unwrap();
+        let outcome = finish(child);
+        assert!(sent.elapsed() < Duration::from_secs(1), "{:?}", sent.elapsed());
+        assert_eq!(outcome.status, Some(status), "{}", outcome.stderr);
+        outcome.says(&["interrupted", "holds no valid image"]);
+        assert_eq!(settings(&disk), before);
+        assert!(boot_region_is_zero(disk.path()));
+    }
+
+    let mut failing = begin_copy(disk.path(), &disk);
+    let _ = failing.stdin.as_mut().unwrap().write_all(&vec![2; 4 * MIB as usize]);
+    let outcome = finish(failing);
+    assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
+    assert_eq!(settings(&disk), before);
+
+    let mut complete = begin_copy(disk.path(), &disk);
+    drop(complete.stdin.take());
+    let outcome = finish(complete);
+    assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+    assert_eq!(settings(&disk), before);
+    assert!(!boot_region_is_zero(disk.path()));
+    // They outlive what is attached to the device.
+    fs::write(disk.attribute("queue/scheduler"), "none").unwrap();
+    fs::write(disk.attribute("bdi/max_ratio"), "100").unwrap();
+}
+
+fn a_partition_has_the_settings_of_its_disk_changed() {
+    let disk = Disk::new(8 * MIB);
+    let partition = disk.partition(1, 4 * MIB, 4 * MIB);
+    let before = settings(&disk);
+    let mut child = begin_copy(&partition, &disk);
+    drop(child.stdin.take());
+    assert_eq!(finish(child).status, Some(0));
+    assert_eq!(settings(&disk), before);
+}
+
+fn settings_that_cannot_be_changed_are_told_once() {
+    let folder = temp_dir();
+    let image = image(folder.path());
+    let disk = Disk::new(20 * MIB);
+    let before = settings(&disk);
+    let ratio = fs::canonicalize(disk.attribute("")).unwrap().join("bdi/max_ratio");
+    let strace = ["strace", "-f", "-o", "/dev/null", "-P", text(&ratio), "-e", "inject=write:error=EACCES"];
+    let outcome = copy([&image, disk.path()]).under(&strace).ok();
+    let told: Vec<_> = outcome.stderr.lines().filter(|line| line.contains("settings")).collect();
+    assert!(matches!(told[..], [line] if line.contains("info: ") && line.contains("Permission denied")), "{told:?}");
+    assert_eq!(settings(&disk), before);
+    assert!(fs::read(&disk.backing).unwrap() == expected(&image, 20 * MIB));
+}
+
+/// Runs a copy with the `when`-th call of `call` on the device failing with EIO, and those that follow where `when` says
+/// so.
+fn with_failing(image: &Path, disk: &Disk, call: &str, when: &str, fragments: &[&str]) {
+    let inject = format!("inject={call}:error=EIO:when={when}");
+    let strace = ["strace", "-f", "-o", "/dev/null", "-P", text(disk.path()), "-e", &inject];
+    let outcome = copy([image, disk.path()]).under(&strace).fails(fragments);
+    outcome.says(&["Input/output error", "holds no"]);
+    assert!(!outcome.stderr.contains("copying time"), "{}", outcome.stderr);
+}
+
+fn a_failed_write_is_located() {
+    let folder = temp_dir();
+    let image = image(folder.path());
+    let disk = Disk::new(20 * MIB);
+    // The boot region; 300000 bytes of data at 1 MiB rounded to blocks; a block; a piece up to the next MiB.
+    with_failing(&image, &disk, "pwrite64", "1", &["cannot write at byte 0", text(disk.path())]);
+    with_failing(&image, &disk, "pwrite64", "2", &["cannot write at byte 1048576"]);
+    assert!(boot_region_is_zero(disk.path()));
+    with_failing(&image, &disk, "pwrite64", "3", &["cannot write at byte 3153920"]);
+    assert!(boot_region_is_zero(disk.path()));
+    with_failing(&image, &disk, "pwrite64", "5", &["cannot write at byte 6291456"]);
+    assert!(boot_region_is_zero(disk.path()));
+    copy([&image, disk.path()]).ok();
+    assert!(fs::read(&disk.backing).unwrap() == expected(&image, 20 * MIB));
+}
+
+fn a_failed_sync_is_fatal() {
+    let folder = temp_dir();
+    let image = image(folder.path());
+    let disk = Disk::new(20 * MIB);
+    for when in ["1", "2", "1+", "2+"] {
+        with_failing(&image, &disk, "fsync", when, &["cannot synchronize the target"]);
+        assert!(boot_region_is_zero(disk.path()), "{when}");
+        assert_eq!(blkid(disk.path()), "", "{when}");
+    }
+}
+
+/// What blkid finds on a device, without its cache.
+fn blkid(device: &Path) -> String {
+    let output = std::process::Command::new("blkid").args(["-p", text(device)]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn a_boot_region_that_may_not_be_durable_is_zeroed_again() {
+    let folder = temp_dir();
+    let image = image(folder.path());
+    let disk = Disk::new(20 * MIB);
+    let writes = {
+        let trace = Trace::new();
+        copy([&image, disk.path()]).under(&trace.strace("pwrite64")).ok();
+        trace.events(disk.path()).len()
+    };
+    assert!(!boot_region_is_zero(disk.path()));
+    with_failing(&image, &disk, "fsync", "3", &["cannot synchronize", "has been zeroed again"]);
+    assert!(boot_region_is_zero(disk.path()));
+    with_failing(&image, &disk, "pwrite64", &writes.to_string(), &["at byte 0", "has been zeroed again"]);
+    assert!(boot_region_is_zero(disk.path()));
+    with_failing(&image, &disk, "pwrite64", &format!("{writes}+"), &["at byte 0", "could not be zeroed again"]);
+    with_failing(&image, &disk, "fsync", "3+", &["cannot synchronize", "could not be zeroed again"]);
+}
+
+/// A file of `size` bytes that are not zero.
+fn full_image(folder: &Path, size: u64) -> PathBuf {
+    let image = folder.join("full.img");
+    fs::write(&image, Random::new(3).bytes(size as usize)).unwrap();
+    image
+}
+
+fn a_full_device_is_noticed_where_it_is_full() {
+    const LIMIT: u64 = 4 * MIB;
+    let folder = temp_dir();
+    let image = full_image(folder.path(), 8 * MIB);
+    let store = Mount::small(LIMIT);
+    let backing = store.path().join("thin");
+    common::image::create(&backing, 16 * MIB);
+    let device = Loop::attach(&backing);
+    let outcome = copy(["--nobmap", text(&image), text(&device.path)]).fails(&[
+        "cannot write at byte ",
+        text(&device.path),
+        "holds no valid image",
+    ]);
+    let (_, offset) = outcome.stderr.split_once("cannot write at byte ").unwrap();
+    let offset: u64 = offset.split(':').next().unwrap().parse().unwrap();
+    assert!((LIMIT - MIB..=LIMIT).contains(&offset), "{}", outcome.stderr);
+    assert!(boot_region_is_zero(&device.path));
+}
+
+fn a_source_that_goes_on_after_the_end_of_the_device() {
+    let disk = Disk::new(3 * MIB + 512);
+    let tool = copy(["--nobmap", "-", text(disk.path())]).stdin(vec![3; 4 * MIB as usize]);
+    tool.fails(&["does not fit", "3146240 bytes", "holds no valid image"]);
+    assert!(boot_region_is_zero(disk.path()));
+}
+
+fn partitions_are_read_again() {
+    let folder = temp_dir();
+    let image = image(folder.path());
+    let disk = Disk::with(20 * MIB, &["--partscan"]);
+    let old = disk.partition(1, MIB, MIB);
+    assert!(old.exists());
+    // The image has no partition table, so that the partitions of the last one go.
+    copy([&image, disk.path()]).ok();
+    assert!(!old.exists());
+}
+
+fn partitions_are_read_again_when_the_disk_is_no_longer_busy() {
+    let folder = temp_dir();
+    let image = image(folder.path());
+    let disk = Disk::with(20 * MIB, &["--partscan"]);
+    // As udev does when a device has changed.
+    let old = disk.partition(1, MIB, MIB);
+    let opened = File::open(&old).unwrap();
+    let closer = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(700));
+        drop(opened);
+    });
+    let outcome = copy([&image, disk.path()]).ok();
+    closer.join().unwrap();
+    assert!(!old.exists() && !outcome.stderr.contains("partition table"), "{}", outcome.stderr);
+
+    let old = disk.partition(1, MIB, MIB);
+    let _opened = File::open(&old).unwrap();
+    let outcome = copy([&image, disk.path()]).ok();
+    outcome.says(&["info: the kernel has not read the partition table", "blockdev --rereadpt"]);
+    assert!(old.exists());
+}
+
+fn links_to_devices_are_followed() {
+    let folder = temp_dir();
+    let image = image(folder.path());
+    let disk = Disk::new(20 * MIB);
+    let link = folder.path().join("by-id");
+    symlink(disk.path(), &link).unwrap();
+    copy([&image, &link]).ok().says(&["to block device"]);
+    assert!(fs::read(&disk.backing).unwrap() == expected(&image, 20 * MIB));
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+}
+
+fn character_devices_take_everything() {
+    let folder = temp_dir();
+    let image = image(folder.path());
+    for device in ["/dev/null", "/dev/zero"] {
+        copy([text(&image), device]).ok().says(&["copying time"]);
+        copy(["--nobmap", text(&image), device]).ok();
+    }
+    copy(["--nobmap", text(&image), "/dev/full"]).fails(&["cannot write at byte 0", "No space left on device"]);
+}
+
+fn files_have_the_holes_of_the_bmap() {
+    let folder = temp_dir();
+    let image = image(folder.path());
+    let target = folder.path().join("copy");
+    copy([&image, &target]).ok();
+    assert_same(&image, &target);
+    let ranges =
+        |bmap: &str| bmap.lines().filter(|line| line.contains("<Range")).map(str::to_owned).collect::<Vec<_>>();
+    let of_copy = String::from_utf8(bmaptool(["create", text(&target)]).ok().stdout).unwrap();
+    let of_image = fs::read_to_string(format!("{}.bmap", image.display())).unwrap();
+    assert_eq!(ranges(&of_copy), ranges(&of_image));
+    assert!(ranges(&of_copy).len() > 3);
+}
+
+fn a_file_that_existed_is_emptied_first() {
+    let folder = temp_dir();
+    let image = image(folder.path());
+    let target = folder.path().join("copy");
+    fs::write(&target, vec![0xa5; 18 * MIB as usize]).unwrap();
+    copy([&image, &target]).ok();
+    assert_same(&image, &target);
+}
+
+fn a_failed_copy_leaves_no_file_of_ours() {
+    let folder = temp_dir();
+    let image = image(folder.path());
+    // Some byte of data in the middle.
+    let mut bytes = fs::read(&image).unwrap();
+    bytes[6 * MIB as usize] ^= 1;
+    fs::write(&image, bytes).unwrap();
+    let created = folder.path().join("created");
+    copy([&image, &created]).fails(&["checksum mismatch", "has been removed"]);
+    assert!(!created.exists());
+    let existing = folder.path().join("existing");
+    fs::write(&existing, "mine").unwrap();
+    copy([&image, &existing]).fails(&["checksum mismatch", &format!("'{}' is incomplete", existing.display())]);
+    assert!(existing.exists());
+    // What fails before anything is written leaves a file alone.
+    fs::write(&existing, "mine").unwrap();
+    copy(["--bmap", text(&existing), text(&image), text(&existing)]).fails(&[]);
+    assert_eq!(fs::read_to_string(&existing).unwrap(), "mine");
+}
+
+fn a_dangling_link_is_followed() {
+    let folder = temp_dir();
+    let image = image(folder.path());
+    let (link, target) = (folder.path().join("link"), folder.path().join("target"));
+    symlink("target", &link).unwrap();
+    copy([&image, &link]).ok();
+    assert_same(&image, &target);
+}
+
+fn a_file_behind_an_idle_loop_device_is_written_with_a_warning() {
+    let folder = temp_dir();
+    let image = image(folder.path());
+    let disk = Disk::new(20 * MIB);
+    copy([&image, &disk.backing]).ok().says(&["WARNING: ", "is attached to loop device", text(disk.path())]);
+    assert_same(&image, &disk.backing);
+}
+
+fn pipe(folder: &Path) -> PathBuf {
+    let pipe = folder.join("psplash");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    pipe
+}
+
+/// Opens a pipe for reading without waiting for a writer.
+fn reader(pipe: &Path) -> File {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(pipe).unwrap()
+}
+
+fn psplash_is_told_the_progress() {
+    let folder = temp_dir();
+    let image = image(folder.path());
+    let pipe = pipe(folder.path());
+    let mut reader = reader(&pipe);
+    for flag in ["--quiet", "--debug"] {
+        copy([flag, "--psplash-pipe", text(&pipe), text(&image), "/dev/null"]).ok();
+        let mut told = String::new();
+        reader.read_to_string(&mut told).unwrap();
+        let shares: Vec<u64> =
+            told.lines().map(|line| line.strip_prefix("PROGRESS ").unwrap().parse().unwrap()).collect();
+        assert!(shares.is_sorted() && told.ends_with('\n'), "{told}");
+        assert_eq!((shares.first(), shares.last()), (Some(&0), Some(&100)));
+    }
+}
+
+fn psplash_may_be_missing_or_stuck() {
+    let folder = temp_dir();
+    let image = image(folder.path());
+    let file = folder.path().join("file");
+    fs::write(&file, "mine").unwrap();
+    let pipe = pipe(folder.path());
+    let missing = folder.path().join("missing");
+    for (path, why) in [(&missing, "No such file"), (&file, "it is not a pipe"), (&pipe, "nobody reads it")] {
+        let outcome = copy(["--psplash-pipe", text(path), text(&image), "/dev/null"]).ok();
+        outcome.says(&["WARNING: the progress is not written to psplash pipe", text(path), why]);
+        assert_eq!(outcome.stderr.matches("WARNING").count(), 1, "{}", outcome.stderr);
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+    assert!(!missing.exists());
+
+    let stuck = reader(&pipe);
+    let mut filler = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&pipe).unwrap();
+    while filler.write(&[0]).is_ok() {}
+    copy(["--psplash-pipe", text(&pipe), text(&image), "/dev/null"]).ok();
+    assert!(stuck.as_raw_fd() > 0);
+}

@@ -91,7 +91,8 @@ fn swap(family: &[(u64, Device)], swaps: &[u64]) -> Option<Vec<PathBuf>> {
 
 fn held(family: &[(u64, Device)], sysfs: &Sysfs) -> Option<Vec<Holder>> {
     let built = family.iter().flat_map(|(_, device)| device.holders());
-    let attached = family.iter().flat_map(|&(number, _)| loops_over(FileId::BlockDevice { number }, sysfs));
+    let is_ours = |id| family.iter().any(|&(number, _)| id == FileId::BlockDevice { number });
+    let attached = sysfs.loops().into_iter().filter(|device| device.backing_file().is_some_and(is_ours));
     some(built.chain(attached).map(|device| holder(&device)).collect())
 }
 

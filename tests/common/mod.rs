@@ -7,6 +7,7 @@ pub mod device;
 pub mod gnupg;
 pub mod image;
 pub mod tool;
+pub mod trace;
 
 use std::path::Path;
 use std::process::Command;

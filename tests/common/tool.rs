@@ -55,8 +55,8 @@ impl Tool {
     }
 
     /// Has it run by another program, such as strace, that takes a command as its last arguments.
-    pub fn under(mut self, wrapper: &[&str]) -> Self {
-        let mut command = Command::new(wrapper[0]);
+    pub fn under<S: AsRef<OsStr>>(mut self, wrapper: &[S]) -> Self {
+        let mut command = Command::new(&wrapper[0]);
         command.args(&wrapper[1..]).arg(self.command.get_program()).args(self.command.get_args());
         command.env_remove("NO_COLOR");
         self.command = command;
