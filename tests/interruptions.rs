@@ -1,1 +1,191 @@
-fn main() {}
+//! An interrupted flash is never bootable, and a copy stops when it is asked to.
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::device::{Disk, Mount, Throttle};
+use common::image::{Random, same_start};
+use common::tool::{copy, finish};
+use common::trace::{Event, Trace};
+use common::{Need, sh, sha256, temp_dir};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const MIB: u64 = 1 << 20;
+
+fn main() {
+    common::run(tests![
+        killed_at_any_moment [Need::Root, Need::Program("blkid")],
+        any_failed_write_or_sync [Need::Root, Need::Program("strace"), Need::Program("blkid")],
+        a_slow_device_is_left_at_once [Need::Root, Need::Throttle],
+        a_slow_device_is_left_at_once_through_the_page_cache [Need::Root, Need::Throttle, Need::Program("strace")],
+        a_file_on_a_slow_device_is_left_at_once [Need::Root, Need::Throttle],
+    ]);
+}
+
+const IMAGE_SIZE: u64 = 6 * MIB;
+
+/// An image that blkid knows: a file system, with data up to its end.
+fn image(folder: &Path) -> PathBuf {
+    let image = folder.join("fs.img");
+    fs::write(&image, Random::new(5).bytes(IMAGE_SIZE as usize)).unwrap();
+    sh("mkfs.ext4", &["-q", "-F", "-E", "nodiscard", image.to_str().unwrap()]);
+    image
+}
+
+/// What blkid finds on a device, without its cache.
+fn blkid(device: &Path) -> String {
+    let output = Command::new("blkid").arg("-p").arg(device).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Expects that the device does not look like a disk.
+fn assert_not_bootable(device: &Path) {
+    let mut region = vec![1; MIB as usize];
+    File::open(device).unwrap().read_exact(&mut region).unwrap();
+    assert!(region.iter().all(|&byte| byte == 0), "the boot region is not zero");
+    assert_eq!(blkid(device), "");
+}
+
+/// Copies the image whole, and expects that the device then holds it.
+fn assert_can_be_flashed(image: &Path, device: &Path) {
+    copy(["--nobmap".as_ref(), image.as_os_str(), device.as_os_str()]).ok();
+    assert!(same_start(image, device, IMAGE_SIZE));
+    assert!(blkid(device).contains("ext4"));
+}
+
+/// Writes an image into a pipe, in about a fifth of a second.
+fn feed(image: Vec<u8>, mut pipe: ChildStdin) {
+    for piece in image.chunks(64 << 10) {
+        // The program may have ended.
+        if pipe.write_all(piece).is_err() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn killed_at_any_moment() {
+    const TIMES: usize = 30;
+    let folder = temp_dir();
+    let image = image(folder.path());
+    let disk = Disk::new(8 * MIB);
+    let mut random = Random::new(std::process::id().into());
+    let mut in_the_middle = 0;
+    for _ in 0..TIMES {
+        // What was there before looks like a disk, too.
+        sh("mkfs.ext4", &["-q", "-F", disk.path().to_str().unwrap()]);
+        let before = sha256(disk.path());
+        let moment = Duration::from_micros(random.below(300_000));
+        let mut child = copy(["--nobmap", "-", disk.path().to_str().unwrap()]).spawn();
+        let (bytes, pipe) = (fs::read(&image).unwrap(), child.stdin.take().unwrap());
+        let feeder = thread::spawn(move || feed(bytes, pipe));
+        thread::sleep(moment);
+        child.kill().unwrap();
+        let outcome = finish(child);
+        feeder.join().unwrap();
+        let complete = same_start(&image, disk.path(), IMAGE_SIZE);
+        assert!(complete || outcome.status != Some(0), "{}", outcome.stderr);
+        if !complete && sha256(disk.path()) != before {
+            in_the_middle += 1;
+            assert_not_bootable(disk.path());
+        }
+    }
+    assert!(in_the_middle >= TIMES / 3, "only {in_the_middle} were interrupted");
+    assert_can_be_flashed(&image, disk.path());
+}
+
+fn any_failed_write_or_sync() {
+    let folder = temp_dir();
+    let image = image(folder.path());
+    let disk = Disk::new(8 * MIB);
+    let arguments = ["--nobmap".as_ref(), image.as_os_str(), disk.path().as_os_str()];
+    let trace = Trace::new();
+    copy(arguments).under(&trace.strace("pwrite64,fsync")).ok();
+    let events = trace.events(disk.path());
+    let syncs = events.iter().filter(|&&event| event == Event::Sync).count();
+    let writes = events.len() - syncs;
+    assert_eq!((writes, syncs), (7, 3), "{events:?}");
+    // The first write is that of the zeroes: if that fails, what was there before is still there.
+    for (call, numbers) in [("pwrite64", 2..=writes), ("fsync", 1..=syncs)] {
+        for (number, error) in numbers.zip(["EIO", "ENOSPC"].into_iter().cycle()) {
+            assert!(blkid(disk.path()).contains("ext4"));
+            let inject = format!("inject={call}:error={error}:when={number}");
+            let strace = ["strace", "-f", "-o", "/dev/null", "-P", disk.path().to_str().unwrap(), "-e", &inject];
+            copy(arguments).under(&strace).fails(&["holds no valid image"]);
+            assert_not_bootable(disk.path());
+            assert_can_be_flashed(&image, disk.path());
+        }
+    }
+}
+
+/// What a slow device takes in a second.
+const SLOW: u64 = 10_000_000;
+
+/// Sends `signal` to a copy that writes to a slow device, and expects it to end at once with `status`.
+fn leave(child: Child, signal: Signal, status: i32) {
+    thread::sleep(Duration::from_millis(1200));
+    let sent = Instant::now();
+    kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+    let outcome = finish(child);
+    let took = sent.elapsed();
+    assert_eq!(outcome.status, Some(status), "{}", outcome.stderr);
+    outcome.says(&["interrupted"]);
+    assert!(took < Duration::from_secs(1), "it took {took:?}");
+}
+
+/// An image that a slow device takes some seconds for.
+fn large_image(folder: &Path) -> PathBuf {
+    let image = folder.join("large.img");
+    fs::write(&image, Random::new(6).bytes(40 << 20)).unwrap();
+    image
+}
+
+/// Interrupts copies that are run by `wrapper`.
+fn leave_device(wrapper: &[&str]) {
+    let folder = temp_dir();
+    let image = large_image(folder.path());
+    let disk = Disk::new(40 * MIB);
+    fs::write(disk.attribute("queue/scheduler"), "mq-deadline").unwrap();
+    let throttle = Throttle::new(&disk, SLOW);
+    let command: Vec<_> = throttle.command().into_iter().chain(wrapper.iter().map(|&word| word.to_owned())).collect();
+    for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let arguments = ["--nobmap".as_ref(), image.as_os_str(), disk.path().as_os_str()];
+        leave(copy(arguments).under(&command).spawn(), signal, status);
+        assert_not_bootable(disk.path());
+        let scheduler = fs::read_to_string(disk.attribute("queue/scheduler")).unwrap();
+        assert!(scheduler.contains("[mq-deadline]"), "{scheduler}");
+        assert_eq!(fs::read_to_string(disk.attribute("bdi/max_ratio")).unwrap(), "100\n");
+    }
+    fs::write(disk.attribute("queue/scheduler"), "none").unwrap();
+}
+
+fn a_slow_device_is_left_at_once() {
+    leave_device(&[]);
+}
+
+fn a_slow_device_is_left_at_once_through_the_page_cache() {
+    // Without F_SETFL there is no O_DIRECT. With -D the program is our child, and strace is not in the way of signals.
+    leave_device(&["strace", "-D", "-f", "-o", "/dev/null", "-e", "inject=fcntl:error=EINVAL"]);
+}
+
+fn a_file_on_a_slow_device_is_left_at_once() {
+    let folder = temp_dir();
+    let image = large_image(folder.path());
+    let disk = Disk::new(64 * MIB);
+    sh("mkfs.ext4", &["-q", disk.path().to_str().unwrap()]);
+    let mount = Mount::of(disk.path(), "rw");
+    let throttle = Throttle::new(&disk, SLOW);
+    for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let target = mount.path().join("copy");
+        let arguments = ["--nobmap".as_ref(), image.as_os_str(), target.as_os_str()];
+        leave(copy(arguments).under(&throttle.command()).spawn(), signal, status);
+        assert!(!target.exists());
+    }
+}

@@ -74,3 +74,199 @@ impl BootRegion {
         Some(if zeroed.is_ok() { Remains::Revoked } else { Remains::Doubtful })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::copy::{Extents, Failure, Progress, Verify, transfer};
+    use crate::source::ForwardRead;
+    use crate::target::WriteError;
+
+    const MIB: u64 = 1 << 20;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Event {
+        Begin,
+        /// Offset and length.
+        Write(u64, u64),
+        Sync,
+        Finish,
+        Abandon,
+    }
+    use Event::{Abandon, Begin, Finish, Sync, Write};
+
+    #[derive(Default)]
+    struct Record {
+        events: Vec<Event>,
+        /// Which writes and syncs fail: the first, counted from 0, and how many from there on.
+        failing: std::ops::Range<usize>,
+        contents: Vec<u8>,
+        /// Asks to stop at the sync with this number, counted from 0.
+        cancel: Option<(usize, Cancel)>,
+    }
+
+    /// A device of 8 MiB that writes down what is done to it.
+    struct Recorder(Arc<Mutex<Record>>);
+
+    impl Recorder {
+        fn note(&self, event: Event) -> io::Result<()> {
+            let mut record = self.0.lock().unwrap();
+            let count = |events: &[Event]| events.iter().filter(|event| matches!(event, Write(..) | Sync)).count();
+            let number = count(&record.events);
+            let syncs = record.events.iter().filter(|&&event| event == Sync).count();
+            record.events.push(event);
+            if let Some((at, cancel)) = &record.cancel
+                && event == Sync
+                && syncs == *at
+            {
+                cancel.flag().store(2, std::sync::atomic::Ordering::Relaxed);
+            }
+            let fails = matches!(event, Write(..) | Sync) && record.failing.contains(&number);
+            if fails { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
+        }
+    }
+
+    impl Target for Recorder {
+        fn begin(&mut self, _size: Option<u64>) -> io::Result<()> {
+            self.note(Begin)
+        }
+
+        fn write_all_at(&mut self, buf: &[u8], offset: u64) -> Result<(), WriteError> {
+            self.note(Write(offset, buf.len() as u64)).map_err(|source| WriteError { offset, source })?;
+            let start = usize::try_from(offset).unwrap();
+            self.0.lock().unwrap().contents[start..start + buf.len()].copy_from_slice(buf);
+            Ok(())
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            self.note(Sync)
+        }
+
+        fn capacity(&self) -> Option<u64> {
+            Some(8 * MIB)
+        }
+
+        fn boot_region(&self) -> u64 {
+            MIB
+        }
+
+        fn finish(&mut self) {
+            self.note(Finish).unwrap();
+        }
+
+        fn abandon(&mut self) -> Remains {
+            self.note(Abandon).unwrap();
+            Remains::Invalid
+        }
+    }
+
+    struct Memory {
+        bytes: Vec<u8>,
+        position: usize,
+    }
+
+    impl io::Read for Memory {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            let count = (&self.bytes[self.position..]).read(buf)?;
+            self.position += count;
+            Ok(count)
+        }
+    }
+
+    impl ForwardRead for Memory {
+        fn skip_to(&mut self, offset: u64) -> io::Result<u64> {
+            self.position = usize::try_from(offset).unwrap().min(self.bytes.len());
+            Ok(self.position as u64)
+        }
+
+        fn finish(&mut self) -> io::Result<u64> {
+            Ok(self.bytes.len() as u64)
+        }
+    }
+
+    fn image(size: u64) -> Vec<u8> {
+        (0..size).map(|index| (index % 251) as u8 + 1).collect()
+    }
+
+    /// Copies an image of `size` bytes to a device that is full of 0xff.
+    fn copy(size: u64, record: Record) -> (Result<u64, Failure>, Record) {
+        let cancel = record.cancel.as_ref().map(|(_, cancel)| cancel.clone()).unwrap_or_default();
+        let record = Arc::new(Mutex::new(Record { contents: vec![0xff; 8 * MIB as usize], ..record }));
+        let (source, target) = (Memory { bytes: image(size), position: 0 }, Recorder(Arc::clone(&record)));
+        let extents = Extents::Whole { size: Some(size) };
+        let progress = Progress::default();
+        let result = transfer(extents, Verify::Checksums, Box::new(source), Box::new(target), &progress, &cancel)
+            .and_then(|transferred| transferred.commit(&progress, &cancel));
+        let record = std::mem::take(&mut *record.lock().unwrap());
+        (result, record)
+    }
+
+    #[test]
+    fn zeroes_then_data_then_the_boot_region() {
+        let start = [Begin, Write(0, MIB), Sync];
+        let cases: [(u64, &[Event]); 5] = [
+            (3 * MIB - 100, &[Write(MIB, MIB), Write(2 * MIB, MIB - 100), Sync, Write(0, MIB), Sync, Finish]),
+            (MIB + 1, &[Write(MIB, 1), Sync, Write(0, MIB), Sync, Finish]),
+            (MIB, &[Sync, Write(0, MIB), Sync, Finish]),
+            // In whole sectors: zeroes follow the image anyway.
+            (10_000, &[Sync, Write(0, 12_288), Sync, Finish]),
+            (0, &[Sync, Finish]),
+        ];
+        for (size, rest) in cases {
+            let (result, record) = copy(size, Record::default());
+            assert_eq!(result.ok(), Some(size));
+            assert_eq!(record.events, [&start, rest].concat(), "{size} bytes");
+            let mut expected = image(size);
+            expected.resize(expected.len().max(MIB as usize), 0);
+            expected.resize(8 * MIB as usize, 0xff);
+            assert!(record.contents == expected, "{size} bytes");
+        }
+    }
+
+    #[test]
+    fn after_an_error_only_a_boot_region_that_was_written_is_written_to() {
+        let all = [Begin, Write(0, MIB), Sync, Write(MIB, MIB), Write(2 * MIB, MIB), Sync, Write(0, MIB), Sync];
+        for number in 0..7 {
+            let failed = number + 1;
+            let (result, record) = copy(3 * MIB, Record { failing: number..failed, ..Record::default() });
+            let failure = result.unwrap_err();
+            let mut expected = all[..=failed].to_vec();
+            if failed >= 6 {
+                expected.extend([Write(0, MIB), Sync]);
+                assert_eq!(failure.remains, Remains::Revoked);
+            } else {
+                assert_eq!(failure.remains, Remains::Invalid);
+            }
+            expected.push(Abandon);
+            assert_eq!(record.events, expected);
+            match (all[failed], failure.error) {
+                (Write(offset, _), Error::Write { offset: told, .. }) => assert_eq!(offset, told),
+                (Sync, Error::Sync(_)) => {}
+                (event, error) => panic!("{event:?}: {error:?}"),
+            }
+            let untouched = if number == 0 { 0xff } else { 0 };
+            assert!(record.contents[..MIB as usize].iter().all(|&byte| byte == untouched), "{number}");
+        }
+        for number in [5, 6] {
+            let (result, _) = copy(3 * MIB, Record { failing: number..usize::MAX, ..Record::default() });
+            assert_eq!(result.unwrap_err().remains, Remains::Doubtful);
+        }
+    }
+
+    #[test]
+    fn who_stops_before_the_boot_region_is_written_gets_none() {
+        for sync in [0, 1] {
+            let cancel = Some((sync, Cancel::default()));
+            let (result, record) = copy(2 * MIB, Record { cancel, ..Record::default() });
+            assert!(matches!(result, Err(Failure { error: Error::Cancelled, remains: Remains::Invalid })));
+            assert_eq!(record.events.iter().filter(|&&event| event == Write(0, MIB)).count(), 1);
+            assert_eq!(record.events.last(), Some(&Abandon));
+        }
+        let cancel = Some((2, Cancel::default()));
+        let (result, record) = copy(2 * MIB, Record { cancel, ..Record::default() });
+        assert_eq!((result.ok(), record.events.last()), (Some(2 * MIB), Some(&Finish)), "it is complete");
+    }
+}

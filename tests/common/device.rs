@@ -160,3 +160,42 @@ impl Drop for Mount {
         let _ = Command::new("umount").arg("--lazy").arg(self.folder.path()).status();
     }
 }
+
+/// Slows the writes of a program to one device, by the blkio controller of control groups (version 1).
+pub struct Throttle {
+    group: PathBuf,
+}
+
+impl Throttle {
+    /// Where the controller is mounted.
+    pub const CONTROLLER: &str = "/sys/fs/cgroup/blkio";
+
+    /// Lets `bytes` through in a second.
+    pub fn new(disk: &Disk, bytes: u64) -> Self {
+        let name = format!("bmaptool-test-{}-{}", std::process::id(), disk.path().file_name().unwrap().display());
+        let throttle = Self { group: Path::new(Self::CONTROLLER).join(name) };
+        std::fs::create_dir(&throttle.group).unwrap();
+        let number = std::fs::read_to_string(disk.attribute("dev")).unwrap();
+        let limit = format!("{} {bytes}", number.trim());
+        std::fs::write(throttle.group.join("blkio.throttle.write_bps_device"), limit).unwrap();
+        throttle
+    }
+
+    /// The command that runs the command that follows it in this group, as the same process.
+    pub fn command(&self) -> Vec<String> {
+        let script = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.group.display());
+        ["sh", "-c", &script, "sh"].map(str::to_owned).to_vec()
+    }
+}
+
+impl Drop for Throttle {
+    fn drop(&mut self) {
+        // A process that has just ended may still be on its way out of the group.
+        for _ in 0..100 {
+            if std::fs::remove_dir(&self.group).is_ok() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+}

@@ -24,6 +24,8 @@ pub enum Need {
     Program(&'static str),
     /// A file system of this kernel.
     FileSystem(&'static str),
+    /// The control group that slows writes to a device.
+    Throttle,
 }
 
 impl Need {
@@ -31,6 +33,7 @@ impl Need {
         match self {
             Self::Root => nix::unistd::geteuid().is_root(),
             Self::Program(name) => find_program(name).is_some(),
+            Self::Throttle => Path::new(device::Throttle::CONTROLLER).join("blkio.throttle.write_bps_device").exists(),
             Self::FileSystem(name) => std::fs::read_to_string("/proc/filesystems")
                 .is_ok_and(|list| list.lines().any(|line| line.split_whitespace().last() == Some(name))),
         }
