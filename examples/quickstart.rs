@@ -16,7 +16,7 @@ use bmaptool::create::{self, Checksum};
 use bmaptool::digest::ChecksumKind;
 use bmaptool::size::{human, percent};
 use bmaptool::source::{Gaps, Location, Source};
-use bmaptool::target::{self, Request};
+use bmaptool::target::{self, Accept, Request};
 use xz2::stream::MtStreamBuilder;
 
 const MIB: u64 = 1 << 20;
@@ -116,7 +116,7 @@ fn flash(image: &Path, map: &Path, target: &Path) -> Result<(), Box<dyn Error>> 
     let size = Some(bmap.image_size());
     let gaps = Gaps::MayJump { wanted: bmap.ranges().map(|range| range.bytes).collect() };
     let source = Source::open(&Location::Path(image.to_owned()))?.unpack(size, gaps)?;
-    let claimed = target::claim(&Request { path: target, size, reserved: &[] })?;
+    let claimed = target::claim(&Request { path: target, size, reserved: &[], accept: Accept::Any })?;
     let (progress, cancel) = (Progress::default(), Cancel::default());
     let extents = Extents::Mapped(bmap);
     let failed = |failure: copy::Failure| failure.error;

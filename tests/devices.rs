@@ -1,21 +1,20 @@
-//! What a copy does to a target: the order of its writes, the settings of the disk, errors, and what is left.
+//! What a copy does to a device: the order of its writes, the settings of the disk, errors, and what is left.
 
 mod common;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
 use bmaptool::bmap::Bmap;
 use common::device::{Disk, Loop, Mount};
-use common::image::{Random, assert_same, disk_like, sparse};
-use common::tool::{bmaptool, copy, create, finish};
+use common::image::{Random, assert_same, sparse};
+use common::tool::{copy, create, finish, mapped_disk};
 use common::trace::{Event, Trace};
-use common::{Need, temp_dir};
+use common::{Need, temp_dir, text};
 use nix::sys::signal::{Signal, kill};
 
 const MIB: u64 = 1 << 20;
@@ -37,27 +36,8 @@ fn main() {
         partitions_are_read_again [Need::Root],
         partitions_are_read_again_when_the_disk_is_no_longer_busy [Need::Root],
         links_to_devices_are_followed [Need::Root],
-        character_devices_take_everything,
-        files_have_the_holes_of_the_bmap,
-        a_file_that_existed_is_emptied_first,
-        a_failed_copy_leaves_no_file_of_ours,
-        a_dangling_link_is_followed,
-        a_file_behind_an_idle_loop_device_is_written_with_a_warning [Need::Root],
-        psplash_is_told_the_progress,
-        psplash_may_be_missing_or_stuck,
+        devices_that_refuse_direct_writes [Need::Root, STRACE],
     ]);
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-/// An image that looks like that of a disk, with its bmap beside it.
-fn image(folder: &Path) -> PathBuf {
-    let image = folder.join("disk.img");
-    disk_like(&image, 7);
-    create(&image);
-    image
 }
 
 /// Whether the boot region has nothing but zeroes.
@@ -69,7 +49,7 @@ fn boot_region_is_zero(device: &Path) -> bool {
 
 fn the_boot_region_is_zeroed_first_and_written_last() {
     let folder = temp_dir();
-    let image = image(folder.path());
+    let image = mapped_disk(folder.path());
     let disk = Disk::new(20 * MIB);
     let partition = disk.partition(1, MIB, 18 * MIB);
     for (target, is_disk) in [(disk.path(), true), (&partition, false)] {
@@ -136,9 +116,21 @@ fn odd_images_on_both_sizes_of_sectors() {
     }
 }
 
+fn devices_that_refuse_direct_writes() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    // At once, or not before the first write.
+    for inject in ["inject=fcntl:error=EINVAL", "inject=pwrite64:error=EINVAL:when=1"] {
+        let disk = Disk::new(20 * MIB);
+        let strace = ["strace", "-f", "-o", "/dev/null", "-P", text(disk.path()), "-e", inject];
+        copy([&image, disk.path()]).under(&strace).ok();
+        assert!(fs::read(&disk.backing).unwrap() == expected(&image, 20 * MIB), "{inject}");
+    }
+}
+
 fn only_the_device_is_opened_for_writing() {
     let folder = temp_dir();
-    let image = image(folder.path());
+    let image = mapped_disk(folder.path());
     let disk = Disk::new(20 * MIB);
     fs::write(disk.attribute("queue/scheduler"), "mq-deadline").unwrap();
     let trace = Trace::new();
@@ -207,9 +199,6 @@ fn settings_are_changed_for_the_time_of_the_copy() {
     assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
     assert_eq!(settings(&disk), before);
     assert!(!boot_region_is_zero(disk.path()));
-    // They outlive what is attached to the device.
-    fs::write(disk.attribute("queue/scheduler"), "none").unwrap();
-    fs::write(disk.attribute("bdi/max_ratio"), "100").unwrap();
 }
 
 fn a_partition_has_the_settings_of_its_disk_changed() {
@@ -224,7 +213,7 @@ fn a_partition_has_the_settings_of_its_disk_changed() {
 
 fn settings_that_cannot_be_changed_are_told_once() {
     let folder = temp_dir();
-    let image = image(folder.path());
+    let image = mapped_disk(folder.path());
     let disk = Disk::new(20 * MIB);
     let before = settings(&disk);
     let ratio = fs::canonicalize(disk.attribute("")).unwrap().join("bdi/max_ratio");
@@ -248,7 +237,7 @@ fn with_failing(image: &Path, disk: &Disk, call: &str, when: &str, fragments: &[
 
 fn a_failed_write_is_located() {
     let folder = temp_dir();
-    let image = image(folder.path());
+    let image = mapped_disk(folder.path());
     let disk = Disk::new(20 * MIB);
     // The boot region; 300000 bytes of data at 1 MiB rounded to blocks; a block; a piece up to the next MiB.
     with_failing(&image, &disk, "pwrite64", "1", &["cannot write at byte 0", text(disk.path())]);
@@ -264,24 +253,17 @@ fn a_failed_write_is_located() {
 
 fn a_failed_sync_is_fatal() {
     let folder = temp_dir();
-    let image = image(folder.path());
+    let image = mapped_disk(folder.path());
     let disk = Disk::new(20 * MIB);
     for when in ["1", "2", "1+", "2+"] {
         with_failing(&image, &disk, "fsync", when, &["cannot synchronize the target"]);
         assert!(boot_region_is_zero(disk.path()), "{when}");
-        assert_eq!(blkid(disk.path()), "", "{when}");
     }
-}
-
-/// What blkid finds on a device, without its cache.
-fn blkid(device: &Path) -> String {
-    let output = std::process::Command::new("blkid").args(["-p", text(device)]).output().unwrap();
-    String::from_utf8(output.stdout).unwrap()
 }
 
 fn a_boot_region_that_may_not_be_durable_is_zeroed_again() {
     let folder = temp_dir();
-    let image = image(folder.path());
+    let image = mapped_disk(folder.path());
     let disk = Disk::new(20 * MIB);
     let writes = {
         let trace = Trace::new();
@@ -332,7 +314,7 @@ fn a_source_that_goes_on_after_the_end_of_the_device() {
 
 fn partitions_are_read_again() {
     let folder = temp_dir();
-    let image = image(folder.path());
+    let image = mapped_disk(folder.path());
     let disk = Disk::with(20 * MIB, &["--partscan"]);
     let old = disk.partition(1, MIB, MIB);
     assert!(old.exists());
@@ -343,7 +325,7 @@ fn partitions_are_read_again() {
 
 fn partitions_are_read_again_when_the_disk_is_no_longer_busy() {
     let folder = temp_dir();
-    let image = image(folder.path());
+    let image = mapped_disk(folder.path());
     let disk = Disk::with(20 * MIB, &["--partscan"]);
     // As udev does when a device has changed.
     let old = disk.partition(1, MIB, MIB);
@@ -365,130 +347,11 @@ fn partitions_are_read_again_when_the_disk_is_no_longer_busy() {
 
 fn links_to_devices_are_followed() {
     let folder = temp_dir();
-    let image = image(folder.path());
+    let image = mapped_disk(folder.path());
     let disk = Disk::new(20 * MIB);
     let link = folder.path().join("by-id");
     symlink(disk.path(), &link).unwrap();
     copy([&image, &link]).ok().says(&["to block device"]);
     assert!(fs::read(&disk.backing).unwrap() == expected(&image, 20 * MIB));
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-}
-
-fn character_devices_take_everything() {
-    let folder = temp_dir();
-    let image = image(folder.path());
-    for device in ["/dev/null", "/dev/zero"] {
-        copy([text(&image), device]).ok().says(&["copying time"]);
-        copy(["--nobmap", text(&image), device]).ok();
-    }
-    copy(["--nobmap", text(&image), "/dev/full"]).fails(&["cannot write at byte 0", "No space left on device"]);
-}
-
-fn files_have_the_holes_of_the_bmap() {
-    let folder = temp_dir();
-    let image = image(folder.path());
-    let target = folder.path().join("copy");
-    copy([&image, &target]).ok();
-    assert_same(&image, &target);
-    let ranges =
-        |bmap: &str| bmap.lines().filter(|line| line.contains("<Range")).map(str::to_owned).collect::<Vec<_>>();
-    let of_copy = String::from_utf8(bmaptool(["create", text(&target)]).ok().stdout).unwrap();
-    let of_image = fs::read_to_string(format!("{}.bmap", image.display())).unwrap();
-    assert_eq!(ranges(&of_copy), ranges(&of_image));
-    assert!(ranges(&of_copy).len() > 3);
-}
-
-fn a_file_that_existed_is_emptied_first() {
-    let folder = temp_dir();
-    let image = image(folder.path());
-    let target = folder.path().join("copy");
-    fs::write(&target, vec![0xa5; 18 * MIB as usize]).unwrap();
-    copy([&image, &target]).ok();
-    assert_same(&image, &target);
-}
-
-fn a_failed_copy_leaves_no_file_of_ours() {
-    let folder = temp_dir();
-    let image = image(folder.path());
-    // Some byte of data in the middle.
-    let mut bytes = fs::read(&image).unwrap();
-    bytes[6 * MIB as usize] ^= 1;
-    fs::write(&image, bytes).unwrap();
-    let created = folder.path().join("created");
-    copy([&image, &created]).fails(&["checksum mismatch", "has been removed"]);
-    assert!(!created.exists());
-    let existing = folder.path().join("existing");
-    fs::write(&existing, "mine").unwrap();
-    copy([&image, &existing]).fails(&["checksum mismatch", &format!("'{}' is incomplete", existing.display())]);
-    assert!(existing.exists());
-    // What fails before anything is written leaves a file alone.
-    fs::write(&existing, "mine").unwrap();
-    copy(["--bmap", text(&existing), text(&image), text(&existing)]).fails(&[]);
-    assert_eq!(fs::read_to_string(&existing).unwrap(), "mine");
-}
-
-fn a_dangling_link_is_followed() {
-    let folder = temp_dir();
-    let image = image(folder.path());
-    let (link, target) = (folder.path().join("link"), folder.path().join("target"));
-    symlink("target", &link).unwrap();
-    copy([&image, &link]).ok();
-    assert_same(&image, &target);
-}
-
-fn a_file_behind_an_idle_loop_device_is_written_with_a_warning() {
-    let folder = temp_dir();
-    let image = image(folder.path());
-    let disk = Disk::new(20 * MIB);
-    copy([&image, &disk.backing]).ok().says(&["WARNING: ", "is attached to loop device", text(disk.path())]);
-    assert_same(&image, &disk.backing);
-}
-
-fn pipe(folder: &Path) -> PathBuf {
-    let pipe = folder.join("psplash");
-    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
-    pipe
-}
-
-/// Opens a pipe for reading without waiting for a writer.
-fn reader(pipe: &Path) -> File {
-    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(pipe).unwrap()
-}
-
-fn psplash_is_told_the_progress() {
-    let folder = temp_dir();
-    let image = image(folder.path());
-    let pipe = pipe(folder.path());
-    let mut reader = reader(&pipe);
-    for flag in ["--quiet", "--debug"] {
-        copy([flag, "--psplash-pipe", text(&pipe), text(&image), "/dev/null"]).ok();
-        let mut told = String::new();
-        reader.read_to_string(&mut told).unwrap();
-        let shares: Vec<u64> =
-            told.lines().map(|line| line.strip_prefix("PROGRESS ").unwrap().parse().unwrap()).collect();
-        assert!(shares.is_sorted() && told.ends_with('\n'), "{told}");
-        assert_eq!((shares.first(), shares.last()), (Some(&0), Some(&100)));
-    }
-}
-
-fn psplash_may_be_missing_or_stuck() {
-    let folder = temp_dir();
-    let image = image(folder.path());
-    let file = folder.path().join("file");
-    fs::write(&file, "mine").unwrap();
-    let pipe = pipe(folder.path());
-    let missing = folder.path().join("missing");
-    for (path, why) in [(&missing, "No such file"), (&file, "it is not a pipe"), (&pipe, "nobody reads it")] {
-        let outcome = copy(["--psplash-pipe", text(path), text(&image), "/dev/null"]).ok();
-        outcome.says(&["WARNING: the progress is not written to psplash pipe", text(path), why]);
-        assert_eq!(outcome.stderr.matches("WARNING").count(), 1, "{}", outcome.stderr);
-    }
-    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
-    assert!(!missing.exists());
-
-    let stuck = reader(&pipe);
-    let mut filler = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&pipe).unwrap();
-    while filler.write(&[0]).is_ok() {}
-    copy(["--psplash-pipe", text(&pipe), text(&image), "/dev/null"]).ok();
-    assert!(stuck.as_raw_fd() > 0);
 }

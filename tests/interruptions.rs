@@ -163,7 +163,6 @@ fn leave_device(wrapper: &[&str]) {
         assert!(scheduler.contains("[mq-deadline]"), "{scheduler}");
         assert_eq!(fs::read_to_string(disk.attribute("bdi/max_ratio")).unwrap(), "100\n");
     }
-    fs::write(disk.attribute("queue/scheduler"), "none").unwrap();
 }
 
 fn a_slow_device_is_left_at_once() {

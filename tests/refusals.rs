@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use common::device::{Disk, Loop, Mount, Swap};
-use common::image::disk_like;
-use common::tool::{Outcome, Tool, copy, create};
-use common::{Need, sh, sha256, temp_dir};
+use common::tool::{Outcome, Tool, copy, mapped_disk};
+use common::{Need, sh, sha256, temp_dir, text};
 
 const MIB: u64 = 1 << 20;
 
@@ -72,9 +71,7 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let folder = temp_dir();
-        let image = folder.path().join("disk.img");
-        disk_like(&image, 4);
-        create(&image);
+        let image = mapped_disk(folder.path());
         Self { folder, image }
     }
 
@@ -110,10 +107,6 @@ impl Stage {
         let tool = copy(["--nobmap".as_ref(), image.as_os_str(), target.as_os_str()]);
         self.refused_with(tool, untouched, fragments);
     }
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 fn a_mounted_disk() {

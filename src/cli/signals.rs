@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bmaptool::copy::Cancel;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 
 /// What a signal does: ends the program at once, while there is nothing to clean up, or asks the copy to stop.
@@ -22,6 +22,8 @@ impl Signals {
             flag::register_conditional_shutdown(signal, status(signal), Arc::clone(&signals.at_once))?;
             flag::register_usize(signal, signals.cancel.flag(), usize::try_from(signal).unwrap_or(1))?;
         }
+        // A file that reaches the limit for files (ulimit -f) is an error like others, and is cleaned up.
+        flag::register(SIGXFSZ, Arc::default())?;
         Ok(signals)
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::file_id::FileId;
@@ -123,7 +123,8 @@ impl Device {
     /// The file or device that a loop device is attached to.
     pub(super) fn backing_file(&self) -> Option<FileId> {
         let name = self.attribute("loop/backing_file")?;
-        let asked = File::open(self.node()).ok().and_then(|device| loop_status(&device));
+        let is_it = |node: &File| node.metadata().is_ok_and(|metadata| Some(metadata.rdev()) == self.number());
+        let asked = File::open(self.node()).ok().filter(is_it).and_then(|node| loop_status(&node));
         // The name may be one of another mount namespace, or gone, while the file lives on under another.
         asked.or_else(|| fs::metadata(name).ok().as_ref().map(FileId::of))
     }
@@ -155,14 +156,12 @@ fn loop_status(device: &File) -> Option<FileId> {
     const LOOP_GET_STATUS64: libc::c_ulong = 0x4c05;
     nix::ioctl_read_bad!(loop_get_status64, LOOP_GET_STATUS64, LoopInfo);
 
-    let is_device = device.metadata().is_ok_and(|metadata| metadata.file_type().is_block_device());
     let mut info = LoopInfo { device: 0, inode: 0, backing_number: 0, _rest: [0; 26] };
     // SAFETY: LOOP_GET_STATUS64 writes one `loop_info64`, 232 bytes, to a place that is one and outlives the call.
-    (is_device && unsafe { loop_get_status64(device.as_raw_fd(), &raw mut info) }.is_ok()).then(|| {
-        match info.backing_number {
-            0 => FileId::File { device: info.device, inode: info.inode },
-            number => FileId::BlockDevice { number },
-        }
+    unsafe { loop_get_status64(device.as_raw_fd(), &raw mut info) }.ok()?;
+    Some(match info.backing_number {
+        0 => FileId::File { device: info.device, inode: info.inode },
+        number => FileId::BlockDevice { number },
     })
 }
 

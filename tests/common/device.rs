@@ -21,12 +21,28 @@ impl Loop {
         let mut arguments = vec!["--find", "--show"];
         arguments.extend(options);
         arguments.push(file.to_str().unwrap());
-        Self { path: PathBuf::from(sh("losetup", &arguments).trim()) }
+        let device = Self { path: PathBuf::from(sh("losetup", &arguments).trim()) };
+        device.reset();
+        device
+    }
+
+    /// One of its attributes in sysfs, such as `bdi/max_ratio`.
+    pub fn attribute(&self, name: &str) -> PathBuf {
+        Path::new("/sys/block").join(self.path.file_name().unwrap()).join(name)
+    }
+
+    /// Gives the device the settings that a new one has. They outlive what is attached to it, and a copy that is killed
+    /// cannot put them back.
+    fn reset(&self) {
+        for (attribute, value) in [("queue/scheduler", "none"), ("bdi/max_ratio", "100")] {
+            let _ = std::fs::write(self.attribute(attribute), value);
+        }
     }
 }
 
 impl Drop for Loop {
     fn drop(&mut self) {
+        self.reset();
         let _ = Command::new("losetup").arg("--detach").arg(&self.path).status();
     }
 }
@@ -57,18 +73,17 @@ impl Disk {
         &self.device.path
     }
 
+    /// One of its attributes in sysfs.
+    pub fn attribute(&self, name: &str) -> PathBuf {
+        self.device.attribute(name)
+    }
+
     /// Tells the kernel of a partition of `length` bytes at `start`; returns its node. There need not be a partition
     /// table, nor a kernel that can read one.
     pub fn partition(&self, number: u32, start: u64, length: u64) -> PathBuf {
         let sectors = [start, length].map(|bytes| (bytes / 512).to_string());
         sh("addpart", &[self.path().to_str().unwrap(), &number.to_string(), &sectors[0], &sectors[1]]);
         PathBuf::from(format!("{}p{number}", self.path().display()))
-    }
-
-    /// One of its attributes in sysfs, such as `bdi/max_ratio`.
-    pub fn attribute(&self, name: &str) -> PathBuf {
-        let device = self.path().file_name().unwrap();
-        Path::new("/sys/block").join(device).join(name)
     }
 
     /// Makes a file system on `device`, which is this one or a part of it, and mounts it read-only, so that nothing in it

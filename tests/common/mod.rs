@@ -109,6 +109,11 @@ pub fn temp_dir() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("bmaptool-test-").tempdir().unwrap()
 }
 
+/// A path of a test, all of which are UTF-8.
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
 /// The digest of a file or device.
 pub fn sha256(path: impl AsRef<Path>) -> String {
     let mut hasher = Sha256::new();

@@ -166,6 +166,14 @@ pub fn create(image: &Path) -> PathBuf {
     bmap
 }
 
+/// An image like that of a small disk in `folder`, with its bmap beside it.
+pub fn mapped_disk(folder: &Path) -> PathBuf {
+    let image = folder.join("disk.img");
+    super::image::disk_like(&image, 7);
+    create(&image);
+    image
+}
+
 /// The peer with these arguments, which must succeed; returns its standard output.
 pub fn peer<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Vec<u8> {
     let mut command = Command::new("/usr/bin/bmaptool");

@@ -1,0 +1,172 @@
+//! Regular files and character devices as targets, and the pipe of psplash.
+
+mod common;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::device::Disk;
+use common::image::assert_same;
+use common::tool::{bmaptool, copy, mapped_disk};
+use common::{Need, temp_dir, text};
+
+const MIB: u64 = 1 << 20;
+
+fn main() {
+    common::run(tests![
+        character_devices_take_everything,
+        files_have_the_holes_of_the_bmap,
+        a_file_that_existed_is_emptied_first,
+        a_failed_copy_leaves_no_file_of_ours,
+        a_file_that_may_not_grow_so_far_is_removed,
+        a_dangling_link_is_followed,
+        shared_memory_is_not_for_devices,
+        a_file_behind_an_idle_loop_device_is_written_with_a_warning[Need::Root],
+        psplash_is_told_the_progress,
+        psplash_may_be_missing_or_stuck,
+    ]);
+}
+
+fn character_devices_take_everything() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    for device in ["/dev/null", "/dev/zero"] {
+        copy([text(&image), device]).ok().says(&["copying time"]);
+        copy(["--nobmap", text(&image), device]).ok();
+    }
+    copy(["--nobmap", text(&image), "/dev/full"]).fails(&["cannot write at byte 0", "No space left on device"]);
+}
+
+fn files_have_the_holes_of_the_bmap() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    let target = folder.path().join("copy");
+    copy([&image, &target]).ok();
+    assert_same(&image, &target);
+    let ranges =
+        |bmap: &str| bmap.lines().filter(|line| line.contains("<Range")).map(str::to_owned).collect::<Vec<_>>();
+    let of_copy = String::from_utf8(bmaptool(["create", text(&target)]).ok().stdout).unwrap();
+    let of_image = fs::read_to_string(format!("{}.bmap", image.display())).unwrap();
+    assert_eq!(ranges(&of_copy), ranges(&of_image));
+    assert!(ranges(&of_copy).len() > 3);
+}
+
+fn a_file_that_existed_is_emptied_first() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    let target = folder.path().join("copy");
+    fs::write(&target, vec![0xa5; 18 * MIB as usize]).unwrap();
+    copy([&image, &target]).ok();
+    assert_same(&image, &target);
+}
+
+fn a_failed_copy_leaves_no_file_of_ours() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    // Some byte of data in the middle.
+    let mut bytes = fs::read(&image).unwrap();
+    bytes[6 * MIB as usize] ^= 1;
+    fs::write(&image, bytes).unwrap();
+    let created = folder.path().join("created");
+    copy([&image, &created]).fails(&["checksum mismatch", "has been removed"]);
+    assert!(!created.exists());
+    let existing = folder.path().join("existing");
+    fs::write(&existing, "mine").unwrap();
+    copy([&image, &existing]).fails(&["checksum mismatch", &format!("'{}' is incomplete", existing.display())]);
+    assert!(existing.exists());
+    // What fails before anything is written leaves a file alone.
+    fs::write(&existing, "mine").unwrap();
+    copy(["--bmap", text(&existing), text(&image), text(&existing)]).fails(&[]);
+    assert_eq!(fs::read_to_string(&existing).unwrap(), "mine");
+}
+
+fn a_dangling_link_is_followed() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    let (link, target) = (folder.path().join("link"), folder.path().join("target"));
+    symlink("target", &link).unwrap();
+    copy([&image, &link]).ok();
+    assert_same(&image, &target);
+}
+
+fn a_file_that_may_not_grow_so_far_is_removed() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    let target = folder.path().join("copy");
+    let mut tool = copy::<&str>([]);
+    tool.command = Command::new("sh");
+    let script = "ulimit -f 2048; exec \"$0\" copy \"$1\" \"$2\"";
+    tool.command.args(["-c", script, env!("CARGO_BIN_EXE_bmaptool"), text(&image), text(&target)]);
+    tool.fails(&["File too large", "has been removed"]);
+    assert!(!target.exists());
+}
+
+fn shared_memory_is_not_for_devices() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    let shared = tempfile::Builder::new().prefix("bmaptool-test-").tempdir_in("/dev/shm").unwrap();
+    let target = shared.path().join("copy");
+    copy([&image, &target]).ok();
+    assert_same(&image, &target);
+}
+
+fn a_file_behind_an_idle_loop_device_is_written_with_a_warning() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    let disk = Disk::new(20 * MIB);
+    copy([&image, &disk.backing]).ok().says(&["WARNING: ", "is attached to loop device", text(disk.path())]);
+    assert_same(&image, &disk.backing);
+}
+
+fn pipe(folder: &Path) -> PathBuf {
+    let pipe = folder.join("psplash");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    pipe
+}
+
+/// Opens a pipe for reading without waiting for a writer.
+fn reader(pipe: &Path) -> File {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(pipe).unwrap()
+}
+
+fn psplash_is_told_the_progress() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    let pipe = pipe(folder.path());
+    let mut reader = reader(&pipe);
+    for flag in ["--quiet", "--debug"] {
+        copy([flag, "--psplash-pipe", text(&pipe), text(&image), "/dev/null"]).ok();
+        let mut told = String::new();
+        reader.read_to_string(&mut told).unwrap();
+        let shares: Vec<u64> =
+            told.lines().map(|line| line.strip_prefix("PROGRESS ").unwrap().parse().unwrap()).collect();
+        assert!(shares.is_sorted() && told.ends_with('\n'), "{told}");
+        assert_eq!((shares.first(), shares.last()), (Some(&0), Some(&100)));
+    }
+}
+
+fn psplash_may_be_missing_or_stuck() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    let file = folder.path().join("file");
+    fs::write(&file, "mine").unwrap();
+    let pipe = pipe(folder.path());
+    let missing = folder.path().join("missing");
+    for (path, why) in [(&missing, "No such file"), (&file, "it is not a pipe"), (&pipe, "nobody reads it")] {
+        let outcome = copy(["--psplash-pipe", text(path), text(&image), "/dev/null"]).ok();
+        outcome.says(&["WARNING: the progress is not written to psplash pipe", text(path), why]);
+        assert_eq!(outcome.stderr.matches("WARNING").count(), 1, "{}", outcome.stderr);
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+    assert!(!missing.exists());
+
+    let stuck = reader(&pipe);
+    let mut filler = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&pipe).unwrap();
+    while filler.write(&[0]).is_ok() {}
+    copy(["--psplash-pipe", text(&pipe), text(&image), "/dev/null"]).ok();
+    assert!(stuck.as_raw_fd() > 0);
+}
