@@ -195,7 +195,10 @@ pub fn transfer(
 /// Gives the target up.
 fn fail(error: Error, target: &mut dyn Target, cancel: &Cancel) -> Failure {
     // The signal may have ended the program that feeds us as well; then it is what stopped the copy, not the early end.
-    let error = if cancel.reason().is_some() { Error::Cancelled } else { error };
+    let error = match error {
+        Error::Read { .. } | Error::EndedEarly { .. } if cancel.reason().is_some() => Error::Cancelled,
+        error => error,
+    };
     Failure { error, remains: target.abandon() }
 }
 
