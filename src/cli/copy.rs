@@ -11,6 +11,7 @@ use bmaptool::target::{self, Accept, Kind, Request, Reserved};
 
 use super::Error;
 use super::args::Copy;
+use super::network;
 use super::psplash::Psplash;
 use super::signals::Signals;
 use super::signature::{self, Authentic};
@@ -27,11 +28,12 @@ struct Map {
 pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
     let signals = Signals::handle().map_err(Error::Signals)?;
 
-    let image = Location::parse(&arguments.image);
-    let source = Source::open(&image)?;
+    let image = Location::parse(&arguments.image)?;
+    let source = network::open(&image)?;
+    let traffic = source.traffic();
     warn_of_wrong_name(&source);
     let map = match (&arguments.bmap, arguments.nobmap) {
-        (Some(given), _) => Some(load(Source::open(&Location::parse(given))?, &source, arguments)?),
+        (Some(given), _) => Some(load(network::open(&Location::parse(given)?)?, &source, arguments)?),
         (None, true) => None,
         (None, false) => Some(load(discover(&source)?, &source, arguments)?),
     };
@@ -76,6 +78,9 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
     let bytes = transferred.commit(&progress, cancel).map_err(of_copy)?;
     drop((watch, psplash));
     let time = started.elapsed();
+    if let Some(traffic) = traffic {
+        log::info!("fetched {}", network::amount(&traffic));
+    }
     log::info!("copying time: {}, copying speed {}/sec", human_time(time), rate(bytes, time));
     Ok(())
 }
@@ -94,7 +99,7 @@ fn warn_of_wrong_name(source: &Source) {
 /// Looks for the bmap beside the image.
 fn discover(image: &Source) -> Result<Source, Error> {
     for candidate in image.location().bmap_candidates() {
-        match Source::open(&candidate) {
+        match network::open(&candidate) {
             Err(error) if error.is_not_found() => {}
             result => {
                 let bmap = result?;
@@ -109,7 +114,7 @@ fn discover(image: &Source) -> Result<Source, Error> {
 /// Reads a bmap, once its signature has been verified.
 fn load(file: Source, image: &Source, arguments: &Copy) -> Result<Map, Error> {
     let (location, id) = (file.location().clone(), file.id());
-    if id.is_some() && id == image.id() {
+    if location == *image.location() || (id.is_some() && id == image.id()) {
         return Err(Error::SameFile { image: image.location().clone(), bmap: location });
     }
     let stored = file.read_stored("bmap", bmap::MAX_FILE_SIZE)?;

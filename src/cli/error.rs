@@ -28,6 +28,8 @@ pub enum Error {
     #[error("cannot write the bmap to {output}")]
     Output { output: String, source: io::Error },
     #[error(transparent)]
+    Location(#[from] source::InvalidUrl),
+    #[error(transparent)]
     Source(#[from] source::Error),
     #[error("bmap file not found for '{image}', please use '--nobmap' to copy the image without a bmap")]
     NoBmap { image: Location },

@@ -5,6 +5,7 @@ pub mod console;
 mod copy;
 mod create;
 mod error;
+mod network;
 mod output;
 mod psplash;
 mod signals;

@@ -6,6 +6,7 @@ use bmaptool::target::Reserved;
 
 use super::Error;
 use super::args::Copy;
+use super::network;
 
 /// The largest detached signature that is read, in bytes; one of a few keys has some hundred.
 const MAX_SIGNATURE_SIZE: u64 = 1 << 20;
@@ -73,10 +74,10 @@ fn find_clearsigned<'a>(text: &'a [u8], location: &Location) -> Result<Option<Cl
 fn find_detached(bmap: &Location, arguments: &Copy) -> Result<Option<Stored>, Error> {
     let read = |source: Source| Ok(Some(source.read_stored("signature", MAX_SIGNATURE_SIZE)?));
     if let Some(given) = &arguments.bmap_sig {
-        return read(Source::open(&Location::parse(given))?);
+        return read(network::open(&Location::parse(given)?)?);
     }
     for candidate in [".asc", ".sig"].into_iter().filter_map(|ending| bmap.with_ending(ending)) {
-        match Source::open(&candidate) {
+        match network::open(&candidate) {
             Err(error) if error.is_not_found() => {}
             result => {
                 let signature = result?;

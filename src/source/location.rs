@@ -2,7 +2,10 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+
+use percent_encoding::percent_decode;
 
 use crate::magic::Format;
 
@@ -17,60 +20,70 @@ pub enum Location {
     Url(Url),
 }
 
-/// An address of the form `scheme://rest`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The address of a file that is reached by a protocol (RFC 3986). It has a host. It is never shown with its
+/// credentials.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Url {
-    /// In lower case.
-    pub scheme: String,
-    /// The whole address, its credentials included.
-    pub address: String,
+    protocol: Protocol,
+    url: url::Url,
+}
+
+/// How the file at a URL is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP, with or without TLS (RFC 9110).
+    Http,
+    /// FTP (RFC 959).
+    Ftp,
+    /// The `ssh` program.
+    Ssh,
+}
+
+/// An argument that looks like a URL and is none.
+#[derive(Debug, thiserror::Error)]
+#[error("'{shown}' is not a valid URL")]
+pub struct InvalidUrl {
+    /// The argument without its credentials.
+    shown: String,
+    source: url::ParseError,
 }
 
 impl Location {
     /// The location that a user's argument means.
-    pub fn parse(argument: &OsStr) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Where it begins like a URL of a known protocol, but is none.
+    pub fn parse(argument: &OsStr) -> Result<Self, InvalidUrl> {
         if argument == "-" {
-            return Self::Stdin;
+            return Ok(Self::Stdin);
         }
-        match argument.to_str().and_then(split_scheme) {
-            Some(("file", rest)) => Self::Path(PathBuf::from(local_path(rest))),
-            Some((scheme, _)) => {
-                let address = argument.to_string_lossy().into_owned();
-                Self::Url(Url { scheme: scheme.to_owned(), address })
-            }
-            None => Self::Path(PathBuf::from(argument)),
+        if let Some(path) = file_url(argument.as_bytes()) {
+            return Ok(Self::Path(PathBuf::from(OsString::from_vec(percent_decode(path).collect()))));
+        }
+        match argument.to_str().and_then(|text| Some((Protocol::of(text)?, text))) {
+            Some((protocol, text)) => Url::parse(protocol, text).map(Self::Url),
+            None => Ok(Self::Path(PathBuf::from(argument))),
         }
     }
 
     /// The locations where the bmap of the image at this location may lie, the likeliest first: the image's name and
     /// `.bmap`, then the same with one ending after the other taken off. Standard input has none.
     pub fn bmap_candidates(&self) -> Vec<Self> {
-        let Self::Path(path) = self else { return Vec::new() };
-        let mut candidates = Vec::new();
-        let mut stem = path.clone();
-        loop {
-            candidates.push(Self::Path(appended(&stem, ".bmap")));
-            if stem.extension().is_none() {
-                return candidates;
-            }
-            stem.set_extension("");
-        }
+        let Some(name) = self.file_name() else { return Vec::new() };
+        stems(name).map(|stem| self.with_file_name(&[stem, b".bmap"].concat())).collect()
     }
 
-    /// This location with `ending` appended to its file's name; standard input has none.
+    /// This location with `ending` appended to its file's name. A URL keeps its query and fragment. Standard input and
+    /// what has no name have none.
     pub fn with_ending(&self, ending: &str) -> Option<Self> {
-        match self {
-            Self::Path(path) => Some(Self::Path(appended(path, ending))),
-            Self::Stdin | Self::Url(_) => None,
-        }
+        let name = self.file_name()?;
+        Some(self.with_file_name(&[name, ending.as_bytes()].concat()))
     }
 
     /// The way of packing that the name says.
     pub fn named_format(&self) -> Option<Format> {
-        match self {
-            Self::Path(path) => Format::of_name(&path.file_name()?.to_string_lossy()),
-            Self::Stdin | Self::Url(_) => None,
-        }
+        Format::of_name(&String::from_utf8_lossy(self.file_name()?))
     }
 
     /// The path, where there is one.
@@ -78,6 +91,29 @@ impl Location {
         match self {
             Self::Path(path) => Some(path),
             Self::Stdin | Self::Url(_) => None,
+        }
+    }
+
+    /// The file's name without its folder; that of a URL as it stands there, percent-encoded.
+    fn file_name(&self) -> Option<&[u8]> {
+        let name = match self {
+            Self::Path(path) => path.file_name()?.as_bytes(),
+            Self::Url(Url { url, .. }) => url.path().rsplit('/').next()?.as_bytes(),
+            Self::Stdin => return None,
+        };
+        Some(name).filter(|name| !name.is_empty())
+    }
+
+    fn with_file_name(&self, name: &[u8]) -> Self {
+        match self {
+            Self::Path(path) => Self::Path(path.with_file_name(OsStr::from_bytes(name))),
+            Self::Stdin => Self::Stdin,
+            Self::Url(Url { protocol, url }) => {
+                let folder = url.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+                let mut beside = url.clone();
+                beside.set_path(&format!("{folder}/{}", String::from_utf8_lossy(name)));
+                Self::Url(Url { protocol: *protocol, url: beside })
+            }
         }
     }
 }
@@ -88,33 +124,126 @@ impl fmt::Display for Location {
         match self {
             Self::Path(path) => path.display().fmt(f),
             Self::Stdin => f.write_str("standard input"),
-            Self::Url(url) => f.write_str(&url.address),
+            Self::Url(url) => url.fmt(f),
         }
     }
 }
 
-/// The scheme and what follows its colon, if `argument` is an address.
-fn split_scheme(argument: &str) -> Option<(&'static str, &str)> {
-    const SCHEMES: [&str; 5] = ["file", "http", "https", "ftp", "ssh"];
-    let (name, rest) = argument.split_once(':')?;
-    let scheme = SCHEMES.into_iter().find(|scheme| scheme.eq_ignore_ascii_case(name))?;
-    (scheme == "file" || rest.starts_with("//")).then_some((scheme, rest))
-}
-
-/// The path of a `file:` address (RFC 8089), of which `rest` is what follows the colon.
-fn local_path(rest: &str) -> &str {
-    match rest.strip_prefix("//") {
-        Some(with_host) => {
-            with_host.strip_prefix("localhost").filter(|path| path.starts_with('/')).unwrap_or(with_host)
+impl Url {
+    fn parse(protocol: Protocol, text: &str) -> Result<Self, InvalidUrl> {
+        let invalid = |source| InvalidUrl { shown: without_credentials(text), source };
+        // Only HTTP has queries and fragments; elsewhere these signs belong to the name.
+        let url = match protocol {
+            Protocol::Http => url::Url::parse(text),
+            Protocol::Ftp | Protocol::Ssh => url::Url::parse(&text.replace('?', "%3F").replace('#', "%23")),
+        };
+        let url = url.map_err(invalid)?;
+        match url.host_str() {
+            None | Some("") => Err(invalid(url::ParseError::EmptyHost)),
+            Some(_) => Ok(Self { protocol, url }),
         }
-        None => rest,
+    }
+
+    /// How the file is reached.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The host, an IPv6 address without its brackets.
+    pub fn host(&self) -> String {
+        let host = self.url.host_str().unwrap_or_default();
+        decoded(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
+    }
+
+    /// The port, where it is not that of the protocol.
+    pub fn port(&self) -> Option<u16> {
+        self.url.port()
+    }
+
+    /// The user's name, where there is one.
+    pub fn user(&self) -> Option<String> {
+        Some(self.url.username()).filter(|user| !user.is_empty()).map(decoded)
+    }
+
+    /// The user's password, where there is one.
+    pub fn password(&self) -> Option<String> {
+        self.url.password().map(decoded)
+    }
+
+    /// The path with its leading slash, percent-decoded.
+    pub fn path(&self) -> Vec<u8> {
+        percent_decode(self.url.path().as_bytes()).collect()
+    }
+
+    /// The address without its credentials.
+    pub(super) fn address(&self) -> url::Url {
+        public(&self.url)
     }
 }
 
-fn appended(path: &Path, ending: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(ending);
-    PathBuf::from(name)
+/// The address without its credentials.
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address().fmt(f)
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Protocol {
+    /// The protocol of a URL; `None` where `text` is none, or of another one.
+    fn of(text: &str) -> Option<Self> {
+        let (scheme, _) = text.split_once("://")?;
+        match scheme.to_ascii_lowercase().as_str() {
+            "http" | "https" => Some(Self::Http),
+            "ftp" => Some(Self::Ftp),
+            "ssh" => Some(Self::Ssh),
+            _ => None,
+        }
+    }
+}
+
+/// `url` without user name and password.
+pub(super) fn public(url: &url::Url) -> url::Url {
+    let mut public = url.clone();
+    // It fails only for URLs without a host, which cannot have credentials.
+    let _ = public.set_password(None).and_then(|()| public.set_username(""));
+    public
+}
+
+/// A text that is no URL, without whatever in it may be credentials: all up to the last `@`.
+fn without_credentials(text: &str) -> String {
+    match (text.split_once("://"), text.rsplit_once('@')) {
+        (Some((scheme, rest)), Some((_, host))) if rest.contains('@') => format!("{scheme}://…@{host}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// The path of a `file:` URL (RFC 8089), percent-encoded; `None` where `argument` is none.
+fn file_url(argument: &[u8]) -> Option<&[u8]> {
+    const SCHEME: &[u8] = b"file:";
+    let (scheme, rest) = argument.split_at_checked(SCHEME.len())?;
+    if !scheme.eq_ignore_ascii_case(SCHEME) {
+        return None;
+    }
+    let Some(path) = rest.strip_prefix(b"//") else { return Some(rest) };
+    Some(path.strip_prefix(b"localhost").filter(|path| path.starts_with(b"/")).unwrap_or(path))
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode(text.as_bytes()).decode_utf8_lossy().into_owned()
+}
+
+/// A file's name, then the same with one ending after the other taken off. A dot at its start begins no ending.
+fn stems(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::successors(Some(name), |stem| {
+        let dot = stem.iter().rposition(|&byte| byte == b'.').filter(|&dot| dot > 0)?;
+        stem.get(..dot)
+    })
 }
 
 #[cfg(test)]
@@ -125,6 +254,14 @@ mod tests {
         Location::Path(PathBuf::from(text))
     }
 
+    fn parse(text: &str) -> Location {
+        Location::parse(OsStr::new(text)).unwrap()
+    }
+
+    fn bmaps(image: &str) -> Vec<String> {
+        parse(image).bmap_candidates().iter().map(ToString::to_string).collect()
+    }
+
     #[test]
     fn arguments_become_locations() {
         let cases = [
@@ -133,22 +270,62 @@ mod tests {
             ("./-", path("./-")),
             ("file:///a/b", path("/a/b")),
             ("file:/a/b", path("/a/b")),
-            ("FILE://localhost/a", path("/a")),
+            ("FILE://localhost/a%20b%C3%A4", path("/a bä")),
+            ("file:localhost/a", path("localhost/a")),
             ("c:/disk", path("c:/disk")),
             ("http:disk", path("http:disk")),
+            ("s3://bucket/disk", path("s3://bucket/disk")),
         ];
         for (argument, location) in cases {
-            assert_eq!(Location::parse(OsStr::new(argument)), location, "{argument}");
+            assert_eq!(parse(argument), location, "{argument}");
         }
-        assert!(matches!(Location::parse(OsStr::new("HTTPS://h/p")), Location::Url(url) if url.scheme == "https"));
+        for (argument, protocol) in [("HTTPS://h/p", Protocol::Http), ("ftp://h/p", Protocol::Ftp)] {
+            assert!(matches!(parse(argument), Location::Url(url) if url.protocol() == protocol), "{argument}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_taken_apart() {
+        let Location::Url(url) = parse("ssh://me%40work:p%3Aw%2F@[::1]:2222/a%20b/c'd?e") else { panic!("not a URL") };
+        assert_eq!((url.user().as_deref(), url.password().as_deref()), (Some("me@work"), Some("p:w/")));
+        assert_eq!((url.host().as_str(), url.port()), ("::1", Some(2222)));
+        assert_eq!(url.path(), b"/a b/c'd?e");
+    }
+
+    #[test]
+    fn credentials_are_never_shown() {
+        let location = parse("https://me:secret@h:8443/p?token=x#f");
+        assert_eq!(location.to_string(), "https://h:8443/p?token=x#f");
+        assert!(!format!("{location:?}").contains("secret"));
+        for wrong in ["http://me:secret@[h/p", "http://me:secret@/p", "ssh://me:se/cr@et@:x/", "ssh:///p", "http://"] {
+            let error = Location::parse(OsStr::new(wrong)).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("se"), "{error:?}");
+        }
     }
 
     #[test]
     fn a_bmap_lies_beside_its_image() {
-        let names = |image| path(image).bmap_candidates().iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(names("a.b/disk.img.gz"), ["a.b/disk.img.gz.bmap", "a.b/disk.img.bmap", "a.b/disk.bmap"]);
-        assert_eq!(names("a.b/disk"), ["a.b/disk.bmap"]);
-        assert_eq!(names(".img"), [".img.bmap"]);
-        assert!(Location::Stdin.bmap_candidates().is_empty());
+        assert_eq!(bmaps("a.b/disk.img.gz"), ["a.b/disk.img.gz.bmap", "a.b/disk.img.bmap", "a.b/disk.bmap"]);
+        assert_eq!(bmaps("a.b/disk"), ["a.b/disk.bmap"]);
+        assert_eq!(bmaps(".img"), [".img.bmap"]);
+        assert!(bmaps("-").is_empty());
+        assert!(bmaps("https://h/p/").is_empty());
+        assert!(bmaps("https://h").is_empty());
+    }
+
+    #[test]
+    fn names_beside_a_url_keep_its_query() {
+        assert_eq!(
+            bmaps("https://h/p.d/disk%20a.img.gz?token=x.y#f"),
+            [
+                "https://h/p.d/disk%20a.img.gz.bmap?token=x.y#f",
+                "https://h/p.d/disk%20a.img.bmap?token=x.y#f",
+                "https://h/p.d/disk%20a.bmap?token=x.y#f",
+            ]
+        );
+        assert_eq!(bmaps("ssh://h/a?b.img"), ["ssh://h/a%3Fb.img.bmap", "ssh://h/a%3Fb.bmap"]);
+        let signature = parse("http://me:pw@h/disk.bmap?t").with_ending(".asc").unwrap();
+        assert_eq!(signature, parse("http://me:pw@h/disk.bmap.asc?t"));
+        assert_eq!(parse("http://h/disk.gz?a=b.xz").named_format(), Some(Format::Gzip));
     }
 }

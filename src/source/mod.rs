@@ -14,13 +14,13 @@ pub mod transport;
 use std::io::{self, Read};
 
 pub use damage::Damage;
-pub use location::{Location, Url};
+pub use location::{InvalidUrl, Location, Protocol, Url};
 pub use stored::Stored;
 
 use crate::file_id::FileId;
 use crate::magic::{Format, PREFIX_LEN};
 use crate::range::ByteRange;
-use transport::{Peeked, Transport};
+use transport::{Failure, Patience, Peeked, Traffic, Transport};
 
 /// An image's bytes, unpacked, from first to last.
 pub trait ForwardRead: Read + Send {
@@ -111,9 +111,10 @@ fn of_size(expected: Option<u64>) -> String {
 }
 
 impl Error {
-    /// Whether there is no file at that location.
+    /// Whether there is no file at that location. Whatever else goes wrong on the way there does not tell.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Open { source, .. } if source.kind() == io::ErrorKind::NotFound)
+        let Self::Open { source, .. } = self else { return false };
+        source.kind() == io::ErrorKind::NotFound || Failure::of(source).is_some_and(Failure::is_absent)
     }
 }
 
@@ -170,7 +171,16 @@ impl Source {
     ///
     /// Where it cannot be opened or its first bytes cannot be read.
     pub fn open(location: &Location) -> Result<Self, Error> {
-        let (transport, id) = transport::open(location)?;
+        Self::open_with(location, Patience::default())
+    }
+
+    /// Like [`Source::open`], with another patience for the network.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Source::open`].
+    pub fn open_with(location: &Location, patience: Patience) -> Result<Self, Error> {
+        let (transport, id) = transport::open(location, patience)?;
         let read_error = |source| Error::Read { location: location.clone(), source };
         let packed = Peeked::new(transport, PREFIX_LEN).map_err(read_error)?;
         let format = Format::of(packed.head());
@@ -185,6 +195,11 @@ impl Source {
     /// Which file it is, where it is one of this machine.
     pub fn id(&self) -> Option<FileId> {
         self.id
+    }
+
+    /// How much of it is fetched, also later on, where it comes over a network.
+    pub fn traffic(&self) -> Option<Traffic> {
+        self.packed.traffic()
     }
 
     /// How it is packed; `None` where it is not.
@@ -207,7 +222,7 @@ impl Source {
         let is_raw_for_sure = size.is_some() && size == image_size;
         let read_error = |source| Error::Read { location: location.clone(), source };
         let unpacked = match format.filter(|_| !is_raw_for_sure) {
-            None => Unpacked { reader: Box::new(transport::Raw::new(packed)), size },
+            None => Unpacked { reader: Box::new(transport::Raw::of_image(packed, &gaps)), size },
             Some(Format::Tar) => {
                 let raw = Box::new(transport::Raw::new(packed));
                 Unpacked::of_member(&location, Format::Tar, image_size, archive::open_tar(raw, image_size))?

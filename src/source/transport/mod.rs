@@ -1,15 +1,25 @@
 //! Transports: bytes as they are stored, wherever that is.
 
+mod ahead;
+mod credentials;
+mod failure;
 mod file;
+mod http;
 mod memory;
+mod netrc;
+mod patience;
 mod stdin;
 
 use std::io::{self, Read};
 
 pub use memory::Memory;
 
-use super::{Error, ForwardRead, Location, discard, read_full};
+use super::{Error, ForwardRead, Gaps, Location, Protocol, discard, read_full};
 use crate::file_id::FileId;
+use crate::range::ByteRange;
+pub use ahead::Traffic;
+pub use failure::Failure;
+pub use patience::Patience;
 
 /// The bytes of a file as they are stored.
 pub trait Transport: Read + Send {
@@ -25,6 +35,20 @@ pub trait Transport: Read + Send {
     ///
     /// Those of the transport; `Unsupported` where it only goes forward.
     fn seek_to(&mut self, offset: u64) -> io::Result<()>;
+
+    /// Whether [`Transport::seek_to`] leaves bytes on a server that would otherwise have come. A file of this machine is
+    /// all here, and loses nothing.
+    fn seeks_at_a_cost(&self) -> bool {
+        false
+    }
+
+    /// From now on only these ranges are going to be read, in order: the rest need not be fetched.
+    fn fetch_only(&mut self, _wanted: &[ByteRange]) {}
+
+    /// How much was fetched, where there is a network.
+    fn traffic(&self) -> Option<Traffic> {
+        None
+    }
 }
 
 /// Opens the file at `location`; says which file it is where it is one of this machine.
@@ -32,12 +56,17 @@ pub trait Transport: Read + Send {
 /// # Errors
 ///
 /// Where it cannot be opened.
-pub fn open(location: &Location) -> Result<(Box<dyn Transport>, Option<FileId>), Error> {
+pub fn open(location: &Location, patience: Patience) -> Result<(Box<dyn Transport>, Option<FileId>), Error> {
     match location {
         Location::Path(path) => file::open(path, location),
         Location::Stdin => stdin::open(location),
         Location::Url(url) => {
-            Err(Error::NotAvailable { location: location.clone(), what: format!("reading from {}", url.scheme) })
+            let opened = match url.protocol() {
+                Protocol::Http => http::open(url, patience),
+                Protocol::Ftp | Protocol::Ssh => Err(io::ErrorKind::Unsupported.into()),
+            };
+            let transport = opened.map_err(|source| Error::Open { location: location.clone(), source })?;
+            Ok((transport, None))
         }
     }
 }
@@ -96,18 +125,44 @@ impl Transport for Peeked {
         self.delivered = self.head.len();
         Ok(())
     }
+
+    fn seeks_at_a_cost(&self) -> bool {
+        self.transport.seeks_at_a_cost()
+    }
+
+    fn fetch_only(&mut self, wanted: &[ByteRange]) {
+        self.transport.fetch_only(wanted);
+    }
+
+    fn traffic(&self) -> Option<Traffic> {
+        self.transport.traffic()
+    }
 }
 
 /// An image that is stored as it is.
 pub struct Raw {
     packed: Peeked,
     position: u64,
+    /// The size, where places can be reached by seeking.
+    seekable: Option<u64>,
 }
 
 impl Raw {
-    /// The image that `packed` delivers from its first byte on.
+    /// The file that `packed` delivers from its first byte on.
     pub fn new(packed: Peeked) -> Self {
-        Self { packed, position: 0 }
+        let seekable = packed.size().filter(|_| packed.can_seek());
+        Self { packed, position: 0, seekable }
+    }
+
+    /// The same, where it is the image itself. Over a network, what need not be read is not fetched, and what must be read
+    /// is.
+    pub fn of_image(mut packed: Peeked, gaps: &Gaps) -> Self {
+        match gaps {
+            Gaps::MayJump { wanted } => packed.fetch_only(wanted),
+            Gaps::MustRead if packed.seeks_at_a_cost() => return Self { packed, position: 0, seekable: None },
+            Gaps::MustRead => {}
+        }
+        Self::new(packed)
     }
 
     fn discard(&mut self, count: u64) -> io::Result<()> {
@@ -130,7 +185,7 @@ impl Read for Raw {
 
 impl ForwardRead for Raw {
     fn skip_to(&mut self, offset: u64) -> io::Result<u64> {
-        match self.packed.size().filter(|_| self.packed.can_seek()) {
+        match self.seekable {
             Some(size) if offset != self.position => {
                 let reached = offset.min(size);
                 self.packed.seek_to(reached)?;
@@ -142,7 +197,7 @@ impl ForwardRead for Raw {
     }
 
     fn finish(&mut self) -> io::Result<u64> {
-        match self.packed.size().filter(|_| self.packed.can_seek()) {
+        match self.seekable {
             Some(size) => Ok(size),
             None => {
                 self.discard(u64::MAX)?;

@@ -1,0 +1,113 @@
+//! Fetching ahead of what is asked for, so that the network and the decoder need not wait for each other.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+
+/// The size of a piece in bytes.
+pub(super) const PIECE_LEN: usize = 128 << 10;
+
+/// How many pieces may wait: 4 MiB.
+const PIECES: usize = 32;
+
+/// A part of a file.
+#[derive(Default)]
+pub(super) struct Piece {
+    /// Where it belongs, in bytes from the start of the file.
+    pub(super) offset: u64,
+    pub(super) data: Vec<u8>,
+}
+
+/// Fetches one piece after another.
+pub(super) trait Fetch: Send + 'static {
+    /// The next piece, which is not empty and not before the one that came last; `None` at the end, which was a clean
+    /// one.
+    fn fetch(&mut self) -> io::Result<Option<Piece>>;
+}
+
+/// How much was fetched of a file, and how much there is.
+#[derive(Clone, Debug, Default)]
+pub struct Traffic {
+    fetched: Arc<AtomicU64>,
+    size: Option<u64>,
+}
+
+impl Traffic {
+    pub(super) fn of(size: Option<u64>) -> Self {
+        Self { fetched: Arc::default(), size }
+    }
+
+    /// The bytes of the file that came over the network, each as often as it came.
+    pub fn fetched(&self) -> u64 {
+        self.fetched.load(Ordering::Relaxed)
+    }
+
+    /// The size of the file in bytes, where it is known.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    pub(super) fn add(&self, bytes: usize) {
+        self.fetched.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// Pieces of a file, fetched ahead by a thread. The first is fetched when it is asked for, and the thread begins with
+/// the second: a look at the first bytes costs no more than these.
+///
+/// The thread is not waited for, as it may sit in a read; it ends when that returns.
+pub(super) struct Ahead(State);
+
+enum State {
+    New(Box<dyn Fetch>),
+    Looked(Box<dyn Fetch>),
+    Running(Receiver<io::Result<Option<Piece>>>),
+    Ended,
+}
+
+impl Ahead {
+    pub(super) fn new(fetch: impl Fetch) -> Self {
+        Self(State::New(Box::new(fetch)))
+    }
+
+    /// The next piece; `None` at the end.
+    pub(super) fn next(&mut self) -> io::Result<Option<Piece>> {
+        match std::mem::replace(&mut self.0, State::Ended) {
+            State::New(mut fetch) => {
+                let piece = fetch.fetch()?;
+                if piece.is_some() {
+                    self.0 = State::Looked(fetch);
+                }
+                Ok(piece)
+            }
+            State::Looked(fetch) => {
+                self.0 = State::Running(start(fetch)?);
+                self.next()
+            }
+            State::Running(pieces) => {
+                let piece = pieces.recv().map_err(|_| io::Error::other("the fetching thread is gone"))??;
+                if piece.is_some() {
+                    self.0 = State::Running(pieces);
+                }
+                Ok(piece)
+            }
+            State::Ended => Ok(None),
+        }
+    }
+}
+
+fn start(mut fetch: Box<dyn Fetch>) -> io::Result<Receiver<io::Result<Option<Piece>>>> {
+    let (sender, pieces) = sync_channel(PIECES);
+    thread::Builder::new().name("fetch".to_owned()).spawn(move || {
+        loop {
+            let piece = fetch.fetch();
+            let goes_on = matches!(piece, Ok(Some(_)));
+            if sender.send(piece).is_err() || !goes_on {
+                return;
+            }
+        }
+    })?;
+    Ok(pieces)
+}

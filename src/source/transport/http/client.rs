@@ -1,0 +1,144 @@
+//! Requests: one at a time, with credentials, along redirections.
+
+use std::io;
+
+use reqwest::StatusCode;
+use reqwest::blocking::Response;
+use reqwest::header::{ACCEPT_ENCODING, HeaderValue, IF_RANGE, LOCATION, RANGE};
+
+use super::tls;
+use crate::range::ByteRange;
+use crate::source::transport::credentials::Credentials;
+use crate::source::transport::{Failure, Patience};
+use crate::source::{Url, location};
+
+/// How many redirections are followed, one after another.
+const REDIRECTS: usize = 10;
+
+/// Asks for one file.
+#[derive(Clone)]
+pub(super) struct Client {
+    http: reqwest::blocking::Client,
+    /// The file, as the user named it.
+    file: Url,
+    /// Sent to the server that the user named, and to no other.
+    credentials: Option<Credentials>,
+    /// Where the last request was answered.
+    current: url::Url,
+}
+
+/// A part of the file, for as long as it is what it was.
+pub(super) struct Part<'a> {
+    /// Its bytes. It ends at [`u64::MAX`] where everything to the end of the file is asked for.
+    pub(super) bytes: ByteRange,
+    /// What the server calls this version of the file.
+    pub(super) version: Option<&'a str>,
+}
+
+impl Client {
+    pub(super) fn new(file: &Url, patience: Patience) -> io::Result<Self> {
+        let tls = tls::config().map_err(io::Error::other)?;
+        let http = reqwest::blocking::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(patience.connect)
+            // For an answer, and then for each read: not for the whole.
+            .timeout(patience.stall)
+            .build()
+            .map_err(io::Error::other)?;
+        let credentials = Credentials::of(file);
+        Ok(Self { http, file: file.clone(), credentials, current: file.address() })
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &Url {
+        &self.file
+    }
+
+    /// Asks for the whole file or a part of it. The answer is the one or the other.
+    ///
+    /// What a redirection leads to may cease to be: then it is followed anew.
+    pub(super) fn get(&mut self, part: Option<&Part<'_>>) -> Result<Response, Failure> {
+        let start = self.file.address();
+        if self.current != start
+            && let Ok(response) = self.follow(part)
+        {
+            return Ok(response);
+        }
+        self.current = start;
+        self.follow(part)
+    }
+
+    fn follow(&mut self, part: Option<&Part<'_>>) -> Result<Response, Failure> {
+        for _ in 0..=REDIRECTS {
+            let response = self.send(part)?;
+            let status = response.status();
+            match response.headers().get(LOCATION) {
+                _ if status == StatusCode::OK => return Ok(response),
+                _ if status == StatusCode::PARTIAL_CONTENT && part.is_some() => return Ok(response),
+                Some(target) if status.is_redirection() => self.current = self.redirected(target)?,
+                _ => return Err(Failure::Status { url: self.file.clone(), status }),
+            }
+        }
+        Err(self.bad_redirect(format!("over {REDIRECTS} times")))
+    }
+
+    fn send(&self, part: Option<&Part<'_>>) -> Result<Response, Failure> {
+        // No transfer shall be packed on its way: sizes and ranges are those of the file.
+        let mut request = self.http.get(self.current.clone()).header(ACCEPT_ENCODING, "identity");
+        if let Some(Credentials { user, password }) = self.credentials.as_ref().filter(|_| self.is_at_home()) {
+            request = request.basic_auth(user, Some(password));
+        }
+        if let Some(Part { bytes, version }) = part {
+            let last = if bytes.end == u64::MAX { String::new() } else { bytes.end.saturating_sub(1).to_string() };
+            request = request.header(RANGE, format!("bytes={}-{last}", bytes.start));
+            if let Some(version) = version {
+                request = request.header(IF_RANGE, *version);
+            }
+        }
+        let offset = part.map_or(0, |part| part.bytes.start);
+        let response = request.send().map_err(|error| self.explain(&error, offset))?;
+        log::debug!("GET {} from byte {offset}: {}", self.current, response.status());
+        Ok(response)
+    }
+
+    /// Whether the server that is asked is the one that the user named.
+    fn is_at_home(&self) -> bool {
+        self.current.origin() == self.file.address().origin()
+    }
+
+    fn redirected(&self, target: &HeaderValue) -> Result<url::Url, Failure> {
+        let target = target.to_str().ok().and_then(|target| self.current.join(target).ok());
+        match target {
+            Some(target) if matches!(target.scheme(), "http" | "https") => Ok(location::public(&target)),
+            Some(target) => Err(self.bad_redirect(format!("to '{}', which is not HTTP", location::public(&target)))),
+            None => Err(self.bad_redirect("to something that is not a URL".to_owned())),
+        }
+    }
+
+    fn bad_redirect(&self, how: String) -> Failure {
+        Failure::Redirect { url: self.file.clone(), how }
+    }
+
+    /// What went wrong with a request for the bytes from `offset` on.
+    fn explain(&self, error: &reqwest::Error, offset: u64) -> Failure {
+        let (url, cause) = (self.file.clone(), root_cause(error));
+        match error.is_connect() {
+            true => Failure::Connect { url, cause },
+            false => Failure::Broken { url, offset, cause },
+        }
+    }
+}
+
+/// The innermost cause. What wraps it only says that it was a request which failed, and repeats the URL.
+pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    match innermost.downcast_ref::<reqwest::Error>() {
+        Some(_) => "the request failed".to_owned(),
+        None => innermost.to_string(),
+    }
+}

@@ -1,0 +1,141 @@
+//! Fetching the parts of a file, one after another, and going on where a connection broke.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+
+use super::client::root_cause;
+use super::remote::{Body, Remote};
+use crate::range::ByteRange;
+use crate::source::transport::Failure;
+use crate::source::transport::ahead::{Fetch, PIECE_LEN, Piece};
+use crate::source::transport::patience::Breaks;
+
+/// Where a server sends whole files only, how much of one may be fetched a second time after breaks: this part of it.
+const WASTE: u64 = 10;
+
+/// A download that is under way.
+pub(super) struct Download {
+    remote: Remote,
+    /// What is left to fetch, in order. The last ends at [`u64::MAX`] where the size is not known.
+    left: VecDeque<ByteRange>,
+    body: Option<Body>,
+    breaks: Breaks,
+    /// How many bytes were fetched a second time.
+    wasted: u64,
+}
+
+impl Download {
+    /// Fetches the parts `left`, which are in order; `body` is what is being received already.
+    pub(super) fn new(remote: Remote, left: VecDeque<ByteRange>, body: Option<Body>) -> Self {
+        let breaks = Breaks::new(remote.patience);
+        Self { remote, left, body, breaks, wasted: 0 }
+    }
+
+    /// Fetches bytes for the start of `wanted`; returns how many there are, 0 at the end of a file whose size was not
+    /// known.
+    fn read(&mut self, wanted: ByteRange, buf: &mut [u8]) -> Result<usize, Failure> {
+        loop {
+            match self.try_read(wanted, buf) {
+                Err(failure) => {
+                    self.breaks.pause(failure)?;
+                    if self.remote.version.condition().is_none() {
+                        log::warn!("the server gives '{}' no version: a change cannot be noticed", self.remote.url());
+                    }
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// After an error, what was being received is no more.
+    fn try_read(&mut self, wanted: ByteRange, buf: &mut [u8]) -> Result<usize, Failure> {
+        let mut body = match self.body.take() {
+            Some(body) if body.leads_to(wanted.start, self.remote.takes_ranges) => body,
+            _ => self.request(wanted)?,
+        };
+        while body.at < wanted.start {
+            let gap = usize::try_from(wanted.start.saturating_sub(body.at)).unwrap_or(usize::MAX).min(buf.len());
+            if self.receive(&mut body, buf.get_mut(..gap).unwrap_or_default())? == 0 {
+                return Err(self.ended_early(&body));
+            }
+        }
+        match self.receive(&mut body, buf)? {
+            0 if self.remote.version.size.map_or(body.end.is_none(), |size| body.at >= size) => Ok(0),
+            0 => Err(self.ended_early(&body)),
+            count => {
+                self.breaks.reset();
+                self.body = Some(body);
+                Ok(count)
+            }
+        }
+    }
+
+    /// Reads from `body`; 0 where it ends.
+    fn receive(&self, body: &mut Body, buf: &mut [u8]) -> Result<usize, Failure> {
+        let rest = body.end.map_or(u64::MAX, |end| end.saturating_sub(body.at));
+        let length = usize::try_from(rest).unwrap_or(usize::MAX).min(buf.len());
+        let read = loop {
+            match body.response.read(buf.get_mut(..length).unwrap_or_default()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        let count = read.map_err(|error| self.broken(body.at, root_cause(&error)))?;
+        body.at = body.at.saturating_add(count as u64);
+        self.remote.traffic.add(count);
+        Ok(count)
+    }
+
+    /// A server that sends the whole file instead of what is `wanted` is borne with while little is wasted.
+    fn request(&mut self, wanted: ByteRange) -> Result<Body, Failure> {
+        let body = self.remote.request(wanted)?;
+        self.wasted = self.wasted.saturating_add(wanted.start.saturating_sub(body.at));
+        if self.wasted > self.remote.version.size.unwrap_or(0) / WASTE {
+            return Err(Failure::NoRanges { url: self.remote.url().clone(), offset: wanted.start });
+        }
+        Ok(body)
+    }
+
+    fn ended_early(&self, body: &Body) -> Failure {
+        self.broken(body.at, "it ended too early".to_owned())
+    }
+
+    fn broken(&self, offset: u64, cause: String) -> Failure {
+        Failure::Broken { url: self.remote.url().clone(), offset, cause }
+    }
+}
+
+impl Body {
+    /// Whether reading on leads to `offset`, and is the way to go.
+    fn leads_to(&self, offset: u64, may_jump: bool) -> bool {
+        let within = self.end.is_none_or(|end| offset < end);
+        within && (self.at == offset || (self.at < offset && !may_jump))
+    }
+}
+
+impl Fetch for Download {
+    fn fetch(&mut self) -> io::Result<Option<Piece>> {
+        while self.left.front().is_some_and(|part| part.is_empty()) {
+            self.left.pop_front();
+        }
+        let Some(wanted) = self.left.front().copied() else { return Ok(None) };
+        let mut data = vec![0; usize::try_from(wanted.len()).unwrap_or(usize::MAX).min(PIECE_LEN)];
+        let mut filled = 0;
+        self.breaks.reset(); // the reader may have taken its time
+        while let Some(rest) = data.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            let start = wanted.start.saturating_add(filled as u64);
+            match self.read(ByteRange { start, ..wanted }, rest)? {
+                0 => {
+                    self.left.clear();
+                    break;
+                }
+                count => filled = filled.saturating_add(count),
+            }
+        }
+        data.truncate(filled);
+        if let Some(first) = self.left.front_mut() {
+            first.start = first.start.saturating_add(filled as u64);
+        }
+        Ok(Some(Piece { offset: wanted.start, data }).filter(|piece| !piece.data.is_empty()))
+    }
+}

@@ -1,0 +1,160 @@
+//! HTTP and HTTPS.
+
+mod client;
+mod download;
+mod remote;
+mod tls;
+mod version;
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+
+use super::ahead::{Ahead, Piece, Traffic};
+use super::{Patience, Transport};
+use crate::range::ByteRange;
+use crate::source::Url;
+use download::Download;
+use remote::Remote;
+
+/// Up to how many bytes that nobody wants are received all the same, for they cost less than a new request.
+const SMALL_GAP: u64 = 1 << 20;
+
+/// Opens the file at `url`.
+pub(super) fn open(url: &Url, patience: Patience) -> io::Result<Box<dyn Transport>> {
+    let (remote, body) = Remote::open(url, patience)?;
+    let parts = VecDeque::from([ByteRange { start: 0, end: remote.version.size.unwrap_or(u64::MAX) }]);
+    let download = Download::new(remote.clone(), parts.clone(), Some(body));
+    Ok(Box::new(Http { remote, pieces: Ahead::new(download), parts, piece: Piece::default(), position: 0 }))
+}
+
+/// A file on a server, fetched ahead.
+struct Http {
+    remote: Remote,
+    pieces: Ahead,
+    /// What `pieces` deliver, but for what the position has passed.
+    parts: VecDeque<ByteRange>,
+    /// The piece that is being read.
+    piece: Piece,
+    /// The next byte that is read.
+    position: u64,
+}
+
+impl Http {
+    /// Fetches `parts` from now on, and nothing else.
+    fn restart(&mut self, parts: VecDeque<ByteRange>) {
+        self.pieces = Ahead::new(Download::new(self.remote.clone(), parts.clone(), None));
+        self.parts = parts;
+    }
+
+    /// Fetches everything from the position on.
+    fn restart_here(&mut self) {
+        let end = self.size().unwrap_or(u64::MAX);
+        self.restart(VecDeque::from([ByteRange { start: self.position, end }]));
+    }
+
+    /// What of the piece has not been read.
+    fn at_hand(&self) -> &[u8] {
+        let passed = self.position.checked_sub(self.piece.offset).and_then(|passed| usize::try_from(passed).ok());
+        passed.and_then(|passed| self.piece.data.get(passed..)).unwrap_or_default()
+    }
+
+    /// How many bytes will be received and dropped on the way to `offset`; `None` where no way leads there.
+    fn distance(&mut self, offset: u64) -> Option<u64> {
+        let position = self.position;
+        while self.parts.front().is_some_and(|part| part.end <= position) {
+            self.parts.pop_front();
+        }
+        let passed = |part: &ByteRange| part.end.min(offset).saturating_sub(part.start.max(position));
+        let on_the_way = self.parts.iter().take_while(|part| part.start <= offset);
+        let leads_there = offset >= position && on_the_way.clone().last().is_some_and(|part| offset < part.end);
+        leads_there.then(|| on_the_way.map(passed).sum())
+    }
+}
+
+impl Read for Http {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.at_hand().is_empty() {
+            if self.size().is_some_and(|size| self.position >= size) {
+                return Ok(0);
+            }
+            match self.pieces.next()? {
+                Some(piece) if piece.offset <= self.position => self.piece = piece,
+                None if self.size().is_none() => return Ok(0),
+                // Somebody reads what was not to be wanted.
+                _ => self.restart_here(),
+            }
+        }
+        let count = self.at_hand().read(buf)?;
+        self.position = self.position.saturating_add(count as u64);
+        Ok(count)
+    }
+}
+
+impl Transport for Http {
+    fn size(&self) -> Option<u64> {
+        self.remote.version.size
+    }
+
+    fn can_seek(&self) -> bool {
+        self.remote.takes_ranges && self.size().is_some()
+    }
+
+    fn seeks_at_a_cost(&self) -> bool {
+        true
+    }
+
+    fn seek_to(&mut self, offset: u64) -> io::Result<()> {
+        if !self.can_seek() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let is_near = self.distance(offset).is_some_and(|distance| distance <= SMALL_GAP);
+        self.position = offset;
+        if !is_near && self.at_hand().is_empty() {
+            self.restart_here();
+        }
+        Ok(())
+    }
+
+    fn fetch_only(&mut self, wanted: &[ByteRange]) {
+        let Some(size) = self.size().filter(|_| self.can_seek()) else { return };
+        let left = ByteRange { start: self.piece.offset.saturating_add(self.piece.data.len() as u64), end: size };
+        let parts = joined(wanted, left);
+        let skipped = left.len().saturating_sub(parts.iter().map(|part| part.len()).sum());
+        if skipped > SMALL_GAP {
+            self.restart(parts);
+        }
+    }
+
+    fn traffic(&self) -> Option<Traffic> {
+        Some(self.remote.traffic.clone())
+    }
+}
+
+/// The ranges, as far as they lie within `bounds`, with small gaps between them filled.
+fn joined(ranges: &[ByteRange], bounds: ByteRange) -> VecDeque<ByteRange> {
+    let mut parts: VecDeque<ByteRange> = VecDeque::new();
+    for range in ranges {
+        let range = ByteRange { start: range.start.max(bounds.start), end: range.end.min(bounds.end) };
+        match parts.back_mut() {
+            _ if range.is_empty() => {}
+            Some(last) if range.start.saturating_sub(last.end) <= SMALL_GAP => last.end = range.end,
+            _ => parts.push_back(range),
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_gaps_are_filled() {
+        const MIB: u64 = 1 << 20;
+        let range = |start, end| ByteRange { start, end };
+        let ranges = [range(0, 10), range(20, 30), range(30 + MIB, 2 * MIB), range(3 * MIB + 1, 9 * MIB)];
+        let bounds = range(25, 4 * MIB);
+        assert_eq!(joined(&ranges, bounds), [range(25, 2 * MIB), range(3 * MIB + 1, 4 * MIB)]);
+        assert!(joined(&ranges, range(10 * MIB, 11 * MIB)).is_empty());
+    }
+}

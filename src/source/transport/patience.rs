@@ -1,0 +1,121 @@
+//! How long to wait for a network, and how often to try again.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Failure;
+
+/// How long is waited for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For a connection.
+    pub connect: Duration,
+    /// For the next byte, before that counts as a break.
+    pub stall: Duration,
+    /// Before the first new try after a break. The pause doubles with every break that follows.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+    /// Without a new byte, over all tries.
+    pub give_up: Duration,
+    /// How many breaks in a row, without a new byte between them, are too many.
+    pub breaks: u32,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(30),
+            stall: Duration::from_secs(30),
+            first_pause: Duration::from_millis(200),
+            longest_pause: Duration::from_secs(5),
+            give_up: Duration::from_secs(120),
+            breaks: 8,
+        }
+    }
+}
+
+impl Patience {
+    /// All times multiplied by `factor`, which is finite and not negative.
+    #[must_use]
+    pub fn scaled(self, factor: f64) -> Self {
+        let scaled = |time: Duration| Duration::try_from_secs_f64(time.as_secs_f64() * factor).unwrap_or(time);
+        Self {
+            connect: scaled(self.connect),
+            stall: scaled(self.stall),
+            first_pause: scaled(self.first_pause),
+            longest_pause: scaled(self.longest_pause),
+            give_up: scaled(self.give_up),
+            breaks: self.breaks,
+        }
+    }
+}
+
+/// The breaks since the last new byte.
+pub(super) struct Breaks {
+    patience: Patience,
+    count: u32,
+    since: Instant,
+}
+
+impl Breaks {
+    pub(super) fn new(patience: Patience) -> Self {
+        Self { patience, count: 0, since: Instant::now() }
+    }
+
+    /// A new byte is waited for from now on: the last one has come, or nobody wanted any.
+    pub(super) fn reset(&mut self) {
+        self.count = 0;
+        self.since = Instant::now();
+    }
+
+    /// Waits before the next try after `failure`, if there shall be one.
+    ///
+    /// # Errors
+    ///
+    /// Where there shall be none.
+    pub(super) fn pause(&mut self, failure: Failure) -> Result<(), Failure> {
+        if !failure.is_break() {
+            return Err(failure);
+        }
+        self.count = self.count.saturating_add(1);
+        if self.count >= self.patience.breaks || self.since.elapsed() >= self.patience.give_up {
+            return Err(Failure::GivenUp { breaks: self.count, source: Box::new(failure) });
+        }
+        let doublings = 1 << self.count.saturating_sub(1).min(16);
+        let pause = self.patience.first_pause.saturating_mul(doublings).min(self.patience.longest_pause);
+        log::info!("{failure}; trying again in {:.1} s", pause.as_secs_f64());
+        thread::sleep(pause);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure() -> Failure {
+        let location = crate::source::Location::parse("http://h/p".as_ref()).unwrap();
+        let crate::source::Location::Url(url) = location else { panic!("not a URL") };
+        Failure::Broken { url, offset: 1, cause: "end".to_owned() }
+    }
+
+    #[test]
+    fn breaks_in_a_row_are_counted() {
+        let mut breaks = Breaks::new(Patience { first_pause: Duration::ZERO, ..Patience::default() });
+        for _ in 0..20 {
+            assert!(breaks.pause(failure()).is_ok());
+            breaks.reset();
+        }
+        for _ in 1..8 {
+            assert!(breaks.pause(failure()).is_ok());
+        }
+        assert!(matches!(breaks.pause(failure()), Err(Failure::GivenUp { breaks: 8, .. })));
+    }
+
+    #[test]
+    fn time_runs_out() {
+        let mut breaks = Breaks::new(Patience::default().scaled(0.0));
+        assert!(matches!(breaks.pause(failure()), Err(Failure::GivenUp { breaks: 1, .. })));
+    }
+}
