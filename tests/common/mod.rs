@@ -6,6 +6,7 @@
 pub mod device;
 pub mod gnupg;
 pub mod image;
+pub mod server;
 pub mod tool;
 pub mod trace;
 

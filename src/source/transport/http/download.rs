@@ -32,7 +32,7 @@ impl Download {
     }
 
     /// Fetches bytes for the start of `wanted`; returns how many there are, 0 at the end of a file whose size was not
-    /// known.
+    /// known when `wanted` was made.
     fn read(&mut self, wanted: ByteRange, buf: &mut [u8]) -> Result<usize, Failure> {
         loop {
             match self.try_read(wanted, buf) {
@@ -49,6 +49,9 @@ impl Download {
 
     /// After an error, what was being received is no more.
     fn try_read(&mut self, wanted: ByteRange, buf: &mut [u8]) -> Result<usize, Failure> {
+        if self.remote.version.size.is_some_and(|size| wanted.start >= size) {
+            return Ok(0);
+        }
         let mut body = match self.body.take() {
             Some(body) if body.leads_to(wanted.start, self.remote.takes_ranges) => body,
             _ => self.request(wanted)?,
@@ -60,7 +63,7 @@ impl Download {
             }
         }
         match self.receive(&mut body, buf)? {
-            0 if self.remote.version.size.map_or(body.end.is_none(), |size| body.at >= size) => Ok(0),
+            0 if body.end.is_none() => Ok(0),
             0 => Err(self.ended_early(&body)),
             count => {
                 self.breaks.reset();

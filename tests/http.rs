@@ -1,0 +1,578 @@
+//! Images, and bmaps beside them, over HTTP: from servers that behave, and from one that does not.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use common::image::{assert_same, disk_like, sparse};
+use common::server::{File, Reply, Request, Server};
+use common::tool::{Tool, copy, create};
+use common::{Need, sh, temp_dir};
+
+fn main() {
+    common::run(tests![
+        a_name_without_an_ending_tells_nothing [Need::Program("xz"), Need::Program("zstd"), Need::Program("bzip2")],
+        the_bmap_is_beside_the_image_and_keeps_the_query,
+        what_is_absent_is_passed_over_and_what_fails_is_not,
+        a_page_is_not_a_bmap,
+        a_status_is_an_error,
+        an_image_is_not_its_own_bmap,
+        dropped_connections_are_resumed,
+        stalls_are_breaks,
+        a_server_in_trouble_is_asked_again,
+        a_server_that_stays_in_trouble_is_given_up,
+        a_server_that_is_not_there_is_an_error_at_once,
+        short_bodies_never_pass,
+        chunked_bodies,
+        a_changed_image_is_an_error,
+        lies_about_ranges_are_errors,
+        a_server_without_ranges,
+        credentials_stay_with_their_server,
+        netrc_has_credentials,
+        redirections,
+        holes_are_not_fetched,
+        holes_are_fetched_where_nothing_else_tells_that_the_image_is_whole,
+        a_proxy_is_used,
+        a_signal_ends_a_stalled_copy,
+    ]);
+}
+
+/// An image, its bmap, and where it is copied to.
+struct Case {
+    folder: tempfile::TempDir,
+    image: PathBuf,
+    bmap: PathBuf,
+}
+
+impl Case {
+    fn new(make: impl FnOnce(&Path)) -> Self {
+        let folder = temp_dir();
+        let image = folder.path().join("disk.img");
+        make(&image);
+        let bmap = create(&image);
+        Self { folder, image, bmap }
+    }
+
+    fn disk_like() -> Self {
+        Self::new(|path| disk_like(path, 7))
+    }
+
+    /// An image without holes.
+    fn full() -> Self {
+        Self::new(|path| sparse(path, 3_000_000, &[(0, 3_000_000)], 3))
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        std::fs::read(&self.image).unwrap()
+    }
+
+    fn file(&self) -> File {
+        File::new(self.bytes())
+    }
+
+    fn out(&self) -> PathBuf {
+        self.folder.path().join("out")
+    }
+
+    fn copy(&self, url: &str) -> Tool {
+        hasty(copy(["--bmap".as_ref(), self.bmap.as_os_str(), url.as_ref(), self.out().as_os_str()]))
+    }
+
+    fn copy_all(&self, url: &str) -> Tool {
+        hasty(copy(["--nobmap".as_ref(), url.as_ref(), self.out().as_os_str()]))
+    }
+
+    fn assert_copied(&self) {
+        assert_same(&self.image, &self.out());
+        std::fs::remove_file(self.out()).unwrap();
+    }
+
+    fn assert_nothing_left(&self) {
+        assert!(!self.out().exists());
+    }
+}
+
+/// With time-outs of about a second, and a second and a half in all.
+fn hasty(tool: Tool) -> Tool {
+    tool.env("BMAPTOOL_PATIENCE", "0.03")
+}
+
+/// A server that has this one file under every name.
+fn serving(file: File) -> Server {
+    Server::start(move |request, reply| reply.file(request, &file))
+}
+
+/// The same, but where `cue` says so it does something else.
+fn serving_unless(file: File, cue: impl Fn(&Request, &mut Reply<'_>) -> bool + Send + Sync + 'static) -> Server {
+    Server::start(move |request, reply| {
+        if !cue(request, reply) {
+            reply.file(request, &file);
+        }
+    })
+}
+
+fn a_name_without_an_ending_tells_nothing() {
+    let case = Case::disk_like();
+    let mut packed = vec![case.bytes()];
+    for program in ["gzip", "bzip2", "xz", "zstd"] {
+        let file = case.folder.path().join(program);
+        sh("sh", &["-c", &format!("{program} -c '{}' >'{}'", case.image.display(), file.display())]);
+        packed.push(std::fs::read(file).unwrap());
+    }
+    for bytes in packed {
+        let server = serving(File::new(bytes));
+        case.copy(&server.url("download?id=1")).ok();
+        case.assert_copied();
+        case.copy_all(&server.url("download?id=1")).ok();
+        case.assert_copied();
+    }
+}
+
+fn the_bmap_is_beside_the_image_and_keeps_the_query() {
+    let case = Case::disk_like();
+    let (image, bmap) = (case.file(), File::new(std::fs::read(&case.bmap).unwrap()));
+    for name in ["disk%20a.img.gz.bmap?token=x/y.z", "disk%20a.img.bmap?token=x/y.z", "disk%20a.bmap?token=x/y.z"] {
+        let (image, bmap) = (image.clone(), bmap.clone());
+        let server = Server::start(move |request, reply| match &*request.target {
+            "/p/disk%20a.img.gz?token=x/y.z" => reply.file(request, &image),
+            target if target.strip_prefix("/p/") == Some(name) => reply.file(request, &bmap),
+            _ => reply.status("404 Not Found", &[]),
+        });
+        let url = server.url("p/disk%20a.img.gz?token=x/y.z#part");
+        let outcome = hasty(copy([url.as_ref(), case.out().as_os_str()])).ok();
+        let found = server.url(&format!("p/{name}#part"));
+        outcome.says(&[&format!("discovered bmap file '{found}'"), "says gzip, but it is not compressed"]);
+        case.assert_copied();
+    }
+}
+
+fn what_is_absent_is_passed_over_and_what_fails_is_not() {
+    let case = Case::disk_like();
+    let (image, bmap) = (case.file(), File::new(std::fs::read(&case.bmap).unwrap()));
+    let cases = [
+        ("404 Not Found", None),
+        ("410 Gone", None),
+        ("403 Forbidden", None),
+        ("401 Unauthorized", Some("401 Unauthorized; give a user")),
+        ("400 Bad Request", Some("400 Bad Request")),
+        ("500 Internal Server Error", Some("500 Internal Server Error")),
+        ("204 No Content", Some("204 No Content")),
+    ];
+    for (status, failure) in cases {
+        let (image, bmap) = (image.clone(), bmap.clone());
+        let server = Server::start(move |request, reply| match request.path() {
+            "/disk.img.x" => reply.file(request, &image),
+            "/disk.img.bmap" => reply.file(request, &bmap),
+            _ => reply.status(status, &[]),
+        });
+        let tool = hasty(copy([server.url("disk.img.x").as_ref(), case.out().as_os_str()]));
+        match failure {
+            None => tool.ok().says(&["disk.img.bmap'"]),
+            Some(message) => tool.fails(&[message, &server.url("disk.img.x.bmap")]).says(&["cannot open"]),
+        }
+    }
+    let server = serving_unless(case.file(), |request, reply| {
+        let absent = request.path().ends_with(".bmap");
+        if absent {
+            reply.status("404 Not Found", &[]);
+        }
+        absent
+    });
+    hasty(copy([server.url("disk.img").as_ref(), case.out().as_os_str()])).fails(&["bmap file not found", "--nobmap"]);
+}
+
+fn a_page_is_not_a_bmap() {
+    let case = Case::disk_like();
+    let image = case.file();
+    let page = File::new(b"<!DOCTYPE html>\n<html><body>Please log in</body></html>".to_vec());
+    let server = Server::start(move |request, reply| match request.path() {
+        "/disk.img" => reply.file(request, &image),
+        _ => reply.file(request, &page),
+    });
+    let tool = hasty(copy([server.url("disk.img").as_ref(), case.out().as_os_str()]));
+    tool.fails(&["not a bmap but an HTML page", &server.url("disk.img.bmap")]);
+}
+
+fn a_status_is_an_error() {
+    let case = Case::disk_like();
+    for status in ["404 Not Found", "403 Forbidden", "401 Unauthorized", "429 Too Many Requests"] {
+        let server = Server::start(move |_, reply| reply.status(status, &[]));
+        case.copy(&server.url("x")).fails(&["cannot open", &server.url("x"), status]);
+        assert_eq!(server.requests().len(), 1);
+        case.assert_nothing_left();
+    }
+}
+
+fn an_image_is_not_its_own_bmap() {
+    let case = Case::disk_like();
+    let server = serving(case.file());
+    let url = server.url("disk.img");
+    hasty(copy(["--bmap".as_ref(), url.as_ref(), url.as_ref(), case.out().as_os_str()])).fails(&["the same file"]);
+}
+
+fn dropped_connections_are_resumed() {
+    let case = Case::full();
+    for every in [50_001, 400_000] {
+        let file = case.file();
+        let server = Server::start(move |request, reply| reply.file_until(request, &file, every));
+        for tool in [case.copy(&server.url("x")), case.copy_all(&server.url("x"))] {
+            let before = server.sent();
+            tool.ok().says(&["trying again", "fetched 2.9 MiB of 2.9 MiB"]);
+            assert!(server.sent() - before < 3_300_000, "{} bytes were sent", server.sent());
+            case.assert_copied();
+        }
+        let requests = server.requests();
+        assert!(requests.iter().skip(1).any(|request| request.header("if-range") == Some("\"one\"")));
+        assert!(requests.iter().all(|request| request.header("accept-encoding") == Some("identity")));
+    }
+    sh("gzip", &["-k", case.image.to_str().unwrap()]);
+    let file = File::new(std::fs::read(case.folder.path().join("disk.img.gz")).unwrap());
+    let server = Server::start(move |request, reply| reply.file_until(request, &file, 100_000));
+    case.copy_all(&server.url("x")).ok();
+    case.assert_copied();
+}
+
+fn stalls_are_breaks() {
+    let case = Case::full();
+    let file = case.file();
+    let server = Server::start(move |request, reply| {
+        reply.file_until(request, &file, 1_000_000);
+        reply.stall(Duration::from_secs(3));
+    });
+    let started = Instant::now();
+    case.copy_all(&server.url("x")).ok().says(&["broke at byte 1000000", "timed out"]);
+    case.assert_copied();
+    assert!(started.elapsed() < Duration::from_secs(8));
+
+    let file = case.file();
+    let server = Server::start(move |request, reply| {
+        reply.file_until(request, &file, if request.number == 0 { 1_000_000 } else { 0 });
+        reply.stall(Duration::from_secs(60));
+    });
+    let started = Instant::now();
+    case.copy_all(&server.url("x")).fails(&["given up after", "breaks without a new byte", "timed out"]);
+    assert!(started.elapsed() < Duration::from_secs(12));
+    case.assert_nothing_left();
+}
+
+fn a_server_in_trouble_is_asked_again() {
+    let case = Case::full();
+    let file = case.file();
+    let server = Server::start(move |request, reply| match request.number % 4 {
+        0 => reply.status("500 Internal Server Error", &[]),
+        1 => reply.status("503 Service Unavailable", &["Retry-After: 1"]),
+        2 => reply.close(),
+        _ => reply.file_until(request, &file, 1_000_000),
+    });
+    case.copy_all(&server.url("x")).ok().says(&["500", "503", "trying again"]);
+    case.assert_copied();
+}
+
+fn a_server_that_stays_in_trouble_is_given_up() {
+    let case = Case::full();
+    let file = case.file();
+    let server = Server::start(move |request, reply| match request.number {
+        0 => reply.file_until(request, &file, 1_000_000),
+        _ => reply.status("503 Service Unavailable", &[]),
+    });
+    case.copy_all(&server.url("x")).fails(&["cannot read the image", "given up after 8 breaks", "503"]);
+    assert_eq!(server.requests().len(), 8);
+    case.assert_nothing_left();
+    let server = Server::start(|_, reply| reply.status("500 Internal Server Error", &[]));
+    case.copy(&server.url("x")).fails(&["cannot open", "given up after 8 breaks", "500 Internal Server Error"]);
+    assert_eq!(server.requests().len(), 8);
+}
+
+fn a_server_that_is_not_there_is_an_error_at_once() {
+    let case = Case::disk_like();
+    let url = serving(case.file()).url("x");
+    std::thread::sleep(Duration::from_millis(50));
+    case.copy(&url).fails(&["cannot connect to", &url, "refused"]);
+    case.copy("http://no-such-host.invalid/x").fails(&["cannot connect to 'http://no-such-host.invalid/x'"]);
+    case.copy("http://me:secret@[broken/x").fails(&["not a valid URL", "http://…@[broken/x"]);
+}
+
+fn short_bodies_never_pass() {
+    let case = Case::full();
+    // Shorter than announced, and nothing more comes.
+    let bytes = case.bytes();
+    let server = Server::start(move |request, reply| {
+        if request.number > 0 {
+            return reply.status("404 Not Found", &[]);
+        }
+        reply.head("200 OK", &["Content-Length: 3000000"]);
+        reply.body(&bytes[..2_000_000]);
+        reply.close();
+    });
+    case.copy(&server.url("x")).fails(&["404 Not Found"]);
+    // Not announced: only the bmap, or a trailer, can tell.
+    let bytes = case.bytes();
+    let server = Server::start(move |_, reply| {
+        reply.head("200 OK", &["Connection: close"]);
+        reply.body(&bytes[..2_000_000]);
+        reply.close();
+    });
+    case.copy(&server.url("x")).fails(&["the image ended at byte 2000000, the bmap says it has 3000000"]);
+    // All of it, not announced.
+    let bytes = case.bytes();
+    let server = Server::start(move |_, reply| {
+        reply.head("200 OK", &["Connection: close"]);
+        reply.body(&bytes);
+        reply.close();
+    });
+    case.copy_all(&server.url("x")).ok().says(&["fetched 2.9 MiB\n"]);
+    case.assert_copied();
+    // Another size than the bmap's.
+    let mut file = case.file();
+    file.data = case.bytes()[..2_999_999].to_vec().into();
+    case.copy(&serving(file).url("x")).fails(&["has 2999999 bytes, but the bmap is for an image of 3000000"]);
+}
+
+fn chunked_bodies() {
+    let case = Case::full();
+    for (ranges, cut) in [(true, false), (true, true), (false, true)] {
+        let mut file = case.file();
+        file.ranges = ranges;
+        let server = Server::start(move |request, reply| {
+            if request.number > 0 && ranges {
+                return reply.file(request, &file);
+            }
+            reply.head("200 OK", &["ETag: \"one\"", "Transfer-Encoding: chunked"]);
+            let end = if cut { 2_000_000 } else { file.data.len() };
+            for chunk in file.data[..end].chunks(100_000) {
+                reply.body(format!("{:x}\r\n", chunk.len()).as_bytes());
+                reply.body(chunk);
+                reply.body(b"\r\n");
+            }
+            if cut { reply.close() } else { reply.body(b"0\r\n\r\n") }
+        });
+        let tool = case.copy_all(&server.url("x"));
+        if ranges {
+            tool.ok();
+            case.assert_copied();
+        } else {
+            tool.fails(&["its server sends whole files only"]);
+            case.assert_nothing_left();
+        }
+    }
+}
+
+fn a_changed_image_is_an_error() {
+    let case = Case::full();
+    for obeys_if_range in [true, false] {
+        let (mut file, mut new) = (case.file(), case.file());
+        file.etag = "\"one\"";
+        new.etag = "\"two\"";
+        let server = Server::start(move |request, reply| match request.number {
+            0 => reply.file_until(request, &file, 1_000_000),
+            _ if obeys_if_range => reply.file(request, &new),
+            _ => {
+                reply.head(
+                    "206 Partial Content",
+                    &["ETag: \"two\"", "Content-Length: 2000000", "Content-Range: bytes 1000000-2999999/3000000"],
+                );
+                reply.body(&new.data[1_000_000..]);
+            }
+        });
+        case.copy_all(&server.url("x")).fails(&["changed while it was being fetched", &server.url("x")]);
+        case.assert_nothing_left();
+        assert_eq!(server.requests().len(), 2);
+    }
+    // It shrank, or is known by its date only.
+    let whole = ["Content-Length: 3000000", "Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT"];
+    for answer in ["416 Range Not Satisfiable", "200 OK"] {
+        let bytes = case.bytes();
+        let server = Server::start(move |request, reply| {
+            if request.number == 0 {
+                reply.head("200 OK", &whole);
+                reply.body(&bytes[..1_000_000]);
+                return reply.close();
+            }
+            assert_eq!(request.header("if-range"), Some("Mon, 01 Jan 2024 00:00:00 GMT"));
+            reply.status(answer, &["Last-Modified: Tue, 02 Jan 2024 00:00:00 GMT"]);
+        });
+        case.copy_all(&server.url("x")).fails(&["changed while it was being fetched"]);
+        assert_eq!(server.requests().len(), 2);
+    }
+}
+
+fn lies_about_ranges_are_errors() {
+    let case = Case::full();
+    let lies = [
+        ("Content-Range: bytes 900000-2899999/3000000", "another part of the file"),
+        ("Content-Range: bytes 1000000-2999998/3000000", "another number of them"),
+        ("Content-Range: bytes 1000000-2999999/4000000", "changed while"),
+        ("Content-Range: bytes 1000000-3999999/3000000", "does not say which"),
+        ("Content-Range: nonsense", "does not say which"),
+        ("X-Content-Range: none", "does not say which"),
+    ];
+    for (lie, message) in lies {
+        let file = case.file();
+        let server = Server::start(move |request, reply| {
+            if request.number == 0 {
+                return reply.file_until(request, &file, 1_000_000);
+            }
+            reply.head("206 Partial Content", &["ETag: \"one\"", "Content-Length: 2000000", lie]);
+            reply.body(&file.data[1_000_000..]);
+        });
+        case.copy_all(&server.url("x")).fails(&[message, &server.url("x")]);
+        case.assert_nothing_left();
+    }
+}
+
+fn a_server_without_ranges() {
+    let case = Case::full();
+    // Near the start, the whole may come again.
+    for (limit, message) in [(200_000, None), (2_000_000, Some("cannot fetch"))] {
+        let mut file = case.file();
+        file.ranges = false;
+        let server = Server::start(move |request, reply| match request.number {
+            0 => reply.file_until(request, &file, limit),
+            _ => reply.file(request, &file),
+        });
+        let tool = case.copy_all(&server.url("x"));
+        match message {
+            None => {
+                tool.ok();
+                assert!(server.sent() < 3_300_000);
+                case.assert_copied();
+            }
+            Some(message) => drop(tool.fails(&[message, "its server sends whole files only"])),
+        }
+    }
+}
+
+const BASIC: &str = "Basic bWU6cyZjcmV0"; // me:s&cret
+
+fn credentials_stay_with_their_server() {
+    let case = Case::full();
+    let file = case.file();
+    let other = Server::start(move |request, reply| reply.file_until(request, &file, 1_000_000));
+    let target = other.url("y?signed=1");
+    let server = Server::start(move |request, reply| match request.header("authorization") {
+        Some(BASIC) => reply.status("302 Found", &[&format!("Location: {target}")]),
+        _ => reply.status("401 Unauthorized", &["WWW-Authenticate: Basic"]),
+    });
+    let mut tool = case.copy_all(&server.url_as("me:s%26cret", "x"));
+    tool.command.arg("--debug");
+    let outcome = tool.ok();
+    outcome.says(&["trying again", &server.url("x")]);
+    case.assert_copied();
+    assert!(!outcome.stderr.contains("cret"), "{}", outcome.stderr);
+    assert!(other.requests().len() >= 3);
+    assert!(other.requests().iter().all(|request| request.header("authorization").is_none()));
+    assert!(other.requests().iter().all(|request| request.header("referer").is_none()));
+
+    let outcome = case.copy_all(&server.url_as("me:wr%26ng", "x")).fails(&["401 Unauthorized", &server.url("x")]);
+    assert!(!outcome.stderr.contains("ng@") && !outcome.stderr.contains("26ng"), "{}", outcome.stderr);
+}
+
+fn netrc_has_credentials() {
+    let case = Case::full();
+    let file = case.file();
+    let server = serving_unless(file, |request, reply| {
+        let refused = request.header("authorization") != Some(BASIC);
+        if refused {
+            reply.status("401 Unauthorized", &[]);
+        }
+        refused
+    });
+    let home = case.folder.path();
+    std::fs::write(home.join(".netrc"), "machine 127.0.0.1\n  login me\n  password s&cret\n").unwrap();
+    case.copy_all(&server.url("x")).env("HOME", home).ok();
+    case.copy_all(&server.url_as("me", "x")).env("HOME", home).ok();
+    case.copy_all(&server.url_as("you", "x")).env("HOME", home).fails(&["401"]);
+    case.copy_all(&server.url("x")).env("HOME", "/nonexistent").fails(&["401", "~/.netrc"]);
+}
+
+fn redirections() {
+    let case = Case::full();
+    let file = case.file();
+    let server = Server::start(move |request, reply| match request.path() {
+        "/a/start" => reply.status("301 Moved Permanently", &["Location: ../b/next?x=1"]),
+        "/b/next" => reply.status("307 Temporary Redirect", &["Location: /disk"]),
+        "/disk" => reply.file_until(request, &file, 1_500_000),
+        "/loop" => reply.status("302 Found", &["Location: /loop"]),
+        "/local" => reply.status("302 Found", &["Location: file:///etc/passwd"]),
+        _ => reply.status("302 Found", &["Location: http://[bad"]),
+    });
+    case.copy_all(&server.url("a/start")).ok();
+    case.assert_copied();
+    case.copy_all(&server.url("loop")).fails(&["redirected over 10 times"]);
+    case.copy_all(&server.url("local")).fails(&["redirected to 'file:///etc/passwd', which is not HTTP"]);
+    case.copy_all(&server.url("bad")).fails(&["redirected to something that is not a URL"]);
+}
+
+/// 64 MiB with 3 MiB of data, in four places.
+fn mostly_holes() -> Case {
+    const MIB: u64 = 1 << 20;
+    let data = [(0, 1 << 20), (2 * MIB - 8192, 4096), (20 * MIB, 1 << 20), (63 * MIB, 1 << 20)];
+    Case::new(|path| sparse(path, 64 * MIB, &data, 9))
+}
+
+fn holes_are_not_fetched() {
+    let case = mostly_holes();
+    let server = serving(case.file());
+    let outcome = case.copy(&server.url("x")).ok();
+    case.assert_copied();
+    // The small hole before 2 MiB is fetched, and what lay in the sockets when the first answer was cut off may be sent.
+    outcome.says(&["fetched 4.0 MiB of 64.0 MiB"]);
+    assert!(server.sent() < 12 << 20, "{} bytes were sent", server.sent());
+    assert_eq!(server.requests().len(), 4);
+
+    // So it is where the connection breaks all the time.
+    let file = case.file();
+    let server = Server::start(move |request, reply| reply.file_until(request, &file, 300_000));
+    case.copy(&server.url("x")).ok().says(&["trying again", "of 64.0 MiB"]);
+    case.assert_copied();
+    assert!(server.sent() < 6 << 20, "{} bytes were sent", server.sent());
+
+    // And where the server takes no ranges in the end, it is a sequential download.
+    let mut file = case.file();
+    file.ranges = false;
+    case.copy(&serving(file).url("x")).ok().says(&["fetched 64.0 MiB of 64.0 MiB"]);
+    case.assert_copied();
+}
+
+fn holes_are_fetched_where_nothing_else_tells_that_the_image_is_whole() {
+    let case = mostly_holes();
+    let server = serving(case.file());
+    let mut tool = case.copy(&server.url("x"));
+    tool.command.arg("--no-verify");
+    tool.ok().says(&["fetched 64.0 MiB of 64.0 MiB"]);
+    assert_eq!(server.requests().len(), 1);
+    case.assert_copied();
+}
+
+fn a_proxy_is_used() {
+    let case = Case::full();
+    let proxy = serving(case.file());
+    let url = "http://images.invalid/x";
+    case.copy_all(url).env("http_proxy", proxy.url_as("me:s%26cret", "")).ok();
+    case.assert_copied();
+    let requests = proxy.requests();
+    assert_eq!(requests[0].target, url);
+    assert_eq!(requests[0].header("proxy-authorization"), Some(BASIC));
+    assert_eq!(requests[0].header("authorization"), None);
+    let direct = serving(case.file());
+    case.copy_all(&direct.url("x")).env("http_proxy", proxy.url("")).env("NO_PROXY", "127.0.0.1").ok();
+    assert_eq!(proxy.requests().len(), requests.len());
+}
+
+fn a_signal_ends_a_stalled_copy() {
+    let case = Case::full();
+    let file = case.file();
+    let server = Server::start(move |request, reply| {
+        reply.file_until(request, &file, 1_000_000);
+        reply.stall(Duration::from_secs(60));
+    });
+    let mut tool = copy(["--nobmap".as_ref(), server.url("x").as_ref(), case.out().as_os_str()]);
+    let child = tool.spawn();
+    std::thread::sleep(Duration::from_millis(700));
+    sh("kill", &["-TERM", &child.id().to_string()]);
+    let started = Instant::now();
+    let outcome = common::tool::finish(child);
+    assert_eq!(outcome.status, Some(143), "{}", outcome.stderr);
+    assert!(started.elapsed() < Duration::from_secs(1));
+}
