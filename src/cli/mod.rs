@@ -8,6 +8,7 @@ mod error;
 mod network;
 mod output;
 mod psplash;
+pub mod process_list;
 mod signals;
 mod signature;
 mod watch;
