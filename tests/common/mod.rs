@@ -3,6 +3,7 @@
 //! Each file in tests/ is a program of its own, so none of them uses all of this.
 #![allow(dead_code)]
 
+pub mod daemon;
 pub mod device;
 pub mod gnupg;
 pub mod image;

@@ -1,10 +1,12 @@
 //! Fetching ahead of what is asked for, so that the network and the decoder need not wait for each other.
 
-use std::io;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
+
+use super::Transport;
 
 /// The size of a piece in bytes.
 pub(super) const PIECE_LEN: usize = 128 << 10;
@@ -110,4 +112,54 @@ fn start(mut fetch: Box<dyn Fetch>) -> io::Result<Receiver<io::Result<Option<Pie
         }
     })?;
     Ok(pieces)
+}
+
+/// A file that is fetched ahead from its first byte to its last.
+pub(super) struct Sequential {
+    pieces: Ahead,
+    data: Vec<u8>,
+    /// How much of the data has been read.
+    read: usize,
+    traffic: Traffic,
+}
+
+impl Sequential {
+    /// The file that `fetch` delivers.
+    pub(super) fn new(fetch: impl Fetch, traffic: Traffic) -> Self {
+        Self { pieces: Ahead::new(fetch), data: Vec::new(), read: 0, traffic }
+    }
+
+    /// What is at hand of the file, without reading it; nothing at its end.
+    pub(super) fn fill(&mut self) -> io::Result<&[u8]> {
+        if self.read >= self.data.len() {
+            (self.data, self.read) = (self.pieces.next()?.unwrap_or_default().data, 0);
+        }
+        Ok(self.data.get(self.read..).unwrap_or_default())
+    }
+}
+
+impl Read for Sequential {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill()?.read(buf)?;
+        self.read = self.read.saturating_add(count);
+        Ok(count)
+    }
+}
+
+impl Transport for Sequential {
+    fn size(&self) -> Option<u64> {
+        self.traffic.size()
+    }
+
+    fn can_seek(&self) -> bool {
+        false
+    }
+
+    fn seek_to(&mut self, _offset: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn traffic(&self) -> Option<Traffic> {
+        Some(self.traffic.clone())
+    }
 }

@@ -124,7 +124,7 @@ impl Failure {
             }
             // RFC 959: file unavailable.
             Self::Ftp { command: "RETR", reply, .. } => reply.starts_with("550"),
-            Self::Ssh { cause, .. } => cause.ends_with("No such file or directory"),
+            Self::Ssh { cause, .. } => cause.contains("cat: ") && cause.ends_with(": No such file or directory"),
             _ => false,
         }
     }

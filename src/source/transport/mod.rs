@@ -4,10 +4,12 @@ mod ahead;
 mod credentials;
 mod failure;
 mod file;
+mod ftp;
 mod http;
 mod memory;
 mod netrc;
 mod patience;
+mod ssh;
 mod stdin;
 
 use std::io::{self, Read};
@@ -63,7 +65,8 @@ pub fn open(location: &Location, patience: Patience) -> Result<(Box<dyn Transpor
         Location::Url(url) => {
             let opened = match url.protocol() {
                 Protocol::Http => http::open(url, patience),
-                Protocol::Ftp | Protocol::Ssh => Err(io::ErrorKind::Unsupported.into()),
+                Protocol::Ftp => ftp::open(url, patience),
+                Protocol::Ssh => ssh::open(url, patience),
             };
             let transport = opened.map_err(|source| Error::Open { location: location.clone(), source })?;
             Ok((transport, None))

@@ -1,0 +1,187 @@
+//! FTP (RFC 959, with the passive mode of RFC 2428 and the sizes, times and restarts of RFC 3659).
+
+mod control;
+
+use std::io::{self, Read};
+use std::net::TcpStream;
+
+use super::ahead::{Fetch, PIECE_LEN, Piece, Sequential, Traffic};
+use super::credentials::Credentials;
+use super::patience::Breaks;
+use super::{Failure, Patience, Transport};
+use crate::source::{Url, read_full};
+use control::Control;
+
+/// Opens the file at `url`.
+pub(super) fn open(url: &Url, patience: Patience) -> io::Result<Box<dyn Transport>> {
+    let mut download = Download::new(url, patience)?;
+    loop {
+        match download.begin() {
+            Ok(transfer) => {
+                download.transfer = Some(transfer);
+                break;
+            }
+            // Nothing broke off yet: whoever mistyped a name shall not have to wait.
+            Err(failure @ Failure::Connect { .. }) => return Err(failure.into()),
+            Err(failure) => download.breaks.pause(failure)?,
+        }
+    }
+    download.traffic = Traffic::of(download.version.as_ref().and_then(|version| version.size));
+    let traffic = download.traffic.clone();
+    Ok(Box::new(Sequential::new(download, traffic)))
+}
+
+/// What is known about the file. Servers need not tell any of it.
+#[derive(Clone, PartialEq, Eq)]
+struct Version {
+    size: Option<u64>,
+    modified: Option<String>,
+}
+
+/// A download that is under way.
+struct Download {
+    url: Url,
+    /// The path as the server knows it, from the user's folder on.
+    path: Vec<u8>,
+    credentials: Credentials,
+    patience: Patience,
+    breaks: Breaks,
+    version: Option<Version>,
+    transfer: Option<Transfer>,
+    /// The next byte to be fetched.
+    position: u64,
+    traffic: Traffic,
+}
+
+struct Transfer {
+    control: Control,
+    data: TcpStream,
+}
+
+impl Download {
+    fn new(url: &Url, patience: Patience) -> Result<Self, Failure> {
+        let credentials = Credentials::of(url)
+            .unwrap_or_else(|| Credentials { user: "anonymous".to_owned(), password: "anonymous@".to_owned() });
+        // RFC 1738: the slash behind the host is not part of the path.
+        let path = url.path().get(1..).unwrap_or_default().to_vec();
+        let mut sent = path.iter().chain(credentials.user.as_bytes()).chain(credentials.password.as_bytes());
+        if sent.any(u8::is_ascii_control) {
+            return Err(Failure::Unusable { url: url.clone(), what: "it has a control character in it" });
+        }
+        Ok(Self {
+            url: url.clone(),
+            path,
+            credentials,
+            patience,
+            breaks: Breaks::new(patience),
+            version: None,
+            transfer: None,
+            position: 0,
+            traffic: Traffic::default(),
+        })
+    }
+
+    /// Asks for the file from the position on, and makes sure that it is the one that was there before.
+    fn begin(&mut self) -> Result<Transfer, Failure> {
+        let mut control = Control::log_in(&self.url, &self.credentials, self.patience)?;
+        let version = self.look(&mut control)?;
+        if *self.version.get_or_insert_with(|| version.clone()) != version {
+            return Err(Failure::Changed { url: self.url.clone() });
+        }
+        if self.position > 0 {
+            control.command("REST", self.position.to_string().as_bytes(), &[350])?;
+        }
+        let data = control.data()?;
+        control.command("RETR", &self.path, &[125, 150])?;
+        Ok(Transfer { control, data })
+    }
+
+    fn look(&self, control: &mut Control) -> Result<Version, Failure> {
+        let mut ask = |command| match control.command(command, &self.path, &[213]) {
+            Ok(reply) => Ok(reply.text.split_whitespace().nth(1).map(str::to_owned)),
+            Err(Failure::Ftp { reply, .. }) if reply.starts_with('5') => Ok(None),
+            Err(failure) => Err(failure),
+        };
+        let size = ask("SIZE")?.and_then(|size| size.parse().ok());
+        Ok(Version { size, modified: ask("MDTM")? })
+    }
+
+    /// The next bytes; none at the end, which the server has confirmed.
+    fn try_fetch(&mut self) -> Result<Vec<u8>, Failure> {
+        let mut transfer = match self.transfer.take() {
+            Some(transfer) => transfer,
+            None => self.begin()?,
+        };
+        let mut data = vec![0; PIECE_LEN];
+        // What came before a break is not lost: the break is seen again at the next read.
+        let mut counted = Counted { stream: &mut transfer.data, count: 0 };
+        let read = read_full(&mut counted, &mut data);
+        let count = counted.count;
+        self.traffic.add(count);
+        match read {
+            Err(error) if count == 0 => return Err(self.broken(words(&error))),
+            Ok(0) => self.check_end(transfer)?,
+            _ => self.transfer = Some(transfer),
+        }
+        data.truncate(count);
+        Ok(data)
+    }
+
+    fn check_end(&self, transfer: Transfer) -> Result<(), Failure> {
+        let Transfer { mut control, data } = transfer;
+        drop(data);
+        control.expect("RETR", &[226, 250]).map_err(|failure| match failure {
+            Failure::Broken { cause, .. } => self.broken(format!("the end is not confirmed: {cause}")),
+            failure => failure,
+        })?;
+        let size = self.version.as_ref().and_then(|version| version.size);
+        match size {
+            Some(size) if self.position < size => Err(self.broken("it ended too early".to_owned())),
+            Some(size) if self.position > size => Err(Failure::Changed { url: self.url.clone() }),
+            _ => Ok(()),
+        }
+    }
+
+    fn broken(&self, cause: String) -> Failure {
+        Failure::Broken { url: self.url.clone(), offset: self.position, cause }
+    }
+}
+
+impl Fetch for Download {
+    fn fetch(&mut self) -> io::Result<Option<Piece>> {
+        self.breaks.reset(); // the reader may have taken its time
+        loop {
+            match self.try_fetch() {
+                Ok(data) if data.is_empty() => return Ok(None),
+                Ok(data) => {
+                    let offset = self.position;
+                    self.position = offset.saturating_add(data.len() as u64);
+                    return Ok(Some(Piece { offset, data }));
+                }
+                Err(failure) => self.breaks.pause(failure)?,
+            }
+        }
+    }
+}
+
+/// Counts what is read, for an error hides it.
+struct Counted<'a> {
+    stream: &'a mut TcpStream,
+    count: usize,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.stream.read(buf)?;
+        self.count = self.count.saturating_add(count);
+        Ok(count)
+    }
+}
+
+/// An error in words that make sense where a socket has a time-out.
+fn words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "nothing came for too long".to_owned(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,223 @@
+//! SSH, through the user's `ssh`: with that user's keys, agent, configuration and known hosts.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use super::ahead::{Fetch, PIECE_LEN, Piece, Sequential, Traffic};
+use super::{Failure, Patience, Transport};
+use crate::source::{Url, read_full};
+
+/// How much is kept of what ssh says.
+const WORDS_LEN: u64 = 16 << 10;
+
+/// How long is waited for its last words once it has ended: a connection that it shares with others may keep them open.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Opens the file at `url`.
+pub(super) fn open(url: &Url, patience: Patience) -> io::Result<Box<dyn Transport>> {
+    let (mut command, program) = command(url, patience)?;
+    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = spawned.map_err(|source| Failure::Program { program, source })?;
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    };
+    let traffic = Traffic::default();
+    let output = Output { stdout, position: 0, traffic: traffic.clone() };
+    let words = listen(stderr)?;
+    let mut ssh =
+        Ssh { url: url.clone(), program, child, output: Sequential::new(output, traffic), words: Some(words) };
+    // Whether there is such a file turns out with its first bytes.
+    if ssh.output.fill()?.is_empty() {
+        ssh.check_end()?;
+    }
+    Ok(Box::new(ssh))
+}
+
+/// The program that writes the file to its standard output, and its name.
+fn command(url: &Url, patience: Patience) -> Result<(Command, &'static str), Failure> {
+    let (host, user) = (url.host(), url.user());
+    if host.starts_with('-') || user.as_ref().is_some_and(|user| user.starts_with('-')) {
+        return Err(Failure::Unusable { url: url.clone(), what: "ssh would take its host or user for an option" });
+    }
+    let (mut command, program) = match url.password() {
+        Some(password) => {
+            let mut command = Command::new("sshpass");
+            // Handed over in the environment: everybody can see arguments.
+            command.env("SSHPASS", password).args(["-e", "ssh", "-o", "NumberOfPasswordPrompts=1"]);
+            (command, "sshpass")
+        }
+        None => {
+            let mut command = Command::new("ssh");
+            command.args(["-o", "BatchMode=yes"]);
+            (command, "ssh")
+        }
+    };
+    let (connect, alive) = (patience.connect.as_secs().max(1), (patience.stall.as_secs() / 2).max(1));
+    command.args(["-o", &format!("ConnectTimeout={connect}")]);
+    command.args(["-o", &format!("ServerAliveInterval={alive}"), "-o", "ServerAliveCountMax=2"]);
+    if let Some(port) = url.port() {
+        command.args(["-p", &port.to_string()]);
+    }
+    if let Some(user) = user {
+        command.args(["-l", &user]);
+    }
+    command.args([OsStr::new("--"), host.as_ref(), &remote_command(&url.path())]);
+    Ok((command, program))
+}
+
+/// What the server's shell runs, of whatever kind it is. The words of `cat` shall be those that we know.
+fn remote_command(path: &[u8]) -> OsString {
+    let mut command = b"env LC_ALL=C cat -- '".to_vec();
+    for &byte in path {
+        match byte {
+            b'\'' => command.extend(b"'\\''"),
+            byte => command.push(byte),
+        }
+    }
+    command.push(b'\'');
+    OsString::from_vec(command)
+}
+
+/// A file that ssh delivers.
+struct Ssh {
+    url: Url,
+    program: &'static str,
+    child: Child,
+    output: Sequential,
+    /// What ssh says, once it has said everything; `None` once the end has been checked.
+    words: Option<Receiver<String>>,
+}
+
+impl Ssh {
+    /// The data has ended: only the exit status tells whether that is its end.
+    fn check_end(&mut self) -> io::Result<()> {
+        let Some(words) = self.words.take() else { return Ok(()) };
+        let status = self.child.wait()?;
+        if status.success() {
+            return Ok(());
+        }
+        let said = match words.recv_timeout(LAST_WORDS) {
+            Ok(said) => said,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => String::new(),
+        };
+        let cause = match (self.program, status.code(), said.as_str()) {
+            // The manual page of sshpass has these.
+            ("sshpass", Some(5), _) => "the password is wrong".to_owned(),
+            ("sshpass", Some(6), _) => "the host's key is not known; connect with ssh once and check it".to_owned(),
+            ("sshpass", Some(7), _) => "the host's key has changed".to_owned(),
+            // ssh(1): an error of its own.
+            (_, Some(255), "") => "the connection was lost".to_owned(),
+            (_, _, "") => format!("it ended with {status}"),
+            (_, _, said) => said.to_owned(),
+        };
+        Err(Failure::Ssh { url: self.url.clone(), cause }.into())
+    }
+}
+
+impl Drop for Ssh {
+    fn drop(&mut self) {
+        // It has ended, or nobody wants the rest.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Read for Ssh {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.output.read(buf)?;
+        if count == 0 && !buf.is_empty() {
+            self.check_end()?;
+        }
+        Ok(count)
+    }
+}
+
+impl Transport for Ssh {
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
+    fn can_seek(&self) -> bool {
+        false
+    }
+
+    fn seek_to(&mut self, offset: u64) -> io::Result<()> {
+        self.output.seek_to(offset)
+    }
+
+    fn traffic(&self) -> Option<Traffic> {
+        self.output.traffic()
+    }
+}
+
+/// What ssh writes.
+struct Output {
+    stdout: ChildStdout,
+    position: u64,
+    traffic: Traffic,
+}
+
+impl Fetch for Output {
+    fn fetch(&mut self) -> io::Result<Option<Piece>> {
+        let mut data = vec![0; PIECE_LEN];
+        let count = read_full(&mut self.stdout, &mut data)?;
+        data.truncate(count);
+        let offset = self.position;
+        self.position = offset.saturating_add(count as u64);
+        self.traffic.add(count);
+        Ok(Some(Piece { offset, data }).filter(|piece| !piece.data.is_empty()))
+    }
+}
+
+/// Gathers what ssh says, lest it wait for somebody to read it.
+fn listen(mut stderr: ChildStderr) -> io::Result<Receiver<String>> {
+    let (sender, words) = channel();
+    thread::Builder::new().name("ssh".to_owned()).spawn(move || {
+        let mut said = Vec::new();
+        let _ = stderr.by_ref().take(WORDS_LEN).read_to_end(&mut said);
+        let _ = io::copy(&mut stderr, &mut io::sink());
+        let said = String::from_utf8_lossy(&said);
+        let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let _ = sender.send(lines.join("; "));
+    })?;
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+    use crate::source::Location;
+
+    fn arguments(text: &str) -> Result<(String, Vec<String>), Failure> {
+        let Ok(Location::Url(url)) = Location::parse(OsStr::new(text)) else { panic!("not a URL") };
+        let (command, program) = command(&url, Patience::default())?;
+        let arguments = command.get_args().map(|argument| String::from_utf8_lossy(argument.as_bytes()).into_owned());
+        Ok((program.to_owned(), arguments.collect()))
+    }
+
+    #[test]
+    fn nothing_is_left_to_a_shell() {
+        let (program, words) = arguments("ssh://me@[::1]:2222/a%20b/it's%22$(x)").unwrap();
+        assert_eq!(program, "ssh");
+        assert!(words.starts_with(&["-o", "BatchMode=yes"].map(str::to_owned)), "{words:?}");
+        let end = ["-p", "2222", "-l", "me", "--", "::1", r#"env LC_ALL=C cat -- '/a b/it'\''s"$(x)'"#];
+        assert!(words.ends_with(&end.map(str::to_owned)), "{words:?}");
+        for wrong in ["ssh://-oProxyCommand=x/y", "ssh://-lroot@h/y", "ssh://%2Dx@h/y"] {
+            assert!(matches!(arguments(wrong), Err(Failure::Unusable { .. })), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_no_argument() {
+        let (program, words) = arguments("ssh://me:secret@h/y").unwrap();
+        assert_eq!(program, "sshpass");
+        assert!(words.iter().all(|word| !word.contains("secret") && !word.contains("BatchMode")), "{words:?}");
+    }
+}

@@ -1,0 +1,50 @@
+//! Real servers, on ports of their own. They end when they are dropped.
+
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A server that this test started.
+pub struct Daemon {
+    child: Child,
+}
+
+impl Daemon {
+    /// Starts a server that stays in the foreground, and waits until it listens on `port` of this machine.
+    pub fn start(command: &mut Command, port: u16) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut daemon = Self { child };
+        let started = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert_eq!(daemon.child.try_wait().unwrap(), None, "{command:?} has ended");
+            assert!(started.elapsed() < Duration::from_secs(20), "{command:?} does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        daemon
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Expects that no process has `secret` among its arguments.
+pub fn assert_not_listed(secret: &str) {
+    for process in std::fs::read_dir("/proc").unwrap() {
+        let Ok(arguments) = std::fs::read(process.unwrap().path().join("cmdline")) else { continue };
+        let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
+        assert!(!arguments.contains(secret), "{arguments}");
+    }
+}
