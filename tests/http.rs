@@ -5,6 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use common::daemon::assert_not_listed;
 use common::image::{assert_same, disk_like, sparse};
 use common::server::{File, Reply, Request, Server};
 use common::tool::{Tool, copy, create};
@@ -567,9 +568,11 @@ fn a_signal_ends_a_stalled_copy() {
         reply.file_until(request, &file, 1_000_000);
         reply.stall(Duration::from_secs(60));
     });
-    let mut tool = copy(["--nobmap".as_ref(), server.url("x").as_ref(), case.out().as_os_str()]);
+    let url = server.url_as("me:s%26cret:x", "x");
+    let mut tool = copy(["--nobmap".as_ref(), url.as_ref(), case.out().as_os_str()]);
     let child = tool.spawn();
     std::thread::sleep(Duration::from_millis(700));
+    assert_not_listed("cret:x");
     sh("kill", &["-TERM", &child.id().to_string()]);
     let started = Instant::now();
     let outcome = common::tool::finish(child);
