@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -101,10 +101,7 @@ impl Ssh {
         if status.success() {
             return Ok(());
         }
-        let said = match words.recv_timeout(LAST_WORDS) {
-            Ok(said) => said,
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => String::new(),
-        };
+        let said = words.recv_timeout(LAST_WORDS).unwrap_or_default();
         let cause = match (self.program, status.code(), said.as_str()) {
             // The manual page of sshpass has these.
             ("sshpass", Some(5), _) => "the password is wrong".to_owned(),
