@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use percent_encoding::percent_decode;
 
@@ -25,7 +26,8 @@ pub enum Location {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
     protocol: Protocol,
-    url: url::Url,
+    /// Shared, for many errors name it.
+    url: Arc<url::Url>,
 }
 
 /// How the file at a URL is reached.
@@ -110,9 +112,9 @@ impl Location {
             Self::Stdin => Self::Stdin,
             Self::Url(Url { protocol, url }) => {
                 let folder = url.path().rsplit_once('/').map_or("", |(folder, _)| folder);
-                let mut beside = url.clone();
+                let mut beside = url::Url::clone(url);
                 beside.set_path(&format!("{folder}/{}", String::from_utf8_lossy(name)));
-                Self::Url(Url { protocol: *protocol, url: beside })
+                Self::Url(Url { protocol: *protocol, url: Arc::new(beside) })
             }
         }
     }
@@ -140,7 +142,7 @@ impl Url {
         let url = url.map_err(invalid)?;
         match url.host_str() {
             None | Some("") => Err(invalid(url::ParseError::EmptyHost)),
-            Some(_) => Ok(Self { protocol, url }),
+            Some(_) => Ok(Self { protocol, url: Arc::new(url) }),
         }
     }
 
