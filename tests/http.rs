@@ -193,6 +193,21 @@ fn a_page_is_not_a_bmap() {
     });
     let tool = hasty(copy([server.url("disk.img").as_ref(), case.out().as_os_str()]));
     tool.fails(&["not a bmap but an HTML page", &server.url("disk.img.bmap")]);
+
+    // Such a server has no signature either.
+    let (image, page) = (case.file(), File::new(b"\n<html></html>".to_vec()));
+    let bmap = File::new(std::fs::read(&case.bmap).unwrap());
+    let server = Server::start(move |request, reply| match request.path() {
+        "/disk.img" => reply.file(request, &image),
+        "/disk.img.bmap" => reply.file(request, &bmap),
+        _ => reply.file(request, &page),
+    });
+    let tool = || hasty(copy([server.url("disk.img").as_ref(), case.out().as_os_str()]));
+    tool().ok().says(&["disk.img.bmap.asc' is a web page", "is not signed"]);
+    case.assert_copied();
+    let mut demanding = tool();
+    demanding.command.args(["--fingerprint", "0123456789abcdef0123456789abcdef01234567"]);
+    demanding.fails(&["no signature found but --fingerprint given"]);
 }
 
 fn a_status_is_an_error() {

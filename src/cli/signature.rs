@@ -72,21 +72,30 @@ fn find_clearsigned<'a>(text: &'a [u8], location: &Location) -> Result<Option<Cl
 
 /// The detached signature that is named, or lies beside the bmap.
 fn find_detached(bmap: &Location, arguments: &Copy) -> Result<Option<Stored>, Error> {
-    let read = |source: Source| Ok(Some(source.read_stored("signature", MAX_SIGNATURE_SIZE)?));
+    let read = |source: Source| source.read_stored("signature", MAX_SIGNATURE_SIZE);
     if let Some(given) = &arguments.bmap_sig {
-        return read(network::open(&Location::parse(given)?)?);
+        return Ok(Some(read(network::open(&Location::parse(given)?)?)?));
     }
     for candidate in [".asc", ".sig"].into_iter().filter_map(|ending| bmap.with_ending(ending)) {
         match network::open(&candidate) {
             Err(error) if error.is_not_found() => {}
             result => {
-                let signature = result?;
+                let signature = read(result?)?;
+                if is_page(&signature) {
+                    log::warn!("'{candidate}' is a web page, not a signature");
+                    continue;
+                }
                 log::info!("discovered signature file '{candidate}'");
-                return read(signature);
+                return Ok(Some(signature));
             }
         }
     }
     Ok(None)
+}
+
+/// Whether a server sent a page in place of a file that it does not have. No signature begins with markup.
+fn is_page(signature: &Stored) -> bool {
+    signature.location().as_path().is_none() && signature.bytes().trim_ascii_start().starts_with(b"<")
 }
 
 /// Accepts the bmap or refuses it, by who signed it.
