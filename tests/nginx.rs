@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,6 +22,7 @@ fn main() {
         a_path_without_ranges [NGINX],
         tls_with_a_root_of_our_own [NGINX, Need::Program("openssl")],
         through_a_proxy [NGINX],
+        tls_through_a_proxy [NGINX, Need::Program("openssl")],
     ]);
 }
 
@@ -192,4 +195,43 @@ fn through_a_proxy() {
         .ok()
         .says(&["http://images.invalid/disk.img"]);
     nginx.assert_copied();
+}
+
+/// A proxy that passes on what it cannot read, for one client. Returns its port.
+fn tunnel() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            std::thread::spawn(|| pass_on(client.unwrap()));
+        }
+    });
+    port
+}
+
+fn pass_on(mut client: TcpStream) -> Option<()> {
+    let mut lines = BufReader::new(client.try_clone().unwrap()).lines().map_while(Result::ok);
+    let request = lines.next()?;
+    let headers: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+    let allowed = headers.iter().any(|line| line.eq_ignore_ascii_case("proxy-authorization: Basic bWU6cyZjcmV0"));
+    if !allowed {
+        client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n").ok()?;
+        return None;
+    }
+    let mut server = TcpStream::connect(request.strip_prefix("CONNECT ")?.split(' ').next()?).ok()?;
+    client.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").ok()?;
+    let (mut from_client, mut to_server) = (client.try_clone().ok()?, server.try_clone().ok()?);
+    std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+    std::io::copy(&mut server, &mut client).ok().map(drop)
+}
+
+fn tls_through_a_proxy() {
+    let nginx = Nginx::disk_like();
+    let url = format!("https://127.0.0.1:{}/disk.img", nginx.tls_port);
+    let proxy = tunnel();
+    let tool = |proxy| nginx.copy(&url).env("SSL_CERT_FILE", nginx.file("ca.pem")).env("HTTPS_PROXY", proxy);
+    tool(format!("http://me:s%26cret@127.0.0.1:{proxy}")).ok();
+    nginx.assert_copied();
+    let outcome = tool(format!("http://me:hidden@127.0.0.1:{proxy}")).fails(&["cannot connect", "proxy auth"]);
+    assert!(!outcome.stderr.contains("hidden"), "{}", outcome.stderr);
 }

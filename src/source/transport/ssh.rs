@@ -57,6 +57,8 @@ fn command(url: &Url, patience: Patience) -> Result<(Command, &'static str), Fai
             (command, "ssh")
         }
     };
+    // A terminal would change the data.
+    command.arg("-T");
     let (connect, alive) = (patience.connect.as_secs().max(1), (patience.stall.as_secs() / 2).max(1));
     command.args(["-o", &format!("ConnectTimeout={connect}")]);
     command.args(["-o", &format!("ServerAliveInterval={alive}"), "-o", "ServerAliveCountMax=2"]);

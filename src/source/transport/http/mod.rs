@@ -117,7 +117,7 @@ impl Transport for Http {
 
     fn fetch_only(&mut self, wanted: &[ByteRange]) {
         let Some(size) = self.size().filter(|_| self.can_seek()) else { return };
-        let left = ByteRange { start: self.piece.offset.saturating_add(self.piece.data.len() as u64), end: size };
+        let left = ByteRange { start: self.position.saturating_add(self.at_hand().len() as u64), end: size };
         let parts = joined(wanted, left);
         let skipped = left.len().saturating_sub(parts.iter().map(|part| part.len()).sum());
         if skipped > SMALL_GAP {
