@@ -86,7 +86,12 @@ enum Part {
 
 impl Parts {
     /// The bytes of these parts of `file`.
-    pub(super) fn of(self, file: Peeked) -> impl Read + Send + use<> {
+    pub(super) fn of(self, mut file: Peeked) -> impl Read + Send + use<> {
+        let stored = self.0.iter().filter_map(|part| match part {
+            Part::Made(_) => None,
+            Part::Stored(range) => Some(*range),
+        });
+        file.fetch_only(&stored.collect::<Vec<_>>());
         PartsOf { file, parts: self.0.into_iter(), current: Current::Made(io::Cursor::default()) }
     }
 }

@@ -19,6 +19,9 @@ use remote::Remote;
 /// Up to how many bytes that nobody wants are received all the same, for they cost less than a new request.
 const SMALL_GAP: u64 = 1 << 20;
 
+/// The first part that is fetched at a new place; each that follows is twice as long.
+const FIRST_PART: u64 = 256 << 10;
+
 /// Opens the file at `url`.
 pub(super) fn open(url: &Url, patience: Patience) -> io::Result<Box<dyn Transport>> {
     let (remote, body) = Remote::open(url, patience)?;
@@ -49,7 +52,7 @@ impl Http {
     /// Fetches everything from the position on.
     fn restart_here(&mut self) {
         let end = self.size().unwrap_or(u64::MAX);
-        self.restart(VecDeque::from([ByteRange { start: self.position, end }]));
+        self.restart(growing_parts(ByteRange { start: self.position, end }));
     }
 
     /// What of the piece has not been read.
@@ -130,6 +133,19 @@ impl Transport for Http {
     }
 }
 
+/// `whole` in parts that grow: whoever went to a place may want only a little there, and what a server has begun to send
+/// is sent.
+fn growing_parts(whole: ByteRange) -> VecDeque<ByteRange> {
+    let mut length = FIRST_PART;
+    let mut part_from = |start: u64| {
+        let part = ByteRange { start, end: start.saturating_add(length).min(whole.end) };
+        length = length.saturating_mul(2);
+        Some(part).filter(|part| !part.is_empty())
+    };
+    let first = part_from(whole.start);
+    std::iter::successors(first, |part| part_from(part.end)).collect()
+}
+
 /// The ranges, as far as they lie within `bounds`, with small gaps between them filled.
 fn joined(ranges: &[ByteRange], bounds: ByteRange) -> VecDeque<ByteRange> {
     let mut parts: VecDeque<ByteRange> = VecDeque::new();
@@ -147,6 +163,18 @@ fn joined(ranges: &[ByteRange], bounds: ByteRange) -> VecDeque<ByteRange> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_grow() {
+        let range = |start, end| ByteRange { start, end };
+        let (first, size) = (FIRST_PART, 4 * FIRST_PART);
+        assert_eq!(
+            growing_parts(range(7, size)),
+            [range(7, 7 + first), range(7 + first, 7 + 3 * first), range(7 + 3 * first, size)]
+        );
+        assert!(growing_parts(range(size, size)).is_empty());
+        assert_eq!(growing_parts(range(0, u64::MAX)).back().unwrap().end, u64::MAX);
+    }
 
     #[test]
     fn small_gaps_are_filled() {
