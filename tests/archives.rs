@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use common::device::Loop;
 use common::image::{self, assert_same, disk_like, sparse};
+use common::server::{File, Server};
 use common::tool::{Tool, copy, create};
 use common::{Need, Test, sh, temp_dir};
 
@@ -134,7 +135,8 @@ impl Work {
         copy(["--bmap".as_ref(), self.bmap.as_os_str(), from.as_os_str(), to.as_os_str()])
     }
 
-    /// Makes an archive by `command`, and expects the image to be found in it, from a file and from standard input.
+    /// Makes an archive by `command`, and expects the image to be found in it, from a file, from standard input and over
+    /// HTTP.
     fn finds_image(&self, command: &str) {
         let archive = self.archive(command);
         let out = self.path("out");
@@ -142,6 +144,13 @@ impl Work {
         assert_same(&self.image, &out);
         self.copy(Path::new("-"), &out).stdin(fs::read(&archive).unwrap()).ok();
         assert_same(&self.image, &out);
+        let mut file = File::new(fs::read(&archive).unwrap());
+        for ranges in [true, false] {
+            file.ranges = ranges;
+            let server = Server::of(file.clone());
+            self.copy(server.url("download?id=1").as_ref(), &out).ok();
+            assert_same(&self.image, &out);
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Images packed by the real tools: each reaches a file and a device, from a file and from standard input, and is never
-//! taken for sound when it is cut off or corrupt.
+//! Images packed by the real tools: each reaches a file and a device, from a file, from standard input and over HTTP,
+//! and is never taken for sound when it is cut off or corrupt.
 
 mod common;
 
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use common::device::Disk;
 use common::image::{assert_same, disk_like, sparse};
+use common::server::{File, Server};
 use common::tool::{Tool, copy, create};
 use common::{Need, Test, sh, temp_dir};
 use twox_hash::XxHash32;
@@ -135,6 +136,11 @@ fn reaches(packing: &Packing) {
     work.copy(Path::new("-"), &out).stdin(fs::read(&packed).unwrap()).ok();
     assert_same(&work.image, &out);
     copy_whole(Path::new("-"), &out).stdin(fs::read(&packed).unwrap()).ok();
+    assert_same(&work.image, &out);
+    let server = Server::of(File::new(fs::read(&packed).unwrap()));
+    work.copy(server.url("download?id=1").as_ref(), &out).ok();
+    assert_same(&work.image, &out);
+    copy_whole(server.url("download?id=1").as_ref(), &out).ok();
     assert_same(&work.image, &out);
     work.copy(&packed, disk.path()).ok();
     copy_whole(&packed, disk.path()).ok();

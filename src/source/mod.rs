@@ -75,14 +75,6 @@ pub enum Error {
         /// The size that the file must have, in bytes.
         expected: Option<u64>,
     },
-    /// There is no code for it yet.
-    #[error("cannot read '{location}': {what} is not available yet")]
-    NotAvailable {
-        /// The source.
-        location: Location,
-        /// What is missing.
-        what: String,
-    },
     /// It has another size than it must have.
     #[error("'{location}' has {found} bytes, but the bmap is for an image of {expected} bytes")]
     Size {

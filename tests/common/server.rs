@@ -70,6 +70,11 @@ impl Server {
         Self { address, state }
     }
 
+    /// A server that has this one file under every name.
+    pub fn of(file: File) -> Self {
+        Self::start(move |request, reply| reply.file(request, &file))
+    }
+
     /// The URL of a file on this server.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}/{path}", self.address)
