@@ -29,8 +29,8 @@ pub(super) fn open(url: &Url, patience: Patience) -> io::Result<Box<dyn Transpor
     let traffic = Traffic::default();
     let output = Output { stdout, position: 0, traffic: traffic.clone() };
     let words = listen(stderr)?;
-    let mut ssh =
-        Ssh { url: url.clone(), program, child, output: Sequential::new(output, traffic), words: Some(words) };
+    let output = Sequential::new(output, traffic.clone());
+    let mut ssh = Ssh { url: url.clone(), program, child, output, traffic, words: Some(words) };
     // Whether there is such a file turns out with its first bytes.
     if ssh.output.fill()?.is_empty() {
         ssh.check_end()?;
@@ -91,6 +91,7 @@ struct Ssh {
     program: &'static str,
     child: Child,
     output: Sequential,
+    traffic: Traffic,
     /// What ssh says, once it has said everything; `None` once the end has been checked.
     words: Option<Receiver<String>>,
 }
@@ -111,6 +112,7 @@ impl Ssh {
             ("sshpass", Some(7), _) => "the host's key has changed".to_owned(),
             // ssh(1): an error of its own.
             (_, Some(255), "") => "the connection was lost".to_owned(),
+            (_, Some(255), said) if self.traffic.fetched() > 0 => format!("the connection was lost: {said}"),
             (_, _, "") => format!("it ended with {status}"),
             (_, _, said) => said.to_owned(),
         };
@@ -150,7 +152,7 @@ impl Transport for Ssh {
     }
 
     fn traffic(&self) -> Option<Traffic> {
-        self.output.traffic()
+        Some(self.traffic.clone())
     }
 }
 
