@@ -1,7 +1,9 @@
 //! Real servers, on ports of their own. They end when they are dropped.
 
+use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// A server that this test started.
@@ -35,9 +37,15 @@ impl Drop for Daemon {
     }
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, and that no other test of this program is given.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if GIVEN.lock().unwrap().insert(port) {
+            return port;
+        }
+    }
 }
 
 /// Expects that no process has `secret` among its arguments.
