@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use common::gnupg::{self, Who, keys};
 use common::image::{assert_same, sparse};
+use common::server::{File, Server};
 use common::tool::{Outcome, Tool, copy, create};
 use common::{Need, sha256, temp_dir};
 
@@ -34,6 +35,7 @@ fn main() {
         messages_are_not_detached_signatures [GPG, GPGV],
         lines_of_clearsigned_text [GPG, GPGV],
         packed_bmaps [GPG, GPGV],
+        signatures_on_a_server [GPG, GPGV],
         a_signature_is_verified_before_anything_else [GPG, GPGV],
         signature_files_are_no_targets [GPG, GPGV],
         no_sig_verify [GPG],
@@ -518,4 +520,37 @@ fn only_status_lines_and_exit_status_count() {
 fn write_program(path: &Path, script: &str) {
     fs::write(path, script).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// The signature of a remote bmap lies beside it, and its name keeps the query.
+fn signatures_on_a_server() {
+    let bench = Bench::new();
+    let file = |bytes: Vec<u8>| File::new(bytes);
+    let (image, bmap) = (file(fs::read(&bench.image).unwrap()), file(bench.text()));
+    let serve = |ending: &'static str, signature: Vec<u8>| {
+        let (image, bmap, signature) = (image.clone(), bmap.clone(), file(signature));
+        Server::start(move |request, reply| match request.target.strip_prefix("/disk.img") {
+            Some("?key=1") => reply.file(request, &image),
+            Some(".bmap?key=1") => reply.file(request, &bmap),
+            Some(name) if name.strip_suffix("?key=1") == Some(ending) => reply.file(request, &signature),
+            _ => reply.status("404 Not Found", &[]),
+        })
+    };
+    let copy_from = |server: &Server, options: &[&str]| {
+        let mut tool = copy(options).env("GNUPGHOME", keys().home());
+        tool.command.arg(server.url("disk.img?key=1")).arg(&bench.target);
+        tool
+    };
+    for (ending, kind) in [(".bmap.asc", ARMORED), (".bmap.sig", DETACHED)] {
+        let server = serve(ending, keys().sign(Who::Ed, kind, &bench.text()));
+        let url = server.url(&format!("disk.img{ending}?key=1"));
+        bench.accepts(copy_from(&server, &[]), &[GOOD, &format!("discovered signature file '{url}'")]);
+
+        let server = serve(ending, keys().sign(Who::Ed, kind, b"another bmap"));
+        bench.refuses(copy_from(&server, &[]), &[BAD]);
+    }
+    let server = serve(".elsewhere", keys().sign(Who::Rsa, DETACHED, &bench.text()));
+    let signature = server.url("disk.img.elsewhere?key=1");
+    bench.accepts(copy_from(&server, &["--bmap-sig", &signature]), &[GOOD]);
+    bench.refuses(copy_from(&server, &["--bmap-sig", &server.url("none")]), &["cannot open", "404 Not Found"]);
 }
