@@ -1,0 +1,84 @@
+//! The threads: one reads and looks for blocks, the others decode them. What they make is taken in the order of the file.
+
+use std::io::{self, BufRead};
+use std::num::NonZeroUsize;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use super::block::{Block, Decoder, Flaw};
+use super::scanner::{Kind, Piece, Scanner};
+
+/// How many blocks are decoded at the same time, at most. Each takes 7 MiB, so these leave room in 64 MiB.
+const MAX_DECODERS: usize = 5;
+
+/// A piece of the file, whose block, if it is one, is being decoded or has been.
+pub(super) struct Candidate {
+    pub(super) piece: Arc<Piece>,
+    pub(super) block: Receiver<Result<Block, Flaw>>,
+}
+
+/// A piece to be decoded, and where the block is wanted.
+struct Job {
+    piece: Arc<Piece>,
+    block: SyncSender<Result<Block, Flaw>>,
+}
+
+/// Starts the threads; what they send ends with `None` or an error. They end once that has been sent, or the receiver has
+/// been dropped.
+pub(super) fn start(packed: impl BufRead + Send + 'static) -> io::Result<Receiver<io::Result<Option<Candidate>>>> {
+    let decoders = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_DECODERS);
+    // One more than can be decoded, so that no decoder waits for the one who takes the blocks.
+    let (to_consumer, candidates) = sync_channel(decoders + 1);
+    let (to_decoders, jobs) = channel();
+    let jobs = Arc::new(Mutex::new(jobs));
+    for _ in 0..decoders {
+        let jobs = Arc::clone(&jobs);
+        thread::Builder::new().name("bzip2 decoder".into()).spawn(move || decode(&jobs))?;
+    }
+    let scanner = Scanner::new(packed);
+    thread::Builder::new().name("bzip2 scanner".into()).spawn(move || scan(scanner, &to_consumer, &to_decoders))?;
+    Ok(candidates)
+}
+
+/// Hands on each piece and then `None`, unless nobody wants them.
+fn scan<R: BufRead>(
+    mut scanner: Scanner<R>,
+    consumer: &SyncSender<io::Result<Option<Candidate>>>,
+    decoders: &Sender<Job>,
+) {
+    loop {
+        let candidate = scanner.next_piece().map(|piece| piece.map(|piece| candidate(piece, decoders)));
+        let is_last = !matches!(candidate, Ok(Some(_)));
+        if consumer.send(candidate).is_err() || is_last {
+            break;
+        }
+    }
+}
+
+/// Has a piece decoded, if it begins like a block.
+fn candidate(piece: Piece, decoders: &Sender<Job>) -> Candidate {
+    let piece = Arc::new(piece);
+    let (sender, block) = sync_channel(1);
+    if piece.kind == Kind::Block {
+        // They are there until the sender of their jobs is dropped.
+        let _ = decoders.send(Job { piece: Arc::clone(&piece), block: sender });
+    }
+    Candidate { piece, block }
+}
+
+/// Decodes blocks until there are no more.
+fn decode(jobs: &Mutex<Receiver<Job>>) {
+    let mut decoder = Decoder::new();
+    loop {
+        // Whoever waits for a job keeps the others from waiting for the same one.
+        let job = jobs.lock().map(|jobs| jobs.recv());
+        let Ok(Ok(Job { piece, block })) = job else { break };
+        let decoded = decoder.decode(&piece.bytes, piece.start % 8).map(|block| {
+            let end = piece.start - piece.start % 8 + block.end;
+            Block { end, ..block }
+        });
+        // The candidate may have turned out to be none.
+        let _ = block.send(decoded);
+    }
+}
