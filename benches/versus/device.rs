@@ -1,0 +1,61 @@
+//! The device that is copied to.
+
+use std::fs;
+use std::path::Path;
+
+use crate::common::device::Loop;
+use crate::common::image::create;
+use crate::run::Preparation;
+
+/// A loop device over a file on tmpfs, which this program has attached and detaches again.
+pub struct Target {
+    // Its limit is lifted before it is detached.
+    _throttle: Option<Throttle>,
+    device: Loop,
+    _folder: tempfile::TempDir,
+}
+
+impl Target {
+    /// A device of `size` bytes that takes up to `limit` bytes a second.
+    pub fn new(folder: &Path, size: u64, limit: Option<u64>) -> Self {
+        let folder = tempfile::tempdir_in(folder).unwrap();
+        let backing = folder.path().join("device");
+        create(&backing, size);
+        let device = Loop::attach(&backing);
+        let throttle = limit.map(|limit| Throttle::new(&device, limit));
+        Self { _throttle: throttle, device, _folder: folder }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.device.path
+    }
+
+    /// Drops what the page cache holds of the device, so that each copy begins alike.
+    pub fn forget(&self) -> Preparation {
+        Preparation::new("blockdev", ["--flushbufs".into(), self.path().into()])
+    }
+}
+
+/// Where the kernel is told how much a device takes (cgroup-v1/blkio-controller.rst). In the root group it holds for all
+/// that is written to the device, also by the kernel's own threads from the page cache.
+const LIMITS: &str = "/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device";
+
+/// A limit on what a device takes.
+struct Throttle {
+    number: String,
+}
+
+impl Throttle {
+    fn new(device: &Loop, limit: u64) -> Self {
+        let name = device.path.file_name().unwrap();
+        let number = fs::read_to_string(Path::new("/sys/block").join(name).join("dev")).unwrap().trim().to_owned();
+        fs::write(LIMITS, format!("{number} {limit}")).expect("the throttled table needs cgroup v1's blkio controller");
+        Self { number }
+    }
+}
+
+impl Drop for Throttle {
+    fn drop(&mut self) {
+        let _ = fs::write(LIMITS, format!("{} 0", self.number));
+    }
+}

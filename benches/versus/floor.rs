@@ -1,0 +1,85 @@
+//! The least that a copy could take: unpacking alone, or hashing alone.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+
+use flate2::bufread::GzDecoder;
+use sha2::{Digest, Sha256};
+
+use crate::common::find_program;
+use crate::image::{Images, Packing};
+use crate::run::Program;
+
+/// Something that has to be done in any case.
+pub enum Floor {
+    /// One core hashes so many bytes, which it need not even read.
+    Hashing { bytes: u64 },
+    /// One core hashes the mapped bytes.
+    HashingMapped,
+    /// One core unpacks gzip by the decoder that we use.
+    Flate2,
+    /// A program unpacks the image to /dev/null.
+    Unpacking { packing: Packing, command: &'static [&'static str] },
+}
+
+impl Floor {
+    /// The floors of copying an image, the lowest first.
+    pub fn of(packing: Packing) -> Vec<Self> {
+        let by = |command| Self::Unpacking { packing, command };
+        match packing {
+            Packing::Raw => vec![Self::HashingMapped],
+            Packing::Gz => vec![Self::Flate2, by(&["pigz", "-dc"])],
+            Packing::Bz2 => vec![by(&["lbzip2", "-dc"])],
+            Packing::Xz => vec![by(&["xz", "-T0", "-dc"])],
+            Packing::Zst => vec![by(&["zstd", "-dc"])],
+            Packing::Lz4 => vec![by(&["lz4", "-dc"])],
+        }
+    }
+
+    pub fn program(self, images: &Images) -> Program {
+        let ourselves = std::env::current_exe().unwrap();
+        let hashing = |bytes: u64| {
+            Program::new("SHA-256 on one core", &ourselves, ["floor-hash".into(), bytes.to_string().into()])
+        };
+        match self {
+            Self::Hashing { bytes } => hashing(bytes),
+            Self::HashingMapped => hashing(images.mapped),
+            Self::Flate2 => {
+                Program::new("flate2 alone", &ourselves, ["floor-gunzip".into(), images.packed(Packing::Gz).into()])
+            }
+            Self::Unpacking { packing, command: [program, options @ ..] } => {
+                let path = find_program(program).unwrap_or_else(|| panic!("install {program}"));
+                let arguments = options.iter().map(Into::into).chain([images.packed(packing).into()]);
+                Program::new(&format!("{program} {}", options.join(" ")), path, arguments)
+            }
+            Self::Unpacking { command: [], .. } => unreachable!("every command has a program"),
+        }
+    }
+}
+
+/// Does what a floor of ours does, if that is what this program has been started for.
+pub fn run_if_asked() -> bool {
+    let arguments: Vec<String> = std::env::args().collect();
+    match arguments.as_slice() {
+        [_, floor, bytes] if floor == "floor-hash" => hash(bytes.parse().unwrap()),
+        [_, floor, file] if floor == "floor-gunzip" => gunzip(file).unwrap(),
+        _ => return false,
+    }
+    true
+}
+
+fn hash(bytes: u64) {
+    let piece = vec![0x5a; 256 << 10];
+    let mut hasher = Sha256::new();
+    for _ in 0..bytes / piece.len() as u64 {
+        hasher.update(&piece);
+    }
+    std::hint::black_box(hasher.finalize());
+}
+
+fn gunzip(file: &str) -> io::Result<()> {
+    let mut decoder = GzDecoder::new(BufReader::with_capacity(256 << 10, File::open(file)?));
+    let mut piece = vec![0; 1 << 20];
+    while decoder.read(&mut piece)? > 0 {}
+    Ok(())
+}

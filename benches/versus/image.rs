@@ -1,0 +1,210 @@
+//! The image that is copied: the size of the one that bmaptool was introduced with, with the files of this machine in it.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::common::find_program;
+use crate::common::image::{Random, create};
+
+const MIB: u64 = 1 << 20;
+
+/// 3.7 GiB.
+const SIZE: u64 = 3789 * MIB;
+
+/// The mapped ranges, each its offset and length in MiB: 1.1 GiB, most of it in one range.
+const RANGES: [(u64, u64); 8] =
+    [(0, 2), (16, 40), (96, 2), (128, 760), (1200, 110), (1800, 96), (2600, 76), (3700, 40)];
+
+/// The order in which files are taken.
+const SEED: u64 = 20_120_907;
+
+/// A way in which the image is packed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    Raw,
+    Gz,
+    Bz2,
+    Xz,
+    Zst,
+    Lz4,
+}
+
+impl Packing {
+    pub const ALL: [Self; 6] = [Self::Raw, Self::Gz, Self::Bz2, Self::Xz, Self::Zst, Self::Lz4];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Gz => "gz",
+            Self::Bz2 => "bz2",
+            Self::Xz => "xz",
+            Self::Zst => "zst",
+            Self::Lz4 => "lz4",
+        }
+    }
+
+    /// Whether one core unpacks it as fast as a good card takes it.
+    pub fn keeps_up(self) -> bool {
+        !matches!(self, Self::Bz2 | Self::Xz)
+    }
+
+    /// The program that packs standard input to standard output; lbzip2 makes one stream, xz many blocks.
+    fn packer(self) -> &'static [&'static str] {
+        match self {
+            Self::Raw => &["cat"],
+            Self::Gz => &["gzip", "-6"],
+            Self::Bz2 => &["lbzip2", "-9"],
+            Self::Xz => &["xz", "-T0", "-c"],
+            Self::Zst => &["zstd", "-9", "-c"],
+            Self::Lz4 => &["lz4", "-c"],
+        }
+    }
+}
+
+/// Everything that is copied and mapped.
+pub struct Images {
+    folder: PathBuf,
+    pub raw: PathBuf,
+    /// The same data in many ranges of the same length.
+    pub many: PathBuf,
+    pub bmap: PathBuf,
+    pub size: u64,
+    pub mapped: u64,
+    /// How long the largest range is.
+    pub largest: u64,
+}
+
+impl Images {
+    /// Makes in `folder` what is not there yet, at one `scale`th of the size.
+    pub fn make(folder: &Path, scale: u64) -> Self {
+        let folder = folder.join(format!("scale-{scale}"));
+        fs::create_dir_all(&folder).unwrap();
+        let scaled =
+            |(offset, length): (u64, u64)| (offset * MIB / scale / 4096 * 4096, length * MIB / scale / 4096 * 4096);
+        let ranges = RANGES.map(scaled);
+        let images = Self {
+            raw: folder.join("disk.img"),
+            many: folder.join("many.img"),
+            bmap: folder.join("disk.img.bmap"),
+            size: SIZE / scale / 4096 * 4096,
+            mapped: ranges.iter().map(|(_, length)| length).sum(),
+            largest: ranges.iter().map(|&(_, length)| length).max().unwrap_or(0),
+            folder,
+        };
+        make_once(&images.raw, |path| images.fill(path, &ranges));
+        let part = images.mapped / 256 / 4096 * 4096;
+        let parts: Vec<_> = (0..256).map(|number| (number * (images.size / 256 / 4096 * 4096), part)).collect();
+        make_once(&images.many, |path| images.fill(path, &parts));
+        make_once(&images.bmap, |path| {
+            let status = Command::new(crate::OURS).arg("create").arg("-o").arg(path).arg(&images.raw).status();
+            assert!(status.unwrap().success());
+        });
+        for packing in Packing::ALL.into_iter().filter(|&packing| packing != Packing::Raw) {
+            make_once(&images.packed(packing), |path| pack(&images.raw, path, packing));
+        }
+        images
+    }
+
+    /// The image as it is packed.
+    pub fn packed(&self, packing: Packing) -> PathBuf {
+        match packing {
+            Packing::Raw => self.raw.clone(),
+            _ => self.folder.join(format!("disk.img.{}", packing.name())),
+        }
+    }
+
+    /// A file to write to.
+    pub fn scratch(&self) -> OsString {
+        self.folder.join("scratch").into()
+    }
+
+    /// Makes an image with the contents of /usr in `ranges`, each an offset and a length in bytes.
+    fn fill(&self, path: &Path, ranges: &[(u64, u64)]) {
+        let image = create(path, self.size);
+        let mut contents = Contents::of(Path::new("/usr"));
+        let mut buf = vec![0; MIB as usize];
+        for &(offset, length) in ranges {
+            let mut at = offset;
+            while at < offset + length {
+                let piece = &mut buf[..(offset + length - at).min(MIB) as usize];
+                contents.read_exact(piece).expect("/usr is too small: try --scale");
+                image.write_all_at(piece, at).unwrap();
+                at += piece.len() as u64;
+            }
+        }
+    }
+}
+
+/// Has `make` make the file at `path`, unless it is there; half-made it never is.
+fn make_once(path: &Path, make: impl FnOnce(&Path)) {
+    if !path.exists() {
+        eprintln!("making {}", path.display());
+        let unfinished = path.with_extension("unfinished");
+        make(&unfinished);
+        fs::rename(&unfinished, path).unwrap();
+    }
+}
+
+fn pack(image: &Path, to: &Path, packing: Packing) {
+    let [program, options @ ..] = packing.packer() else { return };
+    let program = find_program(program).unwrap_or_else(|| panic!("install {program}"));
+    let mut command = Command::new(program);
+    command.args(options).stdin(File::open(image).unwrap()).stdout(File::create(to).unwrap());
+    assert!(command.stderr(Stdio::inherit()).status().unwrap().success());
+}
+
+/// The files under a folder, one after another, each filled up to a block as on a disk.
+struct Contents {
+    files: std::vec::IntoIter<PathBuf>,
+    current: Box<dyn Read>,
+}
+
+impl Contents {
+    fn of(folder: &Path) -> Self {
+        let mut files = Vec::new();
+        list(folder, &mut files);
+        files.sort();
+        let mut random = Random::new(SEED);
+        for last in (1..files.len()).rev() {
+            files.swap(last, random.below(last as u64 + 1) as usize);
+        }
+        Self { files: files.into_iter(), current: Box::new(io::empty()) }
+    }
+}
+
+impl Read for Contents {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let count = self.current.read(buf)?;
+            if count > 0 || buf.is_empty() {
+                return Ok(count);
+            }
+            let Some(path) = self.files.next() else { return Ok(0) };
+            if let Ok(file) = File::open(path) {
+                let length = file.metadata()?.len();
+                let padding = length.next_multiple_of(4096) - length;
+                self.current = Box::new(file.take(length).chain(io::repeat(0).take(padding)));
+            }
+        }
+    }
+}
+
+/// Lists the regular files under `folder`, on its file system and without symbolic links.
+fn list(folder: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => list(&entry.path(), files),
+            // One name of each file is enough, and a single huge file would be no mixture.
+            Ok(kind) if kind.is_file() => match entry.metadata() {
+                Ok(metadata) if metadata.nlink() == 1 && metadata.len() < 64 * MIB => files.push(entry.path()),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! How long a flash takes: ours, the peer's, and the least that it could take.
+//!
+//! `cargo bench --bench versus` makes an image, packs it, and prints three tables: copies to a loop device over tmpfs,
+//! copies to one that takes no more than an SD card reader's 126 MB/s, and maps. Run it as root, with bmap-tools,
+//! lbzip2, xz, zstd, lz4, pigz and losetup installed, and 8 GB of memory to spare.
+//!
+//! ```text
+//! cargo bench --bench versus -- [--runs N] [--table copy|throttled|create]... [--case raw|gz|bz2|xz|zst|lz4]...
+//!                               [--scale N] [--folder FOLDER]
+//! ```
+//!
+//! `--scale 10` makes an image of a tenth of the size. FOLDER is /dev/shm/bmaptool-bench by default: on tmpfs, so that no
+//! disk is measured. What was made there is used again by the next run, and may be deleted.
+
+#[path = "../../tests/common/mod.rs"]
+mod common;
+mod device;
+mod floor;
+mod image;
+mod run;
+mod table;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use device::Target;
+use floor::Floor;
+use image::{Images, Packing};
+use run::Program;
+use table::Table;
+
+/// How much a fast SD card reader takes, in bytes a second.
+const THROTTLE: u64 = 126_000_000;
+
+const OURS: &str = env!("CARGO_BIN_EXE_bmaptool");
+const PEER: &str = "/usr/bin/bmaptool";
+
+struct Options {
+    runs: usize,
+    tables: Vec<String>,
+    cases: Vec<String>,
+    scale: u64,
+    folder: PathBuf,
+}
+
+impl Options {
+    fn parse() -> Self {
+        let folder = PathBuf::from("/dev/shm/bmaptool-bench");
+        let mut options = Self { runs: 5, tables: Vec::new(), cases: Vec::new(), scale: 1, folder };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(flag) = arguments.next() {
+            let mut value = || arguments.next().unwrap_or_else(|| panic!("{flag} needs a value"));
+            match flag.as_str() {
+                "--runs" => options.runs = value().parse().expect("a number of runs"),
+                "--table" => options.tables.push(value()),
+                "--case" => options.cases.push(value()),
+                "--scale" => options.scale = value().parse().expect("a number"),
+                "--folder" => options.folder = value().into(),
+                "--bench" => {} // from cargo
+                _ => panic!("unknown argument '{flag}'"),
+            }
+        }
+        options
+    }
+
+    fn wants_table(&self, name: &str) -> bool {
+        self.tables.is_empty() || self.tables.iter().any(|table| table == name)
+    }
+
+    fn wants_case(&self, packing: Packing) -> bool {
+        self.cases.is_empty() || self.cases.iter().any(|case| case == packing.name())
+    }
+}
+
+fn main() {
+    // A floor is a program as well, so that it is measured like the others.
+    if floor::run_if_asked() {
+        return;
+    }
+    let options = Options::parse();
+    let images = Images::make(&options.folder, options.scale);
+    println!("Image: {} MiB, of which {} MiB are mapped.", images.size >> 20, images.mapped >> 20);
+    let cases = || Packing::ALL.into_iter().filter(|&packing| options.wants_case(packing));
+
+    if options.wants_table("copy") {
+        let target = Target::new(&options.folder, images.size, None);
+        let mut table = Table::new("Copy to a loop device over tmpfs");
+        for packing in cases() {
+            let mut programs = copies(&images, packing, &target);
+            programs.extend(Floor::of(packing).into_iter().map(|floor| floor.program(&images)));
+            table.add(packing.name(), &programs, options.runs);
+        }
+        table.print();
+    }
+    if options.wants_table("throttled") {
+        let target = Target::new(&options.folder, images.size, Some(THROTTLE));
+        let mut table = Table::new("Copy to a loop device that takes 126 MB/s");
+        table.floor("the mapped bytes ÷ 126 MB/s", images.mapped as f64 / THROTTLE as f64);
+        for packing in cases().filter(|packing| packing.keeps_up()) {
+            table.add(packing.name(), &copies(&images, packing, &target), options.runs);
+        }
+        table.print();
+    }
+    if options.wants_table("create") {
+        let mut table = Table::new("Create");
+        for (name, image, largest) in
+            [("one range dominates", &images.raw, images.largest), ("many ranges", &images.many, images.mapped / 2)]
+        {
+            let map = |tool: &str| {
+                let name = if tool == OURS { "ours" } else { "bmap-tools" };
+                let arguments = ["create".into(), "-o".into(), images.scratch(), image.into()];
+                Program::new(name, tool, arguments)
+            };
+            let programs = [map(OURS), map(PEER), Floor::Hashing { bytes: largest }.program(&images)];
+            table.add(name, &programs, options.runs);
+        }
+        table.print();
+    }
+}
+
+/// The copies of an image by us and by the peer.
+fn copies(images: &Images, packing: Packing, target: &Target) -> Vec<Program> {
+    let copy = |name, tool: &str| {
+        let arguments: [OsString; 5] = [
+            "copy".into(),
+            "--bmap".into(),
+            images.bmap.clone().into(),
+            images.packed(packing).into(),
+            target.path().into(),
+        ];
+        Program::new(name, tool, arguments).preceded_by(target.forget())
+    };
+    assert!(Path::new(PEER).exists(), "install bmap-tools");
+    vec![copy("ours", OURS), copy("bmap-tools", PEER)]
+}
