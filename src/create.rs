@@ -1,17 +1,15 @@
 //! Making a block map: what the file system says is mapped, with a checksum for each range.
 
+mod hashing;
+
 use std::fs::File;
 use std::io;
-use std::num::NonZeroUsize;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use crate::bmap::{Bmap, Checksums, Invalid};
-use crate::digest::{ChecksumKind, Digest, Hasher};
+use crate::digest::ChecksumKind;
 use crate::filemap::{self, FileMap};
-use crate::range::ByteRange;
 
 /// Whether the ranges get checksums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,59 +138,15 @@ impl State {
     }
 }
 
-/// How much is read at a time: little enough to be still in the core's cache when it is hashed.
-const PIECE_LEN: usize = 256 << 10;
-
-/// The checksums of all ranges. Every core takes the largest range that is left, so that none is alone with it at the end.
+/// The checksums of all ranges.
 fn hash(image: &File, path: &Path, map: &FileMap, kind: ChecksumKind) -> Result<Checksums, Error> {
-    let bytes: Vec<ByteRange> = map.ranges.iter().map(|range| range.bytes(map.block_size, map.size)).collect();
-    let mut queue: Vec<(usize, ByteRange)> = bytes.into_iter().enumerate().collect();
-    queue.sort_by_key(|(_, bytes)| std::cmp::Reverse(bytes.len()));
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<(usize, Digest)>, Error> {
-        let mut hasher = kind.hasher();
-        let mut piece = vec![0; PIECE_LEN];
-        let mut digests = Vec::new();
-        while let Some(&(index, bytes)) = queue.get(next.fetch_add(1, Ordering::Relaxed)) {
-            hash_range(image, bytes, &mut piece, &mut hasher).map_err(|(offset, source)| {
-                next.store(queue.len(), Ordering::Relaxed); // the others need not go on
-                Error::Read { path: path.to_owned(), offset, source }
-            })?;
-            digests.push((index, hasher.finish()));
-        }
-        Ok(digests)
-    };
-
-    let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(queue.len());
-    let mut digests = Vec::with_capacity(queue.len());
-    thread::scope(|scope| -> Result<(), Error> {
-        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        for thread in threads {
-            digests.extend(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
-        }
-        Ok(())
+    let ranges: Vec<_> = map.ranges.iter().map(|range| range.bytes(map.block_size, map.size)).collect();
+    let digests = hashing::hash(image, &ranges, kind).map_err(|(offset, source)| Error::Read {
+        path: path.to_owned(),
+        offset,
+        source,
     })?;
-    digests.sort_unstable_by_key(|&(index, _)| index);
     let mut checksums = Checksums::new(kind);
-    digests.iter().for_each(|(_, digest)| checksums.push(digest));
+    digests.iter().for_each(|digest| checksums.push(digest));
     Ok(checksums)
-}
-
-/// Hashes the image's `bytes`, `piece` by piece. An error comes with its offset.
-fn hash_range(image: &File, bytes: ByteRange, piece: &mut [u8], hasher: &mut Hasher) -> Result<(), (u64, io::Error)> {
-    let mut offset = bytes.start;
-    while offset < bytes.end {
-        let left = usize::try_from(bytes.end - offset).unwrap_or(usize::MAX);
-        let length = left.min(piece.len());
-        match image.read_at(&mut piece[..length], offset) {
-            Ok(0) => return Err((offset, io::ErrorKind::UnexpectedEof.into())),
-            Ok(count) => {
-                hasher.update(&piece[..count]);
-                offset += count as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err((offset, error)),
-        }
-    }
-    Ok(())
 }
