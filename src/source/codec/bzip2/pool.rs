@@ -9,8 +9,9 @@ use std::thread;
 use super::block::{Block, Decoder, Flaw};
 use super::scanner::{Kind, Piece, Scanner};
 
-/// How many blocks are decoded at the same time, at most. Each takes 7 MiB, so these leave room in 64 MiB.
-const MAX_DECODERS: usize = 5;
+/// How many blocks are decoded at the same time, at most. Each takes 8 MiB, those that wait for their turn included, and
+/// all together shall leave room for the rest of a copy in 64 MiB.
+const MAX_DECODERS: usize = 4;
 
 /// A piece of the file, whose block, if it is one, is being decoded or has been.
 pub(super) struct Candidate {
@@ -28,8 +29,8 @@ struct Job {
 /// been dropped.
 pub(super) fn start(packed: impl BufRead + Send + 'static) -> io::Result<Receiver<io::Result<Option<Candidate>>>> {
     let decoders = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_DECODERS);
-    // One more than can be decoded, so that no decoder waits for the one who takes the blocks.
-    let (to_consumer, candidates) = sync_channel(decoders + 1);
+    // With the one that is being taken and the one that is being looked for there are more than the decoders can work at.
+    let (to_consumer, candidates) = sync_channel(decoders);
     let (to_decoders, jobs) = channel();
     let jobs = Arc::new(Mutex::new(jobs));
     for _ in 0..decoders {
