@@ -82,7 +82,13 @@ const SIGNATURES: [Signature; 8] = [
         magics: &[b"PK\x03\x04", b"PK\x05\x06"],
         endings: &["zip"],
     },
-    Signature { format: Format::Tar, name: "tar", offset: 257, magics: &[b"ustar"], endings: &["tar"] },
+    Signature {
+        format: Format::Tar,
+        name: "tar",
+        offset: 257, // Old ones have no magic: it is the checksum of the first header that tells.
+        magics: &[b""],
+        endings: &["tar"],
+    },
 ];
 
 /// The skippable frames of Zstandard and LZ4: the low four bits of the first byte are free. pzstd puts one before each
@@ -175,10 +181,15 @@ mod tests {
             assert_eq!(Format::of(prefix), format, "{prefix:?}");
         }
         let mut tar = [0; PREFIX_LEN];
+        assert_eq!(Format::of(&tar), None);
         tar[257..262].copy_from_slice(b"ustar");
         assert_eq!(Format::of(&tar), None);
         tar[148..156].copy_from_slice(b"001457\0 ");
         assert_eq!(Format::of(&tar), Some(Format::Tar));
+        let mut old = [0; PREFIX_LEN];
+        old[0] = b'a';
+        old[148..156].copy_from_slice(b"000541\0 ");
+        assert_eq!(Format::of(&old), Some(Format::Tar));
     }
 
     #[test]

@@ -16,6 +16,9 @@ use crate::range::{BlockRange, BlockSize};
 /// The newest major version of the format that can be read.
 const SUPPORTED_MAJOR: u64 = 2;
 
+/// How deep unknown elements may be nested, so that memory stays bounded.
+const MAX_DEPTH: usize = 100;
+
 const IMAGE_SIZE: &str = "ImageSize";
 const BLOCK_SIZE: &str = "BlockSize";
 const BLOCKS_COUNT: &str = "BlocksCount";
@@ -223,7 +226,7 @@ impl<'a> Parser<'a> {
                     FILE_SHA1 => self.field(&mut fields.file_sha1, FILE_SHA1)?,
                     BLOCK_MAP if fields.block_map.is_some() => return Err(self.repeated(BLOCK_MAP)),
                     BLOCK_MAP => fields.block_map = Some(self.block_map(style)?),
-                    _ => self.skip(&start)?,
+                    _ => self.skip()?,
                 },
                 Event::End(_) => return Ok(fields),
                 Event::Eof => return Err(self.misplaced("the file ends inside element 'bmap'")),
@@ -236,13 +239,21 @@ impl<'a> Parser<'a> {
         ParseError::Repeated { line: self.line(self.position()), element }
     }
 
-    /// Passes over an element that is unknown here.
-    fn skip(&mut self, start: &BytesStart<'_>) -> Result<(), ParseError> {
-        let at = self.position();
-        self.reader
-            .read_to_end(start.name())
-            .map(drop)
-            .map_err(|source| ParseError::Xml { line: line_of(self.file, at), source })
+    /// Passes over the element that has just begun, which is unknown here.
+    fn skip(&mut self) -> Result<(), ParseError> {
+        let mut depth: usize = 1;
+        while depth > 0 {
+            match self.next()? {
+                Event::Start(_) if depth == MAX_DEPTH => {
+                    return Err(self.misplaced("elements that are nested too deeply"));
+                }
+                Event::Start(_) => depth += 1,
+                Event::End(_) => depth = depth.saturating_sub(1),
+                Event::Eof => return Err(self.misplaced("the file ends inside an element")),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn field(&mut self, slot: &mut Option<Piece<'a>>, element: &'static str) -> Result<(), ParseError> {
@@ -284,7 +295,7 @@ impl<'a> Parser<'a> {
         loop {
             match self.next()? {
                 Event::Start(start) if start.name().as_ref() == RANGE => self.range(&start, style, &mut map)?,
-                Event::Start(start) => self.skip(&start)?,
+                Event::Start(_) => self.skip()?,
                 Event::End(_) => return Ok(map),
                 Event::Eof => return Err(self.misplaced("the file ends inside element 'BlockMap'")),
                 Event::Text(text) if !text.trim().is_empty() => {

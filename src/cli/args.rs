@@ -11,6 +11,8 @@ use super::watch::Display;
 #[derive(Debug, Parser)]
 #[command(name = "bmaptool", version, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+// As the Python tool takes them: abbreviated, and given twice, when the last one counts.
+#[command(infer_long_args = true, args_override_self = true)]
 pub struct Arguments {
     #[command(flatten)]
     pub verbosity: Verbosity,

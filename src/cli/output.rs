@@ -5,10 +5,11 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use bmaptool::file_id::FileId;
+use bmaptool::target::is_among_devices;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 
 /// Writes the contents of an output.
@@ -42,7 +43,13 @@ impl<'a> Output<'a> {
             // A symbolic link stays one; what it leads to is replaced.
             Self::File(path) => match fs::canonicalize(path) {
                 Ok(path) if path.is_file() => replace(&path, emit),
+                Ok(path) if fs::metadata(&path)?.file_type().is_block_device() => {
+                    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a block device"))
+                }
                 Ok(path) => emit_to(&mut OpenOptions::new().write(true).open(path)?, emit),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && is_among_devices(path) => {
+                    Err(io::Error::new(io::ErrorKind::NotFound, "there is no such device"))
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => replace(path, emit),
                 Err(error) => Err(error),
             },

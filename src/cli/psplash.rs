@@ -30,7 +30,7 @@ impl Psplash {
         pipe.open();
         let (stop, stopped) = channel();
         let progress = Arc::clone(progress);
-        let writer = thread::spawn(move || {
+        let writer = thread::Builder::new().spawn(move || {
             let Some(total) = total else { return };
             pipe.tell(0);
             while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
@@ -38,7 +38,8 @@ impl Psplash {
             }
             pipe.tell(percent(progress.written(), total));
         });
-        Self { stop: Some(stop), writer: Some(writer) }
+        // Where there is no thread left for it, nothing is written.
+        Self { stop: Some(stop), writer: writer.ok() }
     }
 }
 

@@ -1,12 +1,24 @@
-//! SIGINT, SIGTERM and SIGHUP.
+//! SIGINT, SIGTERM, SIGHUP, and whatever else would end the program.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bmaptool::copy::Cancel;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ};
 use signal_hook::flag;
+
+/// The signals that end a program by default and can be handled, but for those of its own errors.
+const HANDLED: [i32; 9] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGVTALRM, SIGXCPU, SIGUSR1, SIGUSR2];
+
+/// Whether whoever started the program wants it to ignore a signal, as nohup does.
+fn is_ignored(signal: i32) -> bool {
+    // A mask with bit n - 1 for signal n (proc_pid_status(5)).
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    u32::try_from(signal - 1).is_ok_and(|bit| mask.checked_shr(bit).unwrap_or(0) & 1 == 1)
+}
 
 /// What a signal does: ends the program at once, while there is nothing to clean up, or asks the copy to stop.
 pub struct Signals {
@@ -18,7 +30,7 @@ impl Signals {
     /// From now on a signal ends the program with the status that says so.
     pub fn handle() -> io::Result<Self> {
         let signals = Self { at_once: Arc::new(AtomicBool::new(true)), cancel: Cancel::default() };
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        for signal in HANDLED.into_iter().filter(|signal| !is_ignored(*signal)) {
             flag::register_conditional_shutdown(signal, status(signal), Arc::clone(&signals.at_once))?;
             flag::register_usize(signal, signals.cancel.flag(), usize::try_from(signal).unwrap_or(1))?;
         }

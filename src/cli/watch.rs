@@ -32,14 +32,15 @@ impl Watch {
         }
         let (stop, stopped) = channel();
         let progress = Arc::clone(progress);
-        let watcher = thread::spawn(move || {
+        let watcher = thread::Builder::new().spawn(move || {
             if console::is_terminal() {
                 draw_bar(&progress, total, &stopped);
             } else {
                 print_lines(&progress, total, &stopped);
             }
         });
-        Self { stop: Some(stop), watcher: Some(watcher) }
+        // Where there is no thread left for it, nothing is shown.
+        Self { stop: Some(stop), watcher: watcher.ok() }
     }
 }
 
@@ -61,7 +62,6 @@ const REFRESH: Duration = Duration::from_millis(100);
 fn draw_bar(progress: &Progress, total: Option<u64>, stopped: &Receiver<()>) {
     let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
     bar.set_message("copying");
-    console::set_bar(Some(bar.clone()));
     let mut shown = None;
     while goes_on(stopped, REFRESH) {
         let wanted = template(total, console::width());
@@ -69,6 +69,8 @@ fn draw_bar(progress: &Progress, total: Option<u64>, stopped: &Receiver<()>) {
             && let Ok(style) = ProgressStyle::with_template(wanted)
         {
             bar.set_style(style.progress_chars("=> "));
+            // Messages know of the bar from here on, and not before it has its form.
+            console::set_bar(Some(bar.clone()));
             shown = Some(wanted);
         }
         if progress.phase() == Phase::Synchronizing {

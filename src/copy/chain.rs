@@ -64,9 +64,7 @@ pub(super) fn run(
     cancel: &Cancel,
 ) -> Result<Written, Error> {
     cancel.check()?;
-    target.begin(extents.image_size()).map_err(Error::Prepare)?;
-    let boot_region = BootRegion::clear(target)?;
-
+    let image_size = extents.image_size();
     let extents = Arc::new(extents);
     let (give_back, pool) = sync_channel(CHUNKS);
     let (to_verifier, read) = sync_channel(CHUNKS);
@@ -77,10 +75,13 @@ pub(super) fn run(
     }
     let reader = {
         let extents = Arc::clone(&extents);
-        thread::spawn(move || reader::read(&extents, verify, &mut *source, &pool, &to_verifier))
+        spawn(move || reader::read(&extents, verify, &mut *source, &pool, &to_verifier))?
     };
-    let verifier = thread::spawn(move || verifier::verify(&extents, verify, &read, &to_writer));
+    let verifier = spawn(move || verifier::verify(&extents, verify, &read, &to_writer))?;
 
+    // What may be short, memory and threads, is there before anything changes.
+    target.begin(image_size).map_err(Error::Prepare)?;
+    let boot_region = BootRegion::clear(target)?;
     let mut writer = Writer { target, boot_region, progress, written: 0 };
     writer.write(&verified, &give_back, cancel)?;
     // The verifier has dropped its end, so it has ended or failed. Where it has ended, the reader has too.
@@ -89,6 +90,10 @@ pub(super) fn run(
         Ended::Complete => Ok(Written { boot_region: writer.boot_region, bytes: writer.written }),
         Ended::Deserted => Err(Error::Cancelled),
     }
+}
+
+fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, Error> {
+    thread::Builder::new().spawn(work).map_err(Error::Thread)
 }
 
 fn join<T>(thread: JoinHandle<T>) -> T {

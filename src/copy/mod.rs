@@ -130,6 +130,9 @@ pub enum Error {
         /// What the image has.
         computed: Digest,
     },
+    /// The machine has no thread left for it.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
     /// The target could not be made ready.
     #[error("cannot prepare the target")]
     Prepare(#[source] io::Error),

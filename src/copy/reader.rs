@@ -40,8 +40,9 @@ pub(super) fn read(
             offset = offset.saturating_add(got as u64);
             if got < length {
                 match extents {
-                    Extents::Mapped(_) => return Err(ended_early(extents, offset)),
-                    Extents::Whole { .. } => break,
+                    // What was known at the start may have become shorter since.
+                    Extents::Whole { size } if size.is_none_or(|size| offset >= size) => break,
+                    _ => return Err(ended_early(extents, offset)),
                 }
             }
         }

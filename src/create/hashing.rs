@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread;
+use std::thread::{self, Builder};
 
 use crate::digest::{ChecksumKind, Digest};
 use crate::range::ByteRange;
@@ -30,16 +30,21 @@ pub(super) fn hash(image: &File, ranges: &[ByteRange], kind: ChecksumKind) -> Re
     let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(ranges.len());
     let mut digests = Vec::with_capacity(ranges.len());
     thread::scope(|scope| -> Result<(), ReadError> {
-        let threads: Vec<_> = (0..workers)
-            .map(|_| {
-                let (to_hasher, batches) = sync_channel(BATCHES);
-                let (give_back, pool) = channel();
-                (0..BATCHES).for_each(|_| drop(give_back.send(Batch::new())));
-                let queue = &queue;
-                let reader = scope.spawn(move || read(image, queue, &pool, &to_hasher));
-                (reader, scope.spawn(move || digest(kind, &batches, &give_back)))
-            })
-            .collect();
+        let mut threads = Vec::with_capacity(workers);
+        for _ in 0..workers {
+            let (to_hasher, batches) = sync_channel(BATCHES);
+            let (give_back, pool) = channel();
+            (0..BATCHES).for_each(|_| drop(give_back.send(Batch::new())));
+            let queue = &queue;
+            let failed = |error| {
+                queue.clear();
+                (0, error)
+            };
+            let reader = Builder::new().spawn_scoped(scope, move || read(image, queue, &pool, &to_hasher));
+            let reader = reader.map_err(failed)?;
+            let hasher = Builder::new().spawn_scoped(scope, move || digest(kind, &batches, &give_back));
+            threads.push((reader, hasher.map_err(failed)?));
+        }
         for (reader, hasher) in threads {
             digests.extend(hasher.join().unwrap_or_else(|panic| resume_unwind(panic)));
             reader.join().unwrap_or_else(|panic| resume_unwind(panic))?;

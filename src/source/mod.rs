@@ -8,6 +8,7 @@ pub mod archive;
 pub mod codec;
 mod damage;
 mod location;
+mod looked;
 mod stored;
 pub mod transport;
 
@@ -20,6 +21,7 @@ pub use stored::Stored;
 use crate::file_id::FileId;
 use crate::magic::{Format, PREFIX_LEN};
 use crate::range::ByteRange;
+use looked::Looked;
 use transport::{Failure, Patience, Peeked, Traffic, Transport};
 
 /// An image's bytes, unpacked, from first to last.
@@ -106,7 +108,9 @@ impl Error {
     /// Whether there is no file at that location. Whatever else goes wrong on the way there does not tell.
     pub fn is_not_found(&self) -> bool {
         let Self::Open { source, .. } = self else { return false };
-        source.kind() == io::ErrorKind::NotFound || Failure::of(source).is_some_and(Failure::is_absent)
+        // A name that is too long for the file system is not there either.
+        matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename)
+            || Failure::of(source).is_some_and(Failure::is_absent)
     }
 }
 
@@ -220,7 +224,17 @@ impl Source {
                 Unpacked::of_member(&location, Format::Tar, image_size, archive::open_tar(raw, image_size))?
             }
             Some(Format::Zip) => {
-                Unpacked::of_member(&location, Format::Zip, image_size, archive::open_zip(packed, image_size))?
+                let member = archive::open_zip(packed, image_size);
+                let Unpacked { reader, size } = Unpacked::of_member(&location, Format::Zip, image_size, member)?;
+                let looked = Box::new(Looked::new(reader).map_err(read_error)?);
+                match Format::of(looked.head()) {
+                    // One of the image's size is the image, whatever it looks like.
+                    Some(Format::Tar) if image_size.is_none() => {
+                        let member = archive::open_tar(looked, image_size);
+                        Unpacked::of_member(&location, Format::Tar, image_size, member)?
+                    }
+                    _ => Unpacked { reader: looked, size },
+                }
             }
             Some(format) => {
                 let mut decoded = Box::new(codec::open(format, packed, &gaps).map_err(read_error)?);

@@ -35,6 +35,15 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+    /// Nothing tells what block devices are used for.
+    #[error(
+        "cannot tell whether '{path}' is in use, or is where the image comes from: sysfs is not mounted; mount it with: \
+         mount -t sysfs sysfs /sys"
+    )]
+    NoSysfs {
+        /// The target.
+        path: PathBuf,
+    },
     /// It would be created among the device nodes.
     #[error("'{path}' does not exist, and it would be no device but a file in memory; is the device plugged in?")]
     NoDevice {

@@ -35,7 +35,8 @@ impl fmt::Display for Usage {
         match self {
             Self::Mounted(mounts) => {
                 let points = mounts.iter().map(|(node, point)| format!("{} on '{}'", node.display(), point.display()));
-                let commands = mounts.iter().map(|(_, point)| format!("'{}'", point.display()));
+                // What is mounted on top of another comes off first.
+                let commands = mounts.iter().rev().map(|(_, point)| format!("'{}'", point.display()));
                 write!(f, "mounted: {}; unmount it with: umount {}", join(points, ", "), join(commands, " "))
             }
             Self::Swap(nodes) => {

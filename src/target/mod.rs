@@ -178,6 +178,11 @@ pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
     Ok(Claimed { kind, target })
 }
 
+/// Whether a file that is created at `path` would lie among the device nodes, in memory, where it has no place.
+pub fn is_among_devices(path: &Path) -> bool {
+    device_fs::place_of_new(path).is_ok_and(|place| device_fs::holds(&place))
+}
+
 /// Creates a file for the image.
 fn create(request: &Request<'_>) -> Result<regular_file::RegularFile, Error> {
     let path = request.path.to_owned();
@@ -198,6 +203,10 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, sysfs: &Sysfs) -
         return Err(Error::NotRemovable { path: path.to_owned(), why: "it is not a block device" });
     }
     let id = FileId::of(metadata);
+    let is_device = |id: FileId| matches!(id, FileId::BlockDevice { .. });
+    if !sysfs.is_mounted() && (is_device(id) || request.reserved.iter().any(|reserved| is_device(reserved.id))) {
+        return Err(Error::NoSysfs { path: path.to_owned() });
+    }
     sameness::refuse(request, id, sysfs)?;
     Ok(match kind {
         Kind::RegularFile if device_fs::holds(path) => return Err(Error::FileAmongDevices { path: path.to_owned() }),

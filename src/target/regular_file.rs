@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::writeback::Writeback;
 use super::{Error, Remains, Target, WriteError};
+use crate::file_id::FileId;
 use crate::range::ByteRange;
 
 pub(super) struct RegularFile {
@@ -58,6 +59,13 @@ impl Drop for RegularFile {
 
 impl Target for RegularFile {
     fn begin(&mut self, size: Option<u64>) -> io::Result<()> {
+        // A size that the file system cannot take is found out while what the file held is still there.
+        if let Some(size) = size.filter(|_| self.origin == Origin::Existed) {
+            let length = self.file.metadata()?.len();
+            if size > length {
+                self.file.set_len(size)?;
+            }
+        }
         if self.origin == Origin::Existed {
             self.origin = Origin::Emptied;
         }
@@ -89,10 +97,18 @@ impl Target for RegularFile {
 
     fn abandon(&mut self) -> Remains {
         match std::mem::replace(&mut self.origin, Origin::Settled) {
-            Origin::Created if fs::remove_file(&self.path).is_ok() => Remains::Removed,
+            Origin::Created if self.is_still_there() && fs::remove_file(&self.path).is_ok() => Remains::Removed,
             Origin::Existed => Remains::Untouched,
             Origin::Created | Origin::Emptied | Origin::Settled => Remains::Incomplete,
         }
+    }
+}
+
+impl RegularFile {
+    /// Whether the name still leads to our file: somebody may have put another one in its place.
+    fn is_still_there(&self) -> bool {
+        let (ours, there) = (self.file.metadata(), fs::metadata(&self.path));
+        matches!((ours, there), (Ok(ours), Ok(there)) if FileId::of(&ours) == FileId::of(&there))
     }
 }
 

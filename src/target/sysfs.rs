@@ -30,6 +30,11 @@ impl Sysfs {
         Self { root: root.to_owned() }
     }
 
+    /// Whether it can be asked about devices at all.
+    pub(super) fn is_mounted(&self) -> bool {
+        self.root.join("dev/block").is_dir()
+    }
+
     /// The device with this number; `None` where sysfs does not show it.
     pub(super) fn device(&self, number: u64) -> Option<Device> {
         let (major, minor) = (libc::major(number), libc::minor(number));

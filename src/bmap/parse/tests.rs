@@ -66,6 +66,7 @@ fn what_is_no_bmap_is_refused() {
         ("", "the file is empty"),
         (" \n", "the file is empty"),
         ("\u{feff}<bmap version=\"2.0\"/>", "a byte order mark"),
+        (&format!("<bmap version=\"2.0\">{}", "<a>".repeat(1000)), "nested too deeply"),
         ("just text", "not well-formed XML"),
         ("<bmap version=\"2.0\">", "line 1: not well-formed XML"),
         ("<bmap version=\"2.0\"></bmap", "not well-formed XML"),

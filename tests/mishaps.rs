@@ -1,0 +1,192 @@
+//! What happens around a copy that nobody meant to happen.
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use common::device::{Disk, Loop};
+use common::image::{assert_same, disk_like, sparse};
+use common::tool::{bmaptool, copy, create, finish};
+use common::{Need, sh, sha256, temp_dir};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+fn main() {
+    common::run(tests![
+        an_image_that_is_cut_while_it_is_copied,
+        a_size_that_no_file_system_takes_costs_no_file,
+        a_file_that_took_the_place_of_ours_is_left_alone,
+        signals_that_are_ignored_stay_ignored [Need::Program("sh")],
+        other_deadly_signals_are_cleaned_up_after,
+        no_thread_left [Need::Root, Need::Program("setpriv"), Need::Program("bash")],
+        without_sysfs_no_device_is_touched [Need::Root, Need::Program("unshare")],
+        a_bmap_is_not_written_to_a_device [Need::Root],
+        tars_without_a_magic_and_tars_in_zips [Need::Program("tar"), Need::Program("zip")],
+    ]);
+}
+
+/// A copy of an image from standard input, which has received this much of it.
+fn fed(arguments: &[&Path], data: &[u8]) -> (std::process::Child, std::process::ChildStdin) {
+    let mut tool = copy(arguments);
+    let mut child = tool.spawn();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(data).unwrap();
+    (child, stdin)
+}
+
+fn wait_for(path: &Path) {
+    while !path.exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn an_image_that_is_cut_while_it_is_copied() {
+    let folder = temp_dir();
+    let (image, out) = (folder.path().join("image"), folder.path().join("out"));
+    let length = 300 << 20;
+    sparse(&image, length, &[(0, 1 << 20)], 1);
+    let mut tool = copy(["--nobmap".as_ref(), image.as_os_str(), out.as_os_str()]);
+    let child = tool.spawn();
+    wait_for(&out);
+    fs::File::options().write(true).open(&image).unwrap().set_len(length - 100).unwrap();
+    let outcome = finish(child);
+    assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
+    outcome.says(&["the image ended at byte 314572700, but had 314572800 bytes at the start"]);
+}
+
+fn a_size_that_no_file_system_takes_costs_no_file() {
+    let folder = temp_dir();
+    let (map, target) = (folder.path().join("map"), folder.path().join("target"));
+    let text = "<bmap version='2.0'><ImageSize>1152921504606846976</ImageSize><BlockSize>4096</BlockSize>\
+                <BlocksCount>281474976710656</BlocksCount><MappedBlocksCount>0</MappedBlocksCount><BlockMap/></bmap>";
+    fs::write(&map, text).unwrap();
+    fs::write(&target, "precious").unwrap();
+    let tool = copy(["--bmap".as_ref(), map.as_os_str(), "-".as_ref(), target.as_os_str()]);
+    tool.fails(&["cannot prepare the target", "is as it was"]);
+    assert_eq!(fs::read(&target).unwrap(), b"precious");
+}
+
+fn a_file_that_took_the_place_of_ours_is_left_alone() {
+    let folder = temp_dir();
+    let out = folder.path().join("out");
+    let (child, stdin) = fed(&["--nobmap".as_ref(), "-".as_ref(), &out], &[1; 1 << 20]);
+    wait_for(&out);
+    fs::rename(&out, folder.path().join("moved")).unwrap();
+    fs::write(&out, "mine").unwrap();
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+    assert_eq!(finish(child).status, Some(143));
+    drop(stdin);
+    assert_eq!(fs::read(&out).unwrap(), b"mine");
+}
+
+fn signals_that_are_ignored_stay_ignored() {
+    let folder = temp_dir();
+    let out = folder.path().join("out");
+    let script = format!("trap '' HUP; exec '{}' copy --nobmap - '{}'", env!("CARGO_BIN_EXE_bmaptool"), out.display());
+    let mut child = Command::new("sh")
+        .args(["-c", &script])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&[1; 1 << 20]).unwrap();
+    wait_for(&out);
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGHUP).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    stdin.write_all(&[2; 1000]).unwrap();
+    drop(stdin);
+    let outcome = finish(child);
+    assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+    assert_eq!(fs::metadata(&out).unwrap().len(), (1 << 20) + 1000);
+}
+
+fn other_deadly_signals_are_cleaned_up_after() {
+    let folder = temp_dir();
+    for (signal, status) in [(Signal::SIGQUIT, 131), (Signal::SIGUSR1, 138), (Signal::SIGXCPU, 152)] {
+        let out = folder.path().join("out");
+        let (child, stdin) = fed(&["--nobmap".as_ref(), "-".as_ref(), &out], &[1; 1 << 20]);
+        wait_for(&out);
+        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        let outcome = finish(child);
+        drop(stdin);
+        assert_eq!(outcome.status, Some(status), "{}", outcome.stderr);
+        assert!(!out.exists());
+    }
+}
+
+fn no_thread_left() {
+    let folder = temp_dir();
+    let (image, out) = (PathBuf::from("/usr/bin/env"), folder.path().join("out"));
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let binary = folder.path().join("bmaptool");
+    fs::copy(env!("CARGO_BIN_EXE_bmaptool"), &binary).unwrap();
+    let script =
+        format!("ulimit -u 1; exec '{}' copy --nobmap '{}' '{}'", binary.display(), image.display(), out.display());
+    let output = Command::new("setpriv")
+        .args(["--reuid", "54399", "--regid", "54399", "--clear-groups", "bash", "-c", &script])
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("cannot start a thread") && stderr.contains("has been removed"), "{stderr}");
+    assert!(!out.exists());
+}
+
+fn without_sysfs_no_device_is_touched() {
+    let folder = temp_dir();
+    let image = folder.path().join("image");
+    disk_like(&image, 1);
+    let device = Loop::attach(&image);
+    let before = sha256(&image);
+    for (source, target) in [(image.as_path(), device.path.as_path()), (device.path.as_path(), image.as_path())] {
+        let script = format!(
+            "umount --lazy /sys && exec '{}' copy --nobmap '{}' '{}'",
+            env!("CARGO_BIN_EXE_bmaptool"),
+            source.display(),
+            target.display()
+        );
+        let output = Command::new("unshare").args(["--mount", "sh", "-c", &script]).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("sysfs is not mounted"), "{stderr}");
+    }
+    assert_eq!(sha256(&image), before);
+}
+
+fn a_bmap_is_not_written_to_a_device() {
+    let folder = temp_dir();
+    let image = folder.path().join("image");
+    disk_like(&image, 2);
+    let disk = Disk::new(1 << 20);
+    let before = sha256(&disk.backing);
+    let create_to = |output: &Path| bmaptool(["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()]);
+    create_to(disk.path()).fails(&["it is a block device"]);
+    assert_eq!(sha256(&disk.backing), before);
+    let missing = Path::new("/dev/bmaptool-test-missing");
+    create_to(missing).fails(&["there is no such device"]);
+    assert!(!missing.exists());
+}
+
+fn tars_without_a_magic_and_tars_in_zips() {
+    let folder = temp_dir();
+    let (image, out) = (folder.path().join("disk.img"), folder.path().join("out"));
+    disk_like(&image, 3);
+    create(&image);
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let base = folder.path().to_str().unwrap();
+    sh("tar", &["-C", base, "--format=v7", "-czf", &path("old.tar.gz"), "disk.img"]);
+    sh("tar", &["-C", base, "-cf", &path("disk.tar"), "disk.img"]);
+    sh("zip", &["-q", "-j", &path("disk.zip"), &path("disk.tar")]);
+    for packed in ["old.tar.gz", "disk.tar", "disk.zip"] {
+        copy(["--nobmap", &path(packed), out.to_str().unwrap()])
+            .ok()
+            .says(&["reading 'disk.img' from the tar archive"]);
+        assert_same(&image, &out);
+    }
+}
