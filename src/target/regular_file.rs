@@ -49,10 +49,20 @@ impl RegularFile {
     }
 }
 
+impl RegularFile {
+    /// Removes the file, unless its name leads elsewhere by now: somebody may have put another one in its place.
+    fn remove(&self) -> io::Result<()> {
+        if FileId::of(&fs::metadata(&self.path)?) != FileId::of(&self.file.metadata()?) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        fs::remove_file(&self.path)
+    }
+}
+
 impl Drop for RegularFile {
     fn drop(&mut self) {
         if self.origin == Origin::Created {
-            let _ = fs::remove_file(&self.path);
+            let _ = self.remove();
         }
     }
 }
@@ -60,13 +70,11 @@ impl Drop for RegularFile {
 impl Target for RegularFile {
     fn begin(&mut self, size: Option<u64>) -> io::Result<()> {
         // A size that the file system cannot take is found out while what the file held is still there.
-        if let Some(size) = size.filter(|_| self.origin == Origin::Existed) {
-            let length = self.file.metadata()?.len();
-            if size > length {
-                self.file.set_len(size)?;
-            }
-        }
         if self.origin == Origin::Existed {
+            if let Some(size) = size {
+                let length = self.file.metadata()?.len();
+                self.file.set_len(size.max(length))?;
+            }
             self.origin = Origin::Emptied;
         }
         self.file.set_len(0)?;
@@ -97,18 +105,10 @@ impl Target for RegularFile {
 
     fn abandon(&mut self) -> Remains {
         match std::mem::replace(&mut self.origin, Origin::Settled) {
-            Origin::Created if self.is_still_there() && fs::remove_file(&self.path).is_ok() => Remains::Removed,
+            Origin::Created if self.remove().is_ok() => Remains::Removed,
             Origin::Existed => Remains::Untouched,
             Origin::Created | Origin::Emptied | Origin::Settled => Remains::Incomplete,
         }
-    }
-}
-
-impl RegularFile {
-    /// Whether the name still leads to our file: somebody may have put another one in its place.
-    fn is_still_there(&self) -> bool {
-        let (ours, there) = (self.file.metadata(), fs::metadata(&self.path));
-        matches!((ours, there), (Ok(ours), Ok(there)) if FileId::of(&ours) == FileId::of(&there))
     }
 }
 
