@@ -3,13 +3,14 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use common::device::Loop;
 use common::image::{self, assert_same, disk_like, sparse};
 use common::server::{File, Server};
-use common::tool::{Tool, copy, create};
-use common::{Need, Test, sh, temp_dir};
+use common::tool::{Tool, copy};
+use common::work::Work;
+use common::{Need, Test};
 
 /// How an image is put into an archive: by a shell command that writes it to standard output. `disk.img` is the image,
 /// `small` a file of another size, `folder` a folder, `link` a link to the image.
@@ -100,45 +101,19 @@ fn main() {
 }
 
 /// A folder with an image, its bmap, and some other files.
-struct Work {
-    folder: tempfile::TempDir,
-    image: PathBuf,
-    bmap: PathBuf,
+fn with_others(make: impl FnOnce(&Path)) -> Work {
+    let work = Work::new(make);
+    fs::write(work.path("small"), "not the image\n".repeat(3000)).unwrap();
+    fs::create_dir(work.path("folder")).unwrap();
+    std::os::unix::fs::symlink("disk.img", work.path("link")).unwrap();
+    work
 }
 
 impl Work {
-    fn new(make: impl FnOnce(&Path)) -> Self {
-        let folder = temp_dir();
-        let image = folder.path().join("disk.img");
-        make(&image);
-        let bmap = create(&image);
-        let work = Self { folder, image, bmap };
-        fs::write(work.path("small"), "not the image\n".repeat(3000)).unwrap();
-        fs::create_dir(work.path("folder")).unwrap();
-        std::os::unix::fs::symlink("disk.img", work.path("link")).unwrap();
-        work
-    }
-
-    /// Runs a shell command in the folder, and keeps its output under a name without an ending.
-    fn archive(&self, command: &str) -> PathBuf {
-        let script = format!("set -e; cd '{}'; ({command}) > archive", self.folder.path().display());
-        sh("sh", &["-c", &script]);
-        self.path("archive")
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Copies `from` with the bmap to a new file.
-    fn copy(&self, from: &Path, to: &Path) -> Tool {
-        copy(["--bmap".as_ref(), self.bmap.as_os_str(), from.as_os_str(), to.as_os_str()])
-    }
-
     /// Makes an archive by `command`, and expects the image to be found in it, from a file, from standard input and over
     /// HTTP.
     fn finds_image(&self, command: &str) {
-        let archive = self.archive(command);
+        let archive = self.pack(command);
         let out = self.path("out");
         self.copy(&archive, &out).ok();
         assert_same(&self.image, &out);
@@ -159,9 +134,9 @@ fn copy_whole(from: &Path, to: &Path) -> Tool {
 }
 
 fn reaches(archive: &Archive) {
-    let work = Work::new(|image| disk_like(image, 1));
+    let work = with_others(|image| disk_like(image, 1));
     work.finds_image(archive.command);
-    let (archived, out) = (work.path("archive"), work.path("out"));
+    let (archived, out) = (work.path("packed"), work.path("out"));
     image::create(&work.path("disk"), 18 << 20);
     let device = Loop::attach(&work.path("disk"));
     work.copy(&archived, &device.path).ok().says(&["reading '", "' from the ", " archive "]);
@@ -186,8 +161,9 @@ fn reaches(archive: &Archive) {
 const PLACES: usize = 10;
 
 fn damage_is_noticed(archive: &Archive) {
-    let work = Work::new(|image| sparse(image, 1_200_000, &[(0, 40_000), (400_000, 100_000), (1_000_000, 200_000)], 7));
-    let archived = work.archive(archive.command);
+    let work =
+        with_others(|image| sparse(image, 1_200_000, &[(0, 40_000), (400_000, 100_000), (1_000_000, 200_000)], 7));
+    let archived = work.pack(archive.command);
     let sound = fs::read(&archived).unwrap();
     let out = work.path("out");
     let is_plain_tar = archive.name.starts_with("tar_") && !archive.name.contains("_in_");
@@ -223,7 +199,7 @@ fn never_wrong(tool: Tool, image: &Path, out: &Path) {
 }
 
 fn small() -> Work {
-    Work::new(|image| sparse(image, 1 << 20, &[(0, 100_000), (900_000, 50_000)], 3))
+    with_others(|image| sparse(image, 1 << 20, &[(0, 100_000), (900_000, 50_000)], 3))
 }
 
 fn tar_with_a_long_name_gnu() {
@@ -238,12 +214,12 @@ fn tar_with_a_long_name_ustar() {
     let work = small();
     work.finds_image("d=$(printf 'y%.0s' $(seq 90)); mkdir $d; ln disk.img $d/disk; tar -c --format=ustar $d/disk");
     let name = format!("'{}/disk'", "y".repeat(90));
-    copy_whole(&work.path("archive"), &work.path("out")).ok().says(&[&name]);
+    copy_whole(&work.path("packed"), &work.path("out")).ok().says(&[&name]);
 }
 
 /// More extents than the header and the first blocks of a map hold.
 fn tar_with_a_map_of_many_extents() {
-    let work = Work::new(|image| {
+    let work = with_others(|image| {
         let data: Vec<(u64, usize)> = (0..200).map(|n| (n * 16384, 4096)).collect();
         sparse(image, 4 << 20, &data, 5);
     });
@@ -256,16 +232,16 @@ fn tar_with_a_map_of_many_extents() {
 
 fn tar_without_the_image() {
     let work = small();
-    let archive = work.archive("tar -c folder link small");
+    let archive = work.pack("tar -c folder link small");
     work.copy(&archive, &work.path("out")).fails(&["the tar archive", "holds no file of 1048576 bytes"]);
-    copy_whole(&work.archive("tar -c folder link"), &work.path("out")).fails(&["holds no file"]);
+    copy_whole(&work.pack("tar -c folder link"), &work.path("out")).fails(&["holds no file"]);
     assert!(!work.path("out").exists());
 }
 
 /// Files that follow one another without the mark at the end are a tar that is cut off.
 fn tar_without_end() {
     let work = small();
-    let archive = work.archive("tar -c disk.img | head -c 1049088");
+    let archive = work.pack("tar -c disk.img | head -c 1049088");
     work.copy(&archive, &work.path("out")).ok();
     copy_whole(&archive, &work.path("out")).fails(&["the tar data ends too early"]);
 }
@@ -273,21 +249,21 @@ fn tar_without_end() {
 fn first_of_several_without_bmap() {
     let work = small();
     for command in ["tar -c folder link small disk.img", "zip -qr a.zip folder small disk.img; cat a.zip"] {
-        copy_whole(&work.archive(command), &work.path("out")).ok().says(&["reading 'small' from"]);
+        copy_whole(&work.pack(command), &work.path("out")).ok().says(&["reading 'small' from"]);
         assert_same(&work.path("small"), &work.path("out"));
     }
 }
 
 fn zip_link_is_no_image() {
     let work = small();
-    copy_whole(&work.archive("zip -qy a.zip link disk.img; cat a.zip"), &work.path("out")).ok();
+    copy_whole(&work.pack("zip -qy a.zip link disk.img; cat a.zip"), &work.path("out")).ok();
     assert_same(&work.image, &work.path("out"));
 }
 
 /// The sizes stand behind the data, but a file can be read in any order.
 fn zip_from_pipe_sizes_by_the_directory() {
     let work = small();
-    let archive = work.archive("bsdtar -c --format=zip -f - small disk.img | cat");
+    let archive = work.pack("bsdtar -c --format=zip -f - small disk.img | cat");
     work.copy(&archive, &work.path("out")).ok();
     assert_same(&work.image, &work.path("out"));
 }
@@ -295,7 +271,7 @@ fn zip_from_pipe_sizes_by_the_directory() {
 fn zip_stored_in_a_stream() {
     let work = small();
     // The sizes in the local header, which a program that writes to a pipe does not know.
-    let archive = work.archive("zip -q0 a.zip disk.img; cat a.zip");
+    let archive = work.pack("zip -q0 a.zip disk.img; cat a.zip");
     let mut bytes = fs::read(&archive).unwrap();
     let central = bytes.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
     let descriptor = [b"PK\x07\x08", &bytes[14..26]].concat();
@@ -319,20 +295,20 @@ fn zip_stored_in_a_stream() {
 
 fn zip_encrypted() {
     let work = small();
-    let archive = work.archive("zip -q -P secret a.zip disk.img; cat a.zip");
+    let archive = work.pack("zip -q -P secret a.zip disk.img; cat a.zip");
     copy_whole(&archive, &work.path("out")).fails(&["the zip data cannot be unpacked", "it is encrypted"]);
     work.copy(&archive, &work.path("out")).fails(&["it is encrypted"]);
 }
 
 fn zip_packed_by_another_method() {
     let work = small();
-    let archive = work.archive("zip -q -Z bzip2 a.zip disk.img; cat a.zip");
+    let archive = work.pack("zip -q -Z bzip2 a.zip disk.img; cat a.zip");
     copy_whole(&archive, &work.path("out")).fails(&["compression method 12"]);
 }
 
 fn zip_without_the_image() {
     let work = small();
-    let archive = work.archive("zip -qr a.zip folder small; cat a.zip");
+    let archive = work.pack("zip -qr a.zip folder small; cat a.zip");
     work.copy(&archive, &work.path("out")).fails(&["the zip archive", "holds no file of 1048576 bytes"]);
     // An empty one.
     fs::write(&archive, [&b"PK\x05\x06"[..], &[0; 18]].concat()).unwrap();

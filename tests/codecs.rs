@@ -4,12 +4,13 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use common::device::Disk;
 use common::image::{assert_same, disk_like, sparse};
 use common::server::{File, Server};
-use common::tool::{Tool, copy, create};
+use common::tool::{Tool, copy};
+use common::work::Work;
 use common::{Need, Test, sh, temp_dir};
 use twox_hash::XxHash32;
 
@@ -88,39 +89,6 @@ fn main() {
         tests.push(Test::new(format!("{name}_damage_is_noticed"), packing.needs, || damage_is_noticed(packing)));
     }
     common::run(tests);
-}
-
-/// An image, its bmap, and a folder for more.
-struct Work {
-    folder: tempfile::TempDir,
-    image: PathBuf,
-    bmap: PathBuf,
-}
-
-impl Work {
-    fn new(make: impl FnOnce(&Path)) -> Self {
-        let folder = temp_dir();
-        let image = folder.path().join("disk.img");
-        make(&image);
-        let bmap = create(&image);
-        Self { folder, image, bmap }
-    }
-
-    /// Packs the image with a shell command, to a name without an ending.
-    fn pack(&self, command: &str) -> PathBuf {
-        let script = format!("set -e; cd '{}'; ({command}) < disk.img > packed", self.folder.path().display());
-        sh("sh", &["-c", &script]);
-        self.path("packed")
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Copies `from` with the bmap to a new file.
-    fn copy(&self, from: &Path, to: &Path) -> Tool {
-        copy(["--bmap".as_ref(), self.bmap.as_os_str(), from.as_os_str(), to.as_os_str()])
-    }
 }
 
 fn copy_whole(from: &Path, to: &Path) -> Tool {

@@ -10,6 +10,7 @@ pub mod image;
 pub mod server;
 pub mod tool;
 pub mod trace;
+pub mod work;
 
 use std::path::Path;
 use std::process::Command;

@@ -1,0 +1,41 @@
+//! A folder with an image and its bmap, in which tests pack and copy it.
+
+use std::path::{Path, PathBuf};
+
+use super::tool::{Tool, copy, create};
+use super::{sh, temp_dir};
+
+/// An image, its bmap, and a folder for more.
+pub struct Work {
+    pub folder: tempfile::TempDir,
+    pub image: PathBuf,
+    pub bmap: PathBuf,
+}
+
+impl Work {
+    /// The image is `disk.img`, as `make` makes it.
+    pub fn new(make: impl FnOnce(&Path)) -> Self {
+        let folder = temp_dir();
+        let image = folder.path().join("disk.img");
+        make(&image);
+        let bmap = create(&image);
+        Self { folder, image, bmap }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs a shell command in the folder, with the image for standard input, and keeps its output under a name without
+    /// an ending.
+    pub fn pack(&self, command: &str) -> PathBuf {
+        let script = format!("set -e; cd '{}'; ({command}) < disk.img > packed", self.folder.path().display());
+        sh("sh", &["-c", &script]);
+        self.path("packed")
+    }
+
+    /// Copies `from` with the bmap to a new file.
+    pub fn copy(&self, from: &Path, to: &Path) -> Tool {
+        copy(["--bmap".as_ref(), self.bmap.as_os_str(), from.as_os_str(), to.as_os_str()])
+    }
+}
