@@ -50,6 +50,11 @@ impl ChecksumKind {
         }
     }
 
+    /// The length of a digest in hexadecimal digits.
+    pub fn digits(self) -> usize {
+        self.digest_len().saturating_mul(2)
+    }
+
     /// A hasher that has seen nothing yet.
     pub fn hasher(self) -> Hasher {
         let state: Box<dyn DynDigest + Send> = match self {

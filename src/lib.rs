@@ -29,6 +29,18 @@
 //! offset → sync → boot region → sync.
 
 #![warn(missing_docs)]
+// Nothing that comes from outside may bring the program down. In tests, a panic is how they fail.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 pub mod bmap;
 pub mod copy;

@@ -149,7 +149,7 @@ pub(crate) fn has_tar_checksum(block: &[u8]) -> bool {
     let (Some(block), Some(field)) = (block.get(..512), block.get(CHECKSUM)) else { return false };
     let digits: String = field.iter().map(|&byte| char::from(byte)).take_while(|&char| char != '\0').collect();
     let sum = |bytes: &[u8]| bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>();
-    let computed = (sum(block) + 8 * u32::from(b' ')).checked_sub(sum(field));
+    let computed = sum(block).saturating_add(8 * u32::from(b' ')).checked_sub(sum(field));
     u32::from_str_radix(digits.trim(), 8).ok() == computed
 }
 

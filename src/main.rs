@@ -1,5 +1,18 @@
 //! bmaptool: parse, dispatch, and turn what went wrong into words and an exit status.
 
+// Nothing that comes from outside may bring the program down. In tests, a panic is how they fail.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 mod cli;
 
 use std::process::exit;

@@ -31,7 +31,7 @@ impl BlockSize {
 
     /// The blocks that `bytes` touches: the range rounded outward.
     pub fn blocks_of(self, bytes: ByteRange) -> BlockRange {
-        BlockRange { start: bytes.start / self.bytes(), end: self.blocks_in(bytes.end) }
+        BlockRange { start: bytes.start / self.0, end: self.blocks_in(bytes.end) }
     }
 }
 

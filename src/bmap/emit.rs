@@ -12,7 +12,7 @@ use crate::size::{human, percent};
 pub(super) fn emit(map: &Bmap, out: &mut dyn Write) -> io::Result<()> {
     let kind = map.checksum_kind().unwrap_or(ChecksumKind::Sha256);
     let mut hashing = Hashing(kind.hasher());
-    write_file(map, kind, &"0".repeat(kind.digest_len() * 2), &mut hashing)?;
+    write_file(map, kind, &"0".repeat(kind.digits()), &mut hashing)?;
     let checksum = hashing.0.finish().to_string();
     write_file(map, kind, &checksum, out)
 }

@@ -247,7 +247,7 @@ impl<'a> Parser<'a> {
                 Event::Start(_) if depth == MAX_DEPTH => {
                     return Err(self.misplaced("elements that are nested too deeply"));
                 }
-                Event::Start(_) => depth += 1,
+                Event::Start(_) => depth = depth.saturating_add(1),
                 Event::End(_) => depth = depth.saturating_sub(1),
                 Event::Eof => return Err(self.misplaced("the file ends inside an element")),
                 _ => {}
@@ -275,8 +275,9 @@ impl<'a> Parser<'a> {
                     // The event's text is the file from where the last event ended to where this one did.
                     let whole = self.file.get(begin..self.position()).unwrap_or_default();
                     let text = whole.trim_ascii();
-                    let start = begin + (whole.len() - whole.trim_ascii_start().len());
-                    piece = Some(Piece { element, text, at: start..start + text.len() });
+                    let space = whole.len().saturating_sub(whole.trim_ascii_start().len());
+                    let start = begin.saturating_add(space);
+                    piece = Some(Piece { element, text, at: start..start.saturating_add(text.len()) });
                 }
                 Event::Comment(_) | Event::PI(_) => {}
                 Event::End(_) => {
@@ -438,7 +439,7 @@ fn verify_file(file: &str, piece: &Piece<'_>, kind: ChecksumKind) -> Result<(), 
 }
 
 fn bad_checksum(line: usize, element: &'static str, kind: ChecksumKind) -> ParseError {
-    ParseError::BadChecksum { line, element, kind, digits: kind.digest_len() * 2 }
+    ParseError::BadChecksum { line, element, kind, digits: kind.digits() }
 }
 
 fn number(file: &str, piece: Option<Piece<'_>>, element: &'static str) -> Result<u64, ParseError> {
@@ -457,7 +458,7 @@ fn decimal(text: &str) -> Option<u64> {
 }
 
 fn line_of(file: &str, position: usize) -> usize {
-    1 + file.bytes().take(position).filter(|&byte| byte == b'\n').count()
+    file.bytes().take(position).filter(|&byte| byte == b'\n').count().saturating_add(1)
 }
 
 /// The start of a text from the file, fit for a message of one line.

@@ -159,7 +159,7 @@ fn announce(image: &Location, arguments: &Copy, kind: Kind, map: Option<&Map>) {
 /// A time as in `1h 2m 3.4s`.
 fn human_time(time: Duration) -> String {
     // Rounded to tenths first, so that there is no minute of 60.0 seconds.
-    let tenths = (time.as_millis() + 50) / 100;
+    let tenths = time.as_millis().saturating_add(50) / 100;
     let (hours, minutes, seconds) = (tenths / 36_000, tenths / 600 % 60, tenths % 600);
     let seconds = format!("{}.{}s", seconds / 10, seconds % 10);
     match (hours, minutes) {

@@ -44,7 +44,7 @@ fn refuse_packed(image: &File, path: &Path) -> Result<(), Error> {
     let mut prefix = [0; PREFIX_LEN];
     // What cannot be read is reported where it is mapped.
     let length = read_full(&mut &*image, &mut prefix).unwrap_or(0);
-    match Format::of(&prefix[..length]) {
+    match Format::of(prefix.get(..length).unwrap_or_default()) {
         None | Some(Format::Tar) => Ok(()),
         Some(format) => Err(Error::Packed { path: path.to_owned(), format }),
     }

@@ -40,7 +40,7 @@ impl BootRegion {
         let Ok(start) = usize::try_from(offset) else { return 0 };
         let Some(place) = self.contents.get_mut(start..) else { return 0 };
         let length = place.len().min(data.len());
-        place[..length].copy_from_slice(&data[..length]);
+        place.iter_mut().zip(data).for_each(|(place, &byte)| *place = byte);
         if length > 0 {
             self.end = start.saturating_add(length);
         }
@@ -59,7 +59,9 @@ impl BootRegion {
         // In one piece, and in whole sectors, so that it goes to the device directly: who kills the program here gets
         // all of it or nothing.
         let length = self.end.next_multiple_of(ALIGNMENT).min(self.contents.len());
-        target.write_all_at(&self.contents[..length], 0)?;
+        #[expect(clippy::indexing_slicing, reason = "it is at most that of the contents")]
+        let held = &self.contents[..length];
+        target.write_all_at(held, 0)?;
         target.sync().map_err(Error::Sync)
     }
 

@@ -33,6 +33,7 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
+    #[expect(clippy::indexing_slicing, reason = "the reader has filled that much of the buffer")]
     pub(super) fn data(&self) -> &[u8] {
         &self.buf[..self.length]
     }

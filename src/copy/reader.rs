@@ -33,7 +33,9 @@ pub(super) fn read(
         while offset < range.end {
             let Ok(mut buf) = pool.recv() else { return Ok(Ended::Deserted) };
             let length = chunk_len(ByteRange { start: offset, end: range.end });
-            let got = read_full(source, &mut buf[..length]).map_err(|source| Error::Read { offset, source })?;
+            #[expect(clippy::indexing_slicing, reason = "a buffer has room for a whole chunk")]
+            let room = &mut buf[..length];
+            let got = read_full(source, room).map_err(|source| Error::Read { offset, source })?;
             if got > 0 && chunks.send(Chunk { offset, length: got, buf }).is_err() {
                 return Ok(Ended::Deserted);
             }
@@ -56,7 +58,8 @@ pub(super) fn read(
 
 /// How much of `range` goes into one chunk: up to the next multiple of the chunk's length in the target.
 fn chunk_len(range: ByteRange) -> usize {
-    let to_boundary = CHUNK_LEN - (range.start % CHUNK_LEN as u64) as usize;
+    const LENGTH: u64 = CHUNK_LEN as u64;
+    let to_boundary = CHUNK_LEN.saturating_sub((range.start % LENGTH) as usize);
     usize::try_from(range.len()).map_or(to_boundary, |left| left.min(to_boundary))
 }
 

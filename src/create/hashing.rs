@@ -99,6 +99,11 @@ impl Batch {
 }
 
 /// Reads ranges from the queue into batches from `pool`, and hands those on.
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a part is no longer than the room in its batch, nor than what is left of its range"
+)]
 fn read(image: &File, queue: &Queue, pool: &Receiver<Batch>, hasher: &SyncSender<Batch>) -> Result<(), ReadError> {
     let mut current: Option<Batch> = None;
     let mut room = 0;
@@ -124,6 +129,7 @@ fn read(image: &File, queue: &Queue, pool: &Receiver<Batch>, hasher: &SyncSender
 }
 
 /// Fills `buf` from `offset` on. An error comes with the offset where it happened.
+#[expect(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "no more is read than there is room for")]
 fn read_exact_at(image: &File, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
     let mut filled = 0;
     while filled < buf.len() {
@@ -139,6 +145,11 @@ fn read_exact_at(image: &File, buf: &mut [u8], offset: u64) -> Result<(), ReadEr
 }
 
 /// Hashes batches, and gives them back to `pool`.
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "the parts of a batch lie in its buffer, one behind the other"
+)]
 fn digest(kind: ChecksumKind, batches: &Receiver<Batch>, pool: &Sender<Batch>) -> Vec<(usize, Digest)> {
     let mut hasher = kind.hasher();
     let mut digests = Vec::new();

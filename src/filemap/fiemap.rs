@@ -57,7 +57,7 @@ pub(super) fn extents(file: &File, path: &Path, size: u64, each: &mut dyn FnMut(
     let mut start = 0;
     let mut flags = FIEMAP_FLAG_SYNC;
     while start < size {
-        query(file, &mut request, start, size - start, flags).map_err(|source| Error::Query {
+        query(file, &mut request, start, size.saturating_sub(start), flags).map_err(|source| Error::Query {
             path: path.to_owned(),
             method: "FIEMAP",
             offset: start,

@@ -32,7 +32,7 @@ pub(super) fn is_armored(text: &[u8]) -> bool {
 /// The contents of all blocks of armoured keys in `text`, one after another. A checksum (CRC24) behind the data is passed
 /// over, as the RFC demands.
 pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, ArmorError> {
-    let mut decoded = Vec::with_capacity(text.len() / 4 * 3);
+    let mut decoded = Vec::with_capacity((text.len() / 4).saturating_mul(3));
     let mut part = Part::Outside;
     let mut block = Radix64::default();
     for (line, number) in text.split(|&byte| byte == b'\n').zip(1..) {
@@ -68,6 +68,10 @@ struct Radix64 {
 }
 
 impl Radix64 {
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "the count is less than 8 between two digits, and less than 14 within"
+    )]
     fn decode(&mut self, digits: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let padding = digits.iter().rev().take_while(|&&digit| digit == b'=').count();
         for &digit in digits.get(..digits.len().checked_sub(padding)?)? {
@@ -82,6 +86,7 @@ impl Radix64 {
     }
 }
 
+#[expect(clippy::arithmetic_side_effects, reason = "each arm has the digits from the one on that it subtracts")]
 fn value(digit: u8) -> Option<u32> {
     let value = match digit {
         b'A'..=b'Z' => digit - b'A',

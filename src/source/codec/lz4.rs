@@ -183,7 +183,10 @@ impl Frame {
             return Err(unsupported("its frame is of an unknown version"));
         }
         let block_max = match header.get(1).map(|descriptor| descriptor >> 4 & 7) {
-            Some(code @ 4..=7) => 1 << (8 + 2 * code),
+            Some(4) => 64 << 10,
+            Some(5) => 256 << 10,
+            Some(6) => 1 << 20,
+            Some(7) => 4 << 20,
             _ => return Err(corrupt("its largest block has an invalid size")),
         };
         let announced = if has_size { Some(array(packed)?) } else { None };

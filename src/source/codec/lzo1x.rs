@@ -17,6 +17,7 @@ pub(super) enum Error {
 }
 
 /// Unpacks the block `input` into `output`; returns how many bytes it holds.
+#[expect(clippy::arithmetic_side_effects, reason = "distances are made of at most 16 bits, lengths of 3")]
 pub(super) fn unpack(input: &[u8], output: &mut [u8]) -> Result<usize, Error> {
     let mut block = Block { input, output, filled: 0 };
     // How many literals followed the last match, which changes the meaning of small instructions; 4 stands for a run.
@@ -113,6 +114,10 @@ impl Block<'_> {
 
     /// Repeats `length` bytes from `distance` bytes back, which is at least 1. Where they overlap with what they make,
     /// the bytes in between repeat: each round copies what is there, and so doubles it.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "the start lies before what is filled, and that before the end, which lies in the output"
+    )]
     fn copy_match(&mut self, distance: usize, length: usize) -> Result<(), Error> {
         let start = self.filled.checked_sub(distance).ok_or(Error::Distance)?;
         let end =

@@ -150,7 +150,8 @@ impl Decoded {
         while self.holds.front().is_some_and(|held| held.end <= self.position) {
             self.holds.pop_front();
         }
-        self.holds.front().filter(|held| held.start <= self.position).map_or(0, |held| held.end - self.position)
+        let held = self.holds.front().filter(|held| held.start <= self.position);
+        held.map_or(0, |held| held.end.saturating_sub(self.position))
     }
 
     /// Where to go on from what is left out, but not beyond `offset`.
@@ -176,7 +177,7 @@ impl Read for Decoded {
 impl ForwardRead for Decoded {
     fn skip_to(&mut self, offset: u64) -> io::Result<u64> {
         while self.position < offset {
-            let wanted = self.available().min(offset - self.position);
+            let wanted = self.available().min(offset.saturating_sub(self.position));
             let from = self.position;
             if wanted > 0 {
                 let mut scratch = std::mem::take(&mut self.scratch);

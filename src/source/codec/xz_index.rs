@@ -71,7 +71,7 @@ fn parse_footer(footer: &[u8]) -> Option<([u8; 2], u64)> {
     let (crc, rest) = footer.split_first_chunk::<4>()?;
     let (covered, magic) = rest.split_first_chunk::<6>()?;
     let (backward_size, flags) = covered.split_first_chunk::<4>()?;
-    let index_len = (u64::from(u32::from_le_bytes(*backward_size)) + 1) * 4;
+    let index_len = u64::from(u32::from_le_bytes(*backward_size)).saturating_add(1).saturating_mul(4);
     let is_sound = magic == FOOTER_MAGIC && u32::from_le_bytes(*crc) == crc32fast::hash(covered);
     (is_sound && index_len <= INDEX_MAX).then_some((*flags.first_chunk()?, index_len))
 }
@@ -156,7 +156,7 @@ fn trailer(header: &[u8], units: &[Unit]) -> Vec<u8> {
     trailer.resize(trailer.len().next_multiple_of(4), 0);
     trailer.extend(crc32fast::hash(&trailer).to_le_bytes());
     // The length of the index in units of four bytes, less one.
-    let backward_size = u32::try_from(trailer.len() / 4 - 1).unwrap_or(u32::MAX);
+    let backward_size = u32::try_from((trailer.len() / 4).saturating_sub(1)).unwrap_or(u32::MAX);
     let flags = header.get(HEADER_MAGIC.len()..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; 2]);
     let covered = [&backward_size.to_le_bytes()[..], &flags].concat();
     trailer.extend(crc32fast::hash(&covered).to_le_bytes());

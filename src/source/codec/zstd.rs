@@ -95,7 +95,8 @@ fn table_len(footer: &[u8]) -> Option<u64> {
     let (count, rest) = footer.split_first_chunk::<4>()?;
     let (&descriptor, magic) = rest.split_first()?;
     let is_known = magic == MAGIC && descriptor & 0b0111_1100 == 0;
-    is_known.then(|| 17 + u64::from(u32::from_le_bytes(*count)) * entry_len(descriptor) as u64)
+    let entries = u64::from(u32::from_le_bytes(*count)).saturating_mul(entry_len(descriptor) as u64);
+    is_known.then(|| entries.saturating_add(17))
 }
 
 /// The length of an entry in bytes: with a checksum or without.

@@ -147,9 +147,9 @@ fn number(field: &[u8]) -> Option<u64> {
         return rest.iter().try_fold(first, |number, &byte| Some(number.checked_mul(256)? | u64::from(byte)));
     }
     let digits = until_zero(field).trim_ascii();
-    digits.iter().try_fold(0_u64, |number, &byte| match byte {
-        b'0'..=b'7' => number.checked_mul(8)?.checked_add(u64::from(byte - b'0')),
-        _ => None,
+    digits.iter().try_fold(0_u64, |number, &byte| {
+        let digit = char::from(byte).to_digit(8)?;
+        number.checked_mul(8)?.checked_add(u64::from(digit))
     })
 }
 

@@ -223,7 +223,8 @@ impl Read for Image {
         let buf = buf.get_mut(..length).unwrap_or_default();
         match extent {
             Some(extent) => {
-                self.tar.go_to(extent.stored.saturating_add(self.position - extent.range.start))?;
+                let passed = self.position.saturating_sub(extent.range.start);
+                self.tar.go_to(extent.stored.saturating_add(passed))?;
                 if self.tar.read(buf)? < length {
                     return Err(Damage::CutOff(Format::Tar).into());
                 }

@@ -80,10 +80,11 @@ impl Records {
 fn record(data: &[u8]) -> Option<(Record, &[u8])> {
     let space = data.iter().position(|&byte| byte == b' ')?;
     let length = usize::try_from(decimal(data.get(..space)?)?).ok()?;
-    let record = data.get(space + 1..length)?.strip_suffix(b"\n")?;
+    let record = data.get(space..length)?.strip_prefix(b" ")?.strip_suffix(b"\n")?;
     let equals = record.iter().position(|&byte| byte == b'=')?;
-    let (key, value) = (record.get(..equals)?, record.get(equals + 1..)?);
-    Some(((String::from_utf8_lossy(key).into_owned(), value.to_vec()), data.get(length..)?))
+    let (key, value) = record.split_at_checked(equals)?;
+    let value = value.strip_prefix(b"=")?.to_vec();
+    Some(((String::from_utf8_lossy(key).into_owned(), value), data.get(length..)?))
 }
 
 /// A number of decimal digits.

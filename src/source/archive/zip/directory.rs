@@ -47,11 +47,11 @@ fn directory_of(file: &mut Peeked, size: u64) -> io::Result<Option<(u64, u64)>> 
     const END_64_LEN: u64 = 56;
     // Behind it, there is only a comment, and perhaps padding.
     let tail_start = size.saturating_sub((END_LEN + usize::from(u16::MAX)) as u64);
-    let tail = read_at(file, tail_start, size - tail_start)?;
-    let data_len = tail.len() - tail.iter().rev().take_while(|&&byte| byte == 0).count();
+    let tail = read_at(file, tail_start, size.saturating_sub(tail_start))?;
+    let data_len = tail.iter().rposition(|&byte| byte != 0).map_or(0, |last| last.saturating_add(1));
     let is_end = |at: usize| {
         let rest = tail.get(at..).unwrap_or_default();
-        let end = at + END_LEN + usize::from(u16_at(rest, 20));
+        let end = at.saturating_add(END_LEN).saturating_add(usize::from(u16_at(rest, 20)));
         rest.starts_with(&signature::END) && (data_len..=tail.len()).contains(&end)
     };
     let Some(at) = (0..tail.len().saturating_sub(END_LEN - 1)).rev().find(|&at| is_end(at)) else { return Ok(None) };
@@ -77,14 +77,14 @@ fn parse(mut records: &[u8]) -> Directory {
     let mut entries = HashMap::new();
     while records.starts_with(&signature::CENTRAL) {
         let [name_len, extra_len, comment_len] = [28, 30, 32].map(|at| usize::from(u16_at(records, at)));
-        let extra_start = HEADER_LEN + name_len;
-        let extra = records.get(extra_start..extra_start + extra_len).unwrap_or_default();
+        let behind_name = records.get(HEADER_LEN..).and_then(|rest| rest.get(name_len..)).unwrap_or_default();
+        let extra = behind_name.get(..extra_len).unwrap_or_default();
         let mut numbers = zip64_extra(extra).unwrap_or_default();
         let size = wide(u32_at(records, 24), &mut numbers);
         let packed_size = wide(u32_at(records, 20), &mut numbers);
         let place = wide(u32_at(records, 42), &mut numbers);
         entries.insert(place, Listed { is_regular: is_regular(records), packed_size, size });
-        records = records.get(extra_start + extra_len + comment_len..).unwrap_or_default();
+        records = behind_name.get(extra_len..).and_then(|rest| rest.get(comment_len..)).unwrap_or_default();
     }
     Directory(entries)
 }

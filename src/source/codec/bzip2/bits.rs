@@ -35,6 +35,7 @@ impl<'a> Bits<'a> {
     }
 
     /// Makes sure that the window has [`Bits::REFILLED`] valid bits.
+    #[expect(clippy::arithmetic_side_effects, reason = "at most 63 bits of the window are valid")]
     #[inline(always)]
     pub(super) fn refill(&mut self) {
         let load = match self.data.get(self.next..).and_then(|rest| rest.first_chunk::<8>()) {
@@ -75,6 +76,7 @@ impl<'a> Bits<'a> {
     }
 
     /// The next `count` bits, 1 to 48, as a number.
+    #[expect(clippy::arithmetic_side_effects, reason = "the count is at most 48")]
     pub(super) fn take(&mut self, count: u32) -> u64 {
         self.refill();
         let value = self.window >> (64 - count);

@@ -95,11 +95,11 @@ impl Decoder {
         let randomised = bits.flag();
         let origin = bits.take(24) as usize;
         let (recent, used) = bytes_in_use(bits)?;
-        self.read_codes(bits, used + 2)?;
+        self.read_codes(bits, used.saturating_add(2))?;
 
         let mut counts = [0; 256];
         let column = self.column.first_chunk_mut::<SLOTS>().ok_or(Flaw::Symbols)?;
-        let end_of_block = used as u16 + 1;
+        let end_of_block = (used as u16).saturating_add(1);
         let length = symbols(bits, &self.codes, &self.selectors, end_of_block, recent, column, &mut counts)?;
         let end = bits.position();
         if bits.overran() || origin >= length {
@@ -130,8 +130,8 @@ impl Decoder {
             if place >= count {
                 return Err(Flaw::Header);
             }
-            bits.skip(place as u32 + 1);
-            recent[..=place].rotate_right(1);
+            bits.skip((place as u32).saturating_add(1));
+            recent.get_mut(..=place).ok_or(Flaw::Header)?.rotate_right(1);
             self.selectors.push(recent[0]);
         }
         self.codes.iter_mut().take(count).try_for_each(|code| {
@@ -148,7 +148,7 @@ impl Decoder {
         loop {
             match runs.expand(text, &mut self.scratch) {
                 0 => return crc.finish(),
-                count => crc.consume(&mut self.scratch[..count]),
+                count => crc.consume(self.scratch.get_mut(..count).unwrap_or_default()),
             }
         }
     }
@@ -158,13 +158,13 @@ impl Decoder {
 /// bits.
 fn bytes_in_use(bits: &mut Bits<'_>) -> Result<(Recent, usize), Flaw> {
     let mut bytes = [0; 256];
-    let mut used = 0;
+    let mut used: usize = 0;
     let sixteens = bits.take(16);
     for sixteen in (0..16).filter(|sixteen| sixteens << sixteen & 0x8000 != 0) {
         let ones = bits.take(16);
         for one in (0..16).filter(|one| ones << one & 0x8000 != 0) {
-            bytes[used] = sixteen << 4 | one;
-            used += 1;
+            *bytes.get_mut(used).ok_or(Flaw::Header)? = sixteen << 4 | one;
+            used = used.saturating_add(1);
         }
     }
     if used == 0 { Err(Flaw::Header) } else { Ok((Recent::new(&bytes), used)) }
@@ -181,7 +181,7 @@ fn read_lengths(bits: &mut Bits<'_>, lengths: &mut [u8]) -> Result<(), Flaw> {
             if !bits.flag() {
                 break;
             }
-            length = if bits.flag() { length - 1 } else { length + 1 };
+            length = if bits.flag() { length.wrapping_sub(1) } else { length.wrapping_add(1) };
         }
         *place = length as u8;
     }
@@ -216,6 +216,11 @@ struct Column<'a> {
 }
 
 impl Column<'_> {
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "a run and its weight stay below twice the longest text, and bytes are indices"
+    )]
     #[inline(always)]
     fn gather(
         &mut self,
@@ -258,6 +263,11 @@ impl Column<'_> {
     }
 
     /// The latest byte once more, `run` times.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "length and run are at most that of the longest text, and a byte is an index"
+    )]
     #[inline(always)]
     fn push_run(&mut self, run: usize) -> Result<(), Flaw> {
         let byte = self.recent.first();

@@ -77,6 +77,7 @@ impl Chain {
 }
 
 /// Links the entries: the n-th occurrence of a byte in the sorted first column is the n-th in the last one.
+#[expect(clippy::indexing_slicing, reason = "a byte and a masked number are indices")]
 fn link(entries: &mut [u32; SLOTS], column: &[u8], counts: &[u32; 256]) {
     let mut slots = [0_u32; 256];
     let mut sum = 0_u32;
@@ -92,6 +93,11 @@ fn link(entries: &mut [u32; SLOTS], column: &[u8], counts: &[u32; 256]) {
 }
 
 /// Chooses where the pieces begin: at the origin, and evenly spread over the entries.
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a text has at most 900,000 bytes in 110 pieces, and a masked number is an index"
+)]
 fn mark(entries: &mut [u32; SLOTS], pieces: &mut Vec<Piece>, length: usize, origin: usize) {
     let count = length.div_ceil(PIECE_LEN);
     pieces.resize_with(count, Piece::default);
@@ -124,7 +130,7 @@ fn walk(entries: &[u32; SLOTS], pieces: &mut [Piece], store: &mut [u8; SLOTS]) {
             pages = rest;
             piece.pages.push(page_number);
             page_number = page_number.wrapping_add(1);
-            piece.length += walker.steps;
+            piece.length = piece.length.saturating_add(walker.steps);
             (walker.steps, walker.fresh) = (STEPS, false);
             if let Some(end) = walker.end {
                 piece.end = end;
@@ -150,6 +156,7 @@ impl Walker {
 }
 
 /// Moves all walkers on; those that come to the end of their piece go on regardless.
+#[expect(clippy::indexing_slicing, reason = "a masked number and a step are indices")]
 #[inline(never)]
 fn steps(entries: &[u32; SLOTS], walkers: &mut [Walker; WALKERS], texts: &mut [[u8; STEPS]; WALKERS]) {
     let mut places = walkers.map(|walker| walker.at & MASK);
@@ -174,17 +181,18 @@ fn assemble(pieces: &[Piece], store: &[u8; SLOTS], length: usize) -> Vec<u8> {
     let mut next = pieces.first();
     for _ in 0..pieces.len() {
         let Some(piece) = next else { break };
-        let end = text.len() + piece.length;
+        let end = text.len().saturating_add(piece.length);
         for page in piece.pages.iter().filter_map(|&page| pages.get(usize::from(page))) {
-            text.extend_from_slice(&page[..end.saturating_sub(text.len()).min(STEPS)]);
+            let left = end.saturating_sub(text.len()).min(STEPS);
+            text.extend_from_slice(page.get(..left).unwrap_or_default());
         }
         next = pieces.iter().find(|other| other.begin == piece.end);
-        if next.is_some_and(|next| std::ptr::eq(next, &pieces[0])) {
+        if next.zip(pieces.first()).is_some_and(|(next, first)| std::ptr::eq(next, first)) {
             break;
         }
     }
     while text.len() < length && !text.is_empty() {
-        text.extend_from_within(..text.len().min(length - text.len()));
+        text.extend_from_within(..text.len().min(length.saturating_sub(text.len())));
     }
     text
 }

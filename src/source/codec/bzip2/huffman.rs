@@ -37,6 +37,11 @@ impl Code {
 
     /// Becomes the code whose symbols have code words of these `lengths`, each 1 to 20. It may leave words unused. `None`
     /// where there are not enough code words.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "words have at most 21 bits, and a length up to the longest is an index"
+    )]
     pub(super) fn assign(&mut self, lengths: &[u8]) -> Option<()> {
         self.fast.fill(0);
         let mut word = 0; // of MAX_LENGTH bits
@@ -63,6 +68,7 @@ impl Code {
     }
 
     /// The next symbol, of which the window of `bits` must have all bits; `None` where no code word fits.
+    #[expect(clippy::indexing_slicing, reason = "as many bits as the table was made for are an index")]
     #[inline(always)]
     pub(super) fn symbol(&self, bits: &mut Bits<'_>) -> Option<u16> {
         let window = bits.window();
@@ -75,6 +81,11 @@ impl Code {
     }
 
     /// What the table would have for a longer code word.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "words have at most 20 bits, and a length up to the longest is an index"
+    )]
     #[cold]
     fn long_entry(&self, window: u64) -> Option<u16> {
         let next = (window >> (64 - MAX_LENGTH)) as u32;

@@ -26,6 +26,7 @@ impl Recent {
     }
 
     /// The byte at `place`, which comes to the front.
+    #[expect(clippy::arithmetic_side_effects, reason = "a place in front is told by less than 128 bits")]
     #[inline(always)]
     pub(super) fn take(&mut self, place: u8) -> u8 {
         let place = usize::from(place);

@@ -76,7 +76,7 @@ fn decode(jobs: &Mutex<Receiver<Job>>) {
         let job = jobs.lock().map(|jobs| jobs.recv());
         let Ok(Ok(Job { piece, block })) = job else { break };
         let decoded = decoder.decode(&piece.bytes, piece.start % 8).map(|block| {
-            let end = piece.start - piece.start % 8 + block.end;
+            let end = (piece.start & !7).saturating_add(block.end);
             Block { end, ..block }
         });
         // The candidate may have turned out to be none.

@@ -29,6 +29,10 @@ const DISTANCES: [u16; 512] = [
 ];
 
 /// Flips those bits back.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "no distance is below 2, and their sum passes the end of the text by one at most"
+)]
 pub(super) fn restore(text: &mut [u8]) {
     let mut start = 0;
     for distance in DISTANCES.into_iter().map(usize::from).cycle() {

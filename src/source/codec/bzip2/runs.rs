@@ -19,6 +19,11 @@ pub(super) struct Runs {
 
 impl Runs {
     /// Puts what comes next into `out`; returns how much that is: all that fits, or less where the text ends.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "what is plain lies in the text, and no more is taken than there is"
+    )]
     pub(super) fn expand(&mut self, text: &[u8], out: &mut [u8]) -> usize {
         let length = out.len();
         let mut out = out;
@@ -53,6 +58,11 @@ impl Runs {
 }
 
 /// Where the first four equal bytes begin.
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a step and what is announced lie in the window"
+)]
 fn run(text: &[u8]) -> Option<usize> {
     const STEP: usize = 32;
     const WINDOW: usize = STEP + ANNOUNCED - 1;

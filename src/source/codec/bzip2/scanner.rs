@@ -3,6 +3,11 @@
 //! The magic may also come up by chance, or on purpose, inside a block. So what is found here is only a candidate; which
 //! ones are blocks is known once the one before has been decoded, and has ended there.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "a place is a number of bits in 64 bits, and is subtracted from later ones only"
+)]
+
 use std::io::{self, BufRead};
 
 use super::bits::Bits;
@@ -86,7 +91,7 @@ impl<R: BufRead> Scanner<R> {
             Ok(data) => {
                 // All of it, so that one more scan is enough; but no piece shall become much longer than a block.
                 let length = data.len().min(MAX_PIECE.saturating_sub(self.bytes.len()));
-                self.bytes.extend_from_slice(&data[..length]);
+                self.bytes.extend_from_slice(data.get(..length).unwrap_or_default());
                 self.packed.consume(length);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -135,6 +140,7 @@ const STRIDE: usize = 4;
 struct Filter(Box<[u64; 1 << 10]>);
 
 impl Filter {
+    #[expect(clippy::indexing_slicing, reason = "ten bits are an index")]
     fn new() -> Self {
         let mut pairs = Box::new([0; 1 << 10]);
         for magic in [BLOCK_MAGIC, END_MAGIC] {
@@ -148,6 +154,7 @@ impl Filter {
     }
 
     /// Whether the pair of bytes at `place` may lie within a magic.
+    #[expect(clippy::indexing_slicing, reason = "ten bits are an index")]
     #[inline(always)]
     fn passes(&self, bytes: &[u8], place: usize) -> bool {
         match bytes.get(place..).and_then(|rest| rest.first_chunk::<2>()) {

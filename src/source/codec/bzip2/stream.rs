@@ -3,6 +3,11 @@
 //! This is where candidates become blocks: one that begins where the part before has ended is what its magic says, and all
 //! that begin earlier were part of that.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "a place is a number of bits in 64 bits, and is subtracted from later ones only"
+)]
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::Receiver;
