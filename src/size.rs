@@ -2,24 +2,28 @@
 
 /// `bytes` in the largest unit of which there is at least one, with one decimal, as in `1.1 GiB`.
 pub fn human(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes == 1 {
-        return "1 byte".to_owned();
+    match unit(bytes) {
+        Some((size, name)) => format!("{:.1} {name}", bytes as f64 / size),
+        None if bytes == 1 => "1 byte".to_owned(),
+        None => format!("{bytes} bytes"),
     }
+}
+
+/// `part` and `whole` in the unit of the whole, as in `0.3 of 1.1 GiB`.
+pub fn human_part(part: u64, whole: u64) -> String {
+    let part = unit(whole).map_or_else(|| part.to_string(), |(size, _)| format!("{:.1}", part as f64 / size));
+    format!("{part} of {}", human(whole))
+}
+
+/// The unit for `bytes`, by its size in bytes and its name; none for a few bytes.
+fn unit(bytes: u64) -> Option<(f64, &'static str)> {
+    const NAMES: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if bytes < 512 {
-        return format!("{bytes} bytes");
+        return None;
     }
+    let mut units = (1..).map(|power| 1024_f64.powi(power)).zip(NAMES);
     // The unit changes where the rounded figure would reach 1024.
-    let mut value = bytes as f64;
-    let mut unit = "";
-    for name in UNITS {
-        value /= 1024.0;
-        unit = name;
-        if value < 1023.95 {
-            break;
-        }
-    }
-    format!("{value:.1} {unit}")
+    units.find(|(size, _)| bytes as f64 / size < 1023.95)
 }
 
 /// `part` of `whole` in percent, as in `28.7%`; nothing of nothing is all of it.
@@ -50,6 +54,12 @@ mod tests {
         for (bytes, text) in cases {
             assert_eq!(human(bytes), text);
         }
+    }
+
+    #[test]
+    fn parts_have_the_unit_of_the_whole() {
+        assert_eq!(human_part(600 << 10, 5 << 20), "0.6 of 5.0 MiB");
+        assert_eq!(human_part(0, 300), "0 of 300 bytes");
     }
 
     #[test]

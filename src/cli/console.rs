@@ -5,7 +5,6 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use ::console::Term;
-use indicatif::ProgressBar;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 /// The one place that writes to standard error.
@@ -13,8 +12,8 @@ struct Console {
     started: Instant,
     level: LevelFilter,
     style: Style,
-    /// The progress bar, while it is on the screen: a line must not be written into it.
-    bar: Mutex<Option<ProgressBar>>,
+    /// The line with the progress bar that is on the screen, if one is: messages go above it.
+    bar: Mutex<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,22 +27,42 @@ static CONSOLE: OnceLock<Console> = OnceLock::new();
 /// Prints messages of `level` and above from now on.
 pub fn init(level: LevelFilter) {
     let console =
-        CONSOLE.get_or_init(|| Console { started: Instant::now(), level, style: style(), bar: Mutex::new(None) });
+        CONSOLE.get_or_init(|| Console { started: Instant::now(), level, style: style(), bar: Mutex::default() });
     // It fails only where there is a logger already: this one.
     let _ = log::set_logger(console);
     log::set_max_level(level);
 }
 
-/// Keeps messages and `bar` apart until another one or none is given.
-pub fn set_bar(bar: Option<ProgressBar>) {
-    if let Some(console) = CONSOLE.get() {
-        *console.bar.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+/// Shows `line` below the messages, in place of the one that is shown. It must fit into the terminal.
+pub fn draw_bar(line: String) {
+    let Some(console) = CONSOLE.get() else { return };
+    let mut shown = console.bar.lock().unwrap_or_else(PoisonError::into_inner);
+    print(&format!("{}{line}", erasing(&shown, width())));
+    *shown = line;
+}
+
+/// Shows no line below the messages any more.
+pub fn clear_bar() {
+    draw_bar(String::new());
+}
+
+/// What erases `line` from a terminal of so many columns. One that has become narrower since has folded it.
+fn erasing(line: &str, columns: u16) -> String {
+    if line.is_empty() {
+        return String::new();
     }
+    let above = line.len().saturating_sub(1).checked_div(columns.into()).unwrap_or(0);
+    format!("{}\r\x1b[K", "\x1b[2K\x1b[A".repeat(above))
 }
 
 /// Whether standard error is a terminal that can move its cursor.
 pub fn is_terminal() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Writes to standard error. Where that is closed there is nobody to tell.
+pub fn print(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// How many columns the terminal at standard error has; 80 where it does not say.
@@ -71,6 +90,19 @@ impl Console {
     }
 }
 
+/// Leaves out the numbers that the standard library puts behind the words of the system, as in ` (os error 2)`.
+fn without_error_numbers(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut words = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.parse::<u32>().is_ok() => words.push_str(rest),
+            _ => words.extend([" (os error ", part]),
+        }
+    }
+    words
+}
+
 impl Log for Console {
     /// Only our own messages: libraries have their own idea of what is worth telling.
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -84,18 +116,40 @@ impl Log for Console {
         // A file name may hold control characters, which would make two lines of one, or command the terminal.
         let text: String =
             record.args().to_string().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-        let mut line = String::new();
-        if self.level >= LevelFilter::Debug {
-            line = format!("[{:9.3}] ", self.started.elapsed().as_secs_f64());
-        }
-        line.push_str(&format!("bmaptool: {}: {text}\n", self.label(record.level())));
-        // Where standard error is closed there is nobody to tell.
-        let print = || drop(std::io::stderr().write_all(line.as_bytes()));
-        match &*self.bar.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(bar) => bar.suspend(print),
-            None => print(),
-        }
+        let label = self.label(record.level());
+        let line = if self.level >= LevelFilter::Debug {
+            format!("[{:9.3}] bmaptool: {label}: {text}\n", self.started.elapsed().as_secs_f64())
+        } else {
+            format!("bmaptool: {label}: {}\n", without_error_numbers(&text))
+        };
+        let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
+        print(&format!("{}{line}{bar}", erasing(&bar, width())));
     }
 
     fn flush(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folded_line_is_erased_row_by_row() {
+        assert_eq!(erasing("", 80), "");
+        assert_eq!(erasing("copying", 7), "\r\x1b[K");
+        assert_eq!(erasing("copying", 3), "\x1b[2K\x1b[A\x1b[2K\x1b[A\r\x1b[K");
+    }
+
+    #[test]
+    fn only_numbers_of_errors_are_left_out() {
+        let cases = [
+            ("cannot open 'a': No such file (os error 2)", "cannot open 'a': No such file"),
+            ("refused (os error 111); trying again", "refused; trying again"),
+            ("a (os error b) (os error", "a (os error b) (os error"),
+            ("", ""),
+        ];
+        for (text, words) in cases {
+            assert_eq!(without_error_numbers(text), words);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What a person types and sees.
 
 pub mod args;
+mod bar;
 pub mod console;
 mod copy;
 mod create;

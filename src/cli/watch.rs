@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use bmaptool::copy::{Phase, Progress};
 use bmaptool::size::{human, percent};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::bar::View;
 use super::console;
 
 /// Whether progress is shown at all.
@@ -60,39 +60,42 @@ fn goes_on(stopped: &Receiver<()>, interval: Duration) -> bool {
 const REFRESH: Duration = Duration::from_millis(100);
 
 fn draw_bar(progress: &Progress, total: Option<u64>, stopped: &Receiver<()>) {
-    let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
-    bar.set_message("copying");
-    let mut shown = None;
+    let started = Instant::now();
+    let mut speed = Speed::default();
     while goes_on(stopped, REFRESH) {
-        let wanted = template(total, console::width());
-        if shown != Some(wanted)
-            && let Ok(style) = ProgressStyle::with_template(wanted)
-        {
-            bar.set_style(style.progress_chars("=> "));
-            // Messages know of the bar from here on, and not before it has its form.
-            console::set_bar(Some(bar.clone()));
-            shown = Some(wanted);
-        }
-        if progress.phase() == Phase::Synchronizing {
-            bar.set_message("synchronizing");
-        }
-        bar.set_position(progress.written());
-        bar.tick();
+        let elapsed = started.elapsed();
+        // The phase first: then nothing is missing from what is written when it is synchronized.
+        let (phase, written) = (progress.phase(), progress.written());
+        let rate = speed.after(elapsed, written);
+        console::draw_bar(View { phase, written, total, rate, elapsed }.line(console::width()));
     }
-    bar.finish_and_clear();
-    console::set_bar(None);
+    console::clear_bar();
 }
 
-/// What the bar shows in a terminal of so many columns: a bar that goes over two lines cannot be redrawn.
-fn template(total: Option<u64>, columns: u16) -> &'static str {
-    match (total, columns) {
-        (Some(_), 75..) => {
-            "{msg} {wide_bar} {percent:>3}%  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta}"
+/// How fast a copy is of late. Data is written in large pieces, so that the last moment alone tells nothing.
+#[derive(Default)]
+struct Speed {
+    elapsed: Duration,
+    written: u64,
+    /// Bytes in a second.
+    mean: f64,
+}
+
+impl Speed {
+    /// The time over which the mean forgets.
+    const MEMORY: Duration = Duration::from_secs(5);
+
+    /// The mean in bytes per second, once `written` bytes have been written in all of `elapsed`.
+    fn after(&mut self, elapsed: Duration, written: u64) -> u64 {
+        let time = elapsed.saturating_sub(self.elapsed).as_secs_f64();
+        if time > 0.0 {
+            let now = written.saturating_sub(self.written) as f64 / time;
+            // All of the past counts the same until there is more of it than is remembered.
+            let weight = time / elapsed.min(Self::MEMORY).as_secs_f64().max(time);
+            self.mean += (now - self.mean) * weight;
         }
-        (Some(_), 45..) => "{msg} {percent:>3}%  {binary_bytes}  {binary_bytes_per_sec}  {eta}",
-        (Some(_), _) => "{msg} {percent:>3}%",
-        (None, 55..) => "{spinner} {msg}  {binary_bytes}  {binary_bytes_per_sec}  {elapsed}",
-        (None, _) => "{msg} {binary_bytes}",
+        (self.elapsed, self.written) = (elapsed, written);
+        self.mean as u64
     }
 }
 
@@ -119,4 +122,30 @@ fn print_lines(progress: &Progress, total: Option<u64>, stopped: &Receiver<()>) 
 pub fn rate(bytes: u64, time: Duration) -> String {
     let seconds = time.as_secs_f64();
     human(if seconds > 0.0 { (bytes as f64 / seconds) as u64 } else { bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_speed_is_a_mean_that_forgets() {
+        let mut speed = Speed::default();
+        let after = |speed: &mut Speed, tenths: u64, written| speed.after(Duration::from_millis(tenths * 100), written);
+        assert_eq!(after(&mut speed, 0, 0), 0);
+        // A piece of 1000 bytes every second is 1000 bytes a second from the first one on.
+        for tenths in 1..10 {
+            assert_eq!(after(&mut speed, tenths, 0), 0);
+        }
+        assert_eq!(after(&mut speed, 10, 1000), 1000);
+        for tenths in 11..600 {
+            after(&mut speed, tenths, tenths / 10 * 1000);
+        }
+        assert!((900..1200).contains(&after(&mut speed, 600, 60_000)));
+        // What stalls has no speed after a while.
+        for tenths in 601..1000 {
+            after(&mut speed, tenths, 60_000);
+        }
+        assert!(after(&mut speed, 1000, 60_000) < 10);
+    }
 }

@@ -1,0 +1,183 @@
+//! What the progress bar says, in as many columns as there are.
+
+use std::time::Duration;
+
+use bmaptool::copy::Phase;
+use bmaptool::size::{human, human_part};
+
+/// How far a copy is.
+pub struct View {
+    pub phase: Phase,
+    /// How many bytes are written.
+    pub written: u64,
+    /// How many there are, where that is known.
+    pub total: Option<u64>,
+    /// How many are written in a second, of late.
+    pub rate: u64,
+    /// How long it has taken.
+    pub elapsed: Duration,
+}
+
+/// The columns that are left free: a terminal adds `^C` to the line, which must not go over two, or it could not be redrawn.
+const MARGIN: usize = 3;
+
+/// A bar with fewer columns shows nothing that the percents do not.
+const SHORTEST_BAR: usize = 10;
+
+impl View {
+    /// The line for a terminal with this many columns: the less important figures are left out where they have no room.
+    /// Figures have a fixed width, so that the line does not jump.
+    pub fn line(&self, columns: u16) -> String {
+        let room = usize::from(columns).saturating_sub(MARGIN);
+        let phase = match self.phase {
+            Phase::Copying => "copying",
+            Phase::Synchronizing => "synchronizing",
+        };
+        let mut line = match self.total {
+            Some(total) => self.towards(total, phase, room),
+            None => self.without_end(phase, room),
+        };
+        line.truncate(room);
+        line
+    }
+
+    fn towards(&self, total: u64, phase: &str, room: usize) -> String {
+        let share = u128::from(self.written).saturating_mul(100).checked_div(total.into()).unwrap_or(100);
+        let percent = format!("{share:>3}%");
+        let width = human_part(total, total).len();
+        let amount = format!("{:>width$}", human_part(self.written, total));
+        let (rate, time, left) = match self.phase {
+            Phase::Copying => {
+                let time = self.left(total).map(short).unwrap_or_default();
+                let left = if time.is_empty() { String::new() } else { format!("{time} left") };
+                (self.rate(), format!("{time:>6}"), format!("{left:>11}"))
+            }
+            Phase::Synchronizing => Default::default(),
+        };
+        let figures = joined(&[&percent, &amount, &rate, &left]);
+        let bar = room.saturating_sub(phase.len()).saturating_sub(figures.len()).saturating_sub("  []".len());
+        if bar >= SHORTEST_BAR {
+            return format!("{phase} [{}] {figures}", self.bar(total, bar));
+        }
+        let start = format!("{phase} ");
+        let shorter = [joined(&[&percent, &rate, &time]), joined(&[&percent, &left])];
+        let fitting =
+            [figures].into_iter().chain(shorter).find(|figures| start.len().saturating_add(figures.len()) <= room);
+        start + &fitting.unwrap_or(percent)
+    }
+
+    fn without_end(&self, phase: &str, room: usize) -> String {
+        let frame = match self.elapsed.as_millis() / 100 % 4 {
+            0 => '|',
+            1 => '/',
+            2 => '-',
+            _ => '\\',
+        };
+        let start = format!("{frame} {phase}");
+        let amount = format!("{:>10}", human(self.written));
+        let rate = if self.phase == Phase::Copying { self.rate() } else { String::new() };
+        let elapsed = short(self.elapsed.as_secs());
+        let lines = [
+            joined(&[&start, &amount, &rate, &elapsed]),
+            joined(&[&start, &amount, &elapsed]),
+            joined(&[&start, &amount]),
+        ];
+        lines.into_iter().find(|line| line.len() <= room).unwrap_or(start)
+    }
+
+    fn rate(&self) -> String {
+        format!("{:>12}", format!("{}/s", human(self.rate)))
+    }
+
+    /// How many seconds the rest takes, once there is a rate to tell it from.
+    fn left(&self, total: u64) -> Option<u64> {
+        total.saturating_sub(self.written).checked_div(self.rate)
+    }
+
+    fn bar(&self, total: u64, width: usize) -> String {
+        let done = u128::from(self.written.min(total)).saturating_mul(width as u128).checked_div(total.into());
+        let done = done.and_then(|done| usize::try_from(done).ok()).unwrap_or(width);
+        let head = if done < width { ">" } else { "" };
+        format!("{:<width$}", "=".repeat(done) + head)
+    }
+}
+
+/// The figures that there are.
+fn joined(figures: &[&str]) -> String {
+    let present: Vec<&str> = figures.iter().copied().filter(|figure| !figure.is_empty()).collect();
+    present.join("  ")
+}
+
+/// A time as in `12s`, `3m05s` or `1h02m`.
+fn short(seconds: u64) -> String {
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds:02}s"),
+        (hours, minutes, _) => format!("{hours}h{minutes:02}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn view(phase: Phase, written: u64, total: Option<u64>) -> View {
+        View { phase, written, total, rate: 12 << 20, elapsed: Duration::from_millis(3_725_100) }
+    }
+
+    #[test]
+    fn a_line_has_what_there_is_room_for() {
+        let cases = [
+            (80, "copying [=======>          ]  39%  1.6 of 4.0 GiB    12.0 MiB/s  3m27s left"),
+            (60, "copying  39%  1.6 of 4.0 GiB    12.0 MiB/s  3m27s left"),
+            (40, "copying  39%    12.0 MiB/s  3m27s"),
+            (30, "copying  39%  3m27s left"),
+            (20, "copying  39%"),
+            (9, "copyin"),
+            (2, ""),
+        ];
+        for (columns, expected) in cases {
+            let line = view(Phase::Copying, GIB / 100 * 157, Some(4 * GIB)).line(columns);
+            let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            assert_eq!(words(&line), words(expected), "{columns}");
+        }
+    }
+
+    #[test]
+    fn no_line_is_too_long() {
+        for columns in 0..=250 {
+            for phase in [Phase::Copying, Phase::Synchronizing] {
+                for total in [None, Some(0), Some(1), Some(4 * GIB), Some(u64::MAX)] {
+                    for written in [0, 1, 3 * GIB, u64::MAX] {
+                        let line = view(phase, written, total).line(columns);
+                        assert!(line.len() + MARGIN <= usize::from(columns).max(MARGIN), "{columns}: {line}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_does_not_jump() {
+        let line = |written| view(Phase::Copying, written, Some(4 * GIB)).line(100);
+        assert!((0..400).all(|step| line(step * GIB / 100).len() == line(0).len()));
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_nobody_knows() {
+        let unknown = View { rate: 0, ..view(Phase::Copying, 0, Some(4 * GIB)) };
+        assert!(!unknown.line(100).contains("left"));
+        let last = view(Phase::Synchronizing, 4 * GIB, Some(4 * GIB)).line(80);
+        assert!(last.starts_with("synchronizing [====") && last.trim().ends_with("=] 100%  4.0 of 4.0 GiB"), "{last}");
+        let piped = |phase| view(phase, 300 << 20, None).line(60);
+        assert_eq!(piped(Phase::Copying), "\\ copying   300.0 MiB    12.0 MiB/s  1h02m");
+        assert_eq!(piped(Phase::Synchronizing), "\\ synchronizing   300.0 MiB  1h02m");
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!([9, 185, 3725].map(short), ["9s", "3m05s", "1h02m"]);
+    }
+}

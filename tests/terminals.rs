@@ -1,0 +1,180 @@
+//! What a person sees at a terminal.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use common::tool::mapped_disk;
+use common::{Need, temp_dir};
+use tempfile::TempDir;
+
+fn main() {
+    common::run(tests![
+        colours_and_bars_are_for_terminals[Need::Program("script")],
+        the_bar_fits_the_terminal[Need::Program("tmux")],
+        the_bar_follows_the_width_of_the_terminal[Need::Program("tmux")],
+        who_interrupts_reads_why_it_ended[Need::Program("tmux")],
+        without_a_known_size_something_moves[Need::Program("tmux")],
+        off_a_terminal_there_is_a_line_now_and_then,
+    ]);
+}
+
+fn scene() -> TempDir {
+    let folder = temp_dir();
+    mapped_disk(folder.path());
+    folder
+}
+
+/// The shell commands that make a script run in `folder`, with our bmaptool first on PATH.
+fn within(folder: &TempDir, script: &str) -> String {
+    let binary = Path::new(env!("CARGO_BIN_EXE_bmaptool")).parent().unwrap();
+    format!("cd '{}'; PATH='{}':\"$PATH\"; {script}", folder.path().display(), binary.display())
+}
+
+fn sh(folder: &TempDir, script: &str) -> Output {
+    Command::new("sh").args(["-c", &within(folder, script)]).env_remove("NO_COLOR").output().unwrap()
+}
+
+fn colours_and_bars_are_for_terminals() {
+    let folder = scene();
+    let plain = sh(&folder, "bmaptool copy missing.raw out");
+    assert!(!plain.stderr.contains(&0x1b) && !plain.stderr.contains(&b'\r'));
+    // `script` gives the program a terminal.
+    let on_terminal = |environment: &str, command: &str| {
+        let output = sh(&folder, &format!("{environment} script -qec '{command}' /dev/null < /dev/null"));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let failing = "bmaptool copy missing.raw out";
+    assert!(on_terminal("TERM=xterm", failing).contains("\x1b[91mERROR\x1b[0m: cannot open"));
+    for environment in ["TERM=dumb", "TERM=xterm NO_COLOR=1"] {
+        assert!(on_terminal(environment, failing).contains("bmaptool: ERROR: cannot open"), "{environment}");
+    }
+    // Long enough for a bar.
+    let slow = "(head -c 6000000 disk.img; sleep 1; tail -c +6000001 disk.img) | bmaptool copy --nobmap - out";
+    assert!(on_terminal("TERM=xterm NO_COLOR=1", slow).contains("copying  "));
+    let dumb = on_terminal("TERM=dumb", slow);
+    assert!(!dumb.contains('\x1b') && !dumb.replace("\r\n", "").contains('\r'), "{dumb:?}");
+    assert!(!on_terminal("TERM=xterm", &slow.replace("bmaptool", "bmaptool --quiet")).contains("copying"));
+}
+
+/// A copy that comes to a part of the image and no further.
+const STUCK: &str = "(head -c 6000000 disk.img; sleep 60) | bmaptool copy --bmap disk.img.bmap - out";
+
+/// A terminal that a test looks at.
+struct Terminal {
+    socket: PathBuf,
+}
+
+impl Terminal {
+    fn start(folder: &TempDir, width: u32, script: &str) -> Self {
+        let terminal = Self { socket: folder.path().join(format!("tmux-{width}")) };
+        // What is on the screen stays there.
+        let command = within(folder, &format!("{script}; echo \"[$?]\"; sleep 60"));
+        let width = width.to_string();
+        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", &width, "-y", "20", "bash", "-c", &command]);
+        terminal
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> String {
+        let output = Command::new("tmux").arg("-S").arg(&self.socket).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Waits for a screen that is as it should be.
+    fn wait_for(&self, what: &str, is_met: impl Fn(&str) -> bool) -> String {
+        let started = Instant::now();
+        loop {
+            let screen = self.tmux(&["capture-pane", "-p"]);
+            if is_met(&screen) {
+                return screen;
+            }
+            assert!(started.elapsed().as_secs() < 20, "no {what}:\n{screen}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").arg("-S").arg(&self.socket).arg("kill-server").status();
+    }
+}
+
+/// The lines of a screen that are progress bars.
+fn bars(screen: &str) -> Vec<&str> {
+    screen.lines().filter(|line| line.contains("copying ") && line.contains('%') && !line.contains("info")).collect()
+}
+
+/// Whether the last line is a bar, and shorter than the terminal, so that it can be redrawn.
+fn ends_with_a_bar(screen: &str, width: u32) -> bool {
+    let last = screen.trim_end().lines().last().unwrap_or_default();
+    bars(screen).last() == Some(&last) && last.trim_end().len() < width as usize
+}
+
+/// The same, and there is no other.
+fn has_one_bar(screen: &str, width: u32) -> bool {
+    bars(screen).len() == 1 && ends_with_a_bar(screen, width)
+}
+
+fn the_bar_fits_the_terminal() {
+    let folder = scene();
+    for (width, figures) in [(80, "of 1.8 MiB"), (40, "/s"), (30, "left"), (24, "%")] {
+        let terminal = Terminal::start(&folder, width, STUCK);
+        terminal.wait_for("bar with its figures", |screen| {
+            has_one_bar(screen, width) && bars(screen).iter().all(|bar| bar.contains(figures))
+        });
+    }
+}
+
+fn the_bar_follows_the_width_of_the_terminal() {
+    let folder = scene();
+    let terminal = Terminal::start(&folder, 100, STUCK);
+    terminal.wait_for("bar", |screen| has_one_bar(screen, 100));
+    for width in [60, 30, 100, 45] {
+        terminal.tmux(&["resize-window", "-x", &width.to_string()]);
+        // What tmux folds before it tells the program of the new width stays above the bar.
+        terminal.wait_for("bar after resizing", |screen| ends_with_a_bar(screen, width));
+    }
+}
+
+fn who_interrupts_reads_why_it_ended() {
+    let folder = scene();
+    let terminal = Terminal::start(&folder, 80, STUCK);
+    terminal.wait_for("bar", |screen| has_one_bar(screen, 80));
+    terminal.tmux(&["send-keys", "C-c"]);
+    let screen = terminal.wait_for("end", |screen| screen.contains("[130]"));
+    assert!(bars(&screen).is_empty(), "the bar is still there:\n{screen}");
+    let words = screen.replace('\n', "");
+    assert!(words.contains("failed: interrupted") && words.contains("'out' has been removed"), "{screen}");
+}
+
+fn without_a_known_size_something_moves() {
+    let folder = scene();
+    let script = "(head -c 6000000 disk.img; sleep 60) | bmaptool copy --nobmap - out";
+    let terminal = Terminal::start(&folder, 60, script);
+    let line = |screen: &str| screen.lines().find(|line| line.contains(" copying ")).unwrap_or_default().to_owned();
+    let screen = terminal.wait_for("amount", |screen| line(screen).contains("5.0 MiB"));
+    let first = line(&screen);
+    // A console may have no signs but those of ASCII.
+    assert!(first.is_ascii() && "|/-\\".contains(&first[..1]) && first.contains("/s"), "{first}");
+    terminal.wait_for("movement", |screen| line(screen) != first);
+}
+
+fn off_a_terminal_there_is_a_line_now_and_then() {
+    let folder = scene();
+    let slow = |flag| {
+        format!(
+            "(head -c 6000000 disk.img; sleep 11; tail -c +6000001 disk.img) | \
+             bmaptool {flag} copy --bmap disk.img.bmap - out{flag} 2>&1"
+        )
+    };
+    let output = sh(&folder, &format!("({}) & {}; wait", slow("--quiet"), slow("")));
+    let said = String::from_utf8_lossy(&output.stdout);
+    // The quiet one says nothing.
+    let told: Vec<&str> = said.lines().filter(|line| line.contains("copied ")).collect();
+    assert!(matches!(told[..], [line] if line.contains(" of 1.8 MiB (") && line.ends_with("/sec")), "{said}");
+    assert_eq!(said.matches("copying time: ").count(), 1, "{said}");
+}
