@@ -13,6 +13,12 @@ use super::watch::Display;
 #[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
 // As the Python tool takes them: abbreviated, and given twice, when the last one counts.
 #[command(infer_long_args = true, args_override_self = true)]
+#[command(after_help = "\
+Examples:
+  bmaptool create disk.img > disk.bmap
+  bmaptool copy disk.img.xz /dev/sdX
+
+'bmaptool COMMAND --help' lists the options of a command.")]
 pub struct Arguments {
     #[command(flatten)]
     pub verbosity: Verbosity,
@@ -20,13 +26,16 @@ pub struct Arguments {
     pub command: Command,
 }
 
+/// Puts what all commands have behind what one command has.
+const LAST: usize = 100;
+
 #[derive(Args, Debug)]
 pub struct Verbosity {
     /// Print warnings and errors only
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = LAST)]
     pub quiet: bool,
     /// Print time stamps and details
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = LAST)]
     pub debug: bool,
 }
 
@@ -49,8 +58,19 @@ impl Verbosity {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make the block map (bmap) of a sparse image
+    #[command(after_help = "\
+Examples:
+  bmaptool create disk.img > disk.bmap
+  bmaptool create -o disk.bmap disk.img")]
     Create(Create),
     /// Write an image to a device or a file, only the blocks that its bmap lists
+    #[command(after_help = "\
+Examples:
+  bmaptool copy disk.img.xz /dev/sdX
+  bmaptool copy https://example.com/disk.img.gz /dev/sdX
+  xzcat disk.img.xz | bmaptool copy --bmap disk.bmap - /dev/sdX
+
+'lsblk' lists the devices.")]
     Copy(Box<Copy>),
 }
 
@@ -117,7 +137,7 @@ fn fingerprint(text: &str) -> Result<String, String> {
 
 /// The arguments of this process. Ends it with a message where they are wrong.
 pub fn parse() -> Arguments {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| exit_with(&error));
     // Checked here, for clap does not see the two together where one stands before the command and one behind it.
     if arguments.verbosity.quiet && arguments.verbosity.debug {
         usage_error(clap::error::ErrorKind::ArgumentConflict, "'--quiet' cannot be used with '--debug'");
@@ -136,7 +156,16 @@ pub fn parse() -> Arguments {
 fn usage_error(kind: clap::error::ErrorKind, message: &str) {
     use clap::CommandFactory;
 
-    Arguments::command().error(kind, message).exit()
+    exit_with(&Arguments::command().error(kind, message))
+}
+
+/// Prints a usage error, or help or the version, which are asked for in the same way, and ends the process.
+fn exit_with(error: &clap::Error) -> ! {
+    // Help that is shown for want of arguments explains itself; all else says whose error it is, for logs of many programs.
+    if error.use_stderr() && error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        super::console::print("bmaptool: ");
+    }
+    error.exit()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bmaptool::bmap::{self, Bmap};
 use bmaptool::copy::{self as engine, Extents, Failure, Progress, Verify};
+use bmaptool::file_id::FileId;
 use bmaptool::size::{human, percent};
 use bmaptool::source::{Gaps, Location, Source};
 use bmaptool::target::{self, Accept, Kind, Request, Reserved};
@@ -15,6 +16,7 @@ use super::network;
 use super::psplash::Psplash;
 use super::signals::Signals;
 use super::signature::{self, Authentic};
+use super::streams;
 use super::watch::{Display, Watch, rate};
 
 /// A bmap, and where it came from.
@@ -29,13 +31,16 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
     let signals = Signals::handle().map_err(Error::Signals)?;
 
     let image = Location::parse(&arguments.image)?;
+    if image == Location::Stdin && !streams::stdin_was_open() {
+        return Err(Error::StdinClosed);
+    }
     let source = network::open(&image)?;
     let traffic = source.traffic();
     warn_of_wrong_name(&source);
     let map = match (&arguments.bmap, arguments.nobmap) {
         (Some(given), _) => Some(load(network::open(&Location::parse(given)?)?, &source, arguments)?),
         (None, true) => None,
-        (None, false) => Some(load(discover(&source)?, &source, arguments)?),
+        (None, false) => Some(load(discover(&source, arguments)?, &source, arguments)?),
     };
     let reserved = reserved(&source, map.as_ref());
     let verify = if arguments.no_verify { Verify::Skip } else { Verify::Checksums };
@@ -97,7 +102,7 @@ fn warn_of_wrong_name(source: &Source) {
 }
 
 /// Looks for the bmap beside the image.
-fn discover(image: &Source) -> Result<Source, Error> {
+fn discover(image: &Source, arguments: &Copy) -> Result<Source, Error> {
     for candidate in image.location().bmap_candidates() {
         match network::open(&candidate) {
             Err(error) if error.is_not_found() => {}
@@ -108,7 +113,13 @@ fn discover(image: &Source) -> Result<Source, Error> {
             }
         }
     }
-    Err(Error::NoBmap { image: image.location().clone() })
+    let location = image.location().clone();
+    Err(match image.id() {
+        Some(FileId::BlockDevice { .. }) => {
+            Error::NoBmapOfDevice { device: location, target: arguments.target.clone() }
+        }
+        _ => Error::NoBmap { image: location },
+    })
 }
 
 /// Reads a bmap, once its signature has been verified.

@@ -22,14 +22,18 @@ pub fn run(arguments: &Create) -> Result<(), Error> {
     let output = Output::new(arguments.output.as_deref());
     refuse_output(&image, path, &output)?;
     refuse_packed(&image, path)?;
+    let output_error = |source| Error::Output { output: output.to_string(), source };
+    output.check().map_err(output_error)?;
 
     let checksum = if arguments.no_checksum { Checksum::None } else { Checksum::Of(ChecksumKind::Sha256) };
     let map = engine::create(&image, path, checksum)?;
     if map.mapped_blocks() == map.blocks() {
         log::warn!("all {} are mapped, no holes in '{}'", human(map.image_size()), path.display());
-        log::warn!("if the image once had holes, something has filled them; 'cp --sparse=always' makes them again");
+        log::warn!(
+            "if the image once had holes, something has filled them: map it where it was built, before it is moved"
+        );
     }
-    output.write(&|out| map.emit(out)).map_err(|source| Error::Output { output: output.to_string(), source })
+    output.write(&|out| map.emit(out)).map_err(output_error)
 }
 
 fn refuse_output(image: &File, path: &Path, output: &Output<'_>) -> Result<(), Error> {

@@ -33,8 +33,15 @@ pub enum Error {
     Source(#[from] source::Error),
     #[error("bmap file not found for '{image}', please use '--nobmap' to copy the image without a bmap")]
     NoBmap { image: Location },
-    #[error("'{image}' and '{bmap}' are the same file: the image cannot be its own bmap")]
+    #[error(
+        "bmap file not found for '{device}', which is a device: the image comes first, then the target; to copy all of the \
+         device to '{target}', use '--nobmap'"
+    )]
+    NoBmapOfDevice { device: Location, target: PathBuf },
+    #[error("{}: the image cannot be its own bmap", both_are(.image, .bmap))]
     SameFile { image: Location, bmap: Location },
+    #[error("standard input is closed, and there is no image on it")]
+    StdinClosed,
     #[error(transparent)]
     Keyring(#[from] KeyringError),
     #[error("no signature found but {flag} given: bmap file '{bmap}' is not signed")]
@@ -110,6 +117,9 @@ impl Error {
                  '--keyring FILE'",
             ),
             Self::BadSignature { source: Refusal::FromTheFuture { .. }, .. } => Some("set the clock"),
+            Self::OpenImage { path, source } if path.as_os_str() == "-" && source.kind() == io::ErrorKind::NotFound => {
+                Some("standard input cannot be mapped: only a file has holes")
+            }
             Self::Unverifiable { .. } => {
                 Some("install GnuPG, or use '--no-sig-verify' to copy without knowing who made the bmap")
             }
@@ -123,6 +133,14 @@ impl Error {
             Self::Copy { source: copy::Error::Cancelled, signal: Some(signal), .. } => signals::status(*signal),
             _ => 1,
         }
+    }
+}
+
+fn both_are(image: &Location, bmap: &Location) -> String {
+    if image == bmap {
+        format!("the image and the bmap are the same file, '{image}'")
+    } else {
+        format!("'{image}' and '{bmap}' are the same file")
     }
 }
 

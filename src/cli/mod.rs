@@ -12,6 +12,7 @@ pub mod process_list;
 mod psplash;
 mod signals;
 mod signature;
+mod streams;
 mod watch;
 
 pub use error::Error;

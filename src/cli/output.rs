@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use bmaptool::file_id::FileId;
 use bmaptool::target::is_among_devices;
 use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, access};
+
+use super::streams;
 
 /// Writes the contents of an output.
 pub type Emit<'a> = &'a dyn Fn(&mut dyn Write) -> io::Result<()>;
@@ -36,24 +39,61 @@ impl<'a> Output<'a> {
         metadata.ok().as_ref().map(FileId::of)
     }
 
+    /// Fails where it is certain that nothing can be written, before work is spent on what is to be written.
+    pub fn check(&self) -> io::Result<()> {
+        match self {
+            Self::Stdout if !streams::stdout_was_open() => Err(io::Error::other("it is closed")),
+            Self::Stdout => Ok(()),
+            Self::File(path) => match Place::of(path)? {
+                Place::New(path) => Ok(access(folder_of(&path), AccessFlags::W_OK)?),
+                Place::There(path) => Ok(access(&path, AccessFlags::W_OK)?),
+            },
+        }
+    }
+
     /// Writes the output.
     pub fn write(&self, emit: Emit<'_>) -> io::Result<()> {
         match self {
             Self::Stdout => emit_to(&mut io::stdout().lock(), emit),
-            // A symbolic link stays one; what it leads to is replaced.
-            Self::File(path) => match fs::canonicalize(path) {
-                Ok(path) if path.is_file() => replace(&path, emit),
-                Ok(path) if fs::metadata(&path)?.file_type().is_block_device() => {
-                    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a block device"))
-                }
-                Ok(path) => emit_to(&mut OpenOptions::new().write(true).open(path)?, emit),
-                Err(error) if error.kind() == io::ErrorKind::NotFound && is_among_devices(path) => {
-                    Err(io::Error::new(io::ErrorKind::NotFound, "there is no such device"))
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => replace(path, emit),
-                Err(error) => Err(error),
+            Self::File(path) => match Place::of(path)? {
+                Place::New(path) => replace(&path, emit),
+                Place::There(path) => emit_to(&mut OpenOptions::new().write(true).open(path)?, emit),
             },
         }
+    }
+}
+
+/// What becomes of the name of an output.
+enum Place {
+    /// A new file gets it, and takes the place of one that has it.
+    New(PathBuf),
+    /// It stays what it is, such as a pipe.
+    There(PathBuf),
+}
+
+impl Place {
+    fn of(path: &Path) -> io::Result<Self> {
+        // A symbolic link stays one; what it leads to is replaced.
+        match fs::canonicalize(path) {
+            Ok(path) if path.is_file() => Ok(Self::New(path)),
+            Ok(path) if path.is_dir() => Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory")),
+            Ok(path) if fs::metadata(&path)?.file_type().is_block_device() => {
+                Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a block device"))
+            }
+            Ok(path) => Ok(Self::There(path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_among_devices(path) => {
+                Err(io::Error::new(io::ErrorKind::NotFound, "there is no such device"))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::New(path.to_owned())),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 
@@ -76,12 +116,8 @@ fn emit_to(out: &mut dyn Write, emit: Emit<'_>) -> io::Result<()> {
 /// Puts a new file in the place of `path`. Until it is complete it has no name, so that nothing is left of it if the
 /// program is killed; file systems without such files get a named temporary instead.
 fn replace(path: &Path, emit: Emit<'_>) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
     let temporary = temporary_name(path);
-    let unnamed = OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).mode(0o666).open(folder);
+    let unnamed = OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).mode(0o666).open(folder_of(path));
     let written = match unnamed {
         Ok(mut file) => write_whole(&mut file, path, emit).and_then(|()| give_name(&file, &temporary)),
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => OpenOptions::new()

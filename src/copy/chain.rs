@@ -66,6 +66,10 @@ pub(super) fn run(
 ) -> Result<Written, Error> {
     cancel.check()?;
     let image_size = extents.image_size();
+    let needs_data = matches!(extents, Extents::Whole { .. }) && target.boot_region() > 0;
+    if needs_data && image_size == Some(0) {
+        return Err(Error::Empty);
+    }
     let extents = Arc::new(extents);
     let (give_back, pool) = sync_channel(CHUNKS);
     let (to_verifier, read) = sync_channel(CHUNKS);
@@ -88,6 +92,7 @@ pub(super) fn run(
     // The verifier has dropped its end, so it has ended or failed. Where it has ended, the reader has too.
     join(verifier)?;
     match join(reader)? {
+        Ended::Complete if needs_data && writer.written == 0 => Err(Error::Empty),
         Ended::Complete => Ok(Written { boot_region: writer.boot_region, bytes: writer.written }),
         Ended::Deserted => Err(Error::Cancelled),
     }

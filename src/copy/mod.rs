@@ -116,7 +116,8 @@ pub enum Error {
     /// A range is not what it was when it was mapped.
     #[error(
         "checksum mismatch in blocks {range} (bytes {} to {}): the image's {kind} is {computed}, the bmap says {expected}; \
-         the contents of the target are not valid", bytes.start, bytes.end.saturating_sub(1)
+         the image is damaged or not the one of this bmap, and the contents of the target are not valid",
+        bytes.start, bytes.end.saturating_sub(1)
     )]
     Mismatch {
         /// The range.
@@ -130,6 +131,9 @@ pub enum Error {
         /// What the image has.
         computed: Digest,
     },
+    /// The source has no bytes. A device with no image on it is no success: whatever should have fed us has failed.
+    #[error("the image is empty")]
+    Empty,
     /// The machine has no thread left for it.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),

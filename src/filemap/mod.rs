@@ -47,8 +47,9 @@ pub enum Error {
     },
     /// The file is sparse, but its file system does not tell where the holes are.
     #[error(
-        "the file system of '{path}' cannot tell which blocks are holes; copy the image to another one, such as ext4, XFS, \
-         btrfs or tmpfs, with 'cp --sparse=always', and map the copy"
+        "the file system of '{path}' cannot tell which blocks are holes; build the image on another one, such as ext4, XFS, \
+         btrfs or tmpfs, or copy it there with 'cp --sparse=always' and map the copy, which has holes where zeroes were: \
+         'blkdiscard' a device before that image is written to it"
     )]
     Untold {
         /// The file.

@@ -182,8 +182,8 @@ fn refuse_unwritable(path: &Path, device: &Device, sysfs: &Sysfs) -> Result<(), 
 
 fn open_error(path: PathBuf, source: io::Error) -> Error {
     match source.raw_os_error() {
-        Some(libc::EBUSY) => Error::Busy { path, source },
-        Some(libc::EACCES | libc::EPERM) => Error::Denied { path, source },
+        Some(libc::EBUSY) => Error::Busy { path },
+        Some(libc::EACCES | libc::EPERM) => Error::Denied { path },
         Some(libc::EROFS) => Error::ReadOnly { path },
         Some(libc::ENOMEDIUM) => Error::NoMedium { path },
         _ => Error::Access { path, action: "open", source },

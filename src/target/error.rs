@@ -32,8 +32,6 @@ pub enum Error {
     Denied {
         /// The target.
         path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
     },
     /// Nothing tells what block devices are used for.
     #[error(
@@ -45,7 +43,10 @@ pub enum Error {
         path: PathBuf,
     },
     /// It would be created among the device nodes.
-    #[error("'{path}' does not exist, and it would be no device but a file in memory; is the device plugged in?")]
+    #[error(
+        "'{path}' does not exist, and it would be no device but a file in memory; is the device plugged in? 'lsblk' lists \
+         the devices"
+    )]
     NoDevice {
         /// The target.
         path: PathBuf,
@@ -76,6 +77,15 @@ pub enum Error {
         role: &'static str,
         /// How the two are related.
         sharing: Sharing,
+    },
+    /// It has data, and the image is a device: somebody has mistaken one for the other.
+    #[error(
+        "the image is a block device, and the target '{path}' a file that has data: the image comes first, then the target; \
+         to keep the contents of the device in this file, remove the file first"
+    )]
+    Swapped {
+        /// The target.
+        path: PathBuf,
     },
     /// It is used for something else.
     #[error("block device '{path}' is {usage}")]
@@ -117,8 +127,6 @@ pub enum Error {
     Busy {
         /// The target.
         path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
     },
     /// It cannot hold the image.
     #[error(

@@ -210,6 +210,10 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, sysfs: &Sysfs) -
     sameness::refuse(request, id, sysfs)?;
     Ok(match kind {
         Kind::RegularFile if device_fs::holds(path) => return Err(Error::FileAmongDevices { path: path.to_owned() }),
+        // The arguments in the wrong order would cost the image.
+        Kind::RegularFile if metadata.len() > 0 && request.reserved.iter().any(|reserved| is_device(reserved.id)) => {
+            return Err(Error::Swapped { path: path.to_owned() });
+        }
         Kind::RegularFile => {
             look_behind_file(path, id, sysfs)?;
             Box::new(regular_file::RegularFile::open(path)?)

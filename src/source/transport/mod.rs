@@ -79,6 +79,8 @@ pub struct Peeked {
     head: Vec<u8>,
     /// How much of the head has been delivered.
     delivered: usize,
+    /// How many bytes there are, where all of them have been looked at.
+    whole: Option<u64>,
     transport: Box<dyn Transport>,
 }
 
@@ -92,7 +94,8 @@ impl Peeked {
         let mut head = vec![0; length];
         let got = read_full(&mut transport, &mut head)?;
         head.truncate(got);
-        Ok(Self { head, delivered: 0, transport })
+        let whole = (got < length).then_some(got as u64);
+        Ok(Self { head, delivered: 0, whole, transport })
     }
 
     /// The bytes that were looked at.
@@ -116,7 +119,7 @@ impl Read for Peeked {
 
 impl Transport for Peeked {
     fn size(&self) -> Option<u64> {
-        self.transport.size()
+        self.transport.size().or(self.whole)
     }
 
     fn can_seek(&self) -> bool {
