@@ -17,6 +17,7 @@ use common::{Need, sha256, temp_dir};
 fn main() {
     common::run(tests![
         every_version_is_read,
+        the_examples_of_the_specification_are_read,
         every_block_size_works[Need::Root],
         version_3_is_refused,
         invalid_maps_are_refused_before_anything_is_written,
@@ -152,6 +153,29 @@ fn every_version_is_read() {
             outcome.says(&["checksum mismatch in blocks 5 (bytes 5120 to 6143)"]);
         }
     }
+}
+
+/// Each map in docs/bmap-format.md is one of the image that is described there.
+fn the_examples_of_the_specification_are_read() {
+    let folder = temp_dir();
+    let image = folder.path().join("image");
+    let bytes = [&[b'a'; 4096][..], &[0; 4096], &[b'a'; 1808]].concat();
+    std::fs::write(&image, bytes).unwrap();
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/bmap-format.md")).unwrap();
+    let examples: Vec<&str> = page.split("```xml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    assert_eq!(page.matches("<bmap version=").count(), examples.len());
+    let mut versions = Vec::new();
+    for example in examples {
+        let map = Bmap::parse(example.as_bytes()).unwrap_or_else(|error| panic!("{error}\n{example}"));
+        assert_eq!((map.image_size(), map.blocks(), map.mapped_blocks()), (10_000, 3, 2));
+        versions.push(map.version().to_string());
+        let (outcome, target) = copy_with(folder.path(), &image, example, &[]);
+        assert_eq!(outcome.status, Some(0), "{}\n{example}", outcome.stderr);
+        assert_eq!(outcome.stderr.contains("WARNING"), !example.contains("chksum=") && !example.contains("sha1="));
+        assert_same(&image, &target);
+    }
+    versions.sort_unstable();
+    assert_eq!(versions, ["1.0", "1.2", "1.3", "1.4", "2.0", "2.0", "2.7"]);
 }
 
 fn every_block_size_works() {

@@ -11,6 +11,7 @@ use common::{Need, sh};
 fn main() {
     common::run(tests![
         the_manual_page_and_the_help_name_the_same_options,
+        the_manual_page_is_complete,
         the_manual_page_is_well_formed [Need::Program("mandoc"), Need::Program("man")],
         the_documents_lead_to_files_that_exist,
     ]);
@@ -32,6 +33,25 @@ fn options(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// The options that have been promised; scripts use them.
+const PROMISED: [&str; 15] = [
+    "--help",
+    "--version",
+    "--quiet",
+    "--debug",
+    "--output",
+    "--no-checksum",
+    "--bmap",
+    "--nobmap",
+    "--bmap-sig",
+    "--no-sig-verify",
+    "--keyring",
+    "--fingerprint",
+    "--no-verify",
+    "--psplash-pipe",
+    "--removable-device",
+];
+
 /// The part of the manual page under a heading.
 fn section<'a>(page: &'a str, heading: &str) -> &'a str {
     let (_, rest) = page.split_once(&format!("\n.SH {heading}\n")).unwrap();
@@ -40,6 +60,11 @@ fn section<'a>(page: &'a str, heading: &str) -> &'a str {
 
 fn the_manual_page_and_the_help_name_the_same_options() {
     let page = read("man/bmaptool.1").replace("\\-", "-");
+    let described: BTreeSet<String> = page.lines().flat_map(options).collect();
+    for promised in PROMISED {
+        assert!(described.contains(promised), "{promised} is missing");
+    }
+    assert_eq!(described.len(), PROMISED.len(), "{described:?}");
     let global = options(section(&page, "OPTIONS"));
     assert_eq!(options(&help(&[])), global);
     for (command, heading) in [("create", "BMAPTOOL CREATE"), ("copy", "BMAPTOOL COPY")] {
@@ -53,6 +78,20 @@ fn the_manual_page_and_the_help_name_the_same_options() {
         }
     }
     assert!(page.lines().next().unwrap().contains(&format!("bmaptool {}", version())));
+}
+
+fn the_manual_page_is_complete() {
+    let page = read("man/bmaptool.1");
+    for heading in ["NAME", "SYNOPSIS", "EXIT STATUS", "FILES", "ENVIRONMENT", "EXAMPLES", "SEE ALSO"] {
+        assert!(page.contains(&format!("\n.SH {heading}\n")), "{heading}");
+    }
+    // What the program asks for in its environment, but for what only tests set.
+    for variable in ["HOME", "GNUPGHOME", "NO_COLOR", "TERM", "SSL_CERT_FILE", "http_proxy"] {
+        assert!(section(&page, "ENVIRONMENT").contains(variable), "{variable}");
+    }
+    for status in ["B 0", "B 1", "B 2", "130", "143"] {
+        assert!(section(&page, "EXIT STATUS").contains(status), "{status}");
+    }
 }
 
 fn help(command: &[&str]) -> String {
