@@ -116,9 +116,9 @@ const GUIDE: [Example; 11] = [
         how: How::Run {
             before: "rm disk.img disk.bmap; mkdir -p rootfs/etc; echo hello > rootfs/etc/motd",
             // What the card held before is no harm.
-            after: "head -c 512M /dev/zero | tr '\\0' '\\245' > $DEVICE; bmaptool copy disk.img $DEVICE; \
+            after: "head -c 256M /dev/zero | tr '\\0' '\\245' > $DEVICE; bmaptool copy disk.img $DEVICE; \
                     dd if=$DEVICE bs=1M skip=1 count=64 of=boot.fs; fsck.vfat -n boot.fs; \
-                    dd if=$DEVICE bs=1M skip=65 count=446 of=root.fs; e2fsck -fn root.fs",
+                    dd if=$DEVICE bs=1M skip=65 count=190 of=root.fs; e2fsck -fn root.fs",
         },
         needs: &[Need::Root, Need::Program("sfdisk"), Need::Program("mkfs.vfat"), Need::Program("mkfs.ext4")],
     },
