@@ -78,9 +78,12 @@ fn help_shows_how_it_is_done() {
 
 fn names_that_lead_nowhere() {
     let folder = folder();
-    let cases: [(&str, &[&str]); 8] = [
+    let cases: [(&str, &[&str]); 11] = [
         ("copy dsik.img out", &["cannot open 'dsik.img': No such file or directory"]),
         ("copy --bmap dsik.bmap disk.img out", &["cannot open 'dsik.bmap': No such file or directory"]),
+        ("copy htp://host/disk.img out", &["cannot open 'htp://host/disk.img'", "http, https, ftp, ssh and file"]),
+        ("copy disk.img ssh://host/out", &["cannot create 'ssh://host/out'", "not an address"]),
+        ("create http://host/disk.img", &["cannot open image 'http://host/disk.img'", "not an address"]),
         ("copy . out", &["'.' is a directory"]),
         ("copy disk.img .", &["cannot copy to '.': it is a directory"]),
         ("copy disk.img no/such/out", &["cannot create 'no/such/out': No such file or directory"]),

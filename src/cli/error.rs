@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bmaptool::bmap::ParseError;
 use bmaptool::copy;
@@ -120,6 +120,15 @@ impl Error {
             Self::OpenImage { path, source } if path.as_os_str() == "-" && source.kind() == io::ErrorKind::NotFound => {
                 Some("standard input cannot be mapped: only a file has holes")
             }
+            Self::Source(source::Error::Open { location, source }) if names_protocol(location.as_path(), source) => {
+                Some("if it is meant for an address: http, https, ftp, ssh and file are the protocols")
+            }
+            Self::OpenImage { path, source } if names_protocol(Some(path), source) => {
+                Some("create maps a file of this machine, not an address")
+            }
+            Self::Target(target::Error::Access { path, source, .. }) if names_protocol(Some(path), source) => {
+                Some("the target is a device or a file of this machine, not an address")
+            }
             Self::Unverifiable { .. } => {
                 Some("install GnuPG, or use '--no-sig-verify' to copy without knowing who made the bmap")
             }
@@ -134,6 +143,11 @@ impl Error {
             _ => 1,
         }
     }
+}
+
+/// Whether a path that leads nowhere looks like an address.
+fn names_protocol(path: Option<&Path>, error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound && path.is_some_and(|path| path.to_string_lossy().contains("://"))
 }
 
 fn both_are(image: &Location, bmap: &Location) -> String {

@@ -214,7 +214,8 @@ impl Source {
     /// Where the file is known to have another size, is an archive without the image, or cannot be read or unpacked.
     pub fn unpack(self, image_size: Option<u64>, gaps: Gaps) -> Result<Unpacked, Error> {
         let Self { location, format, packed, .. } = self;
-        let size = packed.size();
+        // Without a map it counts that an image is empty, whatever should have written it to a pipe.
+        let size = if image_size.is_some() { packed.size() } else { packed.found_size() };
         let is_raw_for_sure = size.is_some() && size == image_size;
         let read_error = |source| Error::Read { location: location.clone(), source };
         let unpacked = match format.filter(|_| !is_raw_for_sure) {

@@ -102,6 +102,11 @@ impl Peeked {
     pub fn head(&self) -> &[u8] {
         &self.head
     }
+
+    /// How many bytes there are, where that was known beforehand or all of them have been looked at.
+    pub fn found_size(&self) -> Option<u64> {
+        self.transport.size().or(self.whole)
+    }
 }
 
 impl Read for Peeked {
@@ -119,7 +124,7 @@ impl Read for Peeked {
 
 impl Transport for Peeked {
     fn size(&self) -> Option<u64> {
-        self.transport.size().or(self.whole)
+        self.transport.size()
     }
 
     fn can_seek(&self) -> bool {
