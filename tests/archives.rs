@@ -87,6 +87,7 @@ fn main() {
         first_of_several_without_bmap [Need::Program("tar"), Need::Program("zip")],
         zip_link_is_no_image [Need::Program("zip")],
         zip_from_pipe_sizes_by_the_directory [Need::Program("zip")],
+        zip_directory_with_a_wrong_size [Need::Program("bsdtar")],
         zip_stored_in_a_stream [Need::Program("zip")],
         zip_encrypted [Need::Program("zip")],
         zip_packed_by_another_method [Need::Program("zip")],
@@ -266,6 +267,19 @@ fn zip_from_pipe_sizes_by_the_directory() {
     let archive = work.pack("bsdtar -c --format=zip -f - small disk.img | cat");
     work.copy(&archive, &work.path("out")).ok();
     assert_same(&work.image, &work.path("out"));
+}
+
+fn zip_directory_with_a_wrong_size() {
+    let work = small();
+    let archive = work.pack("bsdtar -c --format=zip -f - disk.img | cat");
+    let mut bytes = fs::read(&archive).unwrap();
+    let central = bytes.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
+    // The lowest byte of the size, which before the data only the directory tells.
+    bytes[central + 24] ^= 1;
+    fs::write(&archive, &bytes).unwrap();
+    let out = work.path("out");
+    copy_whole(&archive, &out).fails(&["a file has not the size that it should have"]);
+    copy_whole(Path::new("-"), &out).stdin(bytes).ok();
 }
 
 fn zip_stored_in_a_stream() {

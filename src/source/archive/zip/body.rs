@@ -115,20 +115,16 @@ impl Body {
 
     fn check_end(&mut self, data: &mut impl BufRead) -> io::Result<()> {
         let found = Descriptor { crc: self.crc.clone().finalize(), packed_size: self.taken, size: self.delivered };
-        let is_wide = self.is_wide(self.taken.max(self.delivered));
-        let expected = if self.entry.has_descriptor {
-            Descriptor::read(data, is_wide)?
-        } else {
-            Descriptor {
-                crc: self.entry.crc.unwrap_or(found.crc),
-                packed_size: self.entry.packed_size.unwrap_or(found.packed_size),
-                size: self.entry.size.unwrap_or(found.size),
-            }
+        let known_before = Descriptor {
+            crc: self.entry.crc.unwrap_or(found.crc),
+            packed_size: self.entry.packed_size.unwrap_or(found.packed_size),
+            size: self.entry.size.unwrap_or(found.size),
         };
-        if found.packed_size != expected.packed_size || found.size != expected.size {
-            return Err(corrupt("a file has not the size that it should have"));
+        found.check(&known_before)?;
+        if self.entry.has_descriptor {
+            found.check(&Descriptor::read(data, self.is_wide(self.taken.max(self.delivered)))?)?;
         }
-        if found.crc != expected.crc { Err(corrupt("the checksum of a file is wrong")) } else { Ok(()) }
+        Ok(())
     }
 
     /// Whether the sizes behind the data have 64 bits. Some writers find out that they need them only there.
@@ -156,5 +152,12 @@ impl Descriptor {
             false => array(data).map(u32::from_le_bytes).map(u64::from),
         };
         Ok(Self { crc: u32::from_le_bytes(crc), packed_size: size()?, size: size()? })
+    }
+
+    fn check(&self, expected: &Self) -> io::Result<()> {
+        if self.packed_size != expected.packed_size || self.size != expected.size {
+            return Err(corrupt("a file has not the size that it should have"));
+        }
+        if self.crc != expected.crc { Err(corrupt("the checksum of a file is wrong")) } else { Ok(()) }
     }
 }
