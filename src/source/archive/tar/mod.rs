@@ -15,7 +15,7 @@ use crate::source::damage::{Damage, corrupt};
 use crate::source::{ForwardRead, read_full};
 use header::{BLOCK_LEN, Block, Header, Kind};
 use pax::Records;
-use sparse::Extent;
+use sparse::{EXTENTS_MAX, Extent, too_long};
 
 /// The most that an extended header may have, in bytes: it holds names, or the map of a sparse file.
 const EXTENSION_MAX: u64 = 16 << 20;
@@ -111,8 +111,8 @@ impl Tar {
             let (more, continued) = self.block()?.sparse_continuation().map_err(bad)?;
             map.extend(more);
             is_continued = continued;
-            if map.len() as u64 > EXTENSION_MAX / 16 {
-                return Err(bad(corrupt("the map of a sparse file is too long")));
+            if map.len() > EXTENTS_MAX {
+                return Err(too_long());
             }
         }
         Ok(map)

@@ -4,26 +4,49 @@ use std::io;
 use std::str;
 
 use super::bad;
+use super::sparse::{EXTENTS_MAX, too_long};
 use crate::source::damage::corrupt;
 
-/// The records of the header before a file.
-#[derive(Default)]
-pub(super) struct Records(Vec<Record>);
+/// The keys that matter, but for those that come once for each extent.
+const KEYS: [&str; 7] =
+    ["path", "size", "GNU.sparse.name", "GNU.sparse.size", "GNU.sparse.realsize", "GNU.sparse.major", MAP];
 
-/// A key and its value.
-type Record = (String, Vec<u8>);
+/// Version 0.1 of GNU's format: the whole map of a sparse file in one record.
+const MAP: &str = "GNU.sparse.map";
+/// Version 0.0: a pair of records for each extent.
+const OFFSET: &str = "GNU.sparse.offset";
+const LENGTH: &str = "GNU.sparse.numbytes";
+
+/// The records of the header before a file, as far as they matter.
+#[derive(Default)]
+pub(super) struct Records {
+    /// By their place among the keys. The last value of a key is the one that counts.
+    values: [Option<Vec<u8>>; KEYS.len()],
+    offsets: Vec<u64>,
+    lengths: Vec<u64>,
+}
 
 impl Records {
     /// The records in `data`: each its own length in decimal, a space, the key, `=`, the value, and a newline.
     pub(super) fn parse(data: &[u8]) -> io::Result<Self> {
-        let mut records = Vec::new();
+        let mut records = Self::default();
         let mut rest = data;
         while !rest.is_empty() {
-            let (record, following) = record(rest).ok_or_else(|| bad(corrupt("a pax header is invalid")))?;
-            records.push(record);
+            let Record { key, value, following } =
+                record(rest).ok_or_else(|| bad(corrupt("a pax header is invalid")))?;
+            let number = |key| decimal(value).ok_or_else(|| invalid(key));
+            match str::from_utf8(key).unwrap_or_default() {
+                OFFSET => records.offsets.push(number(OFFSET)?),
+                LENGTH => records.lengths.push(number(LENGTH)?),
+                key => {
+                    if let Some((_, last)) = KEYS.iter().zip(&mut records.values).find(|(known, _)| **known == key) {
+                        *last = Some(value.to_vec());
+                    }
+                }
+            }
             rest = following;
         }
-        Ok(Self(records))
+        Ok(records)
     }
 
     /// The name of the file; of a sparse one that which it really has.
@@ -51,40 +74,43 @@ impl Records {
 
     /// The map of a sparse file: offsets and lengths.
     pub(super) fn sparse_map(&self) -> io::Result<Vec<(u64, u64)>> {
-        const MAP: &str = "GNU.sparse.map";
-        if let Some(map) = self.get(MAP) {
-            // Version 0.1: all numbers in one record.
-            let numbers: Option<Vec<u64>> = map.split(|&byte| byte == b',').map(decimal).collect();
-            let numbers = numbers.filter(|numbers| numbers.len() % 2 == 0).ok_or_else(|| invalid(MAP))?;
-            return Ok(numbers.chunks_exact(2).filter_map(|pair| Some((*pair.first()?, *pair.last()?))).collect());
-        }
-        // Version 0.0: a pair of records for each extent.
-        let all = |key: &'static str| {
-            let values = self.0.iter().filter(move |(name, _)| name == key);
-            values.map(move |(_, value)| decimal(value).ok_or_else(|| invalid(key)))
+        let Some(map) = self.get(MAP) else {
+            return match self.offsets.len() == self.lengths.len() {
+                true => Ok(self.offsets.iter().copied().zip(self.lengths.iter().copied()).collect()),
+                false => Err(invalid(LENGTH)),
+            };
         };
-        let (offsets, lengths) = ("GNU.sparse.offset", "GNU.sparse.numbytes");
-        if all(offsets).count() != all(lengths).count() {
-            return Err(invalid(lengths));
+        let mut numbers = map.split(|&byte| byte == b',').map(|digits| decimal(digits).ok_or_else(|| invalid(MAP)));
+        let mut extents = Vec::new();
+        while let Some(offset) = numbers.next() {
+            if extents.len() == EXTENTS_MAX {
+                return Err(too_long());
+            }
+            extents.push((offset?, numbers.next().ok_or_else(|| invalid(MAP))??));
         }
-        all(offsets).zip(all(lengths)).map(|(offset, length)| Ok((offset?, length?))).collect()
+        Ok(extents)
     }
 
-    /// The last value of `key`, which is the one that counts.
     fn get(&self, key: &str) -> Option<&[u8]> {
-        self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_slice())
+        KEYS.iter().zip(&self.values).find(|(known, _)| **known == key)?.1.as_deref()
     }
 }
 
-/// The record at the start of `data`, and what follows it.
-fn record(data: &[u8]) -> Option<(Record, &[u8])> {
+/// A record, and what follows it.
+struct Record<'a> {
+    key: &'a [u8],
+    value: &'a [u8],
+    following: &'a [u8],
+}
+
+/// The record at the start of `data`.
+fn record(data: &[u8]) -> Option<Record<'_>> {
     let space = data.iter().position(|&byte| byte == b' ')?;
     let length = usize::try_from(decimal(data.get(..space)?)?).ok()?;
     let record = data.get(space..length)?.strip_prefix(b" ")?.strip_suffix(b"\n")?;
     let equals = record.iter().position(|&byte| byte == b'=')?;
     let (key, value) = record.split_at_checked(equals)?;
-    let value = value.strip_prefix(b"=")?.to_vec();
-    Some(((String::from_utf8_lossy(key).into_owned(), value), data.get(length..)?))
+    Some(Record { key, value: value.strip_prefix(b"=")?, following: data.get(length..)? })
 }
 
 /// A number of decimal digits.
@@ -100,6 +126,8 @@ fn invalid(key: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
     use super::*;
 
     #[test]
@@ -117,6 +145,24 @@ mod tests {
         let pairs = b"23 GNU.sparse.offset=7\n25 GNU.sparse.numbytes=8\n";
         assert_eq!(Records::parse(pairs).unwrap().sparse_map().unwrap(), [(7, 8)]);
         assert!(Records::parse(&pairs[..23]).unwrap().sparse_map().is_err());
+    }
+
+    #[test]
+    fn what_does_not_matter_is_not_kept() {
+        let records = Records::parse(b"13 size=1234\n6 a=b\n6 \xff=b\n13 size=5678\n".repeat(1000).as_slice()).unwrap();
+        assert_eq!(records.values.iter().flatten().collect::<Vec<_>>(), [b"5678"]);
+        assert!(records.offsets.is_empty() && records.lengths.is_empty());
+    }
+
+    #[test]
+    fn maps_of_too_many_extents_are_refused() {
+        let map = |extents| {
+            let record = format!(" {MAP}={}\n", vec!["0,0"; extents].join(","));
+            let length = record.len() + 7;
+            Records::parse(format!("{length}{record}").as_bytes()).unwrap().sparse_map()
+        };
+        assert_eq!(map(EXTENTS_MAX).unwrap().len(), EXTENTS_MAX);
+        assert!(map(EXTENTS_MAX + 1).unwrap_err().source().unwrap().to_string().contains("too long"));
     }
 
     #[test]

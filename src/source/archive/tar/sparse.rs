@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 use std::io;
 
+use super::bad;
 use super::header::Block;
 use super::pax::decimal;
-use super::{EXTENSION_MAX, bad};
 use crate::range::ByteRange;
 use crate::source::damage::corrupt;
+
+/// The most extents that a map may have, so that memory stays bounded.
+pub(super) const EXTENTS_MAX: usize = 1 << 20;
 
 /// A part of a file that is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,11 @@ pub(super) fn extents(map: &[(u64, u64)], data: ByteRange, size: u64) -> io::Res
     if place > data.end { Err(invalid()) } else { Ok(extents) }
 }
 
+/// What is wrong with a map of too many extents.
+pub(super) fn too_long() -> io::Error {
+    bad(corrupt("the map of a sparse file is too long"))
+}
+
 /// The map at the start of a file's data, read block by block: decimal numbers, each on a line of its own, of which the
 /// first says how many pairs follow.
 pub(super) fn map_in_data(mut block: impl FnMut() -> io::Result<Block>) -> io::Result<Vec<(u64, u64)>> {
@@ -49,9 +57,8 @@ pub(super) fn map_in_data(mut block: impl FnMut() -> io::Result<Block>) -> io::R
                     let number = decimal(&line).ok_or_else(invalid)?;
                     line.clear();
                     match &mut left {
-                        None => {
-                            left = Some(number.checked_mul(2).filter(|&n| n <= EXTENSION_MAX / 8).ok_or_else(invalid)?)
-                        }
+                        None if number > EXTENTS_MAX as u64 => return Err(too_long()),
+                        None => left = Some(number.saturating_mul(2)),
                         Some(left) => {
                             *left = left.saturating_sub(1);
                             lines.push(number);
