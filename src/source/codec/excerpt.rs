@@ -9,6 +9,9 @@ use std::vec;
 use crate::range::ByteRange;
 use crate::source::transport::{Peeked, Transport};
 
+/// The most units that an index may have, all streams together, so that memory stays bounded.
+pub(super) const UNITS_MAX: usize = 1 << 20;
+
 /// What a packed file consists of.
 pub(super) struct Index {
     /// In the order of the file.
@@ -46,7 +49,9 @@ pub(super) struct Excerpt {
 
 impl Index {
     /// What must be read to get at the `wanted` ranges, which are in order.
-    pub(super) fn excerpt(&self, wanted: &[ByteRange]) -> Excerpt {
+    pub(super) fn excerpt(self, wanted: &[ByteRange]) -> Excerpt {
+        let last = self.streams.iter().flat_map(|stream| &stream.units).next_back();
+        let size = last.map_or(0, |unit| unit.holds.end);
         let mut parts = Vec::new();
         let mut holds = Vec::new();
         let mut wanted = wanted.iter().filter(|range| !range.is_empty()).peekable();
@@ -54,23 +59,23 @@ impl Index {
             while wanted.next_if(|range| range.end <= unit.holds.start).is_some() {}
             wanted.peek().is_some_and(|range| range.start < unit.holds.end)
         };
-        for stream in &self.streams {
-            let units: Vec<Unit> = stream.units.iter().copied().filter(&mut is_wanted).collect();
+        for Stream { mut units, header, trailer } in self.streams {
+            units.retain(&mut is_wanted);
             if units.is_empty() {
                 continue;
             }
-            parts.push(Part::Made(stream.header.clone()));
+            let trailer = trailer(&header, &units);
+            parts.push(Part::Made(header));
             for unit in &units {
                 match parts.last_mut() {
                     Some(Part::Stored(last)) if last.end == unit.stored.start => last.end = unit.stored.end,
                     _ => parts.push(Part::Stored(unit.stored)),
                 }
             }
-            parts.push(Part::Made((stream.trailer)(&stream.header, &units)));
+            parts.push(Part::Made(trailer));
             holds.extend(units.iter().map(|unit| unit.holds));
         }
-        let last = self.streams.iter().flat_map(|stream| &stream.units).next_back();
-        Excerpt { parts: Parts(parts), holds, size: last.map_or(0, |unit| unit.holds.end) }
+        Excerpt { parts: Parts(parts), holds, size }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::excerpt::{Index, Stream, Unit, read_at};
+use super::excerpt::{Index, Stream, UNITS_MAX, Unit, read_at};
 use crate::range::ByteRange;
 use crate::source::transport::Peeked;
 
@@ -15,22 +15,26 @@ const FOOTER_MAGIC: [u8; 2] = *b"YZ";
 /// The longest index that is read, in bytes, so that memory stays bounded. It is that of a million blocks.
 const INDEX_MAX: u64 = 4 << 20;
 
+/// The most streams that are looked for, so that time stays bounded: for each, its end must be read, wherever that is.
+const STREAMS_MAX: usize = 1 << 12;
+
 /// How much padding between streams is looked through, in bytes.
 const PADDING_MAX: usize = 64 << 10;
 
 /// Reads the indexes of all streams of `file`, which has `size` bytes; `None` where one makes no sense, and unpacking
-/// the file will tell what is wrong.
+/// the file will tell what is wrong, or where there are too many.
 pub(super) fn index(file: &mut Peeked, size: u64) -> io::Result<Option<Index>> {
-    let mut streams = Vec::new();
+    let mut streams: Vec<Stream> = Vec::new();
+    let mut units = 0;
     let mut end = size;
     while end > 0 {
-        match stream_before(file, end)? {
-            Some((stream, start)) => {
-                streams.push(stream);
-                end = start;
-            }
-            None => return Ok(None),
+        let Some((stream, start)) = stream_before(file, end)? else { return Ok(None) };
+        units = stream.units.len().saturating_add(units);
+        if units > UNITS_MAX || streams.len() == STREAMS_MAX {
+            return Ok(None);
         }
+        streams.push(stream);
+        end = start;
     }
     streams.reverse();
     Ok(placed(streams).map(|streams| Index { streams }))
@@ -84,6 +88,9 @@ fn parse_index(index: &[u8]) -> Option<Vec<(u64, u64)>> {
     }
     let (0, mut rest) = covered.split_first()? else { return None };
     let count = number(&mut rest)?;
+    if count > UNITS_MAX as u64 {
+        return None;
+    }
     let mut records = Vec::new();
     for _ in 0..count {
         records.push((number(&mut rest)?, number(&mut rest)?));
@@ -163,4 +170,34 @@ fn trailer(header: &[u8], units: &[Unit]) -> Vec<u8> {
     trailer.extend(covered);
     trailer.extend(FOOTER_MAGIC);
     trailer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::magic::PREFIX_LEN;
+    use crate::source::transport::Memory;
+
+    /// So many streams, each of a block of nothing for each of `blocks`.
+    fn streams(count: usize, blocks: usize) -> Vec<u8> {
+        let header = header([0, 1]);
+        let unit = Unit { stored: ByteRange { start: 0, end: 0 }, unpadded: 0, holds: ByteRange { start: 0, end: 0 } };
+        [&*header, &trailer(&header, &vec![unit; blocks])].concat().repeat(count)
+    }
+
+    fn units(file: Vec<u8>) -> Option<usize> {
+        let size = file.len() as u64;
+        let mut file = Peeked::new(Box::new(Memory::new(file)), PREFIX_LEN).unwrap();
+        let index = index(&mut file, size).unwrap()?;
+        Some(index.streams.iter().map(|stream| stream.units.len()).sum())
+    }
+
+    #[test]
+    fn too_many_streams_and_blocks_are_left_alone() {
+        assert_eq!(units(streams(STREAMS_MAX, 2)), Some(2 * STREAMS_MAX));
+        assert_eq!(units(streams(STREAMS_MAX + 1, 2)), None);
+        assert_eq!(units(streams(1, UNITS_MAX)), Some(UNITS_MAX));
+        assert_eq!(units(streams(1, UNITS_MAX + 1)), None);
+        assert_eq!(units(streams(2, UNITS_MAX / 2 + 1)), None);
+    }
 }

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use ::zstd::stream::raw::{DParameter, Decoder, Operation};
 
 use super::Packed;
-use super::excerpt::{Index, Stream, Unit, read_at};
+use super::excerpt::{Index, Stream, UNITS_MAX, Unit, read_at};
 use super::packed::only_padding_follows;
 use crate::range::ByteRange;
 use crate::source::damage::unsupported;
@@ -75,28 +75,25 @@ fn explained(error: io::Error) -> io::Error {
     }
 }
 
-/// The longest table that is read, in bytes, so that memory stays bounded. It is that of a million frames.
-const TABLE_MAX: u64 = 16 << 20;
-
 /// Reads the table of a file in the seekable format (contrib/seekable_format of zstd), where there is one.
 pub(super) fn index(file: &mut Peeked, size: u64) -> io::Result<Option<Index>> {
     const FOOTER_LEN: u64 = 9;
     let Some(start) = size.checked_sub(FOOTER_LEN) else { return Ok(None) };
     let footer = read_at(file, start, FOOTER_LEN)?;
-    let Some(table_len) = table_len(&footer).filter(|&length| length <= TABLE_MAX) else { return Ok(None) };
+    let Some(table_len) = table_len(&footer) else { return Ok(None) };
     let Some(start) = size.checked_sub(table_len) else { return Ok(None) };
     let table = read_at(file, start, table_len)?;
     Ok(parse_table(&table, &footer, start))
 }
 
-/// The length of the frame that ends in `footer`, in bytes.
+/// The length of the frame that ends in `footer`, in bytes; `None` where it is no table, or lists too many frames.
 fn table_len(footer: &[u8]) -> Option<u64> {
     const MAGIC: [u8; 4] = 0x8f92_eab1_u32.to_le_bytes();
     let (count, rest) = footer.split_first_chunk::<4>()?;
     let (&descriptor, magic) = rest.split_first()?;
-    let is_known = magic == MAGIC && descriptor & 0b0111_1100 == 0;
-    let entries = u64::from(u32::from_le_bytes(*count)).saturating_mul(entry_len(descriptor) as u64);
-    is_known.then(|| entries.saturating_add(17))
+    let count = u64::from(u32::from_le_bytes(*count));
+    let is_known = magic == MAGIC && descriptor & 0b0111_1100 == 0 && count <= UNITS_MAX as u64;
+    is_known.then(|| count.saturating_mul(entry_len(descriptor) as u64).saturating_add(17))
 }
 
 /// The length of an entry in bytes: with a checksum or without.
@@ -127,4 +124,17 @@ fn parse_table(table: &[u8], footer: &[u8], start: u64) -> Option<Index> {
     }
     let stream = Stream { units, header: Vec::new(), trailer: |_, _| Vec::new() };
     (stored == start).then(|| Index { streams: vec![stream] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_of_too_many_frames_are_left_alone() {
+        let footer = |count: u32| [&count.to_le_bytes()[..], &[0], &0x8f92_eab1_u32.to_le_bytes()].concat();
+        assert_eq!(table_len(&footer(3)), Some(17 + 3 * 8));
+        assert_eq!(table_len(&footer(UNITS_MAX as u32)), Some(17 + UNITS_MAX as u64 * 8));
+        assert_eq!(table_len(&footer(UNITS_MAX as u32 + 1)), None);
+    }
 }
