@@ -23,6 +23,9 @@ pub(super) const LEVEL_LEN: usize = 100_000;
 /// The longest text of a block in bytes, that of level 9.
 pub(super) const MAX_LEN: usize = 9 * LEVEL_LEN;
 
+/// The shortest block in bytes of packed data, and less: 174 bits, with one byte in use, two codes and two symbols.
+pub(super) const MIN_PACKED: usize = 21;
+
 /// How many symbols are told by one code before the next is chosen.
 const GROUP_LEN: usize = 50;
 

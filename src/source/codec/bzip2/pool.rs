@@ -6,17 +6,17 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::block::{Block, Decoder, Flaw};
+use super::block::{Block, Decoder, Flaw, MIN_PACKED};
 use super::scanner::{Kind, Piece, Scanner};
 
 /// How many blocks are decoded at the same time, at most. Each takes 8 MiB, those that wait for their turn included, and
 /// all together shall leave room for the rest of a copy in 64 MiB.
 const MAX_DECODERS: usize = 4;
 
-/// A piece of the file, whose block, if it is one, is being decoded or has been.
+/// A piece of the file, whose block, if it may be one, is being decoded or has been.
 pub(super) struct Candidate {
     pub(super) piece: Arc<Piece>,
-    pub(super) block: Receiver<Result<Block, Flaw>>,
+    pub(super) block: Option<Receiver<Result<Block, Flaw>>>,
 }
 
 /// A piece to be decoded, and where the block is wanted.
@@ -57,15 +57,17 @@ fn scan<R: BufRead>(
     }
 }
 
-/// Has a piece decoded, if it begins like a block.
+/// Has a piece decoded, if it begins like a block and is long enough for one: where a magic comes up over and over, a
+/// million pieces may wait for the end of the block that they are part of, and shall cost little.
 fn candidate(piece: Piece, decoders: &Sender<Job>) -> Candidate {
     let piece = Arc::new(piece);
-    let (sender, block) = sync_channel(1);
-    if piece.kind == Kind::Block {
-        // They are there until the sender of their jobs is dropped.
-        let _ = decoders.send(Job { piece: Arc::clone(&piece), block: sender });
+    if piece.kind != Kind::Block || piece.bytes.len() < MIN_PACKED {
+        return Candidate { piece, block: None };
     }
-    Candidate { piece, block }
+    let (sender, block) = sync_channel(1);
+    // They are there until the sender of their jobs is dropped.
+    let _ = decoders.send(Job { piece: Arc::clone(&piece), block: sender });
+    Candidate { piece, block: Some(block) }
 }
 
 /// Decodes blocks until there are no more.

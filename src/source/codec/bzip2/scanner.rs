@@ -48,8 +48,11 @@ pub(super) enum Kind {
 /// Cuts packed data into pieces.
 pub(super) struct Scanner<R> {
     packed: R,
-    /// The data from the start of the next piece's first byte on.
+    /// Data that has been read.
     bytes: Vec<u8>,
+    /// Where in it the first byte of the next piece is. Those before it are dropped all at once, when more is read: pieces
+    /// may be as short as a magic.
+    begin: usize,
     /// What the next piece begins with, and at which bit of its first byte.
     kind: Kind,
     shift: u64,
@@ -64,7 +67,17 @@ pub(super) struct Scanner<R> {
 impl<R: BufRead> Scanner<R> {
     pub(super) fn new(packed: R) -> Self {
         let filter = Filter::new();
-        Self { packed, bytes: Vec::new(), kind: Kind::Other, shift: 0, offset: 0, scanned: 0, ended: false, filter }
+        Self {
+            packed,
+            bytes: Vec::new(),
+            begin: 0,
+            kind: Kind::Other,
+            shift: 0,
+            offset: 0,
+            scanned: 0,
+            ended: false,
+            filter,
+        }
     }
 
     /// The next piece; `None` at the end of the data.
@@ -73,12 +86,13 @@ impl<R: BufRead> Scanner<R> {
             if let Some((kind, bit)) = self.find() {
                 return Ok(Some(self.cut(kind, bit)));
             }
-            if self.bytes.len() >= MAX_PIECE {
+            let length = pending(&self.bytes, self.begin).len();
+            if length >= MAX_PIECE {
                 // A magic may have begun shortly before the end.
                 return Ok(Some(self.cut(Kind::Other, (MAX_PIECE - UNSEEN) as u64 * 8)));
             }
             if self.ended {
-                let end = self.bytes.len() as u64 * 8;
+                let end = length as u64 * 8;
                 return Ok((end > self.shift).then(|| self.cut(Kind::Other, end)));
             }
             self.read()?;
@@ -86,6 +100,8 @@ impl<R: BufRead> Scanner<R> {
     }
 
     fn read(&mut self) -> io::Result<()> {
+        self.bytes.drain(..self.begin);
+        self.begin = 0;
         match self.packed.fill_buf() {
             Ok([]) => self.ended = true,
             Ok(data) => {
@@ -104,10 +120,11 @@ impl<R: BufRead> Scanner<R> {
     fn find(&mut self) -> Option<(Kind, u64)> {
         // The piece's own magic has been found already.
         let first = if self.kind == Kind::Other { self.shift } else { self.shift + 1 };
-        let last_pair = self.bytes.len().saturating_sub(if self.ended { 1 } else { UNSEEN });
+        let bytes = pending(&self.bytes, self.begin);
+        let last_pair = bytes.len().saturating_sub(if self.ended { 1 } else { UNSEEN });
         while self.scanned < last_pair {
-            if self.filter.passes(&self.bytes, self.scanned)
-                && let Some(found) = magic_around(&self.bytes, self.scanned, first)
+            if self.filter.passes(bytes, self.scanned)
+                && let Some(found) = magic_around(bytes, self.scanned, first)
             {
                 return Some(found);
             }
@@ -119,10 +136,8 @@ impl<R: BufRead> Scanner<R> {
     /// Takes the piece that ends at `bit`, where one of `kind` begins.
     fn cut(&mut self, kind: Kind, bit: u64) -> Piece {
         let (whole, shift) = ((bit / 8) as usize, bit % 8);
-        let rest = self.bytes.get(whole..).unwrap_or_default().to_vec();
-        let mut bytes = std::mem::replace(&mut self.bytes, rest);
-        bytes.truncate(bit.div_ceil(8) as usize);
-        bytes.shrink_to_fit();
+        let bytes = pending(&self.bytes, self.begin).get(..bit.div_ceil(8) as usize).unwrap_or_default().to_vec();
+        self.begin += whole;
         let before = self.offset * 8;
         let piece = Piece { kind: self.kind, start: before + self.shift, end: before + bit, bytes };
         (self.kind, self.shift) = (kind, shift);
@@ -130,6 +145,11 @@ impl<R: BufRead> Scanner<R> {
         self.scanned = self.scanned.saturating_sub(whole);
         piece
     }
+}
+
+/// The bytes from `begin` on.
+fn pending(bytes: &[u8], begin: usize) -> &[u8] {
+    bytes.get(begin..).unwrap_or_default()
 }
 
 /// How far apart the pairs of bytes are that are looked at. Wherever a magic begins, five bytes are its alone, and so

@@ -167,7 +167,10 @@ impl Blocks {
     /// The block that begins here.
     fn block(&mut self) -> io::Result<Block> {
         let candidate = self.ahead.front().ok_or(io::ErrorKind::UnexpectedEof)?;
-        let decoded = candidate.block.recv().map_err(|_| io::Error::other(FAILED))?;
+        let decoded = match &candidate.block {
+            Some(block) => block.recv().map_err(|_| io::Error::other(FAILED))?,
+            None => Err(Flaw::CutOff),
+        };
         let decoded = match decoded {
             Err(Flaw::CutOff) => self.block_with_magics()?,
             decoded => decoded,

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use proptest::prelude::*;
 
 use super::block::{BLOCK_MAGIC, END_MAGIC};
-use super::{Decoder, random};
+use super::{Decoder, pool, random};
 
 fn unpack(packed: &[u8]) -> io::Result<Vec<u8>> {
     let mut unpacked = Vec::new();
@@ -192,6 +192,18 @@ fn magics_inside_a_block_are_not_taken_for_blocks() {
             assert_eq!(unpack(&packed[..end]).unwrap_err().kind(), io::ErrorKind::UnexpectedEof, "cut at {end}");
         }
     }
+}
+
+#[test]
+fn magics_too_close_for_blocks_are_not_decoded() {
+    let symbols = magic(BLOCK_MAGIC).repeat(10_000);
+    let packed = Forge::stream().block(&symbols, 5, Style::Plain).block(&noise(60), 6, Style::Plain).finish();
+    let candidates = pool::start(io::Cursor::new(packed.clone())).unwrap();
+    let pieces: Vec<_> = std::iter::from_fn(|| candidates.recv().unwrap().unwrap()).collect();
+    assert!(pieces.len() > 10_000);
+    // The start of the first block, and the second one.
+    assert_eq!(pieces.iter().filter(|candidate| candidate.block.is_some()).count(), 2);
+    assert_unpacks(&packed, &[text(&symbols, 5, Style::Plain), text(&noise(60), 6, Style::Plain)].concat());
 }
 
 #[test]
