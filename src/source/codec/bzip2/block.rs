@@ -54,6 +54,9 @@ pub(super) enum Flaw {
     /// Its symbols are none of the code's, or too many.
     #[error("the symbols of a block are not valid")]
     Symbols,
+    /// Its text ends within a run.
+    #[error("a run in a block has no length")]
+    Run,
     /// Its checksum is wrong.
     #[error("the checksum of a block is wrong")]
     Checksum,
@@ -112,7 +115,7 @@ impl Decoder {
         if randomised {
             random::restore(&mut text);
         }
-        if self.checksum(&text) != crc {
+        if self.checksum(&text)? != crc {
             return Err(Flaw::Checksum);
         }
         Ok(Block { text, crc, end })
@@ -146,11 +149,12 @@ impl Decoder {
     }
 
     /// The checksum of the expanded text.
-    fn checksum(&mut self, text: &[u8]) -> u32 {
+    fn checksum(&mut self, text: &[u8]) -> Result<u32, Flaw> {
         let (mut crc, mut runs) = (Crc::default(), Runs::default());
         loop {
             match runs.expand(text, &mut self.scratch) {
-                0 => return crc.finish(),
+                0 if runs.lacks_count(text) => return Err(Flaw::Run),
+                0 => return Ok(crc.finish()),
                 count => crc.consume(self.scratch.get_mut(..count).unwrap_or_default()),
             }
         }

@@ -41,7 +41,6 @@ impl Runs {
                 out = rest;
             } else if self.counted {
                 self.counted = false;
-                // A text that ends before its count has no more of that byte.
                 self.repeat = text.get(self.position).copied().map_or(0, usize::from);
                 self.position += 1;
             } else {
@@ -54,6 +53,11 @@ impl Runs {
             }
         }
         length - out.len()
+    }
+
+    /// Whether `text`, all of which has been expanded, ended where the count of a run should be.
+    pub(super) fn lacks_count(&self, text: &[u8]) -> bool {
+        self.position > text.len()
     }
 }
 
@@ -84,11 +88,12 @@ fn run(text: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn expanded(text: &[u8], piece: usize) -> Vec<u8> {
+    /// The expanded text, unless it lacks a count.
+    fn expanded(text: &[u8], piece: usize) -> Option<Vec<u8>> {
         let (mut runs, mut whole, mut out) = (Runs::default(), Vec::new(), vec![0; piece]);
         loop {
             match runs.expand(text, &mut out) {
-                0 => return whole,
+                0 => return (!runs.lacks_count(text)).then_some(whole),
                 count => whole.extend_from_slice(&out[..count]),
             }
         }
@@ -103,10 +108,11 @@ mod tests {
         plain.extend(b"0123456789".repeat(9));
         plain.extend(vec![b'z'; 4 + 255 + 1]);
         for piece in [1, 2, 3, 7, 64, 1000] {
-            assert_eq!(expanded(&text, piece), plain, "pieces of {piece}");
+            assert_eq!(expanded(&text, piece).as_ref(), Some(&plain), "pieces of {piece}");
+            assert_eq!(expanded(b"xaaaa", piece), None, "the count is missing");
         }
-        assert_eq!(expanded(b"xaaaa", 10), b"xaaaa", "the count is missing");
-        assert_eq!(expanded(b"", 10), b"");
+        assert_eq!(expanded(b"xaaaa\0", 10).unwrap(), b"xaaaa");
+        assert_eq!(expanded(b"", 10).unwrap(), b"");
     }
 
     #[test]

@@ -207,6 +207,16 @@ fn magics_too_close_for_blocks_are_not_decoded() {
 }
 
 #[test]
+fn a_run_without_a_length_is_refused_as_the_reference_does() {
+    // A last column in ascending order: each place leads to itself, and so the text is one byte over and over.
+    let block = |symbols: &[u8]| Forge::stream().block(symbols, 0, Style::Plain).finish();
+    assert_unpacks(&block(&[6, 7, 8, 9, 10]), &[5; 4 + 5]);
+    let packed = block(&[6, 7, 8, 9]);
+    assert!(unpack(&packed).unwrap_err().to_string().contains("has no length"));
+    assert!(::bzip2::read::MultiBzDecoder::new(&*packed).read_to_end(&mut Vec::new()).is_err());
+}
+
+#[test]
 fn old_randomised_blocks() {
     let symbols = noise(150_000);
     let packed = Forge::stream()
