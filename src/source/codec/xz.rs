@@ -2,6 +2,7 @@
 //! more than one and tells their sizes. Every integrity check is the library's.
 
 use std::io::{self, BufReader, Read};
+use std::sync::LazyLock;
 use std::thread;
 
 use nix::sys::sysinfo::sysinfo;
@@ -26,6 +27,10 @@ pub(super) fn sequential(file: &mut Peeked) -> io::Result<impl Read> {
     Ok(XzDecoder::new_stream(BufReader::new(file), stream))
 }
 
+/// How many threads unpack. Finding that out takes longer than to unpack a small stream, and a file may have any number.
+static THREADS: LazyLock<u32> =
+    LazyLock::new(|| thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1)));
+
 /// One stream of a file.
 struct Stream {
     decoder: XzDecoder<Packed>,
@@ -34,10 +39,9 @@ struct Stream {
 
 impl Stream {
     fn new(packed: Packed, memory_limit: u64) -> io::Result<Self> {
-        let threads = thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
         // Beyond the first limit the decoder uses fewer threads, beyond the second it gives up.
         let stream = MtStreamBuilder::new()
-            .threads(threads)
+            .threads(*THREADS)
             .memlimit_threading(memory_limit)
             .memlimit_stop(memory_limit)
             .decoder()?;
