@@ -6,6 +6,8 @@
 
 mod armor;
 mod clearsign;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod keyring;
 mod status;
 mod verifier;

@@ -7,6 +7,8 @@
 mod blocks;
 mod bzip2;
 mod excerpt;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gzip;
 mod lz4;
 mod lzo1x;

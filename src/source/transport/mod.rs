@@ -5,6 +5,8 @@ mod credentials;
 mod failure;
 mod file;
 mod ftp;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod http;
 mod memory;
 mod netrc;

@@ -1,0 +1,56 @@
+//! Files with an index, xz and zstd: what is unpacked of wanted parts alone is what they are in the whole, and reading the
+//! index takes bounded memory.
+#![no_main]
+
+use bmaptool::magic::{Format, PREFIX_LEN};
+use bmaptool::source::{ForwardRead, Gaps, codec};
+use bmaptool_fuzz::{End, MIB, Outcome, bounded, file, peeked, ranges, read_ranges, repair};
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+
+fuzz_target!(|data: &[u8]| {
+    let format = match Format::of(&data[..data.len().min(PREFIX_LEN)]) {
+        Some(format @ (Format::Xz | Format::Zstd)) => format,
+        _ => return,
+    };
+    let whole = Outcome::of_codec(format, file(data));
+    let length = whole.bytes.len() as u64;
+    let wanted = ranges(&data[data.len().saturating_sub(9)..], length + 1);
+    let parts = bounded(8 * MIB, || {
+        let gaps = Gaps::MayJump { wanted: wanted.clone() };
+        let mut image = codec::open(format, peeked(file(data)), &gaps).ok()?;
+        let parts = read_ranges(&mut image, &wanted)?;
+        Some((parts, image.size(), image.finish().ok()?))
+    });
+    let Some((parts, size, end)) = parts else { return };
+    // A table of zstd is not verified by anybody: what it leads to is no more than the checksums of a bmap make of it.
+    if whole.end != End::Clean || (format == Format::Zstd && !is_true_table(data)) {
+        return;
+    }
+    assert!(size.is_none_or(|size| size == length), "{size:?} {length}");
+    assert_eq!(end, length);
+    for (part, bytes) in wanted.iter().zip(parts) {
+        assert!(whole.bytes[part.start as usize..part.end.min(length) as usize] == bytes, "{part:?}");
+    }
+});
+
+/// Whether the frames of a zstd file are as long, packed and unpacked, as its table says.
+fn is_true_table(data: &[u8]) -> bool {
+    let Some((footer, _)) = data.len().checked_sub(9).map(|at| (&data[at..], ())) else { return false };
+    let count = u32::from_le_bytes([footer[0], footer[1], footer[2], footer[3]]) as usize;
+    let entry_len = if footer[4] & 0x80 == 0 { 8 } else { 12 };
+    let Some(start) = data.len().checked_sub(9 + count * entry_len) else { return false };
+    let number = |at: usize| u32::from_le_bytes([data[at], data[at + 1], data[at + 2], data[at + 3]]) as usize;
+    let mut place = 0;
+    (0..count).map(|entry| start + entry * entry_len).all(|entry| {
+        let end = place + number(entry);
+        let frame = data.get(place..end).unwrap_or_default();
+        place = end;
+        let unpacked = Outcome::of_codec(Format::Zstd, file(frame));
+        // A frame that is none, or more than one, or goes on in the next, is for nobody.
+        unpacked.end == End::Clean && unpacked.bytes.len() == number(entry + 4)
+    })
+}
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, _seed: u32| {
+    repair::mutated(data, size, max_size, repair::xz)
+});
