@@ -18,7 +18,7 @@ mod cli;
 use std::process::exit;
 
 fn main() {
-    let arguments = cli::args::parse();
+    let arguments = cli::usage::parse();
     cli::console::init(arguments.verbosity.level());
     cli::process_list::hide_passwords();
     if let Err(error) = cli::run(arguments) {

@@ -2,10 +2,10 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 
+use common::terminal::Terminal;
 use common::tool::mapped_disk;
 use common::{Need, temp_dir};
 use tempfile::TempDir;
@@ -62,45 +62,11 @@ fn colours_and_bars_are_for_terminals() {
 /// A copy that comes to a part of the image and no further.
 const STUCK: &str = "(head -c 6000000 disk.img; sleep 60) | bmaptool copy --bmap disk.img.bmap - out";
 
-/// A terminal that a test looks at.
-struct Terminal {
-    socket: PathBuf,
-}
-
-impl Terminal {
-    fn start(folder: &TempDir, width: u32, script: &str) -> Self {
-        let terminal = Self { socket: folder.path().join(format!("tmux-{width}")) };
-        // What is on the screen stays there.
-        let command = within(folder, &format!("{script}; echo \"[$?]\"; sleep 60"));
-        let width = width.to_string();
-        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", &width, "-y", "20", "bash", "-c", &command]);
-        terminal
-    }
-
-    fn tmux(&self, arguments: &[&str]) -> String {
-        let output = Command::new("tmux").arg("-S").arg(&self.socket).args(arguments).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    /// Waits for a screen that is as it should be.
-    fn wait_for(&self, what: &str, is_met: impl Fn(&str) -> bool) -> String {
-        let started = Instant::now();
-        loop {
-            let screen = self.tmux(&["capture-pane", "-p"]);
-            if is_met(&screen) {
-                return screen;
-            }
-            assert!(started.elapsed().as_secs() < 20, "no {what}:\n{screen}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = Command::new("tmux").arg("-S").arg(&self.socket).arg("kill-server").status();
-    }
+/// A terminal in which `script` runs.
+fn terminal(folder: &TempDir, width: u32, script: &str) -> Terminal {
+    // What is on the screen stays there.
+    let command = within(folder, &format!("{script}; echo \"[$?]\"; sleep 60"));
+    Terminal::start(folder.path(), (width, 20), &["bash", "-c", &command])
 }
 
 /// The lines of a screen that are progress bars.
@@ -122,7 +88,7 @@ fn has_one_bar(screen: &str, width: u32) -> bool {
 fn the_bar_fits_the_terminal() {
     let folder = scene();
     for (width, figures) in [(80, "of 1.8 MiB"), (40, "/s"), (30, "left"), (24, "%")] {
-        let terminal = Terminal::start(&folder, width, STUCK);
+        let terminal = terminal(&folder, width, STUCK);
         terminal.wait_for("bar with its figures", |screen| {
             has_one_bar(screen, width) && bars(screen).iter().all(|bar| bar.contains(figures))
         });
@@ -131,7 +97,7 @@ fn the_bar_fits_the_terminal() {
 
 fn the_bar_follows_the_width_of_the_terminal() {
     let folder = scene();
-    let terminal = Terminal::start(&folder, 100, STUCK);
+    let terminal = terminal(&folder, 100, STUCK);
     terminal.wait_for("bar", |screen| has_one_bar(screen, 100));
     for width in [60, 30, 100, 45] {
         terminal.tmux(&["resize-window", "-x", &width.to_string()]);
@@ -142,7 +108,7 @@ fn the_bar_follows_the_width_of_the_terminal() {
 
 fn who_interrupts_reads_why_it_ended() {
     let folder = scene();
-    let terminal = Terminal::start(&folder, 80, STUCK);
+    let terminal = terminal(&folder, 80, STUCK);
     terminal.wait_for("bar", |screen| has_one_bar(screen, 80));
     terminal.tmux(&["send-keys", "C-c"]);
     let screen = terminal.wait_for("end", |screen| screen.contains("[130]"));
@@ -154,7 +120,7 @@ fn who_interrupts_reads_why_it_ended() {
 fn without_a_known_size_something_moves() {
     let folder = scene();
     let script = "(head -c 6000000 disk.img; sleep 60) | bmaptool copy --nobmap - out";
-    let terminal = Terminal::start(&folder, 60, script);
+    let terminal = terminal(&folder, 60, script);
     let line = |screen: &str| screen.lines().find(|line| line.contains(" copying ")).unwrap_or_default().to_owned();
     let screen = terminal.wait_for("amount", |screen| line(screen).contains("5.0 MiB"));
     let first = line(&screen);

@@ -3,9 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-
-use super::watch::Display;
+use clap::{Args, Parser, Subcommand, ValueHint};
 
 /// Maps sparse disk images and flashes them: only the mapped blocks, every range verified.
 #[derive(Debug, Parser)]
@@ -47,11 +45,6 @@ impl Verbosity {
             (_, true) => log::LevelFilter::Debug,
             _ => log::LevelFilter::Info,
         }
-    }
-
-    /// Whether progress is shown.
-    pub fn display(&self) -> Display {
-        if self.quiet { Display::Off } else { Display::On }
     }
 }
 
@@ -105,7 +98,7 @@ pub struct Copy {
     #[arg(long, value_name = "FILE")]
     pub keyring: Option<PathBuf>,
     /// Accept a signature of the key with this fingerprint only
-    #[arg(long, value_name = "FPR", value_parser = fingerprint)]
+    #[arg(long, value_name = "FPR", value_hint = ValueHint::Other, value_parser = fingerprint)]
     pub fingerprint: Option<String>,
     /// Do not verify the checksums of the ranges
     #[arg(long)]
@@ -133,39 +126,6 @@ fn fingerprint(text: &str) -> Result<String, String> {
     } else {
         Err("a fingerprint has 40 or 64 hexadecimal digits; a shorter key id is not enough".to_owned())
     }
-}
-
-/// The arguments of this process. Ends it with a message where they are wrong.
-pub fn parse() -> Arguments {
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| exit_with(&error));
-    // Checked here, for clap does not see the two together where one stands before the command and one behind it.
-    if arguments.verbosity.quiet && arguments.verbosity.debug {
-        usage_error(clap::error::ErrorKind::ArgumentConflict, "'--quiet' cannot be used with '--debug'");
-    }
-    if let Command::Copy(copy) = &arguments.command
-        && copy.image == "-"
-        && copy.bmap.is_none()
-        && !copy.nobmap
-    {
-        let message = "an image on standard input has no bmap beside it: use '--bmap BMAP' or '--nobmap'";
-        usage_error(clap::error::ErrorKind::MissingRequiredArgument, message);
-    }
-    arguments
-}
-
-fn usage_error(kind: clap::error::ErrorKind, message: &str) {
-    use clap::CommandFactory;
-
-    exit_with(&Arguments::command().error(kind, message))
-}
-
-/// Prints a usage error, or help or the version, which are asked for in the same way, and ends the process.
-fn exit_with(error: &clap::Error) -> ! {
-    // Help that is shown for want of arguments explains itself; all else says whose error it is, for logs of many programs.
-    if error.use_stderr() && error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        super::console::print("bmaptool: ");
-    }
-    error.exit()
 }
 
 #[cfg(test)]

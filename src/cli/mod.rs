@@ -1,6 +1,6 @@
 //! What a person types and sees.
 
-pub mod args;
+mod args;
 mod bar;
 pub mod console;
 mod copy;
@@ -13,16 +13,18 @@ mod psplash;
 mod signals;
 mod signature;
 mod streams;
+pub mod usage;
 mod watch;
 
 pub use error::Error;
 
 use args::{Arguments, Command};
+use watch::Display;
 
 /// Does what the arguments ask for.
 pub fn run(arguments: Arguments) -> Result<(), Error> {
     match arguments.command {
         Command::Create(create) => create::run(&create),
-        Command::Copy(copy) => copy::run(&copy, arguments.verbosity.display()),
+        Command::Copy(copy) => copy::run(&copy, Display::of(&arguments.verbosity)),
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bmaptool::copy::{Phase, Progress};
 use bmaptool::size::{human, percent};
 
+use super::args::Verbosity;
 use super::bar::View;
 use super::console;
 
@@ -16,6 +17,13 @@ use super::console;
 pub enum Display {
     On,
     Off,
+}
+
+impl Display {
+    /// What the user asked for.
+    pub fn of(verbosity: &Verbosity) -> Self {
+        if verbosity.quiet { Self::Off } else { Self::On }
+    }
 }
 
 /// Watches a copy until it is dropped.

@@ -8,6 +8,7 @@ pub mod device;
 pub mod gnupg;
 pub mod image;
 pub mod server;
+pub mod terminal;
 pub mod tool;
 pub mod trace;
 pub mod work;

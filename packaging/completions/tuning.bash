@@ -1,0 +1,68 @@
+
+# What clap does not know: which files are images, and which devices can be written to.
+
+# Offers folders, and the files whose names match a pattern.
+_bmaptool_files() {
+    local pattern=$1 file
+    while IFS= read -r file; do
+        if [[ -d ${file/#\~/$HOME} || $file == $pattern ]]; then
+            COMPREPLY+=("$file")
+        fi
+    done < <(compgen -f -- "$cur")
+    compopt -o filenames
+}
+
+# Offers disks that hold something, and their partitions; where none fits, any file.
+_bmaptool_targets() {
+    local entry device
+    for entry in /sys/class/block/{sd,vd,xvd,nvme,mmcblk,loop}*; do
+        device=/dev/${entry##*/}
+        if [[ $device == "$cur"* && -b $device && $(<"$entry/size") != 0 ]]; then
+            COMPREPLY+=("$device")
+        fi
+    done
+    if ((${#COMPREPLY[@]} == 0)); then
+        _bmaptool_files '*'
+    fi
+}
+
+_bmaptool_tuned() {
+    local cur=$2 prev=$3 images='*.@(@IMAGE_ENDINGS@)'
+    COMPREPLY=()
+    # '--bmap=disk' comes as three words.
+    if [[ $cur == = ]]; then
+        cur=
+    elif [[ $prev == = ]]; then
+        prev=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+    case $prev in
+        --bmap) _bmaptool_files '*.bmap?(.*)'; return ;;
+        --bmap-sig) _bmaptool_files '*.@(asc|sig|gpg)'; return ;;
+        --keyring) _bmaptool_files '*.@(gpg|kbx|asc|pgp)'; return ;;
+        --fingerprint) return ;;
+    esac
+    if [[ $cur == -* || $prev == @(-o|--output|--psplash-pipe) ]]; then
+        _bmaptool "$@"
+        return
+    fi
+    # How many words stand between the command and the cursor that are neither options nor their values.
+    local index word command= count=0
+    for ((index = 1; index < COMP_CWORD; index++)); do
+        word=${COMP_WORDS[index]}
+        case $word in
+            --bmap | --bmap-sig | --keyring | --fingerprint | --psplash-pipe | --output | -o)
+                [[ ${COMP_WORDS[index + 1]} == = ]] && ((index++))
+                ((index++))
+                ;;
+            -?*) ;;
+            *) if [[ $command ]]; then ((count++)); else command=$word; fi ;;
+        esac
+    done
+    case $command,$count in
+        create,0 | copy,0) _bmaptool_files "$images" ;;
+        copy,1) _bmaptool_targets ;;
+        ,*) _bmaptool "$@" ;;
+    esac
+}
+
+complete -F _bmaptool_tuned -o bashdefault -o default bmaptool

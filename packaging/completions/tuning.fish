@@ -1,0 +1,37 @@
+
+# What clap does not know: which files are images, and which devices can be written to.
+
+# Files whose names match a pattern, and folders; all files where there are none of these.
+function __fish_bmaptool_files -a pattern
+    set -l files (__fish_complete_path (string replace -r -- '^--[a-z-]+=' '' (commandline -ct)))
+    set -l matches (string match -r -- "^[^\t]*(?:/|$pattern)(?:\t.*)?\$" $files)
+    or set matches $files
+    printf '%s\n' $matches
+end
+
+# Disks that hold something, and their partitions.
+function __fish_bmaptool_devices
+    for entry in /sys/class/block/{sd,vd,xvd,nvme,mmcblk,loop}*
+        set -l device /dev/(basename $entry)
+        test -b $device -a (cat $entry/size) != 0
+        and printf '%s\tblock device\n' $device
+    end
+end
+
+# Whether so many words stand behind the command that are neither options nor their values.
+function __fish_bmaptool_behind -a command count
+    set -l words (commandline -opc)
+    set -e words[1]
+    argparse -i q/quiet d/debug o/output= bmap= bmap-sig= keyring= fingerprint= psplash-pipe= -- $words 2>/dev/null
+    or return
+    set -l words (string match -v -- '-?*' $argv)
+    test "$words[1]" = $command -a (count $words) -eq (math $count + 1)
+end
+
+set -l images '\.(?:@IMAGE_ENDINGS@)'
+complete -c bmaptool -n "__fish_bmaptool_behind create 0" -k -f -a "(__fish_bmaptool_files '$images')"
+complete -c bmaptool -n "__fish_bmaptool_behind copy 0" -k -f -a "(__fish_bmaptool_files '$images')"
+complete -c bmaptool -n "__fish_bmaptool_behind copy 1" -F -a "(__fish_bmaptool_devices)"
+complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy" -l bmap -r -f -a "(__fish_bmaptool_files '\.bmap(?:\..*)?')"
+complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy" -l bmap-sig -r -f -a "(__fish_bmaptool_files '\.(?:asc|sig|gpg)')"
+complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy" -l keyring -r -f -a "(__fish_bmaptool_files '\.(?:gpg|kbx|asc|pgp)')"

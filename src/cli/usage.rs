@@ -1,0 +1,38 @@
+//! Reads the command line of this process.
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+
+use super::args::{Arguments, Command};
+use super::console;
+
+/// The arguments of this process. Ends it with a message where they are wrong.
+pub fn parse() -> Arguments {
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| exit_with(&error));
+    // Checked here, for clap does not see the two together where one stands before the command and one behind it.
+    if arguments.verbosity.quiet && arguments.verbosity.debug {
+        usage_error(ErrorKind::ArgumentConflict, "'--quiet' cannot be used with '--debug'");
+    }
+    if let Command::Copy(copy) = &arguments.command
+        && copy.image == "-"
+        && copy.bmap.is_none()
+        && !copy.nobmap
+    {
+        let message = "an image on standard input has no bmap beside it: use '--bmap BMAP' or '--nobmap'";
+        usage_error(ErrorKind::MissingRequiredArgument, message);
+    }
+    arguments
+}
+
+fn usage_error(kind: ErrorKind, message: &str) {
+    exit_with(&Arguments::command().error(kind, message))
+}
+
+/// Prints a usage error, or help or the version, which are asked for in the same way, and ends the process.
+fn exit_with(error: &clap::Error) -> ! {
+    // Help that is shown for want of arguments explains itself; all else says whose error it is, for logs of many programs.
+    if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        console::print("bmaptool: ");
+    }
+    error.exit()
+}
