@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use bmaptool::file_id::FileId;
 use bmaptool::target::is_among_devices;
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, linkat};
 
 use super::streams;
 
@@ -141,7 +142,12 @@ fn write_whole(file: &mut File, replaced: &Path, emit: Emit<'_>) -> io::Result<(
 /// Links a file that was opened with O_TMPFILE to a name, in the way that open(2) describes.
 fn give_name(file: &File, name: &Path) -> io::Result<()> {
     let descriptor = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    Ok(nix::unistd::linkat(AT_FDCWD, &descriptor, AT_FDCWD, name, AtFlags::AT_SYMLINK_FOLLOW)?)
+    match linkat(AT_FDCWD, &descriptor, AT_FDCWD, name, AtFlags::AT_SYMLINK_FOLLOW) {
+        // Without /proc only root can do it.
+        Err(Errno::ENOENT) => linkat(file, c"", AT_FDCWD, name, AtFlags::AT_EMPTY_PATH)?,
+        linked => linked?,
+    }
+    Ok(())
 }
 
 /// A name beside `path` that nobody else uses.
