@@ -159,11 +159,14 @@ impl Target for BlockDevice {
     }
 }
 
-/// Refuses a device that the kernel does not call removable; of a partition, its disk counts.
+/// Refuses a device that the kernel does not call removable; of a partition, its disk counts. An SD card in a slot of its
+/// own is called fixed, as an eMMC is (type `MMC`), but can be taken out.
 fn refuse_fixed(path: &Path, device: Option<&Device>) -> Result<(), Error> {
-    let removable = device.and_then(|device| device.disk().attribute("removable"));
-    let why = match removable.as_deref() {
+    let disk = device.map(Device::disk);
+    let attribute = |name| disk.as_ref().and_then(|disk| disk.attribute(name));
+    let why = match attribute("removable").as_deref() {
         Some("1") => return Ok(()),
+        Some(_) if attribute("device/type").as_deref() == Some("SD") => return Ok(()),
         Some(_) => "it is a fixed disk",
         None => "the kernel does not say what it is",
     };
@@ -216,5 +219,16 @@ mod tests {
         assert!(fixed.ends_with("it is a fixed disk"), "{fixed}");
         tree.write("usb/sda/removable", "1\n");
         assert!(refusal().is_ok());
+    }
+
+    #[test]
+    fn of_what_the_mmc_driver_calls_fixed_a_card_can_be_taken_out() {
+        let tree = Tree::new();
+        tree.write("usb/sda/removable", "0\n");
+        let disk = tree.sysfs().device(libc::makedev(8, 0));
+        for (kind, is_accepted) in [("MMC", false), ("0", false), ("SD", true)] {
+            tree.write("usb/sda/device/type", &format!("{kind}\n"));
+            assert_eq!(refuse_fixed(Path::new("/dev/mmcblk0"), disk.as_ref()).is_ok(), is_accepted, "{kind}");
+        }
     }
 }
