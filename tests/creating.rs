@@ -25,6 +25,7 @@ fn main() {
         the_output_is_never_the_image,
         an_output_file_is_replaced_as_a_whole,
         an_output_that_cannot_be_written_is_an_error,
+        an_output_file_needs_no_proc [Need::Root, Need::Program("unshare")],
         a_killed_run_leaves_nothing_behind,
         a_closed_pipe_is_an_error_and_no_panic,
         an_image_that_changes_is_refused,
@@ -166,6 +167,16 @@ fn an_output_that_cannot_be_written_is_an_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write the bmap to standard output"));
+}
+
+fn an_output_file_needs_no_proc() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    disk_like(&image, 1);
+    let output = folder.path().join("disk.bmap");
+    let arguments = ["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()];
+    bmaptool(arguments).under(&["unshare", "--mount", "sh", "-c", "umount --lazy /proc && exec \"$@\"", "sh"]).ok();
+    assert_eq!(fs::read(output).unwrap(), fs::read(create(&image)).unwrap());
 }
 
 fn a_killed_run_leaves_nothing_behind() {
