@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use bmaptool::bmap::Bmap;
 use common::device::{Disk, Loop, Mount};
-use common::image::{Random, assert_same, sparse};
+use common::image::{Random, assert_same, flashed, sparse};
 use common::tool::{copy, create, finish, mapped_disk};
 use common::trace::{Event, Trace};
 use common::{Need, temp_dir, text};
@@ -81,20 +80,6 @@ fn the_boot_region_is_zeroed_first_and_written_last() {
     }
 }
 
-/// What a device full of 0xa5 holds after `image` has been copied: the mapped blocks, and a boot region that is zero
-/// elsewhere.
-fn expected(image: &Path, size: u64) -> Vec<u8> {
-    let map = Bmap::parse(&fs::read(format!("{}.bmap", image.display())).unwrap()).unwrap();
-    let image = fs::read(image).unwrap();
-    let mut bytes = vec![0xa5; size as usize];
-    bytes[..MIB as usize].fill(0);
-    for range in map.ranges() {
-        let place = range.bytes.start as usize..range.bytes.end as usize;
-        bytes[place.clone()].copy_from_slice(&image[place]);
-    }
-    bytes
-}
-
 fn odd_images_on_both_sizes_of_sectors() {
     const SIZE: u64 = 6 * MIB;
     for sector in ["512", "4096"] {
@@ -109,7 +94,7 @@ fn odd_images_on_both_sizes_of_sectors() {
             let trace = Trace::new();
             copy([&image, disk.path()]).under(&trace.strace("fcntl,pwrite64")).ok();
             assert!(trace.events(disk.path()).contains(&Event::Direct));
-            assert!(fs::read(&disk.backing).unwrap() == expected(&image, SIZE), "{size} bytes, sectors of {sector}");
+            assert!(fs::read(&disk.backing).unwrap() == flashed(&image, SIZE), "{size} bytes, sectors of {sector}");
             copy(["--nobmap".as_ref(), image.as_os_str(), disk.path().as_os_str()]).ok();
             assert_same(&image, disk.path());
         }
@@ -124,7 +109,7 @@ fn devices_that_refuse_direct_writes() {
         let disk = Disk::new(20 * MIB);
         let strace = ["strace", "-f", "-o", "/dev/null", "-P", text(disk.path()), "-e", inject];
         copy([&image, disk.path()]).under(&strace).ok();
-        assert!(fs::read(&disk.backing).unwrap() == expected(&image, 20 * MIB), "{inject}");
+        assert!(fs::read(&disk.backing).unwrap() == flashed(&image, 20 * MIB), "{inject}");
     }
 }
 
@@ -222,7 +207,7 @@ fn settings_that_cannot_be_changed_are_told_once() {
     let told: Vec<_> = outcome.stderr.lines().filter(|line| line.contains("settings")).collect();
     assert!(matches!(told[..], [line] if line.contains("info: ") && line.contains("Permission denied")), "{told:?}");
     assert_eq!(settings(&disk), before);
-    assert!(fs::read(&disk.backing).unwrap() == expected(&image, 20 * MIB));
+    assert!(fs::read(&disk.backing).unwrap() == flashed(&image, 20 * MIB));
 }
 
 /// Runs a copy with the `when`-th call of `call` on the device failing with EIO, and those that follow where `when` says
@@ -248,7 +233,7 @@ fn a_failed_write_is_located() {
     with_failing(&image, &disk, "pwrite64", "5", &["cannot write at byte 6291456"]);
     assert!(boot_region_is_zero(disk.path()));
     copy([&image, disk.path()]).ok();
-    assert!(fs::read(&disk.backing).unwrap() == expected(&image, 20 * MIB));
+    assert!(fs::read(&disk.backing).unwrap() == flashed(&image, 20 * MIB));
 }
 
 fn a_failed_sync_is_fatal() {
@@ -352,6 +337,6 @@ fn links_to_devices_are_followed() {
     let link = folder.path().join("by-id");
     symlink(disk.path(), &link).unwrap();
     copy([&image, &link]).ok().says(&["to block device"]);
-    assert!(fs::read(&disk.backing).unwrap() == expected(&image, 20 * MIB));
+    assert!(fs::read(&disk.backing).unwrap() == flashed(&image, 20 * MIB));
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
 }

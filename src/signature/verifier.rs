@@ -1,13 +1,16 @@
 //! Running `gpgv` and `gpg`.
 
 use std::env;
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Output, Stdio};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::getuid;
 
 use super::status::Report;
 use super::{Error, Keys, Refusal, Signed};
@@ -146,7 +149,28 @@ fn failure(program: Program, exit: ExitStatus, said: &str) -> Refusal {
 /// Whether the user has a folder for `gpg`.
 fn has_home() -> bool {
     let named = env::var_os("GNUPGHOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    named.or_else(|| Some(env::home_dir()?.join(".gnupg"))).is_some_and(|home| home.is_dir())
+    named.or_else(|| Some(home()?.join(".gnupg"))).is_some_and(|home| home.is_dir())
+}
+
+/// The user's home. The C library is not asked: where it is linked into the program, it would load parts of itself (NSS)
+/// from the machine.
+fn home() -> Option<PathBuf> {
+    let named = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    named.or_else(|| listed_home(&fs::read("/etc/passwd").ok()?, getuid().as_raw()))
+}
+
+/// The home of a user in passwd(5): `name:password:UID:GID:comment:HOME:shell`.
+fn listed_home(passwd: &[u8], user: u32) -> Option<PathBuf> {
+    let user = user.to_string();
+    passwd.split(|&byte| byte == b'\n').find_map(|line| {
+        let fields: Vec<_> = line.split(|&byte| byte == b':').collect();
+        match fields[..] {
+            [_, _, id, _, _, home, ..] if id == user.as_bytes() && !home.is_empty() => {
+                Some(OsStr::from_bytes(home).into())
+            }
+            _ => None,
+        }
+    })
 }
 
 /// A file without a name. Child processes inherit it.
@@ -170,5 +194,21 @@ impl MemoryFile {
         self.0.rewind()?;
         self.0.read_to_end(&mut contents)?;
         Ok(contents)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn homes() {
+        let passwd =
+            b"root:x:0:0:root:/root:/bin/sh\n\nbroken:x:7\nnone:x:8:8:::\nlast:x:70:7:A, B:/home/l\xff:/bin/sh";
+        assert_eq!(listed_home(passwd, 0), Some(PathBuf::from("/root")));
+        assert_eq!(listed_home(passwd, 70), Some(PathBuf::from(OsStr::from_bytes(b"/home/l\xff"))));
+        for user in [7, 8, 9] {
+            assert_eq!(listed_home(passwd, user), None, "{user}");
+        }
     }
 }

@@ -64,7 +64,7 @@ impl Disk {
     pub fn with(size: u64, options: &[&str]) -> Self {
         let folder = temp_dir();
         let backing = folder.path().join("disk");
-        std::fs::write(&backing, vec![0xa5; usize::try_from(size).unwrap()]).unwrap();
+        std::fs::write(&backing, vec![image::UNTOUCHED; usize::try_from(size).unwrap()]).unwrap();
         let device = Loop::attach_with(&backing, options);
         Self { device, backing, _folder: folder }
     }

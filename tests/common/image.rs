@@ -4,6 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use bmaptool::bmap::Bmap;
+
+/// What the disks of tests are full of before they are written to.
+pub const UNTOUCHED: u8 = 0xa5;
+
 /// A small random number generator (xorshift64*), so that a seed gives the same image everywhere.
 #[derive(Clone)]
 pub struct Random(u64);
@@ -92,4 +97,18 @@ pub fn assert_same(image: &Path, copy: &Path) {
     let copied = std::fs::metadata(copy).unwrap();
     assert!(!copied.is_file() || copied.len() == size, "{} has {} bytes, not {size}", copy.display(), copied.len());
     assert!(same_start(image, copy, size), "{} differs from {}", copy.display(), image.display());
+}
+
+/// What a disk full of [`UNTOUCHED`] holds after `image` has been flashed to it with the bmap beside it: the mapped blocks,
+/// and a boot region that is zero elsewhere.
+pub fn flashed(image: &Path, disk_size: u64) -> Vec<u8> {
+    let map = Bmap::parse(&std::fs::read(format!("{}.bmap", image.display())).unwrap()).unwrap();
+    let image = std::fs::read(image).unwrap();
+    let mut bytes = vec![UNTOUCHED; disk_size as usize];
+    bytes[..1 << 20].fill(0);
+    for range in map.ranges() {
+        let place = range.bytes.start as usize..range.bytes.end as usize;
+        bytes[place.clone()].copy_from_slice(&image[place]);
+    }
+    bytes
 }

@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod device;
 pub mod gnupg;
 pub mod image;
+pub mod package;
 pub mod server;
 pub mod terminal;
 pub mod tool;
@@ -30,6 +31,8 @@ pub enum Need {
     FileSystem(&'static str),
     /// The control group that slows writes to a device.
     Throttle,
+    /// A wish to have what is shipped built and tried, which takes minutes: `BMAPTOOL_TEST_PACKAGES=1`.
+    Packages,
 }
 
 impl Need {
@@ -38,6 +41,7 @@ impl Need {
             Self::Root => nix::unistd::geteuid().is_root(),
             Self::Program(name) => find_program(name).is_some(),
             Self::Throttle => Path::new(device::Throttle::CONTROLLER).join("blkio.throttle.write_bps_device").exists(),
+            Self::Packages => std::env::var_os("BMAPTOOL_TEST_PACKAGES").is_some_and(|value| value == "1"),
             Self::FileSystem(name) => std::fs::read_to_string("/proc/filesystems")
                 .is_ok_and(|list| list.lines().any(|line| line.split_whitespace().last() == Some(name))),
         }

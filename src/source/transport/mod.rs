@@ -11,6 +11,9 @@ mod http;
 mod memory;
 mod netrc;
 mod patience;
+#[cfg_attr(target_feature = "crt-static", path = "resolver/own.rs")]
+#[cfg_attr(not(target_feature = "crt-static"), path = "resolver/system.rs")]
+mod resolver;
 mod ssh;
 mod stdin;
 

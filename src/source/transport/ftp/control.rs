@@ -1,11 +1,11 @@
 //! The control connection: commands and replies (RFC 959).
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use crate::source::Url;
 use crate::source::transport::credentials::Credentials;
-use crate::source::transport::{Failure, Patience};
+use crate::source::transport::{Failure, Patience, resolver};
 
 /// The port of FTP.
 const PORT: u16 = 21;
@@ -110,7 +110,7 @@ impl Control {
 
 fn connect(host: &str, port: u16, patience: Patience) -> std::io::Result<(TcpStream, IpAddr)> {
     let mut failed = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
-    for address in (host, port).to_socket_addrs()? {
+    for address in resolver::addresses(host, port)? {
         match TcpStream::connect_timeout(&address, patience.connect) {
             Ok(stream) => {
                 stream.set_read_timeout(Some(patience.stall))?;

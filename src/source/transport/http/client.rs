@@ -9,7 +9,7 @@ use reqwest::header::{ACCEPT_ENCODING, HeaderValue, IF_RANGE, LOCATION, RANGE};
 use super::tls;
 use crate::range::ByteRange;
 use crate::source::transport::credentials::Credentials;
-use crate::source::transport::{Failure, Patience};
+use crate::source::transport::{Failure, Patience, resolver};
 use crate::source::{Url, location};
 
 /// How many redirections are followed, one after another.
@@ -38,7 +38,7 @@ pub(super) struct Part<'a> {
 impl Client {
     pub(super) fn new(file: &Url, patience: Patience) -> io::Result<Self> {
         let tls = tls::config().map_err(io::Error::other)?;
-        let http = reqwest::blocking::Client::builder()
+        let http = resolver::find_hosts_for(reqwest::blocking::Client::builder())
             .tls_backend_preconfigured(tls)
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())

@@ -1,0 +1,76 @@
+//! The addresses of hosts, for a program that the C library is linked into.
+//!
+//! There the C library would load those parts of itself that look up names (NSS) from the machine, which may not have
+//! them, or have them of another version. So a host is looked for in `/etc/hosts`, and then its address is asked of the
+//! name servers of `/etc/resolv.conf`.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::op::Query;
+use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::{Hosts, TokioResolver};
+use reqwest::blocking::ClientBuilder;
+use reqwest::dns::{Addrs, Resolve, Resolving};
+
+/// The addresses of a host, which may be given by one, with a port.
+///
+/// # Errors
+///
+/// Where it has none.
+pub(super) fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let found = runtime.block_on(look_up(host))?;
+    Ok(found.into_iter().map(|address| SocketAddr::from((address, port))).collect())
+}
+
+/// Has an HTTP client find its hosts in the same way.
+pub(super) fn find_hosts_for(client: ClientBuilder) -> ClientBuilder {
+    client.dns_resolver(Arc::new(Resolver))
+}
+
+struct Resolver;
+
+impl Resolve for Resolver {
+    fn resolve(&self, host: reqwest::dns::Name) -> Resolving {
+        Box::pin(async move {
+            let found = look_up(host.as_str()).await?;
+            // The client knows the port.
+            Ok(Box::new(found.into_iter().map(|address| SocketAddr::from((address, 0)))) as Addrs)
+        })
+    }
+}
+
+async fn look_up(host: &str) -> io::Result<Vec<IpAddr>> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![address]);
+    }
+    let listed = listed(host);
+    if !listed.is_empty() {
+        return Ok(listed);
+    }
+    let failed = |error| io::Error::other(format!("cannot find the address of '{host}': {error}"));
+    // A machine that names no server may be one itself: resolv.conf(5).
+    let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
+        log::debug!("/etc/resolv.conf: {error}");
+        let local = NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into());
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![local]);
+        TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+    });
+    builder.options_mut().ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
+    let resolver = builder.build().map_err(failed)?;
+    Ok(resolver.lookup_ip(host).await.map_err(failed)?.iter().collect())
+}
+
+/// The addresses that `/etc/hosts` has. The name servers are not asked for more, for there may be none.
+fn listed(host: &str) -> Vec<IpAddr> {
+    let (Ok(hosts), Ok(name)) = (Hosts::from_system(), host.parse::<Name>()) else { return Vec::new() };
+    let of_type = |kind| hosts.lookup_static_host(&Query::query(name.clone(), kind));
+    let found = [RecordType::AAAA, RecordType::A].into_iter().filter_map(of_type);
+    found
+        .flat_map(|lookup| lookup.answers().iter().filter_map(|record| record.data.ip_addr()).collect::<Vec<_>>())
+        .collect()
+}

@@ -1,0 +1,25 @@
+//! What is shipped, as the scripts in `packaging` make it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::find_program;
+
+/// A file of the project.
+pub fn project_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// Runs a script of `packaging`, which prints the path of what it made.
+pub fn make(script: &str, arguments: &[&str]) -> PathBuf {
+    let output = Command::new(project_file("packaging").join(script)).args(arguments).output().unwrap();
+    assert!(output.status.success(), "packaging/{script}: {}", String::from_utf8_lossy(&output.stderr));
+    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end())
+}
+
+/// The command that runs another one in `root`, with no environment.
+pub fn chroot(root: &Path) -> Command {
+    let mut command = Command::new(find_program("chroot").unwrap());
+    command.env_clear().arg(root);
+    command
+}
