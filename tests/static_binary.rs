@@ -10,10 +10,11 @@ use std::sync::LazyLock;
 
 use common::device::Disk;
 use common::image::{self, assert_same, disk_like};
+use common::package::{self, Sys};
 use common::server::{File, Server};
 use common::tool::{Tool, bmaptool};
 use common::work::Work;
-use common::{Need, Test, package, sh, text};
+use common::{Need, Test, sh, text};
 use nix::sys::stat::{Mode, SFlag, mknod};
 
 /// How large it may be.
@@ -62,17 +63,6 @@ struct Root {
     work: Work,
 }
 
-/// A view of /sys in which nothing can be changed. It is gone when it is dropped.
-struct Sys {
-    folder: PathBuf,
-}
-
-impl Drop for Sys {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.folder).status();
-    }
-}
-
 impl Root {
     fn new() -> Self {
         let work = Work::new(|image| disk_like(image, 7));
@@ -88,10 +78,7 @@ impl Root {
     /// One that has /sys, without which no device is written to.
     fn with_sys() -> Self {
         let mut root = Self::new();
-        let folder = root.path("sys");
-        std::fs::create_dir(&folder).unwrap();
-        sh("mount", &["-o", "bind,ro", "/sys", text(&folder)]);
-        root._sys = Some(Sys { folder });
+        root._sys = Some(Sys::within(root.work.folder.path()));
         root
     }
 

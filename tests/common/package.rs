@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::find_program;
+use super::{find_program, sh, text};
 
 /// A file of the project.
 pub fn project_file(name: &str) -> PathBuf {
@@ -22,4 +22,24 @@ pub fn chroot(root: &Path) -> Command {
     let mut command = Command::new(find_program("chroot").unwrap());
     command.env_clear().arg(root);
     command
+}
+
+/// A view of /sys in which nothing can be changed, in another root folder. It is gone when it is dropped.
+pub struct Sys {
+    folder: PathBuf,
+}
+
+impl Sys {
+    pub fn within(root: &Path) -> Self {
+        let folder = root.join("sys");
+        std::fs::create_dir_all(&folder).unwrap();
+        sh("mount", &["-o", "bind,ro", "/sys", text(&folder)]);
+        Self { folder }
+    }
+}
+
+impl Drop for Sys {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.folder).status();
+    }
 }
