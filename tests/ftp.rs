@@ -26,6 +26,7 @@ fn main() {
         a_changed_image_is_an_error,
         a_stall_is_a_break,
         a_strange_address_is_not_believed,
+        a_server_that_is_ready_later_but_not_never,
         control_characters_are_refused,
     ]);
 }
@@ -127,6 +128,7 @@ struct Behaviour {
     /// What it says of the file's time, for each session.
     times: [&'static str; 2],
     stall: Duration,
+    greeting: &'static str,
 }
 
 const GOOD: Behaviour = Behaviour {
@@ -137,6 +139,7 @@ const GOOD: Behaviour = Behaviour {
     epsv: true,
     times: ["213 20240101000000"; 2],
     stall: Duration::ZERO,
+    greeting: "220-Hello\r\n221 is not the end\r\n220 Ready",
 };
 
 /// An FTP server that has one file under every name. Returns its address, and counts its sessions.
@@ -160,7 +163,7 @@ fn server(data: Vec<u8>, behaviour: Behaviour) -> (SocketAddr, Arc<AtomicUsize>)
 fn session(stream: TcpStream, data: &[u8], behaviour: &Behaviour, number: usize) -> Option<()> {
     let mut control = stream.try_clone().unwrap();
     let mut say = |text: &str| control.write_all(format!("{text}\r\n").as_bytes()).ok();
-    say("220-Hello\r\n221 is not the end\r\n220 Ready")?;
+    say(behaviour.greeting)?;
     let mut lines = BufReader::new(stream).lines();
     let mut start = 0;
     let mut passive: Option<TcpListener> = None;
@@ -260,6 +263,18 @@ fn a_strange_address_is_not_believed() {
     let (address, _) = server(bytes, Behaviour { epsv: false, ..GOOD });
     case.copy_all(&format!("ftp://{address}/disk.img")).ok();
     case.assert_copied();
+}
+
+fn a_server_that_is_ready_later_but_not_never() {
+    let case = Case::new();
+    let bytes = std::fs::read(&case.image).unwrap();
+    let copy = |greeting| {
+        let (address, _) = server(bytes.clone(), Behaviour { greeting, ..GOOD });
+        case.copy_all(&format!("ftp://{address}/disk.img"))
+    };
+    copy("120 Soon\r\n220 Ready").ok();
+    case.assert_copied();
+    copy("120 Soon\r\n120 Soon\r\n220 Ready").fails(&["refuses 'connect': 120 Soon"]);
 }
 
 fn control_characters_are_refused() {

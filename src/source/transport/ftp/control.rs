@@ -35,7 +35,10 @@ impl Control {
         let stream = connect(&url.host(), url.port().unwrap_or(PORT), patience);
         let stream = stream.map_err(|error| Failure::Connect { url: url.clone(), cause: error.to_string() })?;
         let mut control = Self { server: stream.1, stream: BufReader::new(stream.0), url: url.clone(), patience };
-        while control.expect("connect", &[120, 220])?.code == 120 {}
+        // Ready later, and then ready.
+        if control.expect("connect", &[120, 220])?.code == 120 {
+            control.expect("connect", &[220])?;
+        }
         if control.command("USER", credentials.user.as_bytes(), &[230, 331])?.code == 331 {
             control.command("PASS", credentials.password.as_bytes(), &[202, 230])?;
         }
