@@ -11,7 +11,7 @@ use common::gnupg::{self, Who, keys};
 use common::image::{assert_same, sparse};
 use common::server::{File, Server};
 use common::tool::{Outcome, Tool, copy, create};
-use common::{Need, sha256, temp_dir};
+use common::{Need, sh, sha256, temp_dir};
 
 const GPG: Need = Need::Program("gpg");
 const GPGV: Need = Need::Program("gpgv");
@@ -33,6 +33,7 @@ fn main() {
         clearsigned_and_detached_must_both_be_good [GPG, GPGV],
         nothing_but_the_signed_part_is_parsed [GPG, GPGV],
         messages_are_not_detached_signatures [GPG, GPGV],
+        a_signature_that_unpacks_to_gigabytes [GPG, GPGV],
         lines_of_clearsigned_text [GPG, GPGV],
         packed_bmaps [GPG, GPGV],
         signatures_on_a_server [GPG, GPGV],
@@ -348,6 +349,29 @@ fn messages_are_not_detached_signatures() {
     // Nor is such a message a bmap.
     fs::remove_file(format!("{}.sig", bench.bmap.display())).unwrap();
     bench.write_bmap(keys().sign(Who::Ed, &["--sign", "--armor"], &bench.text())).refuses(bench.copy(&[]), &[]);
+}
+
+/// A message of 400 MB, packed to 2 kB.
+fn a_signature_that_unpacks_to_gigabytes() {
+    let bench = Bench::new();
+    let signature = format!("{}.sig", bench.bmap.display());
+    let home = keys().home();
+    sh(
+        "sh",
+        &[
+            "-c",
+            "head -c 400M /dev/zero | GNUPGHOME=$0 gpg -q --store -z 9 --compress-algo bzip2 -o $1",
+            home.to_str().unwrap(),
+            &signature,
+        ],
+    );
+    assert!(fs::metadata(&signature).unwrap().len() < 10_000);
+    let ring = keys().folder().join("ring.gpg");
+    for options in [&[][..], &["--keyring", ring.to_str().unwrap()]] {
+        let peak = bench.copy(options).run_measuring_memory(&[BAD, "not a detached signature"]);
+        assert!(peak < 100 << 20, "{} MiB", peak >> 20);
+    }
+    assert_eq!(fs::read(&bench.target).unwrap(), b"precious");
 }
 
 /// The bmap's own checksum tells that its text comes out of the signed part byte by byte.

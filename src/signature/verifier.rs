@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::getuid;
@@ -94,10 +94,33 @@ impl Program {
         command.args(files.iter().map(MemoryFile::path));
         log::debug!("running {command:?}");
         let run_error = |source| Error::Run { program: self.name(), source };
-        let output = command.output().map_err(run_error)?;
-        let status = status.into_contents().map_err(run_error)?;
-        Ok(Answer { output, status: String::from_utf8_lossy(&status).into_owned() })
+        let said = MemoryFile::new(b"").map_err(Error::Memory)?;
+        command.stdout(Stdio::piped()).stderr(said.0.try_clone().map_err(Error::Memory)?);
+        let mut child = command.spawn().map_err(run_error)?;
+        let text = text_of(&mut child, subject.text_max());
+        let exit = child.wait().map_err(run_error)?;
+        let [said, status] = [said, status].map(|file| file.into_contents().map_err(run_error));
+        Ok(Answer {
+            exit,
+            text: text.map_err(run_error)?,
+            said: String::from_utf8_lossy(&said?).into_owned(),
+            status: String::from_utf8_lossy(&status?).into_owned(),
+        })
     }
+}
+
+/// What `verifier` puts out; `None` where that has more than `max` bytes, and the verifier is ended. A message of one kilobyte
+/// may unpack to any length.
+fn text_of(verifier: &mut Child, max: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut text = Vec::new();
+    if let Some(output) = verifier.stdout.take() {
+        output.take((max as u64).saturating_add(1)).read_to_end(&mut text)?;
+    }
+    if text.len() > max {
+        verifier.kill()?;
+        return Ok(None);
+    }
+    Ok(Some(text))
 }
 
 impl Subject<'_> {
@@ -108,32 +131,44 @@ impl Subject<'_> {
             Self::Detached { data, signature } => [*signature, *data].into_iter().map(MemoryFile::new).collect(),
         }
     }
+
+    /// The longest text that a verifier may put out, in bytes.
+    fn text_max(&self) -> usize {
+        match self {
+            Self::Clearsigned(message) => message.len(),
+            // None at all; but a file that is longer than what it should be the signature of is not worth looking at.
+            Self::Detached { data, .. } => data.len(),
+        }
+    }
 }
 
 /// What came of running a verifier.
 struct Answer {
-    output: Output,
+    exit: ExitStatus,
+    /// What was signed; `None` where it cannot have been that.
+    text: Option<Vec<u8>>,
+    /// What is meant for people.
+    said: String,
     /// The status lines.
     status: String,
 }
 
 impl Answer {
     fn judge(self, program: Program, subject: &Subject<'_>) -> Result<Signed, Refusal> {
-        let Output { status: exit, stdout, stderr } = self.output;
-        let said = String::from_utf8_lossy(&stderr);
-        for line in said.lines().chain(self.status.lines()) {
+        let Self { exit, text, said, status } = self;
+        for line in said.lines().chain(status.lines()) {
             log::debug!("{}: {line}", program.name());
         }
-        let report = Report::parse(&self.status);
-        match (subject, report.texts) {
-            (Subject::Clearsigned(_), 1) | (Subject::Detached { .. }, 0) => {}
-            (Subject::Detached { .. }, _) => return Err(Refusal::NotDetached),
-            (Subject::Clearsigned(_), _) => return Err(failure(program, exit, &said)),
-        }
+        let report = Report::parse(&status);
+        let text = match (subject, report.texts, text) {
+            (Subject::Clearsigned(_), 1, Some(text)) | (Subject::Detached { .. }, 0, Some(text)) => text,
+            (Subject::Detached { .. }, ..) => return Err(Refusal::NotDetached),
+            (Subject::Clearsigned(_), ..) => return Err(failure(program, exit, &said)),
+        };
         // Status 2 stands for every failure but a bad signature.
         let is_explained = exit.success() || (report.has_unchecked() && exit.code() == Some(2));
         let no_data = report.no_data;
-        match report.judge(stdout) {
+        match report.judge(text) {
             Ok(signed) if is_explained => Ok(signed),
             Err(refusal) if refusal != Refusal::NoSignature || no_data => Err(refusal),
             Ok(_) | Err(_) => Err(failure(program, exit, &said)),
