@@ -10,6 +10,7 @@ use twox_hash::XxHash32;
 use super::Packed;
 use super::blocks::{Blocks, Blockwise, first};
 use super::packed::{array, only_padding_follows};
+use crate::source::Gaps;
 use crate::source::damage::{corrupt, unsupported};
 
 const FRAME: u32 = 0x184d_2204;
@@ -25,12 +26,27 @@ const LEGACY_PACKED_MAX: usize = LEGACY_BLOCK_LEN + LEGACY_BLOCK_LEN / 255 + 16;
 /// How far back a block may refer to the blocks before it.
 const HISTORY_LEN: usize = 64 << 10;
 
-pub(super) fn decoder(packed: Packed) -> Box<dyn Read + Send> {
-    Box::new(Blockwise::new(Lz4 { packed, state: State::Between, input: Vec::new(), history: Vec::new() }))
+/// Unpacks lz4. Where `gaps` may be jumped, every byte that counts has a better checksum than that of the frame's content,
+/// which would take as long as the unpacking itself.
+pub(super) fn decoder(packed: Packed, gaps: &Gaps) -> Box<dyn Read + Send> {
+    let content = match gaps {
+        Gaps::MayJump { .. } => ContentCheck::Skip,
+        Gaps::MustRead => ContentCheck::Verify,
+    };
+    let lz4 = Lz4 { packed, content, state: State::Between, input: Vec::new(), history: Vec::new() };
+    Box::new(Blockwise::new(lz4))
+}
+
+/// Whether the checksum of a frame's unpacked content is verified.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ContentCheck {
+    Verify,
+    Skip,
 }
 
 struct Lz4 {
     packed: Packed,
+    content: ContentCheck,
     state: State,
     /// The packed block.
     input: Vec<u8>,
@@ -50,10 +66,20 @@ struct Frame {
     block_max: usize,
     blocks: Linkage,
     block_checksums: bool,
-    content: Option<XxHash32>,
+    content: Content,
     /// How much the header says that the frame holds.
     announced: Option<u64>,
     delivered: u64,
+}
+
+/// The checksum of a frame's content.
+enum Content {
+    /// The frame has none.
+    Unchecked,
+    /// It has one that is passed over.
+    Skipped,
+    /// It has one, and this is that of what has been delivered so far.
+    Verified(XxHash32),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,7 +122,7 @@ impl Lz4 {
         self.state = match magic {
             FRAME => {
                 self.history.clear();
-                State::Frame(Frame::parse(&mut self.packed)?)
+                State::Frame(Frame::parse(&mut self.packed, self.content)?)
             }
             LEGACY => State::Legacy,
             _ if magic & !0xf == SKIPPABLE => {
@@ -139,7 +165,7 @@ impl Lz4 {
         };
         let block = output.get(..length).unwrap_or_default();
         frame.delivered = frame.delivered.saturating_add(length as u64);
-        if let Some(content) = &mut frame.content {
+        if let Content::Verified(content) = &mut frame.content {
             content.write(block);
         }
         if frame.blocks == Linkage::Linked {
@@ -174,7 +200,7 @@ impl Lz4 {
 
 impl Frame {
     /// Reads the rest of a frame's header, behind its magic.
-    fn parse(packed: &mut Packed) -> io::Result<Self> {
+    fn parse(packed: &mut Packed, check: ContentCheck) -> io::Result<Self> {
         let mut header = array::<2>(packed)?.to_vec();
         let flag = |bit: u8| header.first().is_some_and(|flags| flags & 1 << bit != 0);
         let (independent, block_checksums) = (flag(5), flag(4));
@@ -205,7 +231,11 @@ impl Frame {
             block_max,
             blocks: if independent { Linkage::Independent } else { Linkage::Linked },
             block_checksums,
-            content: has_content_checksum.then(|| XxHash32::with_seed(0)),
+            content: match check {
+                _ if !has_content_checksum => Content::Unchecked,
+                ContentCheck::Skip => Content::Skipped,
+                ContentCheck::Verify => Content::Verified(XxHash32::with_seed(0)),
+            },
             announced: announced.map(u64::from_le_bytes),
             delivered: 0,
         })
@@ -213,8 +243,12 @@ impl Frame {
 
     /// Checks what the frame has delivered, when its end mark has been read.
     fn check_end(&self, packed: &mut Packed) -> io::Result<()> {
-        if let Some(content) = &self.content
-            && u32::from_le_bytes(array(packed)?) != content.finish_32()
+        let told = match self.content {
+            Content::Unchecked => None,
+            Content::Skipped | Content::Verified(_) => Some(u32::from_le_bytes(array(packed)?)),
+        };
+        if let (Content::Verified(content), Some(told)) = (&self.content, told)
+            && content.finish_32() != told
         {
             return Err(corrupt("the checksum of a frame is wrong"));
         }

@@ -43,21 +43,21 @@ const SCRATCH_LEN: usize = 128 << 10;
 pub fn open(format: Format, mut file: Peeked, gaps: &Gaps) -> io::Result<Decoded> {
     match excerpt(format, &mut file, gaps)? {
         Some(Excerpt { parts, holds, size }) => {
-            let codec = decoder(format, packed::from_reader(Box::new(parts.of(file))))?;
+            let codec = decoder(format, packed::from_reader(Box::new(parts.of(file))), gaps)?;
             Ok(Decoded { size: Some(size), holds: holds.into(), ..Decoded::whole(format, codec) })
         }
-        None => Ok(Decoded::whole(format, decoder(format, packed(file))?)),
+        None => Ok(Decoded::whole(format, decoder(format, packed(file), gaps)?)),
     }
 }
 
 /// The table of decoders.
-fn decoder(format: Format, packed: Packed) -> io::Result<Box<dyn Read + Send>> {
+fn decoder(format: Format, packed: Packed, gaps: &Gaps) -> io::Result<Box<dyn Read + Send>> {
     match format {
         Format::Gzip => gzip::decoder(packed),
         Format::Bzip2 => bzip2::decoder(packed),
         Format::Xz => xz::decoder(packed),
         Format::Zstd => zstd::decoder(packed),
-        Format::Lz4 => Ok(lz4::decoder(packed)),
+        Format::Lz4 => Ok(lz4::decoder(packed, gaps)),
         Format::Lzop => Ok(lzop::decoder(packed)),
         Format::Zip | Format::Tar => Ok(Box::new(packed)),
     }
