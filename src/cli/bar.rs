@@ -19,7 +19,7 @@ pub struct View {
 }
 
 /// The columns that are left free: a terminal adds `^C` to the line, which must not go over two, or it could not be redrawn.
-const MARGIN: usize = 3;
+pub const MARGIN: u16 = 3;
 
 /// A bar with fewer columns shows nothing that the percents do not.
 const SHORTEST_BAR: usize = 10;
@@ -28,7 +28,7 @@ impl View {
     /// The line for a terminal with this many columns: the less important figures are left out where they have no room.
     /// Figures have a fixed width, so that the line does not jump.
     pub fn line(&self, columns: u16) -> String {
-        let room = usize::from(columns).saturating_sub(MARGIN);
+        let room = usize::from(columns.saturating_sub(MARGIN));
         let phase = match self.phase {
             Phase::Copying => "copying",
             Phase::Synchronizing => "synchronizing",
@@ -152,7 +152,7 @@ mod tests {
                 for total in [None, Some(0), Some(1), Some(4 * GIB), Some(u64::MAX)] {
                     for written in [0, 1, 3 * GIB, u64::MAX] {
                         let line = view(phase, written, total).line(columns);
-                        assert!(line.len() + MARGIN <= usize::from(columns).max(MARGIN), "{columns}: {line}");
+                        assert!(line.len() <= usize::from(columns.saturating_sub(MARGIN)), "{columns}: {line}");
                     }
                 }
             }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use ::console::Term;
+use indicatif::ProgressBar;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 /// The one place that writes to standard error.
@@ -12,8 +13,8 @@ struct Console {
     started: Instant,
     level: LevelFilter,
     style: Style,
-    /// The line with the progress bar that is on the screen, if one is: messages go above it.
-    bar: Mutex<String>,
+    /// The progress bar, while it is on the screen: messages go above it.
+    bar: Mutex<Option<ProgressBar>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,26 +34,11 @@ pub fn init(level: LevelFilter) {
     log::set_max_level(level);
 }
 
-/// Shows `line` below the messages, in place of the one that is shown. It must fit into the terminal.
-pub fn draw_bar(line: String) {
-    let Some(console) = CONSOLE.get() else { return };
-    let mut shown = console.bar.lock().unwrap_or_else(PoisonError::into_inner);
-    print(&format!("{}{line}", erasing(&shown, width())));
-    *shown = line;
-}
-
-/// Shows no line below the messages any more.
-pub fn clear_bar() {
-    draw_bar(String::new());
-}
-
-/// What erases `line` from a terminal of so many columns. One that has become narrower since has folded it.
-fn erasing(line: &str, columns: u16) -> String {
-    if line.is_empty() {
-        return String::new();
+/// Keeps messages and `bar` apart until another one or none is given.
+pub fn set_bar(bar: Option<ProgressBar>) {
+    if let Some(console) = CONSOLE.get() {
+        *console.bar.lock().unwrap_or_else(PoisonError::into_inner) = bar;
     }
-    let above = line.len().saturating_sub(1).checked_div(columns.into()).unwrap_or(0);
-    format!("{}\r\x1b[K", "\x1b[2K\x1b[A".repeat(above))
 }
 
 /// Whether standard error is a terminal that can move its cursor.
@@ -122,8 +108,10 @@ impl Log for Console {
         } else {
             format!("bmaptool: {label}: {}\n", without_error_numbers(&text))
         };
-        let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
-        print(&format!("{}{line}{bar}", erasing(&bar, width())));
+        match &*self.bar.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(bar) => bar.suspend(|| print(&line)),
+            None => print(&line),
+        }
     }
 
     fn flush(&self) {}
@@ -132,13 +120,6 @@ impl Log for Console {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_folded_line_is_erased_row_by_row() {
-        assert_eq!(erasing("", 80), "");
-        assert_eq!(erasing("copying", 7), "\r\x1b[K");
-        assert_eq!(erasing("copying", 3), "\x1b[2K\x1b[A\x1b[2K\x1b[A\r\x1b[K");
-    }
 
     #[test]
     fn only_numbers_of_errors_are_left_out() {

@@ -10,6 +10,7 @@ mod network;
 mod output;
 pub mod process_list;
 mod psplash;
+mod screen;
 mod signals;
 mod signature;
 mod streams;

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use bmaptool::copy::{Phase, Progress};
 use bmaptool::size::{human, percent};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::Verbosity;
 use super::bar::View;
 use super::console;
+use super::screen::Screen;
 
 /// Whether progress is shown at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +70,9 @@ fn goes_on(stopped: &Receiver<()>, interval: Duration) -> bool {
 const REFRESH: Duration = Duration::from_millis(100);
 
 fn draw_bar(progress: &Progress, total: Option<u64>, stopped: &Receiver<()>) {
+    let screen = ProgressDrawTarget::term_like(Box::new(Screen::stderr()));
+    let Ok(style) = ProgressStyle::with_template("{msg}") else { return };
+    let bar = ProgressBar::with_draw_target(None, screen).with_style(style);
     let started = Instant::now();
     let mut speed = Speed::default();
     while goes_on(stopped, REFRESH) {
@@ -75,9 +80,12 @@ fn draw_bar(progress: &Progress, total: Option<u64>, stopped: &Receiver<()>) {
         // The phase first: then nothing is missing from what is written when it is synchronized.
         let (phase, written) = (progress.phase(), progress.written());
         let rate = speed.after(elapsed, written);
-        console::draw_bar(View { phase, written, total, rate, elapsed }.line(console::width()));
+        bar.set_message(View { phase, written, total, rate, elapsed }.line(console::width()));
+        // Messages know of the bar from here on, and not before there is one.
+        console::set_bar(Some(bar.clone()));
     }
-    console::clear_bar();
+    bar.finish_and_clear();
+    console::set_bar(None);
 }
 
 /// How fast a copy is of late. Data is written in large pieces, so that the last moment alone tells nothing.
