@@ -18,7 +18,7 @@ use pax::Records;
 use sparse::{EXTENTS_MAX, Extent, too_long};
 
 /// The most that an extended header may have, in bytes: it holds names, or the map of a sparse file.
-const EXTENSION_MAX: u64 = 16 << 20;
+const EXTENSION_MAX: u64 = 8 << 20;
 
 /// Finds the image in the tar that `data` delivers from its start; `None` where there is none.
 ///
@@ -62,11 +62,11 @@ impl Tar {
         let mut extended = Records::default();
         let mut long_name = None;
         while let Some(header) = self.next_header()? {
-            let size = extended.number("size")?.unwrap_or(header.size);
             match header.kind {
                 Kind::Pax => extended = Records::parse(&self.extension(header.size)?)?,
                 Kind::LongName => long_name = Some(self.extension(header.size)?),
                 Kind::Regular | Kind::Sparse => {
+                    let size = extended.number("size")?.unwrap_or(header.size);
                     let name = extended.name().or(long_name.take()).unwrap_or_else(|| header.name.clone());
                     // Before there was a type for it, this is how a folder was told.
                     if !name.ends_with(b"/") {
@@ -75,7 +75,8 @@ impl Tar {
                     self.pass_over(size)?;
                 }
                 Kind::Link => {}
-                Kind::Note | Kind::Other => self.pass_over(size)?,
+                Kind::Note => self.pass_over(header.size)?,
+                Kind::Other => self.pass_over(extended.number("size")?.unwrap_or(header.size))?,
             }
             if !header.kind.is_about_next_file() {
                 (extended, long_name) = (Records::default(), None);

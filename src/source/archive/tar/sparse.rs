@@ -10,7 +10,7 @@ use crate::range::ByteRange;
 use crate::source::damage::corrupt;
 
 /// The most extents that a map may have, so that memory stays bounded.
-pub(super) const EXTENTS_MAX: usize = 1 << 20;
+pub(super) const EXTENTS_MAX: usize = 1 << 18;
 
 /// A part of a file that is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(super) struct Extent {
 /// The extents that `map` lists as offsets and lengths, of a file of `size` bytes whose data is stored at `data`.
 pub(super) fn extents(map: &[(u64, u64)], data: ByteRange, size: u64) -> io::Result<VecDeque<Extent>> {
     let invalid = || corrupt("the map of a sparse file is invalid");
-    let mut extents = VecDeque::new();
+    let mut extents = VecDeque::with_capacity(map.len());
     let (mut place, mut previous_end) = (data.start, 0);
     for &(start, length) in map {
         let end = start.checked_add(length).filter(|&end| end <= size).ok_or_else(invalid)?;
