@@ -27,8 +27,8 @@ mod flag {
     pub const CRC32_HEADER: u32 = 1 << 12;
 }
 
-/// The largest block that lzop makes.
-const BLOCK_MAX: usize = 64 << 20;
+/// The largest block that is unpacked. lzop makes blocks of 256 KiB; a header may ask for any size, but memory is bounded.
+const BLOCK_MAX: usize = 8 << 20;
 
 pub(super) fn decoder(packed: Packed) -> Box<dyn Read + Send> {
     Box::new(Blockwise::new(Lzop { packed, flags: None, input: Vec::new() }))
