@@ -281,8 +281,11 @@ fn zstd_window_over_2_gib() {
     let packed = folder.path().join("packed");
     // A frame with a window of 2^32 bytes and an empty last block.
     fs::write(&packed, b"\x28\xb5\x2f\xfd\x00\xb0\x01\0\0").unwrap();
-    copy_whole(&packed, &folder.path().join("out"))
-        .fails(&["the zstd data cannot be unpacked", "a window of over 2 GiB"]);
+    copy_whole(&packed, &folder.path().join("out")).fails(&[
+        "the zstd data cannot be unpacked",
+        "it needs a window of over ",
+        "a quarter of the machine's memory",
+    ]);
 }
 
 fn names_that_contradict() {

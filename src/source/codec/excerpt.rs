@@ -10,7 +10,7 @@ use crate::range::ByteRange;
 use crate::source::transport::{Peeked, Transport};
 
 /// The most units that an index may have, all streams together, so that memory stays bounded.
-pub(super) const UNITS_MAX: usize = 1 << 20;
+pub(super) const UNITS_MAX: usize = 1 << 18;
 
 /// What a packed file consists of.
 pub(super) struct Index {

@@ -14,6 +14,7 @@ mod lz4;
 mod lzo1x;
 mod lzop;
 mod members;
+mod memory;
 mod packed;
 mod xz;
 mod xz_index;

@@ -5,12 +5,12 @@ use std::io::{self, BufReader, Read};
 use std::sync::LazyLock;
 use std::thread;
 
-use nix::sys::sysinfo::sysinfo;
 use xz2::bufread::XzDecoder;
 use xz2::stream::{self, MtStreamBuilder};
 
 use super::Packed;
 use super::members::{Member, Members};
+use super::memory;
 use crate::size::human;
 use crate::source::damage::unsupported;
 use crate::source::transport::Peeked;
@@ -23,7 +23,7 @@ pub(super) fn decoder(packed: Packed) -> io::Result<Box<dyn Read + Send>> {
 
 /// Unpacks `file` from where it stands, with one thread.
 pub(super) fn sequential(file: &mut Peeked) -> io::Result<impl Read> {
-    let stream = stream::Stream::new_stream_decoder(memory_limit(), 0)?;
+    let stream = stream::Stream::new_stream_decoder(memory::quarter(), 0)?;
     Ok(XzDecoder::new_stream(BufReader::new(file), stream))
 }
 
@@ -51,7 +51,7 @@ impl Stream {
 
 impl Member for Stream {
     fn begin(packed: Packed) -> io::Result<Self> {
-        Self::new(packed, memory_limit())
+        Self::new(packed, memory::quarter())
     }
 
     fn into_packed(self) -> Packed {
@@ -71,12 +71,6 @@ impl Read for Stream {
             }
         })
     }
-}
-
-/// A quarter of the machine's memory, in bytes.
-fn memory_limit() -> u64 {
-    const UNKNOWN: u64 = 256 << 20;
-    sysinfo().map_or(UNKNOWN, |info| info.ram_total() / 4)
 }
 
 #[cfg(test)]

@@ -7,14 +7,24 @@ use ::zstd::stream::raw::{DParameter, Decoder, Operation};
 
 use super::Packed;
 use super::excerpt::{Index, Stream, UNITS_MAX, Unit, read_at};
+use super::memory;
 use super::packed::only_padding_follows;
 use crate::range::ByteRange;
+use crate::size::human;
 use crate::source::damage::unsupported;
 use crate::source::transport::Peeked;
 
-/// The largest window that is accepted, as the power of two that `zstd --long=31` makes: 2 GiB, the most that libzstd
-/// can.
+/// The window that is always accepted, as a power of two: the 128 MiB of `zstd --ultra -22 --long=27`, which the `zstd`
+/// program unpacks without being told to.
+const WINDOW_LOG: u32 = 27;
+
+/// The largest window that libzstd can unpack, that of `zstd --long=31`: 2 GiB.
 const WINDOW_LOG_MAX: u32 = 31;
+
+/// The largest window that is accepted where a decoder may take `memory` bytes, as a power of two.
+fn window_log(memory: u64) -> u32 {
+    memory.checked_ilog2().unwrap_or(0).clamp(WINDOW_LOG, WINDOW_LOG_MAX)
+}
 
 pub(super) fn decoder(packed: Packed) -> io::Result<Box<dyn Read + Send>> {
     Ok(Box::new(frames(packed)?))
@@ -27,8 +37,9 @@ pub(super) fn sequential(file: &mut Peeked) -> io::Result<impl Read> {
 
 fn frames<R: BufRead>(packed: R) -> io::Result<Frames<R>> {
     let mut decoder = Decoder::new()?;
-    decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))?;
-    Ok(Frames { packed, decoder, state: State::Between })
+    let window_log = window_log(memory::quarter());
+    decoder.set_parameter(DParameter::WindowLogMax(window_log))?;
+    Ok(Frames { packed, decoder, window_log, state: State::Between })
 }
 
 /// All frames of a file.
@@ -36,6 +47,7 @@ struct Frames<R> {
     packed: R,
     /// Goes from one frame to the next by itself.
     decoder: Decoder<'static>,
+    window_log: u32,
     state: State,
 }
 
@@ -53,7 +65,7 @@ impl<R: BufRead> Read for Frames<R> {
             }
             let input = self.packed.fill_buf()?;
             let at_end = input.is_empty();
-            let status = self.decoder.run_on_buffers(input, buf).map_err(explained)?;
+            let status = self.decoder.run_on_buffers(input, buf).map_err(|error| explained(error, self.window_log))?;
             self.packed.consume(status.bytes_read);
             self.state = if status.remaining == 0 { State::Between } else { State::InFrame };
             if status.bytes_written > 0 {
@@ -67,10 +79,14 @@ impl<R: BufRead> Read for Frames<R> {
     }
 }
 
-fn explained(error: io::Error) -> io::Error {
+fn explained(error: io::Error, window_log: u32) -> io::Error {
     match error.to_string().as_str() {
         // How libzstd puts it; its crate hands on no code.
-        "Frame requires too much memory for decoding" => unsupported("it needs a window of over 2 GiB"),
+        "Frame requires too much memory for decoding" => unsupported(format!(
+            "it needs a window of over {}; the most that is allowed is a quarter of the machine's memory, but from 128 MiB to \
+             2 GiB",
+            human(1_u64.checked_shl(window_log).unwrap_or(u64::MAX))
+        )),
         _ => error,
     }
 }
@@ -129,6 +145,15 @@ fn parse_table(table: &[u8], footer: &[u8], start: u64) -> Option<Index> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_window_goes_with_the_memory() {
+        let gib = |count: u64| count << 30;
+        let cases = [(0, 27), (64 << 20, 27), (gib(1) - 1, 29), (gib(1), 30), (gib(2), 31), (gib(64), 31)];
+        for (memory, log) in cases {
+            assert_eq!(window_log(memory), log, "{memory}");
+        }
+    }
 
     #[test]
     fn tables_of_too_many_frames_are_left_alone() {

@@ -9,7 +9,7 @@ use crate::source::codec::read_at;
 use crate::source::transport::{Peeked, Transport};
 
 /// The longest directory that is read, in bytes, so that memory stays bounded.
-const DIRECTORY_MAX: u64 = 16 << 20;
+const DIRECTORY_MAX: u64 = 8 << 20;
 
 /// The entries by the places of their local headers; none where the directory cannot be read or makes no sense.
 #[derive(Default)]
