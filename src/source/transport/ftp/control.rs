@@ -1,7 +1,8 @@
 //! The control connection: commands and replies (RFC 959).
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Instant;
 
 use crate::source::Url;
 use crate::source::transport::credentials::Credentials;
@@ -11,7 +12,7 @@ use crate::source::transport::{Failure, Patience, resolver};
 const PORT: u16 = 21;
 
 /// The longest line of a reply, and the most lines.
-const LINE_LEN: u64 = 8 << 10;
+const LINE_LEN: usize = 8 << 10;
 const LINES: usize = 1000;
 
 /// A user who is logged in.
@@ -82,28 +83,41 @@ impl Control {
         stream.map_err(|error| self.broken(&format!("no connection for the data: {error}")))
     }
 
+    /// A reply, which must be whole soon after it has begun.
     fn reply(&mut self) -> Result<Reply, Failure> {
-        let text = self.line()?;
+        let text = self.line(None)?;
+        let began = Some(Instant::now());
         let code = text.get(..3).and_then(|code| code.parse().ok());
         let code: u16 = code.ok_or_else(|| self.broken("the server does not speak FTP"))?;
         if text.get(3..4) == Some("-") {
             let last = format!("{code:03} ");
             let mut lines = 0..LINES;
-            while !self.line()?.starts_with(&last) {
+            while !self.line(began)?.starts_with(&last) {
                 lines.next().ok_or_else(|| self.broken("a reply has no end"))?;
             }
         }
         Ok(Reply { code, text })
     }
 
-    fn line(&mut self) -> Result<String, Failure> {
+    /// The next line of a reply that `began` then; else with its first byte.
+    fn line(&mut self, began: Option<Instant>) -> Result<String, Failure> {
         let mut line = Vec::new();
-        let read = self.stream.by_ref().take(LINE_LEN).read_until(b'\n', &mut line);
-        match read {
-            Ok(_) if line.ends_with(b"\n") => Ok(String::from_utf8_lossy(&line).trim_end().to_owned()),
-            Ok(_) => Err(self.broken("the server has hung up")),
-            Err(error) => Err(self.broken(&super::words(&error))),
+        let mut began = began;
+        while !line.ends_with(b"\n") {
+            let piece = match self.stream.fill_buf() {
+                Ok([]) => return Err(self.broken("the server has hung up")),
+                Ok(piece) => piece.split_inclusive(|&byte| byte == b'\n').next().unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(self.broken(&super::words(&error))),
+            };
+            line.extend_from_slice(piece);
+            let length = piece.len();
+            self.stream.consume(length);
+            if line.len() > LINE_LEN || began.get_or_insert_with(Instant::now).elapsed() > self.patience.stall {
+                return Err(self.broken("a reply has no end"));
+            }
         }
+        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
     }
 
     fn broken(&self, cause: &str) -> Failure {
@@ -111,8 +125,8 @@ impl Control {
     }
 }
 
-fn connect(host: &str, port: u16, patience: Patience) -> std::io::Result<(TcpStream, IpAddr)> {
-    let mut failed = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
+fn connect(host: &str, port: u16, patience: Patience) -> io::Result<(TcpStream, IpAddr)> {
+    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in resolver::addresses(host, port)? {
         match TcpStream::connect_timeout(&address, patience.connect) {
             Ok(stream) => {
