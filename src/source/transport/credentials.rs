@@ -1,6 +1,8 @@
 //! User names and passwords: from a URL, or from the user's netrc file.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use super::netrc;
 use crate::source::Url;
@@ -24,15 +26,26 @@ impl Credentials {
     }
 }
 
+/// The largest netrc file that is read, in bytes.
+const NETRC_MAX: u64 = 1 << 20;
+
 fn from_netrc(url: &Url, user: Option<&str>) -> Option<Credentials> {
     let path = PathBuf::from(std::env::var_os("HOME")?).join(".netrc");
-    match std::fs::read_to_string(&path) {
+    match read(&path) {
         Ok(text) => netrc::look_up(&text, &url.host(), user),
         Err(error) => {
-            if error.kind() != std::io::ErrorKind::NotFound {
+            if error.kind() != io::ErrorKind::NotFound {
                 log::warn!("cannot read '{}': {error}", path.display());
             }
             None
         }
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    match File::open(path)?.take(NETRC_MAX.saturating_add(1)).read_to_string(&mut text)? as u64 {
+        0..=NETRC_MAX => Ok(text),
+        _ => Err(io::Error::other(format!("it has over {NETRC_MAX} bytes"))),
     }
 }
