@@ -66,6 +66,14 @@ pub enum Failure {
         /// What it says.
         what: String,
     },
+    /// The server packs what it sends, in a way that nothing in the data would tell.
+    #[error("the server packs '{url}' on its way ({coding}), although it was asked not to")]
+    Packed {
+        /// The file.
+        url: Url,
+        /// How, in the words of HTTP.
+        coding: String,
+    },
     /// A redirection that leads nowhere.
     #[error("'{url}' is redirected {how}")]
     Redirect {

@@ -4,9 +4,10 @@ use std::io;
 
 use reqwest::StatusCode;
 use reqwest::blocking::Response;
-use reqwest::header::{ACCEPT_ENCODING, HeaderValue, IF_RANGE, LOCATION, RANGE};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, IF_RANGE, LOCATION, RANGE};
 
 use super::tls;
+use super::version::header;
 use crate::range::ByteRange;
 use crate::source::transport::credentials::Credentials;
 use crate::source::transport::{Failure, Patience, resolver};
@@ -75,8 +76,8 @@ impl Client {
             let response = self.send(part)?;
             let status = response.status();
             match response.headers().get(LOCATION) {
-                _ if status == StatusCode::OK => return Ok(response),
-                _ if status == StatusCode::PARTIAL_CONTENT && part.is_some() => return Ok(response),
+                _ if status == StatusCode::OK => return self.unpacked(response),
+                _ if status == StatusCode::PARTIAL_CONTENT && part.is_some() => return self.unpacked(response),
                 Some(target) if status.is_redirection() => self.current = self.redirected(target)?,
                 _ => return Err(Failure::Status { url: self.file.clone(), status }),
             }
@@ -103,6 +104,18 @@ impl Client {
         Ok(response)
     }
 
+    /// `response`, unless it is packed in a way that is not told from its first bytes. Servers call a file packed that is
+    /// stored so, too, and then it is what the user asks for.
+    fn unpacked(&self, response: Response) -> Result<Response, Failure> {
+        const TOLD: [&str; 9] = ["identity", "gzip", "x-gzip", "bzip2", "x-bzip2", "xz", "x-xz", "zstd", "x-zstd"];
+        match header(&response, &CONTENT_ENCODING) {
+            Some(coding) if !TOLD.contains(&coding.trim().to_ascii_lowercase().as_str()) => {
+                Err(Failure::Packed { url: self.file.clone(), coding: coding.to_owned() })
+            }
+            _ => Ok(response),
+        }
+    }
+
     /// Whether the server that is asked is the one that the user named.
     fn is_at_home(&self) -> bool {
         self.current.origin() == self.file.address().origin()
@@ -124,9 +137,11 @@ impl Client {
     /// What went wrong with a request for the bytes from `offset` on.
     fn explain(&self, error: &reqwest::Error, offset: u64) -> Failure {
         let (url, cause) = (self.file.clone(), root_cause(error));
-        match error.is_connect() {
-            true => Failure::Connect { url, cause },
-            false => Failure::Broken { url, offset, cause },
+        match () {
+            // Such as one that is longer than hyper takes, after a redirection, too.
+            () if error.is_builder() => Failure::Unusable { url, what: "its address is too long or not valid in HTTP" },
+            () if error.is_connect() => Failure::Connect { url, cause },
+            () => Failure::Broken { url, offset, cause },
         }
     }
 }
