@@ -34,5 +34,11 @@ fn exit_with(error: &clap::Error) -> ! {
     if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         console::print("bmaptool: ");
     }
+    // It repeats the arguments, which must not command the terminal. Where they would, it has no colours either.
+    let is_control = |c: char| c.is_control() && c != '\n';
+    if error.use_stderr() && std::env::args_os().any(|argument| argument.to_string_lossy().contains(is_control)) {
+        console::print(&error.to_string().replace(is_control, "\u{fffd}"));
+        std::process::exit(error.exit_code());
+    }
     error.exit()
 }
