@@ -22,6 +22,8 @@ pub struct Outcome {
     pub status: Option<i32>,
     pub stdout: Vec<u8>,
     pub stderr: String,
+    /// The peak of its memory in bytes, as far as it was seen: up to some milliseconds before its end.
+    pub memory: u64,
 }
 
 /// The binary with these arguments.
@@ -84,22 +86,11 @@ impl Tool {
         outcome
     }
 
-    /// Runs it to its end, which must come with all of `fragments`; returns its peak memory in bytes. That of the test
-    /// counts as well, for the kernel takes it over when a process starts another: make little use of it before.
-    #[expect(clippy::zombie_processes, reason = "it is waited for by the system call that tells its memory")]
-    pub fn run_measuring_memory(&mut self, fragments: &[&str]) -> u64 {
-        let mut child = self.spawn();
-        let mut stderr = child.stderr.take().unwrap();
-        let said = std::thread::spawn(move || read_all(&mut stderr));
-        // SAFETY: zeroes are a valid rusage, which is all integers.
-        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-        let mut status = 0;
-        // SAFETY: both pointers are to places of their types that outlive the call; the process is our child.
-        let waited = unsafe { libc::wait4(child.id() as libc::pid_t, &raw mut status, 0, &raw mut usage) };
-        assert_eq!(waited, child.id() as libc::pid_t);
-        let stderr = String::from_utf8_lossy(&said.join().unwrap()).into_owned();
-        Outcome { status: None, stdout: Vec::new(), stderr }.says(fragments);
-        usage.ru_maxrss as u64 * 1024
+    /// Runs it to its end, which must come with all of `fragments`; returns its peak memory in bytes.
+    pub fn run_measuring_memory(self, fragments: &[&str]) -> u64 {
+        let outcome = self.run();
+        outcome.says(fragments);
+        outcome.memory
     }
 
     /// Runs it, and expects it to succeed.
@@ -130,7 +121,9 @@ pub fn finish(mut child: Child) -> Outcome {
     let out = std::thread::spawn(move || read_all(&mut stdout));
     let err = std::thread::spawn(move || read_all(&mut stderr));
     let started = Instant::now();
+    let mut memory = 0;
     let status = loop {
+        memory = peak_memory(&child).max(memory);
         match child.try_wait().unwrap() {
             Some(status) => break status.code(),
             None if started.elapsed() > TIMEOUT => {
@@ -143,9 +136,21 @@ pub fn finish(mut child: Child) -> Outcome {
         }
     };
     let stderr = String::from_utf8_lossy(&err.join().unwrap()).into_owned();
-    let outcome = Outcome { status, stdout: out.join().unwrap(), stderr };
+    let outcome = Outcome { status, stdout: out.join().unwrap(), stderr, memory };
     assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);
     outcome
+}
+
+/// The most memory that a child had so far, in bytes; 0 before it runs the program and after its end. What wait4 tells has
+/// the test's own memory in it, which the kernel takes over when a process starts another.
+fn peak_memory(child: &Child) -> u64 {
+    let process = format!("/proc/{}", child.id());
+    if !std::fs::read_link(format!("{process}/exe")).is_ok_and(|program| program.ends_with("bmaptool")) {
+        return 0;
+    }
+    let status = std::fs::read_to_string(format!("{process}/status")).unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+    peak.map_or(0, |kib: u64| kib * 1024)
 }
 
 fn read_all(from: &mut impl std::io::Read) -> Vec<u8> {
