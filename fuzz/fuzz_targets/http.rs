@@ -28,6 +28,7 @@ fuzz_target!(
         unsafe {
             // No roots to load, no passwords, no proxy.
             std::env::set_var("SSL_CERT_FILE", "/dev/null");
+            std::env::set_var("SSL_CERT_DIR", "/nonexistent");
             std::env::set_var("HOME", "/nonexistent");
             std::env::set_var("no_proxy", "*");
         }
