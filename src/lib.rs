@@ -8,7 +8,8 @@
 //! the block map, and so vouches for every byte, is told by its [`signature`].
 //!
 //! Below them lie the words that all share: [`range`] turns blocks into bytes, [`digest`] knows the checksums,
-//! [`magic`] tells how a file is packed, [`file_id`] which file is which, [`size`] writes sizes for people.
+//! [`magic`] tells how a file is packed, [`file_id`] which file is which, [`size`] writes sizes for people, [`retry`] lets no
+//! signal stop a system call.
 //!
 //! ```text
 //! the command line      -> create, copy, signature, source, target, bmap
@@ -16,7 +17,7 @@
 //! copy                  -> bmap, digest, range, and the traits of source and target
 //! source, target,
 //! signature, filemap,
-//! bmap                  -> range, digest, magic, file_id, size; never each other
+//! bmap                  -> range, digest, magic, file_id, size, retry; never each other
 //! ```
 //!
 //! Nothing here knows a command line or a terminal: that is the binary's, which cannot be imported. What is worth
@@ -50,6 +51,7 @@ pub mod file_id;
 pub mod filemap;
 pub mod magic;
 pub mod range;
+pub mod retry;
 pub mod signature;
 pub mod size;
 pub mod source;

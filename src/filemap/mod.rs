@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::range::{BlockRange, BlockSize, ByteRange};
+use crate::retry::uninterrupted;
 
 /// The mapped blocks of a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -134,7 +135,8 @@ fn block_size(file: &File, suggested: u64) -> BlockSize {
     nix::ioctl_read_bad!(figetbsz, FIGETBSZ, libc::c_int);
     let mut bytes: libc::c_int = 0;
     // SAFETY: FIGETBSZ writes one int, to a place that is one and outlives the call.
-    let told = unsafe { figetbsz(file.as_raw_fd(), &raw mut bytes) }.ok().and_then(|_| u64::try_from(bytes).ok());
+    let told = uninterrupted(|| unsafe { figetbsz(file.as_raw_fd(), &raw mut bytes) });
+    let told = told.ok().and_then(|_| u64::try_from(bytes).ok());
     told.and_then(BlockSize::new).or_else(|| BlockSize::new(suggested)).unwrap_or(FALLBACK)
 }
 
