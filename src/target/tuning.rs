@@ -3,9 +3,12 @@
 //! `none` as I/O scheduler, for there is nothing to reorder; and a share of 1 % of the page cache for the disk's dirty
 //! data (Documentation/ABI/testing/sysfs-class-bdi), so that a slow disk does not slow down the whole machine.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use super::sysfs::Device;
 
@@ -18,8 +21,10 @@ pub(super) struct Tuning {
     changed: Vec<Setting>,
 }
 
+/// A setting, and what it was. Its file stays open, so that nothing is needed to put it back that may be short by then.
 struct Setting {
-    file: PathBuf,
+    path: PathBuf,
+    file: File,
     before: String,
 }
 
@@ -28,13 +33,16 @@ impl Tuning {
     pub(super) fn apply(disk: &Device) -> Self {
         let mut tuning = Self::default();
         for (attribute, value) in WANTED {
-            let Some(before) = disk.attribute(attribute).and_then(|text| to_replace(&text, value)) else { continue };
-            let file = disk.file(attribute);
-            match write(&file, value) {
-                Ok(()) => tuning.changed.push(Setting { file, before }),
+            let Some(before) = disk.attribute(attribute).and_then(|text| to_replace(&text, value)) else {
+                continue;
+            };
+            let path = disk.file(attribute);
+            let opened = OpenOptions::new().write(true).open(&path);
+            match opened.and_then(|file| write(&file, value).map(|()| file)) {
+                Ok(file) => tuning.changed.push(Setting { path, file, before }),
                 Err(error) => {
-                    let file = file.display();
-                    log::info!("the settings of {} are left as they are: cannot write '{file}': {error}", disk.name());
+                    let path = path.display();
+                    log::info!("the settings of {} are left as they are: cannot write '{path}': {error}", disk.name());
                     break;
                 }
             }
@@ -44,14 +52,34 @@ impl Tuning {
 
     /// Puts everything back; a setting that cannot be is named in a warning. Does nothing the second time.
     pub(super) fn restore(&mut self) {
-        while let Some(Setting { file, before }) = self.changed.pop() {
-            match write(&file, &before) {
+        while let Some(setting) = self.changed.pop() {
+            match setting.restore() {
                 Ok(()) => {}
                 // The disk has been unplugged, and its settings are gone with it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => log::warn!("cannot put '{}' back to '{before}': {error}", file.display()),
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
+                Err(error) => {
+                    log::warn!("cannot put '{}' back to '{}': {error}", setting.path.display(), setting.before);
+                }
             }
         }
+    }
+}
+
+/// How often it is tried to put a setting back, and how long is waited in between: the kernel may be short of memory for a
+/// moment.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(20);
+
+impl Setting {
+    fn restore(&self) -> io::Result<()> {
+        let mut restored = write(&self.file, &self.before);
+        for _ in 1..TRIES {
+            if restored.as_ref().is_err_and(|error| error.raw_os_error() != Some(libc::ENODEV)) {
+                thread::sleep(PAUSE);
+                restored = write(&self.file, &self.before);
+            }
+        }
+        restored
     }
 }
 
@@ -74,13 +102,17 @@ fn to_replace(text: &str, wanted: &str) -> Option<String> {
 }
 
 /// The kernel takes a setting in one write, and answers that with its verdict.
-fn write(file: &Path, value: &str) -> io::Result<()> {
-    OpenOptions::new().write(true).open(file)?.write_all(value.as_bytes())
+fn write(setting: &File, value: &str) -> io::Result<()> {
+    match setting.write_at(value.as_bytes(), 0)? {
+        count if count == value.len() => Ok(()),
+        _ => Err(io::ErrorKind::WriteZero.into()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use super::super::sysfs::tests::Tree;
     use super::*;
