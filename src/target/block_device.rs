@@ -16,8 +16,10 @@ use super::regular_file::write_all_at;
 use super::sysfs::{Device, Sysfs};
 use super::tuning::Tuning;
 use super::writeback::Writeback;
-use super::{Accept, Error, Remains, Request, Target, WriteError, in_use, partitions};
+use super::{Accept, Error, Remains, Request, Target, WriteError, in_use, partitions, refuse_replaced};
+use crate::file_id::FileId;
 use crate::range::ByteRange;
+use crate::retry::uninterrupted;
 
 /// The boot region: where partition tables, boot loaders and the first superblock lie.
 const BOOT_REGION: u64 = 1 << 20;
@@ -25,8 +27,9 @@ const BOOT_REGION: u64 = 1 << 20;
 pub(super) struct BlockDevice {
     path: PathBuf,
     file: File,
-    /// What sysfs shows of it; nothing where there is no sysfs.
-    device: Option<Device>,
+    extent: Extent,
+    /// The disk, as sysfs shows it; nothing where it does not.
+    disk: Option<Device>,
     capacity: u64,
     /// The size of a logical sector in bytes.
     sector: u64,
@@ -34,6 +37,13 @@ pub(super) struct BlockDevice {
     writeback: Writeback,
     /// Once the copy has begun.
     tuning: Option<Tuning>,
+}
+
+/// What the device is of a disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Whole,
+    Partition,
 }
 
 /// How the descriptor writes at the moment.
@@ -51,17 +61,21 @@ impl BlockDevice {
     /// mounting or claiming it.
     pub(super) fn open(request: &Request<'_>, number: u64, sysfs: &Sysfs) -> Result<Self, Error> {
         let path = request.path.to_owned();
-        let device = sysfs.device(number);
+        let unclear = |source| Error::Unclear { path: path.clone(), source };
+        let device = sysfs.device(number).map_err(unclear)?;
+        let disk = device.as_ref().map(Device::disk).transpose().map_err(unclear)?;
         if request.accept == Accept::Removable {
-            refuse_fixed(&path, device.as_ref())?;
+            refuse_fixed(&path, disk.as_ref())?;
         }
         if let Some(device) = &device {
             refuse_unwritable(&path, device, sysfs)?;
         }
+        let extent = if device == disk { Extent::Whole } else { Extent::Partition };
         let mut file = match OpenOptions::new().write(true).custom_flags(libc::O_EXCL).open(&path) {
             Ok(file) => file,
             Err(source) => return Err(open_error(path, source)),
         };
+        refuse_replaced(&path, FileId::BlockDevice { number }, &file)?;
         let inspect = |source| Error::Access { path: path.clone(), action: "inspect", source };
         let capacity = file.seek(SeekFrom::End(0)).map_err(inspect)?;
         if capacity == 0 {
@@ -69,7 +83,8 @@ impl BlockDevice {
         }
         let sector = sector_size(&file).map_err(inspect)?;
         let access = Access::Buffered;
-        Ok(Self { path, file, device, capacity, sector, access, writeback: Writeback::default(), tuning: None })
+        let writeback = Writeback::default();
+        Ok(Self { path, file, extent, disk, capacity, sector, access, writeback, tuning: None })
     }
 
     /// Writes the bytes that lie on sectors, from the first on; returns how many there were.
@@ -114,8 +129,7 @@ impl BlockDevice {
 
 impl Target for BlockDevice {
     fn begin(&mut self, _size: Option<u64>) -> io::Result<()> {
-        let disk = self.device.as_ref().map(Device::disk);
-        self.tuning = Some(disk.map(|disk| Tuning::apply(&disk)).unwrap_or_default());
+        self.tuning = Some(self.disk.as_ref().map(Tuning::apply).unwrap_or_default());
         Ok(())
     }
 
@@ -143,7 +157,7 @@ impl Target for BlockDevice {
         if let Some(tuning) = &mut self.tuning {
             tuning.restore();
         }
-        if !self.device.as_ref().is_some_and(Device::is_partition) {
+        if self.extent == Extent::Whole {
             partitions::reread(&self.file, &self.path);
         }
     }
@@ -159,11 +173,10 @@ impl Target for BlockDevice {
     }
 }
 
-/// Refuses a device that the kernel does not call removable; of a partition, its disk counts. An SD card in a slot of its
-/// own is called fixed, as an eMMC is (type `MMC`), but can be taken out.
-fn refuse_fixed(path: &Path, device: Option<&Device>) -> Result<(), Error> {
-    let disk = device.map(Device::disk);
-    let attribute = |name| disk.as_ref().and_then(|disk| disk.attribute(name));
+/// Refuses a disk that the kernel does not call removable. An SD card in a slot of its own is called fixed, as an eMMC is
+/// (type `MMC`), but can be taken out.
+fn refuse_fixed(path: &Path, disk: Option<&Device>) -> Result<(), Error> {
+    let attribute = |name| disk.and_then(|disk| disk.attribute_if_told(name));
     let why = match attribute("removable").as_deref() {
         Some("1") => return Ok(()),
         Some(_) if attribute("device/type").as_deref() == Some("SD") => return Ok(()),
@@ -174,10 +187,11 @@ fn refuse_fixed(path: &Path, device: Option<&Device>) -> Result<(), Error> {
 }
 
 fn refuse_unwritable(path: &Path, device: &Device, sysfs: &Sysfs) -> Result<(), Error> {
-    if let Some(usage) = in_use::usage(device, sysfs) {
+    let unclear = |source| Error::Unclear { path: path.to_owned(), source };
+    if let Some(usage) = in_use::usage(device, sysfs).map_err(unclear)? {
         return Err(Error::InUse { path: path.to_owned(), usage });
     }
-    match device.attribute("ro").as_deref() {
+    match device.attribute("ro").map_err(unclear)?.as_deref() {
         Some("1") => Err(Error::ReadOnly { path: path.to_owned() }),
         _ => Ok(()),
     }
@@ -198,7 +212,7 @@ fn sector_size(device: &File) -> io::Result<u64> {
     nix::ioctl_read_bad!(blksszget, libc::BLKSSZGET, libc::c_int);
     let mut bytes: libc::c_int = 0;
     // SAFETY: BLKSSZGET writes one int, to a place that is one and outlives the call.
-    unsafe { blksszget(device.as_raw_fd(), &raw mut bytes) }?;
+    uninterrupted(|| unsafe { blksszget(device.as_raw_fd(), &raw mut bytes) })?;
     u64::try_from(bytes).ok().filter(|&bytes| bytes > 0).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
@@ -210,8 +224,8 @@ mod tests {
     #[test]
     fn a_partition_is_as_removable_as_its_disk() {
         let tree = Tree::new();
-        let partition = tree.sysfs().device(libc::makedev(8, 1));
-        let refusal = || refuse_fixed(Path::new("/dev/sda1"), partition.as_ref());
+        let disk = tree.device_with(libc::makedev(8, 1)).disk().unwrap();
+        let refusal = || refuse_fixed(Path::new("/dev/sda1"), Some(&disk));
         let unknown = refusal().unwrap_err().to_string();
         assert!(unknown.ends_with("the kernel does not say what it is"), "{unknown}");
         tree.write("usb/sda/removable", "0\n");

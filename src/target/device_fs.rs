@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::existing::if_exists;
+
 /// How many symbolic links may follow each other, as in path_resolution(7).
 const MAX_LINKS: usize = 40;
 
@@ -15,7 +17,11 @@ pub(super) fn place_of_new(path: &Path) -> io::Result<PathBuf> {
     for _ in 0..MAX_LINKS {
         match fs::read_link(&place) {
             Ok(link) => place = place.parent().unwrap_or(Path::new("/")).join(link),
-            Err(_) => return Ok(place),
+            // It is no link, or nothing at all.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOENT | libc::ENOTDIR)) => {
+                return Ok(place);
+            }
+            Err(error) => return Err(error),
         }
     }
     Err(io::Error::from_raw_os_error(libc::ELOOP))
@@ -23,15 +29,19 @@ pub(super) fn place_of_new(path: &Path) -> io::Result<PathBuf> {
 
 /// Whether `path`, which need not exist, lies on the file system of device nodes: the one that is mounted at /dev, but
 /// not others that are mounted below it, such as /dev/shm.
-pub(super) fn holds(path: &Path) -> bool {
-    let number = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.dev());
-    let devices = number(Path::new("/dev"));
+pub(super) fn holds(path: &Path) -> io::Result<bool> {
+    let number = |path: &Path| io::Result::Ok(if_exists(fs::metadata(path))?.map(|metadata| metadata.dev()));
+    let devices = number(Path::new("/dev"))?;
     // A /dev that is a folder of the root file system tells nothing.
-    if devices == number(Path::new("/")) {
-        return false;
+    if devices == number(Path::new("/"))? {
+        return Ok(false);
     }
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    absolute.ancestors().find_map(number) == devices
+    for ancestor in std::path::absolute(path)?.ancestors() {
+        if let Some(found) = number(ancestor)? {
+            return Ok(Some(found) == devices);
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]
@@ -42,11 +52,11 @@ mod tests {
     fn dev_is_told_from_what_is_mounted_below_it() {
         // In a chroot /dev may be a mere folder.
         let is_mounted = fs::metadata("/dev").unwrap().dev() != fs::metadata("/").unwrap().dev();
-        assert_eq!(holds(Path::new("/dev/sdnone")), is_mounted);
-        assert_eq!(holds(Path::new("/dev/none/such/by-id/stick")), is_mounted);
-        assert!(!holds(Path::new("/dev/shm/none")) || fs::metadata("/dev/shm").is_err());
-        assert!(!holds(Path::new("/none/such")));
-        assert!(!holds(Path::new("none")));
+        assert_eq!(holds(Path::new("/dev/sdnone")).unwrap(), is_mounted);
+        assert_eq!(holds(Path::new("/dev/none/such/by-id/stick")).unwrap(), is_mounted);
+        assert!(!holds(Path::new("/dev/shm/none")).unwrap() || fs::metadata("/dev/shm").is_err());
+        assert!(!holds(Path::new("/none/such")).unwrap());
+        assert!(!holds(Path::new("none")).unwrap());
     }
 
     #[test]

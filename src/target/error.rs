@@ -33,6 +33,20 @@ pub enum Error {
         /// The target.
         path: PathBuf,
     },
+    /// The kernel does not say what it is used for, though it might be used.
+    #[error("cannot tell whether '{path}' is in use, or is where the image comes from")]
+    Unclear {
+        /// The target.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Another file or device has taken its name since it was inspected.
+    #[error("'{path}' has become another file or device while it was being inspected; try again")]
+    Replaced {
+        /// The target.
+        path: PathBuf,
+    },
     /// Nothing tells what block devices are used for.
     #[error(
         "cannot tell whether '{path}' is in use, or is where the image comes from: sysfs is not mounted; mount it with: \

@@ -3,6 +3,7 @@
 //! O_EXCL would refuse such a device too, but it cannot say why.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 use super::mounts::{self, Mount};
@@ -59,42 +60,64 @@ fn join(parts: impl Iterator<Item = String>, between: &str) -> String {
 }
 
 /// What `device` is used for, if anything; the first of several uses, in the order in which they must be ended.
-pub(super) fn usage(device: &Device, sysfs: &Sysfs) -> Option<Usage> {
-    let family: Vec<_> = device.family().into_iter().filter_map(|device| Some((device.number()?, device))).collect();
-    mounted(&family, &mounts::mounts(), sysfs)
-        .map(Usage::Mounted)
-        .or_else(|| swap(&family, &mounts::swaps()).map(Usage::Swap))
-        .or_else(|| held(&family, sysfs).map(Usage::Held))
+pub(super) fn usage(device: &Device, sysfs: &Sysfs) -> io::Result<Option<Usage>> {
+    let family = numbered(device.family()?)?;
+    if let Some(mounted) = mounted(&family, &mounts::mounts()?, sysfs)? {
+        return Ok(Some(Usage::Mounted(mounted)));
+    }
+    if let Some(swap) = swap(&family, &mounts::swaps()?) {
+        return Ok(Some(Usage::Swap(swap)));
+    }
+    Ok(held(&family, sysfs)?.map(Usage::Held))
+}
+
+/// Devices with their numbers; one without a number is gone.
+fn numbered(devices: Vec<Device>) -> io::Result<Vec<(u64, Device)>> {
+    devices.into_iter().filter_map(|device| device.number().map(|number| Some((number?, device))).transpose()).collect()
 }
 
 /// The devices with the file or device `id` behind them.
-pub(super) fn loops_over(id: FileId, sysfs: &Sysfs) -> Vec<Device> {
-    sysfs.loops().into_iter().filter(|device| device.backing_file() == Some(id)).collect()
+pub(super) fn loops_over(id: FileId, sysfs: &Sysfs) -> io::Result<Vec<Device>> {
+    loops_where(|behind| behind == id, sysfs)
 }
 
-fn mounted(family: &[(u64, Device)], mounts: &[Mount], sysfs: &Sysfs) -> Option<Vec<(PathBuf, PathBuf)>> {
+/// The loop devices over a file or device of this kind.
+fn loops_where(is_meant: impl Fn(FileId) -> bool, sysfs: &Sysfs) -> io::Result<Vec<Device>> {
+    let mut found = Vec::new();
+    for device in sysfs.loops()? {
+        if device.backing_file()?.is_some_and(&is_meant) {
+            found.push(device);
+        }
+    }
+    Ok(found)
+}
+
+fn mounted(family: &[(u64, Device)], mounts: &[Mount], sysfs: &Sysfs) -> io::Result<Option<Vec<(PathBuf, PathBuf)>>> {
     let numbers: Vec<_> = family.iter().map(|(number, _)| *number).collect();
-    let companions = sysfs.btrfs_companions(&numbers);
+    let companions = sysfs.btrfs_companions(&numbers)?;
     let mut found = Vec::new();
     for mount in mounts {
-        let number = mount.device();
+        let number = mount.device()?;
         if numbers.contains(&number) || companions.contains(&number) {
-            let node = sysfs.device(number).map(|device| device.node()).unwrap_or_default();
+            let node = sysfs.device(number)?.map(|device| device.node()).unwrap_or_default();
             found.push((node, mount.point.clone()));
         }
     }
-    some(found)
+    Ok(some(found))
 }
 
 fn swap(family: &[(u64, Device)], swaps: &[u64]) -> Option<Vec<PathBuf>> {
     some(family.iter().filter(|(number, _)| swaps.contains(number)).map(|(_, device)| device.node()).collect())
 }
 
-fn held(family: &[(u64, Device)], sysfs: &Sysfs) -> Option<Vec<Holder>> {
-    let built = family.iter().flat_map(|(_, device)| device.holders());
+fn held(family: &[(u64, Device)], sysfs: &Sysfs) -> io::Result<Option<Vec<Holder>>> {
+    let mut holders = Vec::new();
+    for (_, device) in family {
+        holders.extend(device.holders()?);
+    }
     let is_ours = |id| family.iter().any(|&(number, _)| id == FileId::BlockDevice { number });
-    let attached = sysfs.loops().into_iter().filter(|device| device.backing_file().is_some_and(is_ours));
-    some(built.chain(attached).map(|device| holder(&device)).collect())
+    holders.extend(loops_where(is_ours, sysfs)?);
+    Ok(some(holders.iter().map(holder).collect()))
 }
 
 fn some<T>(found: Vec<T>) -> Option<Vec<T>> {
@@ -106,9 +129,9 @@ fn holder(device: &Device) -> Holder {
     let name = device.name();
     let node = device.node();
     let node = node.display();
-    if let Some(mapped) = device.attribute("dm/name") {
+    if let Some(mapped) = device.attribute_if_told("dm/name") {
         // The prefix of the UUID tells who made it (LVM, cryptsetup).
-        let release = match device.attribute("dm/uuid").as_deref().and_then(|uuid| uuid.split('-').next()) {
+        let release = match device.attribute_if_told("dm/uuid").as_deref().and_then(|uuid| uuid.split('-').next()) {
             Some("LVM") => format!("lvchange -an /dev/mapper/{mapped}"),
             Some("CRYPT") => format!("cryptsetup close {mapped}"),
             _ => format!("dmsetup remove {mapped}"),
@@ -131,9 +154,8 @@ mod tests {
 
     fn uses_of_sda(tree: &Tree) -> Option<String> {
         let sysfs = tree.sysfs();
-        let disk = sysfs.device(libc::makedev(8, 0)).unwrap();
-        let family: Vec<_> = disk.family().into_iter().map(|device| (device.number().unwrap(), device)).collect();
-        held(&family, &sysfs).map(|holders| Usage::Held(holders).to_string())
+        let family = numbered(tree.device_with(libc::makedev(8, 0)).family().unwrap()).unwrap();
+        held(&family, &sysfs).unwrap().map(|holders| Usage::Held(holders).to_string())
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod block_device;
 mod character_device;
 mod device_fs;
 mod error;
+mod existing;
 mod in_use;
 mod mounts;
 mod partitions;
@@ -17,7 +18,7 @@ mod tuning;
 mod writeback;
 
 use std::fmt;
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -179,8 +180,12 @@ pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
 }
 
 /// Whether a file that is created at `path` would lie among the device nodes, in memory, where it has no place.
-pub fn is_among_devices(path: &Path) -> bool {
-    device_fs::place_of_new(path).is_ok_and(|place| device_fs::holds(&place))
+///
+/// # Errors
+///
+/// Where the file system does not tell.
+pub fn is_among_devices(path: &Path) -> io::Result<bool> {
+    device_fs::holds(&device_fs::place_of_new(path)?)
 }
 
 /// Creates a file for the image.
@@ -189,11 +194,12 @@ fn create(request: &Request<'_>) -> Result<regular_file::RegularFile, Error> {
     if request.accept == Accept::Removable {
         return Err(Error::NotRemovable { path, why: "it does not exist; is it plugged in?" });
     }
-    match device_fs::place_of_new(&path) {
-        Ok(place) if device_fs::holds(&place) => Err(Error::NoDevice { path }),
-        Ok(place) => regular_file::RegularFile::create(&place),
-        Err(source) => Err(Error::Access { path, action: "create", source }),
+    let create_error = |source| Error::Access { path: path.clone(), action: "create", source };
+    let place = device_fs::place_of_new(&path).map_err(create_error)?;
+    if device_fs::holds(&place).map_err(create_error)? {
+        return Err(Error::NoDevice { path });
     }
+    regular_file::RegularFile::create(&place)
 }
 
 /// Opens what exists, if it may be written to.
@@ -203,31 +209,48 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, sysfs: &Sysfs) -
         return Err(Error::NotRemovable { path: path.to_owned(), why: "it is not a block device" });
     }
     let id = FileId::of(metadata);
+    let unclear = |source| Error::Unclear { path: path.to_owned(), source };
     let is_device = |id: FileId| matches!(id, FileId::BlockDevice { .. });
-    if !sysfs.is_mounted() && (is_device(id) || request.reserved.iter().any(|reserved| is_device(reserved.id))) {
+    let has_device = is_device(id) || request.reserved.iter().any(|reserved| is_device(reserved.id));
+    let tells = sysfs.is_mounted().map_err(unclear)?;
+    if has_device && !tells {
         return Err(Error::NoSysfs { path: path.to_owned() });
     }
     sameness::refuse(request, id, sysfs)?;
     Ok(match kind {
-        Kind::RegularFile if device_fs::holds(path) => return Err(Error::FileAmongDevices { path: path.to_owned() }),
-        // The arguments in the wrong order would cost the image.
-        Kind::RegularFile if metadata.len() > 0 && request.reserved.iter().any(|reserved| is_device(reserved.id)) => {
-            return Err(Error::Swapped { path: path.to_owned() });
-        }
         Kind::RegularFile => {
-            look_behind_file(path, id, sysfs)?;
-            Box::new(regular_file::RegularFile::open(path)?)
+            if device_fs::holds(path).map_err(unclear)? {
+                return Err(Error::FileAmongDevices { path: path.to_owned() });
+            }
+            // The arguments in the wrong order would cost the image.
+            if metadata.len() > 0 && request.reserved.iter().any(|reserved| is_device(reserved.id)) {
+                return Err(Error::Swapped { path: path.to_owned() });
+            }
+            if tells {
+                look_behind_file(path, id, sysfs)?;
+            }
+            Box::new(regular_file::RegularFile::open(path, id)?)
         }
         Kind::BlockDevice => Box::new(block_device::BlockDevice::open(request, metadata.rdev(), sysfs)?),
         Kind::CharacterDevice => Box::new(character_device::CharacterDevice::open(path)?),
     })
 }
 
+/// Refuses what was opened at `path` if that is no longer what has been inspected.
+fn refuse_replaced(path: &Path, inspected: FileId, opened: &File) -> Result<(), Error> {
+    match opened.metadata() {
+        Ok(metadata) if FileId::of(&metadata) == inspected => Ok(()),
+        Ok(_) => Err(Error::Replaced { path: path.to_owned() }),
+        Err(source) => Err(Error::Access { path: path.to_owned(), action: "inspect", source }),
+    }
+}
+
 /// A file that is attached to a loop device can be written to, which changes the device; not so if that is in use.
 fn look_behind_file(path: &Path, id: FileId, sysfs: &Sysfs) -> Result<(), Error> {
-    for device in in_use::loops_over(id, sysfs) {
+    let unclear = |source| Error::Unclear { path: path.to_owned(), source };
+    for device in in_use::loops_over(id, sysfs).map_err(unclear)? {
         let node = device.node();
-        match in_use::usage(&device, sysfs) {
+        match in_use::usage(&device, sysfs).map_err(unclear)? {
             Some(usage) => return Err(Error::AttachedInUse { path: path.to_owned(), device: node, usage }),
             None => log::warn!(
                 "'{}' is attached to loop device '{}', which changes with it",

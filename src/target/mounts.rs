@@ -2,9 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use super::existing::{if_exists, if_visible};
 
 /// A mounted file system.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,25 +22,27 @@ pub(super) struct Mount {
 
 impl Mount {
     /// The number of the device that was mounted.
-    pub(super) fn device(&self) -> u64 {
+    pub(super) fn device(&self) -> io::Result<u64> {
         // Other names are left alone: to look at one may wake a network file system.
         let anonymous = libc::major(self.number) == 0 && self.source.starts_with("/dev");
-        anonymous.then(|| block_device(&self.source)).flatten().unwrap_or(self.number)
+        Ok(if anonymous { block_device(&self.source)? } else { None }.unwrap_or(self.number))
     }
 }
 
 /// What is mounted in our mount namespace.
-pub(super) fn mounts() -> Vec<Mount> {
-    parse_mounts(&fs::read("/proc/self/mountinfo").unwrap_or_default())
+pub(super) fn mounts() -> io::Result<Vec<Mount>> {
+    Ok(parse_mounts(&if_exists(fs::read("/proc/self/mountinfo"))?.unwrap_or_default()))
 }
 
 /// The numbers of the devices that are used as swap.
-pub(super) fn swaps() -> Vec<u64> {
-    parse_swaps(&fs::read("/proc/swaps").unwrap_or_default()).iter().filter_map(|path| block_device(path)).collect()
+pub(super) fn swaps() -> io::Result<Vec<u64>> {
+    let paths = parse_swaps(&if_exists(fs::read("/proc/swaps"))?.unwrap_or_default());
+    paths.iter().filter_map(|path| block_device(path).transpose()).collect()
 }
 
-fn block_device(node: &Path) -> Option<u64> {
-    fs::metadata(node).ok().filter(|metadata| metadata.file_type().is_block_device()).map(|metadata| metadata.rdev())
+fn block_device(node: &Path) -> io::Result<Option<u64>> {
+    let metadata = if_visible(fs::metadata(node))?;
+    Ok(metadata.filter(|metadata| metadata.file_type().is_block_device()).map(|metadata| metadata.rdev()))
 }
 
 fn parse_mounts(mountinfo: &[u8]) -> Vec<Mount> {

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::writeback::Writeback;
-use super::{Error, Remains, Target, WriteError};
+use super::{Error, Remains, Target, WriteError, refuse_replaced};
 use crate::file_id::FileId;
 use crate::range::ByteRange;
 
@@ -36,9 +36,11 @@ impl RegularFile {
         Self::new(path, OpenOptions::new().write(true).create_new(true), "create", Origin::Created)
     }
 
-    /// Opens the file as it is.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        Self::new(path, OpenOptions::new().write(true), "open", Origin::Existed)
+    /// Opens the file as it is, if it is still the one that has been `inspected`.
+    pub(super) fn open(path: &Path, inspected: FileId) -> Result<Self, Error> {
+        let opened = Self::new(path, OpenOptions::new().write(true), "open", Origin::Existed)?;
+        refuse_replaced(path, inspected, &opened.file)?;
+        Ok(opened)
     }
 
     fn new(path: &Path, options: &OpenOptions, action: &'static str, origin: Origin) -> Result<Self, Error> {

@@ -1,5 +1,7 @@
 //! Whether a target and a source share bytes, under whatever names.
 
+use std::io;
+
 use super::sysfs::Sysfs;
 use super::{Error, Request};
 use crate::file_id::FileId;
@@ -20,13 +22,14 @@ pub enum Sharing {
 
 /// Refuses a target that shares bytes with something that is read during the copy.
 pub(super) fn refuse(request: &Request<'_>, target: FileId, sysfs: &Sysfs) -> Result<(), Error> {
-    let around_target = surroundings(target, sysfs);
+    let unclear = |source| Error::Unclear { path: request.path.to_owned(), source };
+    let around_target = surroundings(target, sysfs).map_err(unclear)?;
     for reserved in request.reserved {
         let sharing = if reserved.id == target {
             Sharing::Same
         } else if around_target.contains(&reserved.id) {
             Sharing::TargetInSource
-        } else if lies_in(reserved.id, target, sysfs) {
+        } else if lies_in(reserved.id, target, sysfs).map_err(unclear)? {
             Sharing::SourceInTarget
         } else {
             continue;
@@ -36,29 +39,29 @@ pub(super) fn refuse(request: &Request<'_>, target: FileId, sysfs: &Sysfs) -> Re
     Ok(())
 }
 
-fn lies_in(source: FileId, target: FileId, sysfs: &Sysfs) -> bool {
-    let file_system = match source {
-        FileId::File { device, .. } => Some(FileId::BlockDevice { number: device }),
-        FileId::BlockDevice { .. } => None,
+fn lies_in(source: FileId, target: FileId, sysfs: &Sysfs) -> io::Result<bool> {
+    let device = match source {
+        FileId::File { device, .. } => FileId::BlockDevice { number: device },
+        FileId::BlockDevice { .. } => source,
     };
-    file_system.is_some_and(|device| device == target || surroundings(device, sysfs).contains(&target))
-        || surroundings(source, sysfs).contains(&target)
+    Ok(device == target || surroundings(device, sysfs)?.contains(&target))
 }
 
 /// The devices and files that the bytes of `id` lie in, but for the file systems of the files.
-fn surroundings(id: FileId, sysfs: &Sysfs) -> Vec<FileId> {
+fn surroundings(id: FileId, sysfs: &Sysfs) -> io::Result<Vec<FileId>> {
     let mut all = Vec::new();
     let mut layer = vec![id];
     for _ in 0..DEPTH {
-        layer = layer.into_iter().flat_map(|id| directly_around(id, sysfs)).collect();
+        let around: io::Result<Vec<_>> = layer.into_iter().map(|id| directly_around(id, sysfs)).collect();
+        layer = around?.concat();
         all.extend_from_slice(&layer);
     }
-    all
+    Ok(all)
 }
 
-fn directly_around(id: FileId, sysfs: &Sysfs) -> Vec<FileId> {
+fn directly_around(id: FileId, sysfs: &Sysfs) -> io::Result<Vec<FileId>> {
     match id {
-        FileId::BlockDevice { number } => sysfs.device(number).map(|device| device.lies_in()).unwrap_or_default(),
-        FileId::File { .. } => Vec::new(),
+        FileId::BlockDevice { number } => sysfs.device(number)?.map_or(Ok(Vec::new()), |device| device.lies_in()),
+        FileId::File { .. } => Ok(Vec::new()),
     }
 }

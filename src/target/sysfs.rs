@@ -1,11 +1,14 @@
 //! Block devices as the kernel shows them in sysfs (Documentation/ABI/stable/sysfs-block).
 
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::existing::{if_exists, if_visible};
 use crate::file_id::FileId;
+use crate::retry::uninterrupted;
 
 /// Where sysfs is mounted.
 pub(super) struct Sysfs {
@@ -31,36 +34,45 @@ impl Sysfs {
     }
 
     /// Whether it can be asked about devices at all.
-    pub(super) fn is_mounted(&self) -> bool {
-        self.root.join("dev/block").is_dir()
+    pub(super) fn is_mounted(&self) -> io::Result<bool> {
+        let devices = if_visible(fs::metadata(self.root.join("dev/block")))?;
+        Ok(devices.is_some_and(|metadata| metadata.is_dir()))
     }
 
     /// The device with this number; `None` where sysfs does not show it.
-    pub(super) fn device(&self, number: u64) -> Option<Device> {
+    pub(super) fn device(&self, number: u64) -> io::Result<Option<Device>> {
         let (major, minor) = (libc::major(number), libc::minor(number));
         Device::at(self.root.join(format!("dev/block/{major}:{minor}")))
     }
 
     /// The loop devices that a file is attached to.
-    pub(super) fn loops(&self) -> Vec<Device> {
-        devices_in(&self.root.join("block")).into_iter().filter(|device| device.folder.join("loop").is_dir()).collect()
+    pub(super) fn loops(&self) -> io::Result<Vec<Device>> {
+        let mut loops = Vec::new();
+        for device in devices_in(&self.root.join("block"))? {
+            if device.has("loop")? {
+                loops.push(device);
+            }
+        }
+        Ok(loops)
     }
 
     /// The numbers of all devices of the btrfs file systems that are mounted and lie on one of `numbers`. A mount of such
     /// a file system names only one of its devices.
-    pub(super) fn btrfs_companions(&self, numbers: &[u64]) -> Vec<u64> {
-        let file_systems = entries(&self.root.join("fs/btrfs")).into_iter();
-        let members = file_systems.map(|folder| {
-            let devices = devices_in(&folder.join("devices"));
-            devices.iter().filter_map(Device::number).collect::<Vec<_>>()
-        });
-        members.filter(|members| members.iter().any(|number| numbers.contains(number))).flatten().collect()
+    pub(super) fn btrfs_companions(&self, numbers: &[u64]) -> io::Result<Vec<u64>> {
+        let mut companions = Vec::new();
+        for file_system in entries(&self.root.join("fs/btrfs"))? {
+            let members = numbers_of(&devices_in(&file_system.join("devices"))?)?;
+            if members.iter().any(|number| numbers.contains(number)) {
+                companions.extend(members);
+            }
+        }
+        Ok(companions)
     }
 }
 
 impl Device {
-    fn at(link: PathBuf) -> Option<Self> {
-        fs::canonicalize(link).ok().map(|folder| Self { folder })
+    fn at(link: PathBuf) -> io::Result<Option<Self>> {
+        Ok(if_visible(fs::canonicalize(link))?.map(|folder| Self { folder }))
     }
 
     /// Its name, as in `sda1`.
@@ -75,8 +87,18 @@ impl Device {
     }
 
     /// One of its attributes; `None` where it has no such one.
-    pub(super) fn attribute(&self, name: &str) -> Option<String> {
-        fs::read_to_string(self.file(name)).ok().map(|text| text.trim_end().to_owned())
+    pub(super) fn attribute(&self, name: &str) -> io::Result<Option<String>> {
+        Ok(if_exists(fs::read_to_string(self.file(name)))?.map(|text| text.trim_end().to_owned()))
+    }
+
+    /// The same, for those who can do without it.
+    pub(super) fn attribute_if_told(&self, name: &str) -> Option<String> {
+        self.attribute(name).ok().flatten()
+    }
+
+    /// Whether it has such an attribute, or group of them.
+    fn has(&self, attribute: &str) -> io::Result<bool> {
+        Ok(if_exists(fs::metadata(self.file(attribute)))?.is_some())
     }
 
     /// Where one of its attributes stands.
@@ -85,66 +107,86 @@ impl Device {
     }
 
     /// Its number.
-    pub(super) fn number(&self) -> Option<u64> {
-        let numbers = self.attribute("dev")?;
-        let (major, minor) = numbers.split_once(':')?;
-        Some(libc::makedev(major.parse().ok()?, minor.parse().ok()?))
+    pub(super) fn number(&self) -> io::Result<Option<u64>> {
+        Ok(self.attribute("dev")?.as_deref().and_then(parse_number))
     }
 
-    pub(super) fn is_partition(&self) -> bool {
-        self.folder.join("partition").exists()
+    pub(super) fn is_partition(&self) -> io::Result<bool> {
+        self.has("partition")
     }
 
     /// The whole disk: a partition's parent, or the device itself.
-    pub(super) fn disk(&self) -> Self {
-        match self.folder.parent() {
-            Some(parent) if self.is_partition() => Self { folder: parent.to_owned() },
+    pub(super) fn disk(&self) -> io::Result<Self> {
+        Ok(match self.folder.parent() {
+            Some(parent) if self.is_partition()? => Self { folder: parent.to_owned() },
             _ => self.clone(),
-        }
+        })
     }
 
     /// The device, and those that share bytes with it: a disk's partitions, or a partition's disk.
-    pub(super) fn family(&self) -> Vec<Self> {
-        if self.is_partition() {
-            return vec![self.clone(), self.disk()];
+    pub(super) fn family(&self) -> io::Result<Vec<Self>> {
+        let mut family = vec![self.clone()];
+        if self.is_partition()? {
+            family.push(self.disk()?);
+            return Ok(family);
         }
-        let children = entries(&self.folder).into_iter().map(|folder| Self { folder });
-        std::iter::once(self.clone()).chain(children.filter(Self::is_partition)).collect()
+        for child in entries(&self.folder)?.into_iter().map(|folder| Self { folder }) {
+            if child.is_partition()? {
+                family.push(child);
+            }
+        }
+        Ok(family)
     }
 
     /// The devices that the kernel has built on this one: device-mapper, RAID and the like, but not loop devices.
-    pub(super) fn holders(&self) -> Vec<Self> {
+    pub(super) fn holders(&self) -> io::Result<Vec<Self>> {
         devices_in(&self.folder.join("holders"))
     }
 
     /// What its bytes lie in: a partition's disk, the devices under a device-mapper or RAID device, a loop device's file.
-    pub(super) fn lies_in(&self) -> Vec<FileId> {
-        let disk = self.is_partition().then(|| self.disk());
-        let below = disk.into_iter().chain(devices_in(&self.folder.join("slaves")));
-        let devices = below.filter_map(|device| device.number()).map(|number| FileId::BlockDevice { number });
-        devices.chain(self.backing_file()).collect()
+    pub(super) fn lies_in(&self) -> io::Result<Vec<FileId>> {
+        let mut below = devices_in(&self.folder.join("slaves"))?;
+        if self.is_partition()? {
+            below.push(self.disk()?);
+        }
+        let devices = numbers_of(&below)?.into_iter().map(|number| FileId::BlockDevice { number });
+        Ok(devices.chain(self.backing_file()?).collect())
     }
 
     /// The file or device that a loop device is attached to.
-    pub(super) fn backing_file(&self) -> Option<FileId> {
-        let name = self.attribute("loop/backing_file")?;
-        let is_it = |node: &File| node.metadata().is_ok_and(|metadata| Some(metadata.rdev()) == self.number());
-        let asked = File::open(self.node()).ok().filter(is_it).and_then(|node| loop_status(&node));
-        // The name may be one of another mount namespace, or gone, while the file lives on under another.
-        asked.or_else(|| fs::metadata(name).ok().as_ref().map(FileId::of))
+    pub(super) fn backing_file(&self) -> io::Result<Option<FileId>> {
+        let Some(name) = self.attribute("loop/backing_file")? else { return Ok(None) };
+        let number = self.number()?;
+        let is_it = |node: &File| node.metadata().is_ok_and(|metadata| Some(metadata.rdev()) == number);
+        match File::open(self.node()).ok().filter(is_it).and_then(|node| loop_status(&node)) {
+            Some(asked) => Ok(Some(asked)),
+            // The name may be one of another mount namespace, or gone, while the file lives on under another.
+            None => Ok(if_visible(fs::metadata(name))?.as_ref().map(FileId::of)),
+        }
     }
 }
 
-/// The paths of what is in `folder`, in order; nothing where it cannot be read.
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+/// A device's number as sysfs writes it: `MAJOR:MINOR`.
+fn parse_number(text: &str) -> Option<u64> {
+    let (major, minor) = text.split_once(':')?;
+    Some(libc::makedev(major.parse().ok()?, minor.parse().ok()?))
+}
+
+fn numbers_of(devices: &[Device]) -> io::Result<Vec<u64>> {
+    devices.iter().filter_map(|device| device.number().transpose()).collect()
+}
+
+/// The paths of what is in `folder`, in order; nothing where there is no such folder.
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let Some(entries) = if_exists(uninterrupted(|| fs::read_dir(folder)))? else { return Ok(Vec::new()) };
+    let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
     paths.sort();
-    paths
+    Ok(paths)
 }
 
 /// The devices that the symbolic links in `folder` lead to.
-fn devices_in(folder: &Path) -> Vec<Device> {
-    entries(folder).into_iter().filter_map(Device::at).collect()
+fn devices_in(folder: &Path) -> io::Result<Vec<Device>> {
+    entries(folder)?.into_iter().filter_map(|link| Device::at(link).transpose()).collect()
 }
 
 /// The file or device that a loop device is attached to, by LOOP_GET_STATUS64 (linux/loop.h).
@@ -194,6 +236,11 @@ pub(super) mod tests {
             Sysfs::at(self.folder.path())
         }
 
+        /// The device with this number.
+        pub(in crate::target) fn device_with(&self, number: u64) -> Device {
+            self.sysfs().device(number).unwrap().unwrap()
+        }
+
         pub(in crate::target) fn device(&self, place: &str, numbers: &str) {
             self.write(&format!("{place}/dev"), &format!("{numbers}\n"));
             self.link(place, &format!("dev/block/{numbers}"));
@@ -222,16 +269,16 @@ pub(super) mod tests {
     #[test]
     fn disks_and_partitions_are_one_family() {
         let tree = Tree::new();
-        let disk = tree.sysfs().device(libc::makedev(8, 0)).unwrap();
-        let partition = tree.sysfs().device(libc::makedev(8, 1)).unwrap();
-        assert!(partition.is_partition() && !disk.is_partition());
-        assert_eq!(partition.disk(), disk);
-        assert_eq!(names(&disk.family()), ["sda", "sda1"]);
-        assert_eq!(names(&partition.family()), ["sda1", "sda"]);
-        assert_eq!(partition.number(), Some(libc::makedev(8, 1)));
+        let disk = tree.device_with(libc::makedev(8, 0));
+        let partition = tree.device_with(libc::makedev(8, 1));
+        assert!(partition.is_partition().unwrap() && !disk.is_partition().unwrap());
+        assert_eq!(partition.disk().unwrap(), disk);
+        assert_eq!(names(&disk.family().unwrap()), ["sda", "sda1"]);
+        assert_eq!(names(&partition.family().unwrap()), ["sda1", "sda"]);
+        assert_eq!(partition.number().unwrap(), Some(libc::makedev(8, 1)));
         assert_eq!(partition.node(), Path::new("/dev/sda1"));
-        assert_eq!(partition.lies_in(), [FileId::BlockDevice { number: libc::makedev(8, 0) }]);
-        assert_eq!(tree.sysfs().device(libc::makedev(9, 0)), None);
+        assert_eq!(partition.lies_in().unwrap(), [FileId::BlockDevice { number: libc::makedev(8, 0) }]);
+        assert_eq!(tree.sysfs().device(libc::makedev(9, 0)).unwrap(), None);
     }
 
     #[test]
@@ -240,9 +287,9 @@ pub(super) mod tests {
         tree.device("virtual/dm-0", "252:0");
         tree.link("usb/sda/sda1", "devices/virtual/dm-0/slaves/sda1");
         tree.link("virtual/dm-0", "devices/usb/sda/sda1/holders/dm-0");
-        let mapped = tree.sysfs().device(libc::makedev(252, 0)).unwrap();
-        assert_eq!(mapped.lies_in(), [FileId::BlockDevice { number: libc::makedev(8, 1) }]);
-        assert_eq!(names(&tree.sysfs().device(libc::makedev(8, 1)).unwrap().holders()), ["dm-0"]);
+        let mapped = tree.device_with(libc::makedev(252, 0));
+        assert_eq!(mapped.lies_in().unwrap(), [FileId::BlockDevice { number: libc::makedev(8, 1) }]);
+        assert_eq!(names(&tree.device_with(libc::makedev(8, 1)).holders().unwrap()), ["dm-0"]);
     }
 
     #[test]
@@ -252,7 +299,7 @@ pub(super) mod tests {
         tree.link("usb/sda/sda1", "fs/btrfs/some-uuid/devices/sda1");
         tree.link("usb/sdb", "fs/btrfs/some-uuid/devices/sdb");
         let (one, other) = (libc::makedev(8, 1), libc::makedev(8, 16));
-        assert_eq!(tree.sysfs().btrfs_companions(&[other]), [one, other]);
-        assert!(tree.sysfs().btrfs_companions(&[libc::makedev(8, 0)]).is_empty());
+        assert_eq!(tree.sysfs().btrfs_companions(&[other]).unwrap(), [one, other]);
+        assert!(tree.sysfs().btrfs_companions(&[libc::makedev(8, 0)]).unwrap().is_empty());
     }
 }

@@ -33,7 +33,7 @@ impl Tuning {
     pub(super) fn apply(disk: &Device) -> Self {
         let mut tuning = Self::default();
         for (attribute, value) in WANTED {
-            let Some(before) = disk.attribute(attribute).and_then(|text| to_replace(&text, value)) else {
+            let Some(before) = disk.attribute_if_told(attribute).and_then(|text| to_replace(&text, value)) else {
                 continue;
             };
             let path = disk.file(attribute);
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn settings_are_changed_and_put_back_also_by_a_panic() {
         let (tree, [scheduler, ratio]) = tuned_tree();
-        let disk = tree.sysfs().device(libc::makedev(8, 1)).unwrap().disk();
+        let disk = tree.device_with(libc::makedev(8, 1)).disk().unwrap();
         let mut tuning = Tuning::apply(&disk);
         assert_eq!((start(&scheduler), start(&ratio)), ("non".into(), "100".into()));
         assert_eq!(tuning.changed.len(), 2);
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(start(&scheduler), "bfq");
 
         let (tree, [scheduler, _]) = tuned_tree();
-        let disk = tree.sysfs().device(libc::makedev(8, 0)).unwrap();
+        let disk = tree.device_with(libc::makedev(8, 0));
         let panicked = std::panic::catch_unwind(|| {
             let _tuning = Tuning::apply(&disk);
             panic!("for the test");
