@@ -9,7 +9,7 @@
 //!
 //! Below them lie the words that all share: [`range`] turns blocks into bytes, [`digest`] knows the checksums,
 //! [`magic`] tells how a file is packed, [`file_id`] which file is which, [`size`] writes sizes for people, [`retry`] lets no
-//! signal stop a system call.
+//! signal stop a system call, [`threads`] starts threads.
 //!
 //! ```text
 //! the command line      -> create, copy, signature, source, target, bmap
@@ -17,7 +17,7 @@
 //! copy                  -> bmap, digest, range, and the traits of source and target
 //! source, target,
 //! signature, filemap,
-//! bmap                  -> range, digest, magic, file_id, size, retry; never each other
+//! bmap                  -> range, digest, magic, file_id, size, retry, threads; never each other
 //! ```
 //!
 //! Nothing here knows a command line or a terminal: that is the binary's, which cannot be imported. What is worth
@@ -56,3 +56,4 @@ pub mod signature;
 pub mod size;
 pub mod source;
 pub mod target;
+pub mod threads;

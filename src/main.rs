@@ -15,14 +15,20 @@
 
 mod cli;
 
+use std::panic::catch_unwind;
 use std::process::exit;
 
 fn main() {
     let arguments = cli::usage::parse();
     cli::console::init(arguments.verbosity.level());
+    cli::panics::report_as_errors();
     cli::process_list::hide_passwords();
-    if let Err(error) = cli::run(arguments) {
-        error.report();
-        exit(error.status());
+    match catch_unwind(|| cli::run(arguments)) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            error.report();
+            exit(error.status());
+        }
+        Err(_) => exit(cli::FAILED), // told already
     }
 }

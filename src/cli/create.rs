@@ -1,6 +1,7 @@
 //! `bmaptool create`.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use bmaptool::create::{self as engine, Checksum};
@@ -16,13 +17,13 @@ use super::output::Output;
 use super::signals::Signals;
 
 pub fn run(arguments: &Create) -> Result<(), Error> {
-    Signals::handle().map_err(Error::Signals)?;
+    let signals = Signals::handle().map_err(Error::Signals)?;
     let path = &arguments.image;
     let image = File::open(path).map_err(|source| Error::OpenImage { path: path.clone(), source })?;
     let output = Output::new(arguments.output.as_deref());
     refuse_output(&image, path, &output)?;
     refuse_packed(&image, path)?;
-    let output_error = |source| Error::Output { output: output.to_string(), source };
+    let output_error = |source| Error::Output { output: output.to_string(), signal: signals.received(), source };
     output.check().map_err(output_error)?;
 
     let checksum = if arguments.no_checksum { Checksum::None } else { Checksum::Of(ChecksumKind::Sha256) };
@@ -33,12 +34,13 @@ pub fn run(arguments: &Create) -> Result<(), Error> {
             "if the image once had holes, something has filled them: map it where it was built, before it is moved"
         );
     }
-    output.write(&|out| map.emit(out)).map_err(output_error)
+    output.write(&signals, &|out| map.emit(out)).map_err(output_error)
 }
 
 fn refuse_output(image: &File, path: &Path, output: &Output<'_>) -> Result<(), Error> {
     let id = image.metadata().map_err(|source| Error::OpenImage { path: path.to_owned(), source })?;
-    match output.id() {
+    let output_error = |source| Error::Output { output: output.to_string(), signal: None, source };
+    match output.id().map_err(output_error)? {
         Some(other) if other == FileId::of(&id) => Err(Error::OutputIsImage { output: output.to_string() }),
         _ => Ok(()),
     }
@@ -46,8 +48,12 @@ fn refuse_output(image: &File, path: &Path, output: &Output<'_>) -> Result<(), E
 
 fn refuse_packed(image: &File, path: &Path) -> Result<(), Error> {
     let mut prefix = [0; PREFIX_LEN];
-    // What cannot be read is reported where it is mapped.
-    let length = read_full(&mut &*image, &mut prefix).unwrap_or(0);
+    let read = read_full(&mut &*image, &mut prefix);
+    // Of a directory, it is said where it is mapped what it is.
+    let length = match read {
+        Err(error) if error.kind() == ErrorKind::IsADirectory => 0,
+        read => read.map_err(|source| engine::Error::Read { path: path.to_owned(), offset: 0, source })?,
+    };
     match Format::of(prefix.get(..length).unwrap_or_default()) {
         None | Some(Format::Tar) => Ok(()),
         Some(format) => Err(Error::Packed { path: path.to_owned(), format }),

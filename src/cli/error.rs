@@ -26,7 +26,7 @@ pub enum Error {
     #[error(transparent)]
     Create(#[from] create::Error),
     #[error("cannot write the bmap to {output}")]
-    Output { output: String, source: io::Error },
+    Output { output: String, signal: Option<i32>, source: io::Error },
     #[error(transparent)]
     Location(#[from] source::InvalidUrl),
     #[error(transparent)]
@@ -140,7 +140,10 @@ impl Error {
     pub fn status(&self) -> i32 {
         match self {
             Self::Copy { source: copy::Error::Cancelled, signal: Some(signal), .. } => signals::status(*signal),
-            _ => 1,
+            Self::Output { source, signal: Some(signal), .. } if source.kind() == io::ErrorKind::Interrupted => {
+                signals::status(*signal)
+            }
+            _ => super::FAILED,
         }
     }
 }

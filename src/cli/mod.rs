@@ -8,6 +8,7 @@ mod create;
 mod error;
 mod network;
 mod output;
+pub mod panics;
 pub mod process_list;
 mod psplash;
 mod screen;
@@ -21,6 +22,9 @@ pub use error::Error;
 
 use args::{Arguments, Command};
 use watch::Display;
+
+/// The exit status of what failed.
+pub const FAILED: i32 = 1;
 
 /// Does what the arguments ask for.
 pub fn run(arguments: Arguments) -> Result<(), Error> {

@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, access, linkat};
 
+use super::signals::Signals;
 use super::streams;
 
 /// Writes the contents of an output.
@@ -31,13 +32,17 @@ impl<'a> Output<'a> {
         path.map_or(Self::Stdout, Self::File)
     }
 
-    /// Which file it is, if it is one that exists.
-    pub fn id(&self) -> Option<FileId> {
+    /// Which file it is; `None` where there is none yet.
+    pub fn id(&self) -> io::Result<Option<FileId>> {
         let metadata = match self {
-            Self::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned().ok()?).metadata(),
+            Self::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?).metadata(),
             Self::File(path) => fs::metadata(path),
         };
-        metadata.ok().as_ref().map(FileId::of)
+        match metadata {
+            Ok(metadata) => Ok(Some(FileId::of(&metadata))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Fails where it is certain that nothing can be written, before work is spent on what is to be written.
@@ -53,11 +58,13 @@ impl<'a> Output<'a> {
     }
 
     /// Writes the output.
-    pub fn write(&self, emit: Emit<'_>) -> io::Result<()> {
+    ///
+    /// A signal that comes while there is something to take away makes it fail as interrupted, with nothing left.
+    pub fn write(&self, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
         match self {
             Self::Stdout => emit_to(&mut io::stdout().lock(), emit),
             Self::File(path) => match Place::of(path)? {
-                Place::New(path) => replace(&path, emit),
+                Place::New(path) => replace(&path, signals, emit),
                 Place::There(path) => emit_to(&mut OpenOptions::new().write(true).open(path)?, emit),
             },
         }
@@ -76,17 +83,21 @@ impl Place {
     fn of(path: &Path) -> io::Result<Self> {
         // A symbolic link stays one; what it leads to is replaced.
         match fs::canonicalize(path) {
-            Ok(path) if path.is_file() => Ok(Self::New(path)),
-            Ok(path) if path.is_dir() => Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory")),
-            Ok(path) if fs::metadata(&path)?.file_type().is_block_device() => {
-                Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a block device"))
+            Ok(path) => {
+                let kind = fs::metadata(&path)?.file_type();
+                if kind.is_dir() {
+                    Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"))
+                } else if kind.is_block_device() {
+                    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a block device"))
+                } else {
+                    Ok(if kind.is_file() { Self::New(path) } else { Self::There(path) })
+                }
             }
-            Ok(path) => Ok(Self::There(path)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && is_among_devices(path) => {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Err(_) if is_among_devices(path)? => {
                 Err(io::Error::new(io::ErrorKind::NotFound, "there is no such device"))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::New(path.to_owned())),
-            Err(error) => Err(error),
+            Err(_) => Ok(Self::New(path.to_owned())),
         }
     }
 }
@@ -116,19 +127,27 @@ fn emit_to(out: &mut dyn Write, emit: Emit<'_>) -> io::Result<()> {
 
 /// Puts a new file in the place of `path`. Until it is complete it has no name, so that nothing is left of it if the
 /// program is killed; file systems without such files get a named temporary instead.
-fn replace(path: &Path, emit: Emit<'_>) -> io::Result<()> {
+fn replace(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
     let temporary = temporary_name(path);
     let unnamed = OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).mode(0o666).open(folder_of(path));
     let written = match unnamed {
-        Ok(mut file) => write_whole(&mut file, path, emit).and_then(|()| give_name(&file, &temporary)),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&temporary)
-            .and_then(|mut file| write_whole(&mut file, path, emit)),
+        Ok(mut file) => {
+            write_whole(&mut file, path, emit)?;
+            signals.defer();
+            give_name(&file, &temporary)?;
+            Ok(())
+        }
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
+            signals.defer();
+            let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+            write_whole(&mut file, path, emit)
+        }
         Err(error) => return Err(error),
     };
-    written.and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| drop(fs::remove_file(&temporary)))
+    let go_on = || signals.received().map_or(Ok(()), |_| Err(io::ErrorKind::Interrupted.into()));
+    written.and_then(|()| go_on()).and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
 }
 
 fn write_whole(file: &mut File, replaced: &Path, emit: Emit<'_>) -> io::Result<()> {

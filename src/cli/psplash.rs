@@ -8,10 +8,11 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bmaptool::copy::Progress;
+use bmaptool::threads;
 
 /// How often it is looked whether there is something to write.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -30,7 +31,7 @@ impl Psplash {
         pipe.open();
         let (stop, stopped) = channel();
         let progress = Arc::clone(progress);
-        let writer = thread::Builder::new().spawn(move || {
+        let writer = threads::start("psplash", move || {
             let Some(total) = total else { return };
             pipe.tell(0);
             while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {

@@ -11,14 +11,24 @@ use signal_hook::flag;
 /// The signals that end a program by default and can be handled, but for those of its own errors.
 const HANDLED: [i32; 9] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGVTALRM, SIGXCPU, SIGUSR1, SIGUSR2];
 
-/// Whether whoever started the program wants it to ignore a signal, as nohup does.
-fn is_ignored(signal: i32) -> bool {
-    // A mask with bit n - 1 for signal n (proc_pid_status(5)).
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    let bit = u32::try_from(signal).ok().and_then(|signal| signal.checked_sub(1));
-    bit.and_then(|bit| mask.checked_shr(bit)).is_some_and(|mask| mask & 1 == 1)
+/// The signals that whoever started the program wants it to ignore, as nohup does.
+struct Ignored {
+    /// Bit n - 1 for signal n (`SigIgn` in proc_pid_status(5)).
+    mask: u64,
+}
+
+impl Ignored {
+    /// None where the kernel does not say.
+    fn ask() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        Self { mask: mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0) }
+    }
+
+    fn contains(&self, signal: i32) -> bool {
+        let bit = u32::try_from(signal).ok().and_then(|signal| signal.checked_sub(1));
+        bit.and_then(|bit| self.mask.checked_shr(bit)).is_some_and(|mask| mask & 1 == 1)
+    }
 }
 
 /// What a signal does: ends the program at once, while there is nothing to clean up, or asks the copy to stop.
@@ -31,7 +41,8 @@ impl Signals {
     /// From now on a signal ends the program with the status that says so.
     pub fn handle() -> io::Result<Self> {
         let signals = Self { at_once: Arc::new(AtomicBool::new(true)), cancel: Cancel::default() };
-        for signal in HANDLED.into_iter().filter(|signal| !is_ignored(*signal)) {
+        let ignored = Ignored::ask();
+        for signal in HANDLED.into_iter().filter(|signal| !ignored.contains(*signal)) {
             flag::register_conditional_shutdown(signal, status(signal), Arc::clone(&signals.at_once))?;
             flag::register_usize(signal, signals.cancel.flag(), usize::try_from(signal).unwrap_or(1))?;
         }

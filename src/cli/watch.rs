@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bmaptool::copy::{Phase, Progress};
 use bmaptool::size::{human, percent};
+use bmaptool::threads;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::Verbosity;
@@ -42,7 +43,7 @@ impl Watch {
         }
         let (stop, stopped) = channel();
         let progress = Arc::clone(progress);
-        let watcher = thread::Builder::new().spawn(move || {
+        let watcher = threads::start("watch", move || {
             if console::is_terminal() {
                 draw_bar(&progress, total, &stopped);
             } else {

@@ -24,15 +24,20 @@ enum State {
 }
 
 impl BootRegion {
-    /// Zeroes the boot region of `target`, if it has one, and makes that durable.
-    pub(super) fn clear(target: &mut dyn Target) -> Result<Self, Error> {
+    /// The boot region of `target`, in memory. Nothing is written.
+    pub(super) fn of(target: &dyn Target) -> Result<Self, Error> {
         let length = usize::try_from(target.boot_region()).unwrap_or(0);
-        let region = Self { contents: AlignedBuf::zeroed(length), end: 0, state: State::Zeroes };
-        if length > 0 {
-            target.write_all_at(&region.contents, 0)?;
+        let contents = AlignedBuf::zeroed(length).map_err(Error::Memory)?;
+        Ok(Self { contents, end: 0, state: State::Zeroes })
+    }
+
+    /// Zeroes the region in `target`, if it has one, and makes that durable. To be called before anything is held.
+    pub(super) fn clear(&self, target: &mut dyn Target) -> Result<(), Error> {
+        if !self.contents.is_empty() {
+            target.write_all_at(&self.contents, 0)?;
             target.sync().map_err(Error::Sync)?;
         }
-        Ok(region)
+        Ok(())
     }
 
     /// Keeps back as much of `data`, which belongs at `offset`, as lies in the region; returns how much that is.
@@ -67,12 +72,13 @@ impl BootRegion {
 
     /// After an error: zeroes again what has been written, for it may be incomplete and must not look like a disk.
     /// Returns what that leaves, or `None` where nothing had been written.
-    pub(super) fn revoke(&self, target: &mut dyn Target) -> Option<Remains> {
+    pub(super) fn revoke(&mut self, target: &mut dyn Target) -> Option<Remains> {
         if self.state == State::Zeroes {
             return None;
         }
-        let zeroes = AlignedBuf::zeroed(self.contents.len());
-        let zeroed = target.write_all_at(&zeroes, 0).map_err(|error| error.source).and_then(|()| target.sync());
+        // In the same memory: there may be no more.
+        self.contents.fill(0);
+        let zeroed = target.write_all_at(&self.contents, 0).map_err(|error| error.source).and_then(|()| target.sync());
         Some(if zeroed.is_ok() { Remains::Revoked } else { Remains::Doubtful })
     }
 }

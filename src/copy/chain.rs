@@ -3,7 +3,7 @@
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::boot_region::BootRegion;
@@ -11,6 +11,7 @@ use super::reader::{self, Ended};
 use super::{Cancel, Error, Extents, Progress, Verify, verifier};
 use crate::source::ForwardRead;
 use crate::target::{AlignedBuf, Target};
+use crate::threads;
 
 /// The length of a chunk in bytes. Chunks end on its multiples, so that none straddles the end of a boot region; a
 /// device that takes 4 MiB a second is done with one in time for a user who wants to stop.
@@ -76,17 +77,18 @@ pub(super) fn run(
     let (to_writer, verified) = sync_channel(CHUNKS);
     for _ in 0..CHUNKS {
         // The pool has room for all of them, and its other end is here.
-        let _ = give_back.send(AlignedBuf::zeroed(CHUNK_LEN));
+        let _ = give_back.send(AlignedBuf::zeroed(CHUNK_LEN).map_err(Error::Memory)?);
     }
     let reader = {
         let extents = Arc::clone(&extents);
-        spawn(move || reader::read(&extents, verify, &mut *source, &pool, &to_verifier))?
+        spawn("reader", move || reader::read(&extents, verify, &mut *source, &pool, &to_verifier))?
     };
-    let verifier = spawn(move || verifier::verify(&extents, verify, &read, &to_writer))?;
+    let verifier = spawn("verifier", move || verifier::verify(&extents, verify, &read, &to_writer))?;
+    let boot_region = BootRegion::of(target)?;
 
     // What may be short, memory and threads, is there before anything changes.
     target.begin(image_size).map_err(Error::Prepare)?;
-    let boot_region = BootRegion::clear(target)?;
+    boot_region.clear(target)?;
     let mut writer = Writer { target, boot_region, progress, written: 0 };
     writer.write(&verified, &give_back, cancel)?;
     // The verifier has dropped its end, so it has ended or failed. Where it has ended, the reader has too.
@@ -98,8 +100,8 @@ pub(super) fn run(
     }
 }
 
-fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, Error> {
-    thread::Builder::new().spawn(work).map_err(Error::Thread)
+fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, Error> {
+    threads::start(name, work).map_err(Error::Thread)
 }
 
 fn join<T>(thread: JoinHandle<T>) -> T {

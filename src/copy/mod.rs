@@ -137,6 +137,9 @@ pub enum Error {
     /// The machine has no thread left for it.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
+    /// The machine has no memory left for it.
+    #[error("cannot make the buffers")]
+    Memory(#[source] io::Error),
     /// The target could not be made ready.
     #[error("cannot prepare the target")]
     Prepare(#[source] io::Error),

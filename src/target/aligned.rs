@@ -1,5 +1,7 @@
 //! Memory that a device can take directly.
 
+use std::io;
+
 /// A buffer whose start lies on a page boundary, as O_DIRECT wants it (open(2)).
 pub struct AlignedBuf {
     memory: Vec<u8>,
@@ -12,12 +14,19 @@ pub const ALIGNMENT: usize = 4096;
 
 impl AlignedBuf {
     /// A buffer of `length` zeroes.
-    pub fn zeroed(length: usize) -> Self {
-        let memory = vec![0; length.saturating_add(ALIGNMENT)];
+    ///
+    /// # Errors
+    ///
+    /// Where there is not so much memory.
+    pub fn zeroed(length: usize) -> io::Result<Self> {
+        let mut memory = Vec::new();
+        let room = length.saturating_add(ALIGNMENT);
+        memory.try_reserve_exact(room).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        memory.resize(room, 0);
         // `align_offset` may decline only where the address is not known, at compile time; alignment is then lost, and
         // the device is written to without O_DIRECT.
         let start = memory.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-        Self { memory, start, length }
+        Ok(Self { memory, start, length })
     }
 }
 
@@ -52,7 +61,7 @@ mod tests {
     #[test]
     fn buffers_begin_on_a_page_and_have_their_length() {
         for length in [0, 1, 4096, 1 << 20] {
-            let buf = AlignedBuf::zeroed(length);
+            let buf = AlignedBuf::zeroed(length).unwrap();
             assert_eq!(buf.len(), length);
             assert!(buf.as_ptr().addr().is_multiple_of(ALIGNMENT));
         }
