@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod device;
 pub mod gnupg;
 pub mod image;
+pub mod inject;
 pub mod package;
 pub mod server;
 pub mod terminal;

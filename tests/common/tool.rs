@@ -137,7 +137,7 @@ pub fn finish(mut child: Child) -> Outcome {
     };
     let stderr = String::from_utf8_lossy(&err.join().unwrap()).into_owned();
     let outcome = Outcome { status, stdout: out.join().unwrap(), stderr, memory };
-    assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);
+    assert!(!outcome.has_panicked(), "{}", outcome.stderr);
     outcome
 }
 
@@ -153,13 +153,18 @@ fn peak_memory(child: &Child) -> u64 {
     peak.map_or(0, |kib: u64| kib * 1024)
 }
 
-fn read_all(from: &mut impl std::io::Read) -> Vec<u8> {
+pub fn read_all(from: &mut impl std::io::Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     from.read_to_end(&mut bytes).unwrap();
     bytes
 }
 
 impl Outcome {
+    /// Whether it says so, in its own words or in those of the runtime.
+    pub fn has_panicked(&self) -> bool {
+        ["internal error", "panicked"].iter().any(|words| self.stderr.contains(words))
+    }
+
     /// Expects the messages to have all of `fragments`.
     pub fn says(&self, fragments: &[&str]) {
         for fragment in fragments {

@@ -1,0 +1,273 @@
+//! One random copy: what is copied, how, and what must come of it.
+
+use std::ops::Range;
+
+use bmaptool::digest::ChecksumKind;
+
+use crate::common::image::Random;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// How large a device is that an image is copied to.
+pub const DEVICE_SIZE: u64 = 6 * MIB;
+
+/// A copy, drawn from a seed.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub seed: u64,
+    pub size: u64,
+    pub block_size: u64,
+    /// The mapped blocks, half-open.
+    pub mapped: Vec<Range<u64>>,
+    /// What lies in the other blocks.
+    pub holes: Holes,
+    pub packing: Packing,
+    pub source: Source,
+    pub target: Target,
+    pub map: Map,
+    pub no_verify: bool,
+    pub damage: Option<Damage>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holes {
+    Zeroes,
+    /// Data that nobody wants, which is in the image, but not in its bmap.
+    Garbage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packing {
+    /// The program that it takes.
+    pub program: &'static str,
+    /// Packs `disk.img`, which is standard input as well.
+    pub command: &'static str,
+    pub proof: Proof,
+}
+
+/// What a packing tells of damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Nothing: the bytes are stored as they are.
+    None,
+    /// How many there must be.
+    Size,
+    /// Their checksum.
+    Checksum,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    File,
+    Stdin,
+    /// A server that sends parts of files.
+    Http,
+    /// A server that does not.
+    HttpWhole,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    NewFile,
+    /// A file of this size.
+    OldFile(u64),
+    /// A device with sectors of this size.
+    Device(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Map {
+    /// Everything is copied.
+    None,
+    Given(Version),
+    /// It is found beside the image.
+    Beside(Version),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub number: &'static str,
+    pub checksums: Option<ChecksumKind>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// The packed image ends after this many thousandths of it.
+    Truncated(u64),
+    /// A bit is wrong at this many thousandths of the packed image.
+    BitFlipped(u64),
+    /// The checksum of a range is not that of the image.
+    WrongChecksum,
+    /// The bmap's own checksum is not right.
+    WrongOwnChecksum,
+}
+
+const PACKINGS: [Packing; 16] = [
+    Packing { program: "cat", command: "cat", proof: Proof::None },
+    Packing { program: "cat", command: "cat", proof: Proof::None },
+    Packing { program: "cat", command: "cat", proof: Proof::None },
+    Packing { program: "gzip", command: "gzip -1", proof: Proof::Checksum },
+    Packing { program: "gzip", command: "{ head -c 70000 | gzip -1; gzip -9; }", proof: Proof::Checksum },
+    Packing { program: "bzip2", command: "bzip2 -1", proof: Proof::Checksum },
+    Packing { program: "xz", command: "xz -0", proof: Proof::Checksum },
+    Packing { program: "xz", command: "xz -0 -T2 --block-size=200KiB", proof: Proof::Checksum },
+    Packing { program: "zstd", command: "zstd -1", proof: Proof::Checksum },
+    Packing { program: "lz4", command: "lz4 -1", proof: Proof::Checksum },
+    Packing { program: "lzop", command: "lzop -1", proof: Proof::Checksum },
+    Packing { program: "zip", command: "zip -q -1 - disk.img", proof: Proof::Checksum },
+    Packing { program: "zip", command: "zip -q -0 packed.zip disk.img; cat packed.zip", proof: Proof::Checksum },
+    Packing { program: "tar", command: "tar -c disk.img", proof: Proof::Size },
+    Packing { program: "tar", command: "tar -cS disk.img", proof: Proof::Size },
+    Packing { program: "tar", command: "tar -cS --format=pax disk.img | gzip -1", proof: Proof::Checksum },
+];
+
+/// The programs that all packings take.
+pub const PROGRAMS: [&str; 8] = ["gzip", "bzip2", "xz", "zstd", "lz4", "lzop", "zip", "tar"];
+
+const VERSIONS: [(&str, bool); 8] = [
+    ("1.0", false),
+    ("1.1", false),
+    ("1.2", true),
+    ("1.3", true),
+    ("1.4", true),
+    ("2.0", true),
+    ("2.0", true),
+    ("2.7", true),
+];
+
+impl Case {
+    /// The case of a seed, the same everywhere.
+    pub fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        // The first numbers of neighbouring seeds are alike.
+        for _ in 0..8 {
+            random.next();
+        }
+        let packing = pick(&mut random, &PACKINGS);
+        let size = size(&mut random);
+        let block_size = pick(&mut random, &[512, KIB, 4 * KIB, 4 * KIB, 4 * KIB, 64 * KIB, 777, MIB]);
+        let source = pick(&mut random, &[Source::File, Source::File, Source::Stdin, Source::Http, Source::HttpWhole]);
+        let target = match random.below(5) {
+            0 => Target::NewFile,
+            1 => Target::OldFile(random.below(2 * size)),
+            2 => Target::Device(4096),
+            _ => Target::Device(512),
+        };
+        let version = version(&mut random);
+        let map = match (random.below(4), source) {
+            (0, _) => Map::None,
+            (1, Source::File | Source::Http | Source::HttpWhole) => Map::Beside(version),
+            _ => Map::Given(version),
+        };
+        let mut case = Self {
+            seed,
+            size,
+            block_size,
+            mapped: mapped(&mut random, size.div_ceil(block_size)),
+            holes: pick(&mut random, &[Holes::Zeroes, Holes::Zeroes, Holes::Garbage]),
+            packing,
+            source,
+            target,
+            map,
+            no_verify: random.below(5) == 0,
+            damage: None,
+        };
+        let damage = match random.below(12) {
+            0 => Some(Damage::Truncated(random.below(1000))),
+            1 => Some(Damage::BitFlipped(random.below(1000))),
+            2 => Some(Damage::WrongChecksum),
+            3 => Some(Damage::WrongOwnChecksum),
+            _ => None,
+        };
+        case.damage = damage.filter(|&damage| case.can_notice(damage));
+        case
+    }
+
+    pub fn version(&self) -> Option<Version> {
+        match self.map {
+            Map::None => None,
+            Map::Given(version) | Map::Beside(version) => Some(version),
+        }
+    }
+
+    /// Whether every byte that is written is held against a checksum of the bmap; so are all of none.
+    pub fn is_verified(&self) -> bool {
+        let is_covered = |version: Version| version.checksums.is_some() || self.mapped.is_empty();
+        self.version().is_some_and(is_covered) && !self.no_verify
+    }
+
+    /// Whether anyone could notice this damage.
+    fn can_notice(&self, damage: Damage) -> bool {
+        let Some(version) = self.version() else {
+            return match damage {
+                Damage::Truncated(_) => self.packing.proof != Proof::None,
+                Damage::BitFlipped(_) => self.packing.proof == Proof::Checksum,
+                Damage::WrongChecksum | Damage::WrongOwnChecksum => false,
+            };
+        };
+        match damage {
+            Damage::Truncated(_) => true,
+            Damage::BitFlipped(_) => self.is_verified() || self.packing.proof == Proof::Checksum,
+            Damage::WrongChecksum => version.checksums.is_some() && !self.mapped.is_empty(),
+            Damage::WrongOwnChecksum => version.has_own_checksum(),
+        }
+    }
+
+    /// The bytes of a range of blocks.
+    pub fn bytes_of(&self, blocks: &Range<u64>) -> Range<usize> {
+        let end = (blocks.end * self.block_size).min(self.size);
+        (blocks.start * self.block_size) as usize..end as usize
+    }
+}
+
+impl Version {
+    pub fn has_own_checksum(&self) -> bool {
+        self.checksums.is_some() && self.number != "1.2"
+    }
+}
+
+fn pick<T: Copy>(random: &mut Random, choices: &[T]) -> T {
+    choices[random.below(choices.len() as u64) as usize]
+}
+
+/// Small, around the size of a chunk and of a boot region, anything else, and as large as the device.
+fn size(random: &mut Random) -> u64 {
+    match random.below(8) {
+        0 => 1 + random.below(10_000),
+        1 => MIB - 600 + random.below(1200),
+        2 => DEVICE_SIZE,
+        3 => DEVICE_SIZE - random.below(600),
+        4 => (1 + random.below(5)) * MIB,
+        _ => 1 + random.below(DEVICE_SIZE),
+    }
+}
+
+fn version(random: &mut Random) -> Version {
+    let (number, has_checksums) = pick(random, &VERSIONS);
+    let checksums = match number {
+        "1.2" | "1.3" => Some(ChecksumKind::Sha1),
+        // They may be left out.
+        _ if random.below(6) == 0 => None,
+        _ => has_checksums.then(|| pick(random, &ChecksumKind::ALL)),
+    };
+    Version { number, checksums }
+}
+
+/// All blocks, none, or runs of them; at times two that touch.
+fn mapped(random: &mut Random, blocks: u64) -> Vec<Range<u64>> {
+    match random.below(10) {
+        0 => return std::iter::once(0..blocks).collect(),
+        1 => return Vec::new(),
+        _ => {}
+    }
+    let longest = 1 + random.below(blocks.div_ceil(3));
+    let mut ranges = Vec::new();
+    let mut next = random.below(3) * random.below(longest + 1);
+    while next < blocks && ranges.len() < 300 {
+        let end = (next + 1 + random.below(longest)).min(blocks);
+        ranges.push(next..end);
+        next = end + if random.below(8) == 0 { 0 } else { 1 + random.below(longest) };
+    }
+    ranges
+}
