@@ -8,6 +8,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use common::image;
@@ -138,7 +139,7 @@ impl Machine {
     /// Runs the machine to its end; returns what came of its steps. Once something is on its way, `meanwhile` may give the
     /// monitor of QEMU a command.
     fn run(&self, disks: &[&str], meanwhile: impl FnMut(&str) -> Option<&'static str>) -> Report {
-        let kernel = Kernel::get();
+        let kernel = &*KERNEL;
         kernel.add_modules(&self.root("modules"));
         fs::write(self.root("steps"), &self.steps).unwrap();
         fs::copy(package::make("static", &[]), self.root("bmaptool")).unwrap();
@@ -201,6 +202,9 @@ impl Machine {
     }
 }
 
+/// Fetched once, also where several tests need it at the same time.
+static KERNEL: LazyLock<Kernel> = LazyLock::new(Kernel::get);
+
 /// A kernel of Debian with its modules.
 struct Kernel {
     image: PathBuf,
@@ -209,7 +213,7 @@ struct Kernel {
 }
 
 impl Kernel {
-    /// The kernel that this Debian would install. It is fetched once.
+    /// The kernel that this Debian would install. It is kept for later runs.
     fn get() -> Self {
         let store = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let depends = sh("apt-cache", &["depends", "--important", "linux-image-amd64"]);
