@@ -36,7 +36,7 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
     }
     let source = network::open(&image)?;
     let traffic = source.traffic();
-    warn_of_wrong_name(&source);
+    check_name(&source, arguments)?;
     let map = match (&arguments.bmap, arguments.nobmap) {
         (Some(given), _) => Some(load(network::open(&Location::parse(given)?)?, &source, arguments)?),
         (None, true) => None,
@@ -90,15 +90,21 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
     Ok(())
 }
 
-fn warn_of_wrong_name(source: &Source) {
+/// Compares what the name says with what is there. With a bmap, the size and the checksums tell whether that is the image; without
+/// one, a damaged file or a server's page would be taken for it.
+fn check_name(source: &Source, arguments: &Copy) -> Result<(), Error> {
     let location = source.location();
     match (location.named_format(), source.format()) {
         (Some(named), Some(found)) if named != found => {
             log::warn!("the name of '{location}' says {named}, but it is {found}");
         }
+        (Some(named), None) if arguments.nobmap => {
+            return Err(Error::NotPacked { image: location.clone(), named });
+        }
         (Some(named), None) => log::warn!("the name of '{location}' says {named}, but it is not compressed"),
         _ => {}
     }
+    Ok(())
 }
 
 /// Looks for the bmap beside the image.

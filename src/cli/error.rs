@@ -40,6 +40,11 @@ pub enum Error {
     NoBmapOfDevice { device: Location, target: PathBuf },
     #[error("{}: the image cannot be its own bmap", both_are(.image, .bmap))]
     SameFile { image: Location, bmap: Location },
+    #[error(
+        "the name of '{image}' says {named}, but it is not compressed: it may be damaged, or a page that a server sends; if it \
+         is the image as it is, rename it, or use its bmap"
+    )]
+    NotPacked { image: Location, named: Format },
     #[error("standard input is closed, and there is no image on it")]
     StdinClosed,
     #[error(transparent)]

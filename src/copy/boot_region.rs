@@ -1,17 +1,17 @@
 //! The boot region of a device, held back.
 //!
 //! It is zeroed before anything else is written, and written after all the rest is verified and durable. A flash that
-//! is interrupted in between leaves nothing that looks like a disk.
+//! is interrupted in between leaves nothing that looks like a disk. What the image leaves out in the region is put back
+//! with it, as it is kept everywhere else.
 
-use crate::target::{ALIGNMENT, AlignedBuf, Remains, Target};
+use crate::target::{AlignedBuf, Remains, Target};
 
 use super::{Cancel, Error};
 
 /// The bytes at the start of a target that are written last.
 pub(super) struct BootRegion {
+    /// What the target held, and the image over it.
     contents: AlignedBuf,
-    /// Where the last byte that the image has in the region ends. What the image leaves out before it is zero.
-    end: usize,
     state: State,
 }
 
@@ -19,22 +19,27 @@ pub(super) struct BootRegion {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Zeroes,
-    /// The image's bytes, or some of them; perhaps not durable.
+    /// Contents, or some of them; perhaps not durable.
     Written,
 }
 
 impl BootRegion {
     /// The boot region of `target`, in memory. Nothing is written.
-    pub(super) fn of(target: &dyn Target) -> Result<Self, Error> {
+    pub(super) fn of(target: &mut dyn Target) -> Result<Self, Error> {
         let length = usize::try_from(target.boot_region()).unwrap_or(0);
-        let contents = AlignedBuf::zeroed(length).map_err(Error::Memory)?;
-        Ok(Self { contents, end: 0, state: State::Zeroes })
+        let mut contents = AlignedBuf::zeroed(length).map_err(Error::Memory)?;
+        if let Err(error) = target.read_boot_region(&mut contents) {
+            log::warn!("cannot read the first {length} bytes, which are zero now where the image has nothing: {error}");
+            contents.fill(0);
+        }
+        Ok(Self { contents, state: State::Zeroes })
     }
 
     /// Zeroes the region in `target`, if it has one, and makes that durable. To be called before anything is held.
     pub(super) fn clear(&self, target: &mut dyn Target) -> Result<(), Error> {
         if !self.contents.is_empty() {
-            target.write_all_at(&self.contents, 0)?;
+            let zeroes = AlignedBuf::zeroed(self.contents.len()).map_err(Error::Memory)?;
+            target.write_all_at(&zeroes, 0)?;
             target.sync().map_err(Error::Sync)?;
         }
         Ok(())
@@ -46,9 +51,6 @@ impl BootRegion {
         let Some(place) = self.contents.get_mut(start..) else { return 0 };
         let length = place.len().min(data.len());
         place.iter_mut().zip(data).for_each(|(place, &byte)| *place = byte);
-        if length > 0 {
-            self.end = start.saturating_add(length);
-        }
         length
     }
 
@@ -57,16 +59,12 @@ impl BootRegion {
         cancel.check()?;
         target.sync().map_err(Error::Sync)?;
         cancel.check()?;
-        if self.end == 0 {
+        if self.contents.is_empty() {
             return Ok(());
         }
         self.state = State::Written;
-        // In one piece, and in whole sectors, so that it goes to the device directly: who kills the program here gets
-        // all of it or nothing.
-        let length = self.end.next_multiple_of(ALIGNMENT).min(self.contents.len());
-        #[expect(clippy::indexing_slicing, reason = "it is at most that of the contents")]
-        let held = &self.contents[..length];
-        target.write_all_at(held, 0)?;
+        // In one piece, so that it goes to the device directly: who kills the program here gets all of it or nothing.
+        target.write_all_at(&self.contents, 0)?;
         target.sync().map_err(Error::Sync)
     }
 
@@ -112,6 +110,7 @@ mod tests {
         /// Which writes and syncs fail: the first, counted from 0, and how many from there on.
         failing: std::ops::Range<usize>,
         contents: Vec<u8>,
+        unreadable: bool,
         /// Asks to stop at the sync with this number, counted from 0.
         cancel: Option<(usize, Cancel)>,
     }
@@ -159,6 +158,15 @@ mod tests {
 
         fn boot_region(&self) -> u64 {
             MIB
+        }
+
+        fn read_boot_region(&mut self, buf: &mut [u8]) -> io::Result<()> {
+            let record = self.0.lock().unwrap();
+            if record.unreadable {
+                return Err(io::ErrorKind::Other.into());
+            }
+            buf.copy_from_slice(&record.contents[..buf.len()]);
+            Ok(())
         }
 
         fn finish(&mut self) {
@@ -219,18 +227,27 @@ mod tests {
             (3 * MIB - 100, &[Write(MIB, MIB), Write(2 * MIB, MIB - 100), Sync, Write(0, MIB), Sync, Finish]),
             (MIB + 1, &[Write(MIB, 1), Sync, Write(0, MIB), Sync, Finish]),
             (MIB, &[Sync, Write(0, MIB), Sync, Finish]),
-            // In whole sectors: zeroes follow the image anyway.
-            (10_000, &[Sync, Write(0, 12_288), Sync, Finish]),
+            (10_000, &[Sync, Write(0, MIB), Sync, Finish]),
         ];
         for (size, rest) in cases {
             let (result, record) = copy(size, Record::default());
             assert_eq!(result.ok(), Some(size));
             assert_eq!(record.events, [&start, rest].concat(), "{size} bytes");
+            // What the image leaves out is what it was.
             let mut expected = image(size);
-            expected.resize(expected.len().max(MIB as usize), 0);
             expected.resize(8 * MIB as usize, 0xff);
             assert!(record.contents == expected, "{size} bytes");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_zero_where_the_image_leaves_it_out() {
+        let (result, record) = copy(10_000, Record { unreadable: true, ..Record::default() });
+        assert_eq!(result.ok(), Some(10_000));
+        let mut expected = image(10_000);
+        expected.resize(MIB as usize, 0);
+        expected.resize(8 * MIB as usize, 0xff);
+        assert!(record.contents == expected);
     }
 
     #[test]

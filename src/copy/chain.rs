@@ -67,10 +67,11 @@ pub(super) fn run(
 ) -> Result<Written, Error> {
     cancel.check()?;
     let image_size = extents.image_size();
-    let needs_data = matches!(extents, Extents::Whole { .. }) && target.boot_region() > 0;
-    if needs_data && image_size == Some(0) {
+    let is_device = target.boot_region() > 0;
+    if is_device && image_size == Some(0) {
         return Err(Error::Empty);
     }
+    let needs_data = is_device && matches!(extents, Extents::Whole { .. });
     let extents = Arc::new(extents);
     let (give_back, pool) = sync_channel(CHUNKS);
     let (to_verifier, read) = sync_channel(CHUNKS);

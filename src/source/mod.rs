@@ -77,6 +77,14 @@ pub enum Error {
         /// The size that the file must have, in bytes.
         expected: Option<u64>,
     },
+    /// What it is unpacked to is packed again.
+    #[error("what '{location}' holds is packed again, with {inner}: unpack it first, or use the bmap of the image")]
+    PackedTwice {
+        /// The source.
+        location: Location,
+        /// How its contents are packed.
+        inner: Format,
+    },
     /// It has another size than it must have.
     #[error("'{location}' has {found} bytes, but the bmap is for an image of {expected} bytes")]
     Size {
@@ -234,6 +242,7 @@ impl Source {
                         let member = archive::open_tar(looked, image_size);
                         Unpacked::of_member(&location, Format::Tar, image_size, member)?
                     }
+                    Some(inner) if image_size.is_none() => return Err(Error::PackedTwice { location, inner }),
                     _ => Unpacked { reader: looked, size },
                 }
             }
@@ -244,6 +253,7 @@ impl Source {
                         let member = archive::open_tar(decoded, image_size);
                         Unpacked::of_member(&location, Format::Tar, image_size, member)?
                     }
+                    Some(inner) if image_size.is_none() => return Err(Error::PackedTwice { location, inner }),
                     _ => Unpacked { size: decoded.size(), reader: decoded },
                 }
             }

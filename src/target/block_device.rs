@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -71,7 +71,7 @@ impl BlockDevice {
             refuse_unwritable(&path, device, sysfs)?;
         }
         let extent = if device == disk { Extent::Whole } else { Extent::Partition };
-        let mut file = match OpenOptions::new().write(true).custom_flags(libc::O_EXCL).open(&path) {
+        let mut file = match OpenOptions::new().read(true).write(true).custom_flags(libc::O_EXCL).open(&path) {
             Ok(file) => file,
             Err(source) => return Err(open_error(path, source)),
         };
@@ -153,6 +153,10 @@ impl Target for BlockDevice {
         BOOT_REGION.min(self.capacity)
     }
 
+    fn read_boot_region(&mut self, buf: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buf, 0)
+    }
+
     fn finish(&mut self) {
         if let Some(tuning) = &mut self.tuning {
             tuning.restore();
@@ -190,6 +194,14 @@ fn refuse_unwritable(path: &Path, device: &Device, sysfs: &Sysfs) -> Result<(), 
     let unclear = |source| Error::Unclear { path: path.to_owned(), source };
     if let Some(usage) = in_use::usage(device, sysfs).map_err(unclear)? {
         return Err(Error::InUse { path: path.to_owned(), usage });
+    }
+    for twin in in_use::twins(device, sysfs).map_err(unclear)? {
+        let (path, node) = (path.to_owned(), twin.node());
+        match in_use::usage(&twin, sysfs).map_err(unclear)? {
+            Some(usage) => return Err(Error::SharedInUse { path, device: node, usage }),
+            None if in_use::is_held_elsewhere(&twin) => return Err(Error::SharedBusy { path, device: node }),
+            None => log::warn!("'{}' shows the same file, and changes with '{}'", node.display(), path.display()),
+        }
     }
     match device.attribute("ro").map_err(unclear)?.as_deref() {
         Some("1") => Err(Error::ReadOnly { path: path.to_owned() }),

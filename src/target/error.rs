@@ -119,6 +119,33 @@ pub enum Error {
         /// For what that is used.
         usage: Usage,
     },
+    /// It shares bytes with a loop device that is opened exclusively by someone else.
+    #[error(
+        "'{path}' shares its data with loop device '{device}', which is in use by another program, or mounted in a container \
+         or another mount namespace; 'fuser -v {device}' and 'grep -l {device} /proc/*/mountinfo' show which"
+    )]
+    SharedBusy {
+        /// The target.
+        path: PathBuf,
+        /// The loop device.
+        device: PathBuf,
+    },
+    /// It shares bytes with a loop device that is used for something else.
+    #[error("block device '{path}' shares its file with loop device '{device}', which is {usage}")]
+    SharedInUse {
+        /// The target.
+        path: PathBuf,
+        /// The loop device.
+        device: PathBuf,
+        /// For what that is used.
+        usage: Usage,
+    },
+    /// Another copy writes to it.
+    #[error("'{path}' is locked: another copy writes to it")]
+    Locked {
+        /// The target.
+        path: PathBuf,
+    },
     /// It takes no writes.
     #[error(
         "block device '{path}' is read-only: it may have a switch against writing, or 'blockdev --setrw {path}' may help"

@@ -3,7 +3,9 @@
 //! O_EXCL would refuse such a device too, but it cannot say why.
 
 use std::fmt;
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use super::mounts::{self, Mount};
@@ -79,6 +81,27 @@ fn numbered(devices: Vec<Device>) -> io::Result<Vec<(u64, Device)>> {
 /// The devices with the file or device `id` behind them.
 pub(super) fn loops_over(id: FileId, sysfs: &Sysfs) -> io::Result<Vec<Device>> {
     loops_where(|behind| behind == id, sysfs)
+}
+
+/// The other loop devices that show bytes of the file behind the disk of `device`, if that is a loop device.
+pub(super) fn twins(device: &Device, sysfs: &Sysfs) -> io::Result<Vec<Device>> {
+    let disk = device.disk()?;
+    let Some(file) = disk.backing_file()? else { return Ok(Vec::new()) };
+    let Some(place) = disk.backing_range()? else { return Ok(Vec::new()) };
+    let mut twins = Vec::new();
+    for other in loops_over(file, sysfs)? {
+        let overlaps = other.backing_range()?.is_none_or(|other| other.start < place.end && place.start < other.end);
+        if other != disk && overlaps {
+            twins.push(other);
+        }
+    }
+    Ok(twins)
+}
+
+/// Whether someone holds `device` for himself, whom nothing else tells of: a mount of another namespace, say.
+pub(super) fn is_held_elsewhere(device: &Device) -> bool {
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(device.node());
+    opened.is_err_and(|error| error.raw_os_error() == Some(libc::EBUSY))
 }
 
 /// The loop devices over a file or device of this kind.

@@ -60,6 +60,15 @@ pub trait Target: Send {
     /// How many bytes at its start make it bootable. They are zeroed first and written last.
     fn boot_region(&self) -> u64;
 
+    /// Reads what the boot region holds into `buf`, which is as long. A target without one has nothing to read.
+    ///
+    /// # Errors
+    ///
+    /// Those of the target.
+    fn read_boot_region(&mut self, _buf: &mut [u8]) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Ends a copy that succeeded, after the last sync.
     fn finish(&mut self);
 
@@ -252,6 +261,9 @@ fn look_behind_file(path: &Path, id: FileId, sysfs: &Sysfs) -> Result<(), Error>
         let node = device.node();
         match in_use::usage(&device, sysfs).map_err(unclear)? {
             Some(usage) => return Err(Error::AttachedInUse { path: path.to_owned(), device: node, usage }),
+            None if in_use::is_held_elsewhere(&device) => {
+                return Err(Error::SharedBusy { path: path.to_owned(), device: node });
+            }
             None => log::warn!(
                 "'{}' is attached to loop device '{}', which changes with it",
                 path.display(),

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -9,12 +10,15 @@ use super::writeback::Writeback;
 use super::{Error, Remains, Target, WriteError, refuse_replaced};
 use crate::file_id::FileId;
 use crate::range::ByteRange;
+use crate::retry::uninterrupted;
 
 pub(super) struct RegularFile {
     path: PathBuf,
     file: File,
     origin: Origin,
     writeback: Writeback,
+    /// Where the image ends, as far as that is known.
+    end: u64,
 }
 
 /// What becomes of the file when the copy fails.
@@ -44,14 +48,29 @@ impl RegularFile {
     }
 
     fn new(path: &Path, options: &OpenOptions, action: &'static str, origin: Origin) -> Result<Self, Error> {
-        match options.open(path) {
-            Ok(file) => Ok(Self { path: path.to_owned(), file, origin, writeback: Writeback::default() }),
-            Err(source) => Err(Error::Access { path: path.to_owned(), action, source }),
+        let file = options.open(path).map_err(|source| Error::Access { path: path.to_owned(), action, source })?;
+        if !lock(&file) {
+            return Err(Error::Locked { path: path.to_owned() });
         }
+        Ok(Self { path: path.to_owned(), file, origin, writeback: Writeback::default(), end: 0 })
     }
-}
 
-impl RegularFile {
+    /// Whether the file is still what its name leads to, and as long as the image.
+    fn check(&self) -> io::Result<()> {
+        let written = self.file.metadata()?;
+        match fs::metadata(&self.path) {
+            Ok(named) if FileId::of(&named) == FileId::of(&written) => {}
+            _ => return Err(io::Error::other("somebody has removed or replaced it during the copy")),
+        }
+        if written.len() != self.end {
+            return Err(io::Error::other(format!(
+                "somebody has changed its size to {} bytes during the copy",
+                written.len()
+            )));
+        }
+        Ok(())
+    }
+
     /// Removes the file, unless its name leads elsewhere by now: somebody may have put another one in its place.
     fn remove(&self) -> io::Result<()> {
         if FileId::of(&fs::metadata(&self.path)?) != FileId::of(&self.file.metadata()?) {
@@ -80,17 +99,20 @@ impl Target for RegularFile {
             self.origin = Origin::Emptied;
         }
         self.file.set_len(0)?;
-        size.map_or(Ok(()), |size| self.file.set_len(size))
+        self.end = size.unwrap_or(0);
+        self.file.set_len(self.end)
     }
 
     fn write_all_at(&mut self, buf: &[u8], offset: u64) -> Result<(), WriteError> {
         write_all_at(&self.file, buf, offset)?;
         let bytes = ByteRange { start: offset, end: offset.saturating_add(buf.len() as u64) };
+        self.end = self.end.max(bytes.end);
         self.writeback.written(&self.file, bytes).map_err(|source| WriteError { offset, source })
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_all()
+        self.file.sync_all()?;
+        self.check()
     }
 
     fn capacity(&self) -> Option<u64> {
@@ -112,6 +134,17 @@ impl Target for RegularFile {
             Origin::Created | Origin::Emptied | Origin::Settled => Remains::Incomplete,
         }
     }
+}
+
+/// Keeps other copies away from the file, which would mix their image with this one; returns whether there is none. A file
+/// system that knows no locks keeps nobody away.
+fn lock(file: &File) -> bool {
+    // SAFETY: flock takes a descriptor, which is open, and a number.
+    let locked = uninterrupted(|| match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    });
+    !locked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Writes all of `buf` at `offset`; an error comes with the offset of the first byte that was not written.

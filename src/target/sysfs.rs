@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::existing::{if_exists, if_visible};
 use crate::file_id::FileId;
+use crate::range::ByteRange;
 use crate::retry::uninterrupted;
 
 /// Where sysfs is mounted.
@@ -163,6 +164,17 @@ impl Device {
             // The name may be one of another mount namespace, or gone, while the file lives on under another.
             None => Ok(if_visible(fs::metadata(name))?.as_ref().map(FileId::of)),
         }
+    }
+}
+
+impl Device {
+    /// Which bytes of its file a loop device shows; `None` where sysfs does not say.
+    pub(super) fn backing_range(&self) -> io::Result<Option<ByteRange>> {
+        /// The unit of `size`, whatever the sectors of the device are.
+        const SECTOR: u64 = 512;
+        let number = |name| Ok::<_, io::Error>(self.attribute(name)?.and_then(|text| text.parse::<u64>().ok()));
+        let (Some(start), Some(sectors)) = (number("loop/offset")?, number("size")?) else { return Ok(None) };
+        Ok(Some(ByteRange { start, end: start.saturating_add(sectors.saturating_mul(SECTOR)) }))
     }
 }
 

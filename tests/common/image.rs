@@ -105,7 +105,6 @@ pub fn flashed(image: &Path, disk_size: u64) -> Vec<u8> {
     let map = Bmap::parse(&std::fs::read(format!("{}.bmap", image.display())).unwrap()).unwrap();
     let image = std::fs::read(image).unwrap();
     let mut bytes = vec![UNTOUCHED; disk_size as usize];
-    bytes[..1 << 20].fill(0);
     for range in map.ranges() {
         let place = range.bytes.start as usize..range.bytes.end as usize;
         bytes[place.clone()].copy_from_slice(&image[place]);
