@@ -21,6 +21,7 @@ static STILLBORN: AtomicUsize = AtomicUsize::new(0);
 pub fn start<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
     const PATIENCE: Duration = Duration::from_millis(20);
 
+    let stillborn = STILLBORN.load(Ordering::SeqCst);
     let (runs, started) = sync_channel(1);
     AWAITED.fetch_add(1, Ordering::SeqCst);
     let thread = Builder::new().name(name.to_owned()).spawn(move || {
@@ -31,7 +32,7 @@ pub fn start<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 's
         loop {
             match started.recv_timeout(PATIENCE) {
                 Ok(()) => return Ok(thread),
-                Err(RecvTimeoutError::Timeout) if STILLBORN.load(Ordering::SeqCst) == 0 => {}
+                Err(RecvTimeoutError::Timeout) if STILLBORN.load(Ordering::SeqCst) == stillborn => {}
                 Err(_) => return Err(io::ErrorKind::OutOfMemory.into()),
             }
         }

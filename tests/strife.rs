@@ -145,7 +145,7 @@ fn two_copies_to_one_file() {
     let halfway = Halfway::begin();
     let folder = temp_dir();
     let image = mapped_disk(folder.path());
-    copy([image.as_path(), &halfway.target]).fails(&["is locked: another copy writes to it"]);
+    copy([image.as_path(), &halfway.target]).fails(&["is locked by another program, perhaps another copy", "fuser -v"]);
     let target = halfway.target.clone();
     // The folder goes with it.
     let Halfway { child, pipe, _folder, .. } = halfway;
@@ -201,9 +201,10 @@ fn what_is_packed_twice_is_no_image() {
     let folder = temp_dir();
     mapped_disk(folder.path());
     let target = folder.path().join("out");
-    let script = "cd \"$1\" && gzip -k disk.img && xz -k disk.img.gz && zip -q disk.zip disk.img.gz";
+    let script = "cd \"$1\" && gzip -k disk.img && xz -k disk.img.gz && zip -q disk.zip disk.img.gz && \
+                  tar -czf disk.tar.gz disk.img.gz";
     sh("sh", &["-c", script, "sh", text(folder.path())]);
-    for name in ["disk.img.gz.xz", "disk.zip"] {
+    for name in ["disk.img.gz.xz", "disk.zip", "disk.tar.gz"] {
         let image = folder.path().join(name);
         copy(["--nobmap", text(&image), text(&target)]).fails(&[name, "is packed again, with gzip"]);
         assert!(!target.exists());

@@ -2,7 +2,7 @@
 //!
 //! What takes longest is one core hashing the largest range, so nothing may keep a core from that. The ranges are dealt
 //! out to as many streams as there are cores, evenly; the bytes of a stream are hashed one after another. A worker, of
-//! which there are as many again, does what is most urgent: it hashes what has been read of the stream that has most
+//! which there are as many as well, does what is most urgent: it hashes what has been read of the stream that has most
 //! left, else reads ahead for such a stream. So one core hashes the largest range while the others read for it, and no
 //! thread stands in another's way.
 
@@ -37,8 +37,9 @@ pub(super) fn hash(image: &File, ranges: &[ByteRange], kind: ChecksumKind) -> Re
     let count = cores.min(ranges.len()).min(MAX_STREAMS);
     let board = Board::new(deal(ranges, count).into_iter().map(|ranges| Stream::new(ranges, kind)).collect());
     thread::scope(|scope| -> Result<(), ReadError> {
-        let mut workers = Vec::with_capacity(count);
-        for _ in 0..count {
+        let mut workers = Vec::new();
+        // No more than one can hash and one read for each stream.
+        for _ in 0..cores.min(count.saturating_mul(2)) {
             let worker = Builder::new().spawn_scoped(scope, || work(image, &board));
             workers.push(worker.inspect_err(|_| board.fail()).map_err(|error| (0, error))?);
         }
@@ -192,8 +193,20 @@ impl Board {
     }
 }
 
+/// Lets nobody wait for a worker that has panicked.
+struct Watched<'a>(&'a Board);
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.fail();
+        }
+    }
+}
+
 /// Does tasks until there are no more.
 fn work(image: &File, board: &Board) -> Result<(), ReadError> {
+    let _watched = Watched(board);
     while let Some((number, task)) = board.take() {
         match task {
             Task::Hash(mut hasher, mut batch) => {

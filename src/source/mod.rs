@@ -164,7 +164,14 @@ impl Unpacked {
             return Err(Error::NoImage { location: location.clone(), format, expected: image_size });
         };
         log::info!("reading '{name}' from the {format} archive '{location}'");
-        Ok(Self { reader, size })
+        if format != Format::Tar || image_size.is_some() {
+            return Ok(Self { reader, size });
+        }
+        let looked = Looked::new(reader).map_err(|source| Error::Read { location: location.clone(), source })?;
+        match Format::of(looked.head()) {
+            Some(inner) => Err(Error::PackedTwice { location: location.clone(), inner }),
+            None => Ok(Self { reader: Box::new(looked), size }),
+        }
     }
 }
 

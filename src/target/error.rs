@@ -141,7 +141,9 @@ pub enum Error {
         usage: Usage,
     },
     /// Another copy writes to it.
-    #[error("'{path}' is locked: another copy writes to it")]
+    #[error(
+        "'{path}' is locked by another program, perhaps another copy that writes to it; 'fuser -v {path}' shows which"
+    )]
     Locked {
         /// The target.
         path: PathBuf,

@@ -222,7 +222,16 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, sysfs: &Sysfs) -
     let is_device = |id: FileId| matches!(id, FileId::BlockDevice { .. });
     let has_device = is_device(id) || request.reserved.iter().any(|reserved| is_device(reserved.id));
     let tells = sysfs.is_mounted().map_err(unclear)?;
-    if has_device && !tells {
+    // A container may have an empty one in its place.
+    let shows = |id| match id {
+        FileId::BlockDevice { number } => sysfs.device(number).map(|device| device.is_some()),
+        FileId::File { .. } => Ok(true),
+    };
+    let mut shows_all = shows(id).map_err(unclear)?;
+    for reserved in request.reserved {
+        shows_all &= shows(reserved.id).map_err(unclear)?;
+    }
+    if has_device && !(tells && shows_all) {
         return Err(Error::NoSysfs { path: path.to_owned() });
     }
     sameness::refuse(request, id, sysfs)?;

@@ -18,8 +18,8 @@ use crate::source::transport::Peeked;
 /// program unpacks without being told to.
 const WINDOW_LOG: u32 = 27;
 
-/// The largest window that libzstd can unpack, that of `zstd --long=31`: 2 GiB.
-const WINDOW_LOG_MAX: u32 = 31;
+/// The largest window that libzstd can unpack (ZSTD_WINDOWLOG_MAX in zstd.h), that of `zstd --long=31`: 2 GiB.
+const WINDOW_LOG_MAX: u32 = if cfg!(target_pointer_width = "32") { 30 } else { 31 };
 
 /// The largest window that is accepted where a decoder may take `memory` bytes, as a power of two.
 fn window_log(memory: u64) -> u32 {

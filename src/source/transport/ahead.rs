@@ -4,9 +4,9 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread;
 
 use super::Transport;
+use crate::threads;
 
 /// The size of a piece in bytes.
 pub(super) const PIECE_LEN: usize = 128 << 10;
@@ -102,7 +102,7 @@ impl Ahead {
 
 fn start(mut fetch: Box<dyn Fetch>) -> io::Result<Receiver<io::Result<Option<Piece>>>> {
     let (sender, pieces) = sync_channel(PIECES);
-    thread::Builder::new().name("fetch".to_owned()).spawn(move || {
+    threads::start("fetch", move || {
         loop {
             let piece = fetch.fetch();
             let goes_on = matches!(piece, Ok(Some(_)));

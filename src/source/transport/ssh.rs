@@ -5,12 +5,13 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+
 use std::time::Duration;
 
 use super::ahead::{Fetch, PIECE_LEN, Piece, Sequential, Traffic};
 use super::{Failure, Patience, Transport};
 use crate::source::{Url, read_full};
+use crate::threads;
 
 /// How much is kept of what ssh says.
 const WORDS_LEN: u64 = 16 << 10;
@@ -178,7 +179,7 @@ impl Fetch for Output {
 /// Gathers what ssh says, lest it wait for somebody to read it.
 fn listen(mut stderr: ChildStderr) -> io::Result<Receiver<String>> {
     let (sender, words) = channel();
-    thread::Builder::new().name("ssh".to_owned()).spawn(move || {
+    threads::start("ssh", move || {
         let mut said = Vec::new();
         let _ = stderr.by_ref().take(WORDS_LEN).read_to_end(&mut said);
         let _ = io::copy(&mut stderr, &mut io::sink());

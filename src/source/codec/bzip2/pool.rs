@@ -8,6 +8,7 @@ use std::thread;
 
 use super::block::{Block, Decoder, Flaw, MIN_PACKED};
 use super::scanner::{Kind, Piece, Scanner};
+use crate::threads;
 
 /// How many blocks are decoded at the same time, at most. Each takes 8 MiB, those that wait for their turn included, and
 /// all together shall leave room for the rest of a copy in 64 MiB.
@@ -35,10 +36,10 @@ pub(super) fn start(packed: impl BufRead + Send + 'static) -> io::Result<Receive
     let jobs = Arc::new(Mutex::new(jobs));
     for _ in 0..decoders {
         let jobs = Arc::clone(&jobs);
-        thread::Builder::new().name("bzip2 decoder".into()).spawn(move || decode(&jobs))?;
+        threads::start("bzip2 decoder", move || decode(&jobs))?;
     }
     let scanner = Scanner::new(packed);
-    thread::Builder::new().name("bzip2 scanner".into()).spawn(move || scan(scanner, &to_consumer, &to_decoders))?;
+    threads::start("bzip2 scanner", move || scan(scanner, &to_consumer, &to_decoders))?;
     Ok(candidates)
 }
 

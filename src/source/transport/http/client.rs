@@ -107,7 +107,21 @@ impl Client {
     /// `response`, unless it is packed in a way that is not told from its first bytes. Servers call a file packed that is
     /// stored so, too, and then it is what the user asks for.
     fn unpacked(&self, response: Response) -> Result<Response, Failure> {
-        const TOLD: [&str; 9] = ["identity", "gzip", "x-gzip", "bzip2", "x-bzip2", "xz", "x-xz", "zstd", "x-zstd"];
+        // `aws-chunked` is how the file once came to the server; `none` is no coding, but some servers say it.
+        const TOLD: [&str; 12] = [
+            "",
+            "none",
+            "aws-chunked",
+            "identity",
+            "gzip",
+            "x-gzip",
+            "bzip2",
+            "x-bzip2",
+            "xz",
+            "x-xz",
+            "zstd",
+            "x-zstd",
+        ];
         match header(&response, &CONTENT_ENCODING) {
             Some(coding) if !TOLD.contains(&coding.trim().to_ascii_lowercase().as_str()) => {
                 Err(Failure::Packed { url: self.file.clone(), coding: coding.to_owned() })
