@@ -12,6 +12,8 @@ use super::{Cancel, Error};
 pub(super) struct BootRegion {
     /// What the target held, and the image over it.
     contents: AlignedBuf,
+    /// As long, and there from the start: when they are needed, there may be no memory left.
+    zeroes: AlignedBuf,
     state: State,
 }
 
@@ -27,19 +29,19 @@ impl BootRegion {
     /// The boot region of `target`, in memory. Nothing is written.
     pub(super) fn of(target: &mut dyn Target) -> Result<Self, Error> {
         let length = usize::try_from(target.boot_region()).unwrap_or(0);
+        let zeroes = AlignedBuf::zeroed(length).map_err(Error::Memory)?;
         let mut contents = AlignedBuf::zeroed(length).map_err(Error::Memory)?;
         if let Err(error) = target.read_boot_region(&mut contents) {
             log::warn!("cannot read the first {length} bytes, which are zero now where the image has nothing: {error}");
             contents.fill(0);
         }
-        Ok(Self { contents, state: State::Zeroes })
+        Ok(Self { contents, zeroes, state: State::Zeroes })
     }
 
-    /// Zeroes the region in `target`, if it has one, and makes that durable. To be called before anything is held.
+    /// Zeroes the region in `target`, if it has one, and makes that durable.
     pub(super) fn clear(&self, target: &mut dyn Target) -> Result<(), Error> {
-        if !self.contents.is_empty() {
-            let zeroes = AlignedBuf::zeroed(self.contents.len()).map_err(Error::Memory)?;
-            target.write_all_at(&zeroes, 0)?;
+        if !self.zeroes.is_empty() {
+            target.write_all_at(&self.zeroes, 0)?;
             target.sync().map_err(Error::Sync)?;
         }
         Ok(())
@@ -70,13 +72,11 @@ impl BootRegion {
 
     /// After an error: zeroes again what has been written, for it may be incomplete and must not look like a disk.
     /// Returns what that leaves, or `None` where nothing had been written.
-    pub(super) fn revoke(&mut self, target: &mut dyn Target) -> Option<Remains> {
+    pub(super) fn revoke(&self, target: &mut dyn Target) -> Option<Remains> {
         if self.state == State::Zeroes {
             return None;
         }
-        // In the same memory: there may be no more.
-        self.contents.fill(0);
-        let zeroed = target.write_all_at(&self.contents, 0).map_err(|error| error.source).and_then(|()| target.sync());
+        let zeroed = target.write_all_at(&self.zeroes, 0).map_err(|error| error.source).and_then(|()| target.sync());
         Some(if zeroed.is_ok() { Remains::Revoked } else { Remains::Doubtful })
     }
 }

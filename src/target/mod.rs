@@ -23,7 +23,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-pub use aligned::{ALIGNMENT, AlignedBuf};
+pub use aligned::AlignedBuf;
 pub use error::Error;
 pub use in_use::{Holder, Usage};
 pub use sameness::Sharing;
