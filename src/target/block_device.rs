@@ -16,7 +16,7 @@ use super::regular_file::write_all_at;
 use super::sysfs::{Device, Sysfs};
 use super::tuning::Tuning;
 use super::writeback::Writeback;
-use super::{Accept, Error, Remains, Request, Target, WriteError, in_use, partitions, refuse_replaced};
+use super::{Accept, Error, Remains, Request, Target, WriteError, in_use, partitions, refuse_replaced, refuse_used};
 use crate::file_id::FileId;
 use crate::range::ByteRange;
 use crate::retry::uninterrupted;
@@ -195,13 +195,9 @@ fn refuse_unwritable(path: &Path, device: &Device, sysfs: &Sysfs) -> Result<(), 
     if let Some(usage) = in_use::usage(device, sysfs).map_err(unclear)? {
         return Err(Error::InUse { path: path.to_owned(), usage });
     }
-    for twin in in_use::twins(device, sysfs).map_err(unclear)? {
-        let (path, node) = (path.to_owned(), twin.node());
-        match in_use::usage(&twin, sysfs).map_err(unclear)? {
-            Some(usage) => return Err(Error::SharedInUse { path, device: node, usage }),
-            None if in_use::is_held_elsewhere(&twin) => return Err(Error::SharedBusy { path, device: node }),
-            None => log::warn!("'{}' shows the same file, and changes with '{}'", node.display(), path.display()),
-        }
+    let twins = in_use::twins(device, sysfs).map_err(unclear)?;
+    for node in refuse_used(path, twins, sysfs, |path, device, usage| Error::SharedInUse { path, device, usage })? {
+        log::warn!("'{}' shows the same file, and changes with '{}'", node.display(), path.display());
     }
     match device.attribute("ro").map_err(unclear)?.as_deref() {
         Some("1") => Err(Error::ReadOnly { path: path.to_owned() }),

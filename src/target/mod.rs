@@ -21,7 +21,7 @@ use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use aligned::AlignedBuf;
 pub use error::Error;
@@ -29,7 +29,7 @@ pub use in_use::{Holder, Usage};
 pub use sameness::Sharing;
 
 use crate::file_id::FileId;
-use sysfs::Sysfs;
+use sysfs::{Device, Sysfs};
 
 /// A place that an image is written to.
 pub trait Target: Send {
@@ -220,19 +220,10 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, sysfs: &Sysfs) -
     let id = FileId::of(metadata);
     let unclear = |source| Error::Unclear { path: path.to_owned(), source };
     let is_device = |id: FileId| matches!(id, FileId::BlockDevice { .. });
-    let has_device = is_device(id) || request.reserved.iter().any(|reserved| is_device(reserved.id));
-    let tells = sysfs.is_mounted().map_err(unclear)?;
-    // A container may have an empty one in its place.
-    let shows = |id| match id {
-        FileId::BlockDevice { number } => sysfs.device(number).map(|device| device.is_some()),
-        FileId::File { .. } => Ok(true),
-    };
-    let mut shows_all = shows(id).map_err(unclear)?;
-    for reserved in request.reserved {
-        shows_all &= shows(reserved.id).map_err(unclear)?;
-    }
-    if has_device && !(tells && shows_all) {
-        return Err(Error::NoSysfs { path: path.to_owned() });
+    for used in request.reserved.iter().map(|reserved| reserved.id).chain([id]) {
+        if !sysfs.shows(used).map_err(unclear)? {
+            return Err(Error::NoSysfs { path: path.to_owned() });
+        }
     }
     sameness::refuse(request, id, sysfs)?;
     Ok(match kind {
@@ -244,7 +235,7 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, sysfs: &Sysfs) -
             if metadata.len() > 0 && request.reserved.iter().any(|reserved| is_device(reserved.id)) {
                 return Err(Error::Swapped { path: path.to_owned() });
             }
-            if tells {
+            if sysfs.is_mounted().map_err(unclear)? {
                 look_behind_file(path, id, sysfs)?;
             }
             Box::new(regular_file::RegularFile::open(path, id)?)
@@ -265,22 +256,32 @@ fn refuse_replaced(path: &Path, inspected: FileId, opened: &File) -> Result<(), 
 
 /// A file that is attached to a loop device can be written to, which changes the device; not so if that is in use.
 fn look_behind_file(path: &Path, id: FileId, sysfs: &Sysfs) -> Result<(), Error> {
-    let unclear = |source| Error::Unclear { path: path.to_owned(), source };
-    for device in in_use::loops_over(id, sysfs).map_err(unclear)? {
-        let node = device.node();
-        match in_use::usage(&device, sysfs).map_err(unclear)? {
-            Some(usage) => return Err(Error::AttachedInUse { path: path.to_owned(), device: node, usage }),
-            None if in_use::is_held_elsewhere(&device) => {
-                return Err(Error::SharedBusy { path: path.to_owned(), device: node });
-            }
-            None => log::warn!(
-                "'{}' is attached to loop device '{}', which changes with it",
-                path.display(),
-                node.display()
-            ),
-        }
+    let loops = in_use::loops_over(id, sysfs).map_err(|source| Error::Unclear { path: path.to_owned(), source })?;
+    let in_use = |path, device, usage| Error::AttachedInUse { path, device, usage };
+    for node in refuse_used(path, loops, sysfs, in_use)? {
+        log::warn!("'{}' is attached to loop device '{}', which changes with it", path.display(), node.display());
     }
     Ok(())
+}
+
+/// Refuses `path` where one of the loop devices that share its bytes is used; returns the nodes of those that are not.
+fn refuse_used(
+    path: &Path,
+    loops: Vec<Device>,
+    sysfs: &Sysfs,
+    in_use: impl Fn(PathBuf, PathBuf, Usage) -> Error,
+) -> Result<Vec<PathBuf>, Error> {
+    let mut unused = Vec::new();
+    for device in loops {
+        let (path, node) = (path.to_owned(), device.node());
+        match in_use::usage(&device, sysfs) {
+            Err(source) => return Err(Error::Unclear { path, source }),
+            Ok(Some(usage)) => return Err(in_use(path, node, usage)),
+            Ok(None) if in_use::is_held_elsewhere(&device) => return Err(Error::SharedBusy { path, device: node }),
+            Ok(None) => unused.push(node),
+        }
+    }
+    Ok(unused)
 }
 
 fn kind_of(metadata: &Metadata, path: &Path) -> Result<Kind, Error> {

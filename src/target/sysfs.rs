@@ -46,6 +46,14 @@ impl Sysfs {
         Device::at(self.root.join(format!("dev/block/{major}:{minor}")))
     }
 
+    /// Whether it shows `id`, if that is a device: a container may have an empty folder in place of the devices.
+    pub(super) fn shows(&self, id: FileId) -> io::Result<bool> {
+        match id {
+            FileId::BlockDevice { number } => Ok(self.device(number)?.is_some()),
+            FileId::File { .. } => Ok(true),
+        }
+    }
+
     /// The loop devices that a file is attached to.
     pub(super) fn loops(&self) -> io::Result<Vec<Device>> {
         let mut loops = Vec::new();
@@ -165,9 +173,7 @@ impl Device {
             None => Ok(if_visible(fs::metadata(name))?.as_ref().map(FileId::of)),
         }
     }
-}
 
-impl Device {
     /// Which bytes of its file a loop device shows; `None` where sysfs does not say.
     pub(super) fn backing_range(&self) -> io::Result<Option<ByteRange>> {
         /// The unit of `size`, whatever the sectors of the device are.
