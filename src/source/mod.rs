@@ -164,9 +164,12 @@ impl Unpacked {
             return Err(Error::NoImage { location: location.clone(), format, expected: image_size });
         };
         log::info!("reading '{name}' from the {format} archive '{location}'");
-        if format != Format::Tar || image_size.is_some() {
-            return Ok(Self { reader, size });
-        }
+        Ok(Self { reader, size })
+    }
+
+    /// The same, unless it is packed again.
+    fn once(self, location: &Location) -> Result<Self, Error> {
+        let Self { reader, size } = self;
         let looked = Looked::new(reader).map_err(|source| Error::Read { location: location.clone(), source })?;
         match Format::of(looked.head()) {
             Some(inner) => Err(Error::PackedTwice { location: location.clone(), inner }),
@@ -233,7 +236,8 @@ impl Source {
         let size = if image_size.is_some() { packed.size() } else { packed.found_size() };
         let is_raw_for_sure = size.is_some() && size == image_size;
         let read_error = |source| Error::Read { location: location.clone(), source };
-        let unpacked = match format.filter(|_| !is_raw_for_sure) {
+        let format = format.filter(|_| !is_raw_for_sure);
+        let unpacked = match format {
             None => Unpacked { reader: Box::new(transport::Raw::of_image(packed, &gaps)), size },
             Some(Format::Tar) => {
                 let raw = Box::new(transport::Raw::new(packed));
@@ -249,7 +253,6 @@ impl Source {
                         let member = archive::open_tar(looked, image_size);
                         Unpacked::of_member(&location, Format::Tar, image_size, member)?
                     }
-                    Some(inner) if image_size.is_none() => return Err(Error::PackedTwice { location, inner }),
                     _ => Unpacked { reader: looked, size },
                 }
             }
@@ -260,11 +263,14 @@ impl Source {
                         let member = archive::open_tar(decoded, image_size);
                         Unpacked::of_member(&location, Format::Tar, image_size, member)?
                     }
-                    Some(inner) if image_size.is_none() => return Err(Error::PackedTwice { location, inner }),
                     _ => Unpacked { size: decoded.size(), reader: decoded },
                 }
             }
         };
+        // One of the image's size is the image, whatever it looks like.
+        if format.is_some() && image_size.is_none() {
+            return unpacked.once(&location);
+        }
         match (unpacked.size, image_size) {
             (Some(found), Some(expected)) if found != expected => Err(Error::Size { location, found, expected }),
             _ => Ok(unpacked),
