@@ -3,13 +3,14 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::daemon::assert_not_listed;
 use common::image::{Random, assert_same, disk_like, sparse};
 use common::server::{File, Reply, Request, Server};
-use common::tool::{Tool, copy, create};
+use common::tool::{Tool, copy, create, interrupt};
 use common::{Need, sh, temp_dir};
+use nix::sys::signal::Signal;
 
 fn main() {
     common::run(tests![
@@ -235,19 +236,15 @@ fn stalls_are_breaks() {
         reply.file_until(request, &file, 1_000_000);
         reply.stall(Duration::from_secs(3));
     });
-    let started = Instant::now();
     case.copy_all(&server.url("x")).ok().says(&["broke at byte 1000000", "timed out"]);
     case.assert_copied();
-    assert!(started.elapsed() < Duration::from_secs(8));
 
     let file = case.file();
     let server = Server::start(move |request, reply| {
         reply.file_until(request, &file, if request.number == 0 { 1_000_000 } else { 0 });
         reply.stall(Duration::from_secs(60));
     });
-    let started = Instant::now();
     case.copy_all(&server.url("x")).fails(&["given up after", "breaks without a new byte", "timed out"]);
-    assert!(started.elapsed() < Duration::from_secs(12));
     case.assert_nothing_left();
 }
 
@@ -598,9 +595,5 @@ fn a_signal_ends_a_stalled_copy() {
     let child = tool.spawn();
     std::thread::sleep(Duration::from_millis(700));
     assert_not_listed("cret:x");
-    sh("kill", &["-TERM", &child.id().to_string()]);
-    let started = Instant::now();
-    let outcome = common::tool::finish(child);
-    assert_eq!(outcome.status, Some(143), "{}", outcome.stderr);
-    assert!(started.elapsed() < Duration::from_secs(1));
+    interrupt(child, Signal::SIGTERM);
 }

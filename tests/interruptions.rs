@@ -7,15 +7,14 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::device::{Disk, Mount, Throttle};
 use common::image::{Random, same_start};
-use common::tool::{copy, finish};
+use common::tool::{copy, finish, interrupt};
 use common::trace::{Event, Trace};
 use common::{Need, sh, sha256, temp_dir};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 const MIB: u64 = 1 << 20;
 
@@ -128,22 +127,16 @@ fn any_failed_write_or_sync() {
 /// What a slow device takes in a second.
 const SLOW: u64 = 10_000_000;
 
-/// Sends `signal` to a copy that writes to a slow device, and expects it to end at once with `status`.
-fn leave(child: Child, signal: Signal, status: i32) {
+/// Interrupts a copy when what it writes to a slow device is no longer taken at once.
+fn leave(child: Child, signal: Signal) {
     thread::sleep(Duration::from_millis(1200));
-    let sent = Instant::now();
-    kill(Pid::from_raw(child.id() as i32), signal).unwrap();
-    let outcome = finish(child);
-    let took = sent.elapsed();
-    assert_eq!(outcome.status, Some(status), "{}", outcome.stderr);
-    outcome.says(&["interrupted"]);
-    assert!(took < Duration::from_secs(1), "it took {took:?}");
+    interrupt(child, signal);
 }
 
-/// An image that a slow device takes some seconds for.
+/// An image that a slow device takes longer for than a copy may take to end.
 fn large_image(folder: &Path) -> PathBuf {
     let image = folder.join("large.img");
-    fs::write(&image, Random::new(6).bytes(40 << 20)).unwrap();
+    fs::write(&image, Random::new(6).bytes(120 << 20)).unwrap();
     image
 }
 
@@ -151,13 +144,13 @@ fn large_image(folder: &Path) -> PathBuf {
 fn leave_device(wrapper: &[&str]) {
     let folder = temp_dir();
     let image = large_image(folder.path());
-    let disk = Disk::new(40 * MIB);
+    let disk = Disk::new(120 * MIB);
     fs::write(disk.attribute("queue/scheduler"), "mq-deadline").unwrap();
     let throttle = Throttle::new(&disk, SLOW);
     let command: Vec<_> = throttle.command().into_iter().chain(wrapper.iter().map(|&word| word.to_owned())).collect();
-    for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let arguments = ["--nobmap".as_ref(), image.as_os_str(), disk.path().as_os_str()];
-        leave(copy(arguments).under(&command).spawn(), signal, status);
+        leave(copy(arguments).under(&command).spawn(), signal);
         assert_not_bootable(disk.path());
         let scheduler = fs::read_to_string(disk.attribute("queue/scheduler")).unwrap();
         assert!(scheduler.contains("[mq-deadline]"), "{scheduler}");
@@ -177,14 +170,14 @@ fn a_slow_device_is_left_at_once_through_the_page_cache() {
 fn a_file_on_a_slow_device_is_left_at_once() {
     let folder = temp_dir();
     let image = large_image(folder.path());
-    let disk = Disk::new(64 * MIB);
+    let disk = Disk::new(160 * MIB);
     sh("mkfs.ext4", &["-q", disk.path().to_str().unwrap()]);
     let mount = Mount::of(disk.path(), "rw");
     let throttle = Throttle::new(&disk, SLOW);
-    for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let target = mount.path().join("copy");
         let arguments = ["--nobmap".as_ref(), image.as_os_str(), target.as_os_str()];
-        leave(copy(arguments).under(&throttle.command()).spawn(), signal, status);
+        leave(copy(arguments).under(&throttle.command()).spawn(), signal);
         assert!(!target.exists());
     }
 }

@@ -6,8 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 /// How long a run may take before it counts as hanging.
 const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long a run may take to end after a signal. On an idle machine it is far below a second. What a run waits for when it
+/// is interrupted takes longer than this.
+const PROMPT: Duration = Duration::from_secs(8);
 
 /// A run of the binary, yet to begin.
 pub struct Tool {
@@ -112,6 +119,24 @@ impl Tool {
         outcome.says(fragments);
         outcome
     }
+}
+
+/// Interrupts a run, and expects that it ends without waiting for its source or its device.
+pub fn interrupt(child: Child, signal: Signal) -> Outcome {
+    let sent = Instant::now();
+    kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+    let outcome = finish(child);
+    let took = sent.elapsed();
+    let status = match signal {
+        Signal::SIGHUP => 129,
+        Signal::SIGINT => 130,
+        Signal::SIGTERM => 143,
+        other => panic!("the program does not handle {other}"),
+    };
+    assert_eq!(outcome.status, Some(status), "{}", outcome.stderr);
+    outcome.says(&["interrupted"]);
+    assert!(took < PROMPT, "it took {took:?}");
+    outcome
 }
 
 /// Waits for a run to end, and gathers what it printed.
