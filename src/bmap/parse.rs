@@ -3,94 +3,27 @@
 //! The format is described in docs/bmap-format.md. The elements may come in any order, so they are gathered first and
 //! judged together.
 
-use std::ops;
+mod fields;
+mod text;
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
 use super::error::ParseError;
-use super::{Bmap, Checksums, Version};
+use super::{Bmap, Version};
 use crate::digest::{ChecksumKind, Digest};
-use crate::range::{BlockRange, BlockSize};
+use crate::range::BlockRange;
+use fields::{
+    BLOCK_MAP, BLOCK_SIZE, BLOCKS_COUNT, CHECKSUM_TYPE, FILE_CHECKSUM, FILE_SHA1, Fields, IMAGE_SIZE,
+    MAPPED_BLOCKS_COUNT, Piece, RANGE, Ranges, Style, bad_checksum,
+};
+use text::{decimal, excerpt, line_of};
 
 /// The newest major version of the format that can be read.
 const SUPPORTED_MAJOR: u64 = 2;
 
 /// How deep unknown elements may be nested, so that memory stays bounded.
 const MAX_DEPTH: usize = 100;
-
-const IMAGE_SIZE: &str = "ImageSize";
-const BLOCK_SIZE: &str = "BlockSize";
-const BLOCKS_COUNT: &str = "BlocksCount";
-const MAPPED_BLOCKS_COUNT: &str = "MappedBlocksCount";
-const CHECKSUM_TYPE: &str = "ChecksumType";
-const FILE_CHECKSUM: &str = "BmapFileChecksum";
-const FILE_SHA1: &str = "BmapFileSHA1";
-const BLOCK_MAP: &str = "BlockMap";
-const RANGE: &str = "Range";
-
-/// How a version of the format writes the checksums of its ranges.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Style {
-    /// 1.0 and 1.1: not at all.
-    None,
-    /// 1.2 and 1.3: attribute `sha1`.
-    Sha1,
-    /// Since 1.4: attribute `chksum`, its kind in `ChecksumType`.
-    Typed,
-}
-
-impl Style {
-    fn of(version: Version) -> Self {
-        if version < Version::new(1, 2) {
-            Self::None
-        } else if version < Version::new(1, 4) {
-            Self::Sha1
-        } else {
-            Self::Typed
-        }
-    }
-
-    fn attribute(self) -> Option<&'static str> {
-        match self {
-            Self::None => None,
-            Self::Sha1 => Some("sha1"),
-            Self::Typed => Some("chksum"),
-        }
-    }
-}
-
-/// A piece of the file's text, and where it is.
-#[derive(Clone)]
-struct Piece<'a> {
-    element: &'static str,
-    text: &'a str,
-    at: ops::Range<usize>,
-}
-
-/// What the elements say, each at most once.
-#[derive(Default)]
-struct Fields<'a> {
-    image_size: Option<Piece<'a>>,
-    block_size: Option<Piece<'a>>,
-    blocks_count: Option<Piece<'a>>,
-    mapped_blocks_count: Option<Piece<'a>>,
-    checksum_type: Option<Piece<'a>>,
-    file_checksum: Option<Piece<'a>>,
-    file_sha1: Option<Piece<'a>>,
-    block_map: Option<Ranges>,
-}
-
-/// The ranges, and their digests in whatever kind they are.
-#[derive(Default)]
-struct Ranges {
-    ranges: Vec<BlockRange>,
-    /// The digests, side by side; each is `digest_len` bytes long.
-    digests: Vec<u8>,
-    digest_len: Option<usize>,
-    /// Where the first digest stands.
-    first_digest: usize,
-}
 
 pub(super) fn parse(file: &[u8]) -> Result<Bmap, ParseError> {
     let text = std::str::from_utf8(file).map_err(|error| ParseError::NotUtf8 { offset: error.valid_up_to() })?;
@@ -348,127 +281,6 @@ impl<'a> Parser<'a> {
         map.digests.extend_from_slice(digest.as_bytes());
         Ok(())
     }
-}
-
-impl<'a> Fields<'a> {
-    /// Puts together what the elements say.
-    fn judge(self, file: &str, version: Version) -> Result<Bmap, ParseError> {
-        // A damaged file is named as such, before any of its values is called wrong.
-        let style = Style::of(version);
-        let kind = self.checksum_kind(file, style)?;
-        self.verify_file(file, version, kind)?;
-
-        let image_size = number(file, self.image_size, IMAGE_SIZE)?;
-        let block_size_line = self.block_size.as_ref().map_or(0, |piece| line_of(file, piece.at.start));
-        let block_size = BlockSize::new(number(file, self.block_size, BLOCK_SIZE)?)
-            .ok_or(ParseError::ZeroBlockSize { line: block_size_line })?;
-        let found = number(file, self.blocks_count, BLOCKS_COUNT)?;
-        let expected = block_size.blocks_in(image_size);
-        if found != expected {
-            let block_size = block_size.bytes();
-            return Err(ParseError::BlocksCount { found, expected, image_size, block_size });
-        }
-        let mapped = number(file, self.mapped_blocks_count, MAPPED_BLOCKS_COUNT)?;
-        let map = self.block_map.ok_or(ParseError::Missing { element: BLOCK_MAP })?;
-
-        let checksums = map.digest_len.map(|_| Checksums { kind, digests: map.digests });
-        let bmap = Bmap { version, ..Bmap::new(image_size, block_size, map.ranges, checksums)? };
-        if mapped != bmap.mapped_blocks() {
-            return Err(ParseError::MappedBlocksCount { found: mapped, expected: bmap.mapped_blocks() });
-        }
-        Ok(bmap)
-    }
-
-    /// The kind of the checksums in this file; SHA-256 if nothing says otherwise.
-    fn checksum_kind(&self, file: &str, style: Style) -> Result<ChecksumKind, ParseError> {
-        let digests = self.block_map.as_ref().and_then(|map| Some((map.digest_len?, map.first_digest)));
-        let kind = match (style, &self.checksum_type) {
-            (Style::Typed, Some(piece)) => piece.text.parse().map_err(|_| ParseError::ChecksumKind {
-                line: line_of(file, piece.at.start),
-                name: excerpt(piece.text),
-            })?,
-            (Style::Typed, None) if digests.is_some() => {
-                return Err(ParseError::Missing { element: CHECKSUM_TYPE });
-            }
-            (Style::Typed, None) => ChecksumKind::Sha256,
-            (Style::Sha1 | Style::None, _) => ChecksumKind::Sha1,
-        };
-        match digests {
-            Some((len, at)) if len != kind.digest_len() => Err(bad_checksum(line_of(file, at), RANGE, kind)),
-            _ => Ok(kind),
-        }
-    }
-
-    /// Compares the file with its own checksum.
-    ///
-    /// A checksum is required from version 1.3 on of a map that has checksums at all. It is verified wherever there is
-    /// one, even in a version that has none: this is how a damaged version number is noticed.
-    fn verify_file(&self, file: &str, version: Version, kind: ChecksumKind) -> Result<(), ParseError> {
-        let style = Style::of(version);
-        let typed_kind = if style == Style::Typed { kind } else { ChecksumKind::Sha256 };
-        if let Some(piece) = &self.file_checksum {
-            verify_file(file, piece, typed_kind)?;
-        }
-        if let Some(piece) = &self.file_sha1 {
-            verify_file(file, piece, ChecksumKind::Sha1)?;
-        }
-        let ranges_have_checksums = self.block_map.as_ref().is_some_and(|map| map.digest_len.is_some());
-        let missing = match style {
-            Style::Typed if ranges_have_checksums || self.checksum_type.is_some() => {
-                self.file_checksum.is_none().then_some(FILE_CHECKSUM)
-            }
-            Style::Sha1 if ranges_have_checksums && version >= Version::new(1, 3) => {
-                self.file_sha1.is_none().then_some(FILE_SHA1)
-            }
-            _ => None,
-        };
-        missing.map_or(Ok(()), |element| Err(ParseError::Missing { element }))
-    }
-}
-
-fn verify_file(file: &str, piece: &Piece<'_>, kind: ChecksumKind) -> Result<(), ParseError> {
-    let found = Digest::from_hex(kind, piece.text.as_bytes())
-        .ok_or_else(|| bad_checksum(line_of(file, piece.at.start), piece.element, kind))?;
-    let mut hasher = kind.hasher();
-    let bytes = file.as_bytes();
-    hasher.update(bytes.get(..piece.at.start).unwrap_or_default());
-    hasher.update("0".repeat(piece.text.len()).as_bytes());
-    hasher.update(bytes.get(piece.at.end..).unwrap_or_default());
-    let computed = hasher.finish();
-    if computed == found { Ok(()) } else { Err(ParseError::Damaged { element: piece.element, found, computed }) }
-}
-
-fn bad_checksum(line: usize, element: &'static str, kind: ChecksumKind) -> ParseError {
-    ParseError::BadChecksum { line, element, kind, digits: kind.digits() }
-}
-
-fn number(file: &str, piece: Option<Piece<'_>>, element: &'static str) -> Result<u64, ParseError> {
-    let piece = piece.ok_or(ParseError::Missing { element })?;
-    decimal(piece.text).ok_or_else(|| ParseError::Number {
-        line: line_of(file, piece.at.start),
-        element,
-        text: excerpt(piece.text),
-    })
-}
-
-/// A number of decimal digits and nothing else but white space around it; `None` if it has others or is over 64 bits.
-fn decimal(text: &str) -> Option<u64> {
-    let digits = text.trim_ascii();
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
-}
-
-fn line_of(file: &str, position: usize) -> usize {
-    file.bytes().take(position).filter(|&byte| byte == b'\n').count().saturating_add(1)
-}
-
-/// The start of a text from the file, fit for a message of one line.
-fn excerpt(text: &str) -> String {
-    const LONGEST: usize = 60;
-    let mut short: String = text.chars().take(LONGEST).map(|c| if c.is_control() { '?' } else { c }).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        short.push('…');
-    }
-    short
 }
 
 #[cfg(test)]

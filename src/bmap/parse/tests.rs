@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::{Bmap, Checksums, Version};
 use super::*;
+use crate::range::BlockSize;
 
 /// A bmap of version 2.0 with elements as given.
 fn bmap(elements: &str) -> String {
