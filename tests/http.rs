@@ -37,6 +37,7 @@ fn main() {
         blocks_of_holes_are_not_fetched[Need::Program("xz")],
         an_empty_image,
         a_proxy_is_used,
+        what_cannot_be_reached_is_named,
         a_signal_ends_a_stalled_copy,
     ]);
 }
@@ -581,6 +582,23 @@ fn a_proxy_is_used() {
     let direct = Server::of(case.file());
     case.copy_all(&direct.url("x")).env("http_proxy", proxy.url("")).env("NO_PROXY", "127.0.0.1").ok();
     assert_eq!(proxy.requests().len(), requests.len());
+}
+
+fn what_cannot_be_reached_is_named() {
+    let case = Case::full();
+    let copy = |url: &str| case.copy_all(url).env("no_proxy", "127.0.0.1");
+    let outcome = copy("http://images.invalid/x").env("http_proxy", "http://me:s%26cret@127.0.0.1:1").run();
+    assert_eq!(outcome.status, Some(1));
+    outcome.says(&["cannot connect to 'http://images.invalid/x', through the proxy 'http://127.0.0.1:1/'", "refused"]);
+    assert!(!outcome.stderr.contains("cret"), "{}", outcome.stderr);
+    copy("http://127.0.0.1:1/x")
+        .env("http_proxy", "http://127.0.0.1:2")
+        .fails(&["cannot connect to 'http://127.0.0.1:1/x':"]);
+
+    let server = Server::start(|_, reply| reply.status("302 Found", &["Location: http://127.0.0.1:1/mirror"]));
+    let url = server.url("x");
+    copy(&url).fails(&[&format!("cannot connect to '{url}', redirected to 'http://127.0.0.1:1/mirror': ")]);
+    case.assert_nothing_left();
 }
 
 fn a_signal_ends_a_stalled_copy() {

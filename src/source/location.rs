@@ -47,7 +47,18 @@ pub enum Protocol {
 pub struct InvalidUrl {
     /// The argument without its credentials.
     shown: String,
-    source: url::ParseError,
+    source: UrlFault,
+}
+
+/// What is wrong with a URL.
+#[derive(Debug, thiserror::Error)]
+enum UrlFault {
+    #[error(transparent)]
+    Syntax(#[from] url::ParseError),
+    #[error("it names no host")]
+    NoHost,
+    #[error("a file of this machine is named by file:///path, or by its path alone")]
+    FileOfAHost,
 }
 
 impl Location {
@@ -61,6 +72,7 @@ impl Location {
             return Ok(Self::Stdin);
         }
         if let Some(path) = file_url(argument.as_bytes()) {
+            let path = path.map_err(|source| InvalidUrl { shown: argument.display().to_string(), source })?;
             return Ok(Self::Path(PathBuf::from(OsString::from_vec(percent_decode(path).collect()))));
         }
         match argument.to_str().and_then(|text| Some((Protocol::of(text)?, text))) {
@@ -134,14 +146,18 @@ impl fmt::Display for Location {
 impl Url {
     fn parse(protocol: Protocol, text: &str) -> Result<Self, InvalidUrl> {
         let invalid = |source| InvalidUrl { shown: without_credentials(text), source };
+        // The parser would take the first part of the path for the host, as browsers do.
+        if text.split_once("://").is_some_and(|(_, rest)| rest.starts_with(['/', '\\'])) {
+            return Err(invalid(UrlFault::NoHost));
+        }
         // Only HTTP has queries and fragments; elsewhere these signs belong to the name.
         let url = match protocol {
             Protocol::Http => url::Url::parse(text),
             Protocol::Ftp | Protocol::Ssh => url::Url::parse(&text.replace('?', "%3F").replace('#', "%23")),
         };
-        let url = url.map_err(invalid)?;
+        let url = url.map_err(|error| invalid(error.into()))?;
         match url.host_str() {
-            None | Some("") => Err(invalid(url::ParseError::EmptyHost)),
+            None | Some("") => Err(invalid(UrlFault::NoHost)),
             Some(_) => Ok(Self { protocol, url: Arc::new(url) }),
         }
     }
@@ -226,14 +242,15 @@ fn without_credentials(text: &str) -> String {
 }
 
 /// The path of a `file:` URL (RFC 8089), percent-encoded; `None` where `argument` is none.
-fn file_url(argument: &[u8]) -> Option<&[u8]> {
+fn file_url(argument: &[u8]) -> Option<Result<&[u8], UrlFault>> {
     const SCHEME: &[u8] = b"file:";
     let (scheme, rest) = argument.split_at_checked(SCHEME.len())?;
     if !scheme.eq_ignore_ascii_case(SCHEME) {
         return None;
     }
-    let Some(path) = rest.strip_prefix(b"//") else { return Some(rest) };
-    Some(path.strip_prefix(b"localhost").filter(|path| path.starts_with(b"/")).unwrap_or(path))
+    let Some(rest) = rest.strip_prefix(b"//") else { return Some(Ok(rest)) };
+    let path = rest.strip_prefix(b"localhost").unwrap_or(rest);
+    Some(if path.starts_with(b"/") { Ok(path) } else { Err(UrlFault::FileOfAHost) })
 }
 
 fn decoded(text: &str) -> String {
@@ -283,6 +300,23 @@ mod tests {
         }
         for (argument, protocol) in [("HTTPS://h/p", Protocol::Http), ("ftp://h/p", Protocol::Ftp)] {
             assert!(matches!(parse(argument), Location::Url(url) if url.protocol() == protocol), "{argument}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_host_or_one_too_many_is_refused() {
+        let cases = [
+            ("http:///disk", "it names no host"),
+            (r"http://\disk", "it names no host"),
+            ("ssh:///disk", "it names no host"),
+            ("https://", "empty host"),
+            ("file://disk.img", "file:///path"),
+            ("file://server/disk.img", "file:///path"),
+            ("file://localhost.lan/disk.img", "file:///path"),
+        ];
+        for (argument, reason) in cases {
+            let source = Location::parse(OsStr::new(argument)).unwrap_err().source.to_string();
+            assert!(source.contains(reason), "{argument}: {source}");
         }
     }
 

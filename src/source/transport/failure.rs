@@ -11,10 +11,12 @@ use crate::source::Url;
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The server cannot be reached.
-    #[error("cannot connect to '{url}': {cause}")]
+    #[error("cannot connect to '{url}'{detour}: {cause}")]
     Connect {
         /// The file.
         url: Url,
+        /// What stands between the URL and what is connected to: a redirection, a proxy, or nothing.
+        detour: String,
         /// Why.
         cause: String,
     },

@@ -34,7 +34,11 @@ impl Control {
     /// Connects, logs in, and asks for files as they are.
     pub(super) fn log_in(url: &Url, credentials: &Credentials, patience: Patience) -> Result<Self, Failure> {
         let stream = connect(&url.host(), url.port().unwrap_or(PORT), patience);
-        let stream = stream.map_err(|error| Failure::Connect { url: url.clone(), cause: error.to_string() })?;
+        let stream = stream.map_err(|error| Failure::Connect {
+            url: url.clone(),
+            detour: String::new(),
+            cause: error.to_string(),
+        })?;
         let mut control = Self { server: stream.1, stream: BufReader::new(stream.0), url: url.clone(), patience };
         // Ready later, and then ready.
         if control.expect("connect", &[120, 220])?.code == 120 {

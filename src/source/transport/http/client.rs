@@ -2,6 +2,7 @@
 
 use std::io;
 
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::StatusCode;
 use reqwest::blocking::Response;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, IF_RANGE, LOCATION, RANGE};
@@ -148,13 +149,27 @@ impl Client {
         Failure::Redirect { url: self.file.clone(), how }
     }
 
+    /// What stands between the file's URL and what is connected to, as a message names it.
+    fn detour(&self) -> String {
+        let mut detour = String::new();
+        if self.current != self.file.address() {
+            detour += &format!(", redirected to '{}'", self.current);
+        }
+        // The rules by which reqwest has found it.
+        let proxy = self.current.as_str().parse().ok().and_then(|uri| Matcher::from_env().intercept(&uri));
+        if let Some(proxy) = proxy {
+            detour += &format!(", through the proxy '{}'", proxy.uri());
+        }
+        detour
+    }
+
     /// What went wrong with a request for the bytes from `offset` on.
     fn explain(&self, error: &reqwest::Error, offset: u64) -> Failure {
         let (url, cause) = (self.file.clone(), root_cause(error));
         match () {
             // Such as one that is longer than hyper takes, after a redirection, too.
             () if error.is_builder() => Failure::Unusable { url, what: "its address is too long or not valid in HTTP" },
-            () if error.is_connect() => Failure::Connect { url, cause },
+            () if error.is_connect() => Failure::Connect { url, detour: self.detour(), cause },
             () => Failure::Broken { url, offset, cause },
         }
     }
