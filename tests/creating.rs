@@ -148,8 +148,15 @@ fn an_output_file_is_replaced_as_a_whole() {
         .current_dir(folder.path())
         .ok();
     assert_eq!(fs::read(folder.path().join("relative.bmap")).unwrap(), expected);
+    // Links that lead nowhere yet, one to the other.
+    std::os::unix::fs::symlink("later.bmap", folder.path().join("second")).unwrap();
+    std::os::unix::fs::symlink("second", folder.path().join("first")).unwrap();
+    write_to(&folder.path().join("first"));
+    assert!(folder.path().join("first").is_symlink() && folder.path().join("second").is_symlink());
+    assert_eq!(fs::read(folder.path().join("later.bmap")).unwrap(), expected);
+
     write_to(Path::new("/dev/null"));
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "a temporary file was left behind");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 7, "a temporary file was left behind");
 }
 
 fn an_output_that_cannot_be_written_is_an_error() {

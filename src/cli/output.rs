@@ -94,12 +94,29 @@ impl Place {
                 }
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Err(_) if is_among_devices(path)? => {
-                Err(io::Error::new(io::ErrorKind::NotFound, "there is no such device"))
+            Err(_) => {
+                let path = end_of_links(path)?;
+                if is_among_devices(&path)? {
+                    return Err(io::Error::new(io::ErrorKind::NotFound, "there is no such device"));
+                }
+                Ok(Self::New(path))
             }
-            Err(_) => Ok(Self::New(path.to_owned())),
         }
     }
+}
+
+/// Where a file named `path`, which is not there yet, would come to be: where its symbolic links lead to.
+fn end_of_links(path: &Path) -> io::Result<PathBuf> {
+    /// How many the kernel follows (path_resolution(7)).
+    const LINKS: usize = 40;
+    let mut end = path.to_owned();
+    for _ in 0..LINKS {
+        match fs::read_link(&end) {
+            Ok(target) => end = folder_of(&end).join(target),
+            Err(_) => return Ok(end),
+        }
+    }
+    Err(Errno::ELOOP.into())
 }
 
 fn folder_of(path: &Path) -> &Path {
