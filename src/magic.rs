@@ -30,7 +30,7 @@ pub const PREFIX_LEN: usize = 512;
 struct Signature {
     format: Format,
     name: &'static str,
-    offset: usize,
+    /// What a file begins with, in which `?` stands for any byte.
     magics: &'static [&'static [u8]],
     /// The endings of file names, without their dot.
     endings: &'static [&'static str],
@@ -38,55 +38,28 @@ struct Signature {
 
 /// All that is known about the formats; the first that fits is it.
 const SIGNATURES: [Signature; 8] = [
-    Signature {
-        format: Format::Gzip,
-        name: "gzip",
-        offset: 0,
-        magics: &[b"\x1f\x8b\x08"],
-        endings: &["gz", "gzip", "tgz"],
-    },
+    Signature { format: Format::Gzip, name: "gzip", magics: &[b"\x1f\x8b\x08"], endings: &["gz", "gzip", "tgz"] },
     Signature {
         format: Format::Bzip2,
         name: "bzip2",
-        offset: 0,
         // Behind the digit for the level: the magic of a block, or of the end of a stream without any.
         magics: &[b"BZh?1AY&SY", b"BZh?\x17\x72\x45\x38\x50\x90"],
         endings: &["bz2", "tbz", "tbz2"],
     },
-    Signature { format: Format::Xz, name: "xz", offset: 0, magics: &[b"\xfd7zXZ\0"], endings: &["xz", "txz"] },
-    Signature {
-        format: Format::Zstd,
-        name: "zstd",
-        offset: 0,
-        magics: &[b"\x28\xb5\x2f\xfd"],
-        endings: &["zst", "zstd", "tzst"],
-    },
+    Signature { format: Format::Xz, name: "xz", magics: &[b"\xfd7zXZ\0"], endings: &["xz", "txz"] },
+    Signature { format: Format::Zstd, name: "zstd", magics: &[b"\x28\xb5\x2f\xfd"], endings: &["zst", "zstd", "tzst"] },
     Signature {
         format: Format::Lz4,
         name: "lz4",
-        offset: 0,
         magics: &[b"\x04\x22\x4d\x18", b"\x02\x21\x4c\x18"],
         endings: &["lz4", "tlz4"],
     },
-    Signature {
-        format: Format::Lzop,
-        name: "lzop",
-        offset: 0,
-        magics: &[b"\x89LZO\0\r\n\x1a\n"],
-        endings: &["lzo", "tzo"],
-    },
-    Signature {
-        format: Format::Zip,
-        name: "zip",
-        offset: 0,
-        magics: &[b"PK\x03\x04", b"PK\x05\x06"],
-        endings: &["zip"],
-    },
+    Signature { format: Format::Lzop, name: "lzop", magics: &[b"\x89LZO\0\r\n\x1a\n"], endings: &["lzo", "tzo"] },
+    Signature { format: Format::Zip, name: "zip", magics: &[b"PK\x03\x04", b"PK\x05\x06"], endings: &["zip"] },
     Signature {
         format: Format::Tar,
         name: "tar",
-        offset: 257, // Old ones have no magic: it is the checksum of the first header that tells.
-        magics: &[b""],
+        magics: &[], // Old ones have none: it is the checksum of the first header that tells.
         endings: &["tar"],
     },
 ];
@@ -99,18 +72,22 @@ impl Format {
     /// The format of a file that begins with `prefix`, of which the first [`PREFIX_LEN`] bytes count; `None` where it
     /// has no known magic: it is raw.
     pub fn of(prefix: &[u8]) -> Option<Self> {
-        let fits = |signature: &Signature| {
-            let candidate = prefix.get(signature.offset..).unwrap_or_default();
-            signature.magics.iter().any(|magic| starts_with(candidate, magic))
-                && (signature.format != Self::Tar || has_tar_checksum(prefix))
+        let prefix = prefix.get(..PREFIX_LEN).unwrap_or(prefix);
+        Self::by_signature(prefix).or_else(|| {
+            let mut rest = behind_skippable(prefix)?;
+            while let Some(next) = behind_skippable(rest) {
+                rest = next;
+            }
+            Some(if Self::by_signature(rest) == Some(Self::Lz4) { Self::Lz4 } else { Self::Zstd })
+        })
+    }
+
+    fn by_signature(prefix: &[u8]) -> Option<Self> {
+        let fits = |signature: &Signature| match signature.format {
+            Self::Tar => has_tar_checksum(prefix),
+            _ => signature.magics.iter().any(|magic| starts_with(prefix, magic)),
         };
-        match SIGNATURES.iter().find(|&signature| fits(signature)) {
-            Some(signature) => Some(signature.format),
-            None => behind_skippable(prefix).map(|rest| match Self::of(rest) {
-                Some(Self::Lz4) => Self::Lz4,
-                _ => Self::Zstd,
-            }),
-        }
+        SIGNATURES.iter().find(|&signature| fits(signature)).map(|signature| signature.format)
     }
 
     /// The format that the ending of a file name says; `None` where it says none.

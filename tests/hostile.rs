@@ -183,6 +183,10 @@ fn bmaps_that_are_bombs() {
     File::create(&large).unwrap().set_len(257 * MIB).unwrap();
     victim.refuses_bmap(&large, &["over 268435456 bytes, too many for a bmap"]);
 
+    // Nothing but frames to skip.
+    let skippable = victim.repeated("skippable", b"", b"\x50\x2a\x4d\x18\0\0\0\0", 200_000, b"");
+    victim.refuses_bmap(&skippable, &["not a bmap: the file is empty"]);
+
     let deep = victim.repeated("deep", b"<bmap version=\"2.0\">", b"<a>", 1_000_000, b"");
     victim.refuses_bmap(&deep, &["elements that are nested too deeply"]);
     let entities = "<!DOCTYPE bmap [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;'>]><bmap version=\"2.0\">&b;</bmap>";
