@@ -5,6 +5,7 @@
 
 pub mod daemon;
 pub mod device;
+pub mod download;
 pub mod gnupg;
 pub mod image;
 pub mod inject;

@@ -60,6 +60,12 @@ pub enum Failure {
         /// The file.
         url: Url,
     },
+    /// What comes after a break may be something else: nothing that was known of the file is said of it.
+    #[error("what the server sends for '{url}' now does not say that it is the same file")]
+    Stranger {
+        /// The file.
+        url: Url,
+    },
     /// The server contradicts itself.
     #[error("the server of '{url}' sends another part of the file than the one asked for: {what}")]
     WrongRange {
@@ -142,7 +148,7 @@ impl Failure {
     /// Whether it may work when it is tried again.
     pub(super) fn is_break(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Broken { .. } => true,
+            Self::Connect { .. } | Self::Broken { .. } | Self::Stranger { .. } => true,
             Self::Status { status, .. } => status.is_server_error(),
             // RFC 959: transient.
             Self::Ftp { reply, .. } => reply.starts_with('4'),

@@ -46,7 +46,8 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(patience.connect)
             // For an answer, and then for each read: not for the whole.
-            .timeout(patience.stall)
+            // It is the connection's own time that runs out first where there is none.
+            .timeout(patience.stall.max(patience.connect.saturating_add(patience.connect / 10)))
             .build()
             .map_err(io::Error::other)?;
         let credentials = Credentials::of(file);
@@ -58,7 +59,7 @@ impl Client {
         &self.file
     }
 
-    /// Asks for the whole file or a part of it. The answer is the one or the other.
+    /// Asks for the whole file or a part of it. The answer is the one or the other, or that there is no such part.
     ///
     /// What a redirection leads to may cease to be: then it is followed anew.
     pub(super) fn get(&mut self, part: Option<&Part<'_>>) -> Result<Response, Failure> {
@@ -79,6 +80,7 @@ impl Client {
             match response.headers().get(LOCATION) {
                 _ if status == StatusCode::OK => return self.unpacked(response),
                 _ if status == StatusCode::PARTIAL_CONTENT && part.is_some() => return self.unpacked(response),
+                _ if status == StatusCode::RANGE_NOT_SATISFIABLE && part.is_some() => return Ok(response),
                 Some(target) if status.is_redirection() => self.current = self.redirected(target)?,
                 _ => return Err(Failure::Status { url: self.file.clone(), status }),
             }

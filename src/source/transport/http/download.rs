@@ -63,7 +63,7 @@ impl Download {
             }
         }
         match self.receive(&mut body, buf)? {
-            0 if body.end.is_none() => Ok(0),
+            0 if body.end.is_none() || self.remote.version.size == Some(body.at) => Ok(0),
             0 => Err(self.ended_early(&body)),
             count => {
                 self.breaks.reset();

@@ -4,7 +4,7 @@ use std::io;
 
 use reqwest::StatusCode;
 use reqwest::blocking::Response;
-use reqwest::header::{ACCEPT_RANGES, CONTENT_LENGTH};
+use reqwest::header::CONTENT_LENGTH;
 
 use super::client::{Client, Part};
 use super::version::{ContentRange, Version, header};
@@ -38,20 +38,21 @@ pub(super) struct Body {
 impl Remote {
     /// Asks for the whole file, and learns about it.
     pub(super) fn open(url: &Url, patience: Patience) -> io::Result<(Self, Body)> {
-        let mut client = Client::new(url, patience)?;
+        let client = Client::new(url, patience)?;
+        let (version, traffic) = (Version::default(), Traffic::default());
+        let mut remote = Self { client, patience, version, takes_ranges: false, traffic };
         let mut breaks = Breaks::new(patience);
-        let response = loop {
-            match client.get(None) {
-                Ok(response) => break response,
+        // As the part that is all of it: what a server says of parts in general need not be true of this file.
+        let body = loop {
+            match remote.request(ByteRange { start: 0, end: u64::MAX }) {
+                Ok(body) => break body,
                 // Nothing broke off yet: whoever mistyped a name shall not have to wait.
                 Err(failure @ Failure::Connect { .. }) => return Err(failure.into()),
                 Err(failure) => breaks.pause(failure)?,
             }
         };
-        let version = Version::of(&response, None);
-        let takes_ranges = header(&response, &ACCEPT_RANGES).is_some_and(|unit| unit.eq_ignore_ascii_case("bytes"));
-        let (traffic, end) = (Traffic::of(version.size), version.size);
-        Ok((Self { client, patience, version, takes_ranges, traffic }, Body { response, at: 0, end }))
+        remote.traffic = Traffic::of(remote.version.size);
+        Ok((remote, body))
     }
 
     /// The file's name.
@@ -65,12 +66,14 @@ impl Remote {
         let to_the_end = self.version.size.is_none_or(|size| wanted.end >= size);
         let end = if to_the_end { u64::MAX } else { wanted.end };
         let part = Part { bytes: ByteRange { end, ..wanted }, version: self.version.condition() };
-        let response = match self.client.get(Some(&part)) {
-            Err(Failure::Status { url, status: StatusCode::RANGE_NOT_SATISFIABLE }) => {
-                return Err(Failure::Changed { url });
+        let mut response = self.client.get(Some(&part))?;
+        if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+            if wanted.start > 0 {
+                return self.past_the_end(wanted.start, response);
             }
-            response => response?,
-        };
+            // An empty file has no parts.
+            response = self.client.get(None)?;
+        }
         let wrong = |what| Failure::WrongRange { url: self.url().clone(), what };
         let range = match response.status() {
             StatusCode::PARTIAL_CONTENT => {
@@ -82,13 +85,24 @@ impl Remote {
         if version.differs_from(&self.version) {
             return Err(Failure::Changed { url: self.url().clone() });
         }
-        if let Some(range) = range {
-            check(range, wanted, &response).map_err(wrong)?;
+        match range {
+            Some(range) => check(range, wanted, &response).map_err(wrong)?,
+            None if self.version.is_known_by(&version) => {}
+            None => return Err(Failure::Stranger { url: self.url().clone() }),
         }
-        self.version.size = self.version.size.or(version.size);
+        self.version.complete(version);
         self.takes_ranges = range.is_some();
         let at = range.map_or(0, |range| range.bytes.start);
-        Ok(Body { response, at, end: range.map(|range| range.bytes.end).or(version.size) })
+        Ok(Body { response, at, end: range.map(|range| range.bytes.end).or(self.version.size) })
+    }
+
+    /// What a server means that has no byte `start`: the file ends there, or it is another one by now.
+    fn past_the_end(&mut self, start: u64, response: Response) -> Result<Body, Failure> {
+        if self.version.size.is_some() || ContentRange::size_without_range(&response) != Some(start) {
+            return Err(Failure::Changed { url: self.url().clone() });
+        }
+        self.version.size = Some(start);
+        Ok(Body { response, at: start, end: Some(start) })
     }
 }
 

@@ -30,13 +30,34 @@ impl Version {
         self.etag.as_deref().filter(|etag| !etag.starts_with("W/")).or(self.modified.as_deref())
     }
 
+    /// Whether anything in what `other` says is known of this version; where nothing is known, anything may be it. A server
+    /// in trouble may send a page of its own as if it were the file.
+    pub(super) fn is_known_by(&self, other: &Self) -> bool {
+        let same = [
+            differ(&opaque(&self.etag), &opaque(&other.etag)),
+            differ(&self.modified, &other.modified),
+            differ(&self.size, &other.size),
+        ];
+        *self == Self::default() || same.contains(&Some(false))
+    }
+
+    /// Takes over what `other` says and this does not.
+    pub(super) fn complete(&mut self, other: Self) {
+        let Self { etag, modified, size } = std::mem::take(self);
+        *self = Self { etag: etag.or(other.etag), modified: modified.or(other.modified), size: size.or(other.size) };
+    }
+
     /// Whether anything tells this version from `other`.
     pub(super) fn differs_from(&self, other: &Self) -> bool {
-        let opaque = |etag: &Option<String>| etag.as_ref().map(|etag| etag.trim_start_matches("W/").to_owned());
         let by_tag = differ(&opaque(&self.etag), &opaque(&other.etag));
         by_tag.or(differ(&self.modified, &other.modified)) == Some(true)
             || differ(&self.size, &other.size) == Some(true)
     }
+}
+
+/// An entity tag without the mark of a weak one.
+fn opaque(etag: &Option<String>) -> Option<&str> {
+    etag.as_ref().map(|etag| etag.trim_start_matches("W/"))
 }
 
 /// Whether two values differ, where both are known.
@@ -56,6 +77,12 @@ impl ContentRange {
     /// What `response` says; `None` where it says nothing that makes sense.
     pub(super) fn of(response: &Response) -> Option<Self> {
         Self::parse(header(response, &CONTENT_RANGE)?)
+    }
+
+    /// The size of the file that `response` says where it has no such range: `bytes */1234`.
+    pub(super) fn size_without_range(response: &Response) -> Option<u64> {
+        let (_, rest) = header(response, &CONTENT_RANGE)?.trim().split_once(' ')?;
+        rest.trim().strip_prefix("*/")?.parse().ok()
     }
 
     /// From the form `bytes 0-99/1234` or `bytes 0-99/*`.
@@ -97,6 +124,17 @@ mod tests {
         ];
         for (left, right, differs) in cases {
             assert_eq!(left.differs_from(&right), differs, "{left:?} {right:?}");
+        }
+        let known = version("\"a\"", "Mon", 9);
+        for (other, is_known) in [
+            (version("W/\"a\"", "", 0), true),
+            (version("", "Mon", 0), true),
+            (version("", "", 9), true),
+            (version("", "", 0), false),
+            (version("\"b\"", "", 0), false),
+        ] {
+            assert_eq!(known.is_known_by(&other), is_known, "{other:?}");
+            assert!(Version::default().is_known_by(&other));
         }
         assert_eq!(version("W/\"a\"", "Mon", 0).condition(), Some("Mon"));
         assert_eq!(version("\"a\"", "Mon", 0).condition(), Some("\"a\""));
