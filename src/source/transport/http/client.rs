@@ -40,14 +40,15 @@ pub(super) struct Part<'a> {
 impl Client {
     pub(super) fn new(file: &Url, patience: Patience) -> io::Result<Self> {
         let tls = tls::config().map_err(io::Error::other)?;
+        // Where there is no connection, it is the time for that which must run out.
+        let past_connect = patience.connect.saturating_add(patience.connect.checked_div(10).unwrap_or_default());
         let http = resolver::find_hosts_for(reqwest::blocking::Client::builder())
             .tls_backend_preconfigured(tls)
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(patience.connect)
             // For an answer, and then for each read: not for the whole.
-            // It is the connection's own time that runs out first where there is none.
-            .timeout(patience.stall.max(patience.connect.saturating_add(patience.connect / 10)))
+            .timeout(patience.stall.max(past_connect))
             .build()
             .map_err(io::Error::other)?;
         let credentials = Credentials::of(file);
