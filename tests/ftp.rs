@@ -14,6 +14,7 @@ use common::daemon::{Daemon, assert_not_listed, free_port};
 use common::image::{assert_same, sparse};
 use common::tool::{Tool, copy, create};
 use common::{Need, sh, temp_dir};
+use nix::sys::socket::{setsockopt, sockopt::Linger};
 
 fn main() {
     const PYTHON: Need = Need::Program("python3");
@@ -23,6 +24,8 @@ fn main() {
         connections_that_break_are_resumed,
         a_server_that_cannot_resume,
         an_end_that_is_not_confirmed_is_no_end,
+        a_reset_is_no_end,
+        a_break_says_where_it_was,
         a_changed_image_is_an_error,
         a_stall_is_a_break,
         a_strange_address_is_not_believed,
@@ -128,7 +131,11 @@ struct Behaviour {
     /// What it says of the file's time, for each session.
     times: [&'static str; 2],
     stall: Duration,
+    /// Whether a data connection that breaks off is reset instead of closed.
+    reset: bool,
     greeting: &'static str,
+    /// How many sessions there are; whoever comes later is not greeted.
+    sessions: usize,
 }
 
 const GOOD: Behaviour = Behaviour {
@@ -139,6 +146,8 @@ const GOOD: Behaviour = Behaviour {
     epsv: true,
     times: ["213 20240101000000"; 2],
     stall: Duration::ZERO,
+    reset: false,
+    sessions: usize::MAX,
     greeting: "220-Hello\r\n221 is not the end\r\n220 Ready",
 };
 
@@ -163,6 +172,7 @@ fn server(data: Vec<u8>, behaviour: Behaviour) -> (SocketAddr, Arc<AtomicUsize>)
 fn session(stream: TcpStream, data: &[u8], behaviour: &Behaviour, number: usize) -> Option<()> {
     let mut control = stream.try_clone().unwrap();
     let mut say = |text: &str| control.write_all(format!("{text}\r\n").as_bytes()).ok();
+    (number < behaviour.sessions).then_some(())?;
     say(behaviour.greeting)?;
     let mut lines = BufReader::new(stream).lines();
     let mut start = 0;
@@ -196,6 +206,8 @@ fn session(stream: TcpStream, data: &[u8], behaviour: &Behaviour, number: usize)
                 let complete = rest.len() <= behaviour.limit;
                 if !complete {
                     std::thread::sleep(behaviour.stall);
+                    let linger = libc::linger { l_onoff: i32::from(behaviour.reset), l_linger: 0 };
+                    setsockopt(&to, Linger, &linger).unwrap();
                 }
                 drop(to);
                 match behaviour.end {
@@ -238,6 +250,27 @@ fn an_end_that_is_not_confirmed_is_no_end() {
     assert!(!case.out().exists());
     let (address, _) = server(bytes, Behaviour { rest: true, ..behaviour });
     case.copy_all(&format!("ftp://{address}/disk.img")).fails(&["given up after 8 breaks", "not confirmed"]);
+}
+
+fn a_reset_is_no_end() {
+    let case = Case::new();
+    let bytes = std::fs::read(&case.image).unwrap();
+    // The server says that it was all, and not how much that is.
+    let behaviour = Behaviour { limit: 700_000, end: "226 Done", size: false, reset: true, ..GOOD };
+    let (address, _) = server(bytes.clone(), behaviour.clone());
+    case.copy_all(&format!("ftp://{address}/disk.img")).ok().says(&["broke at byte", "reset"]);
+    case.assert_copied();
+    let (address, _) = server(bytes, Behaviour { rest: false, ..behaviour });
+    case.copy_all(&format!("ftp://{address}/disk.img")).fails(&["refuses 'REST'"]);
+}
+
+fn a_break_says_where_it_was() {
+    let case = Case::new();
+    let bytes = std::fs::read(&case.image).unwrap();
+    let (address, _) = server(bytes, Behaviour { limit: 700_000, end: "426 Lost", sessions: 1, ..GOOD });
+    let outcome =
+        case.copy_all(&format!("ftp://{address}/disk.img")).fails(&["broke at byte 700000: the server has hung up"]);
+    assert!(!outcome.stderr.contains("broke at byte 0"), "{}", outcome.stderr);
 }
 
 fn a_changed_image_is_an_error() {

@@ -2,16 +2,13 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::daemon::assert_not_listed;
 use common::download::{Case, hasty};
-use common::image::{Random, assert_same, disk_like, sparse};
+use common::image::{Random, sparse};
 use common::server::{File, Reply, Request, Server};
-use common::tool::{Tool, copy, create, interrupt};
-use common::{Need, sh, temp_dir};
-use nix::sys::signal::Signal;
+use common::tool::copy;
+use common::{Need, sh};
 
 fn main() {
     common::run(tests![

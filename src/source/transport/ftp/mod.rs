@@ -110,18 +110,19 @@ impl Download {
     fn try_fetch(&mut self) -> Result<Vec<u8>, Failure> {
         let mut transfer = match self.transfer.take() {
             Some(transfer) => transfer,
-            None => self.begin()?,
+            None => self.begin().map_err(|failure| self.placed(failure))?,
         };
         let mut data = vec![0; PIECE_LEN];
-        // What came before a break is not lost: the break is seen again at the next read.
         let mut counted = Counted { stream: &mut transfer.data, count: 0 };
         let read = read_full(&mut counted, &mut data);
         let count = counted.count;
         self.traffic.add(count);
         match read {
             Err(error) if count == 0 => return Err(self.broken(words(&error))),
+            // What came is not lost. The connection is: a read after a reset looks like the end of the file.
+            Err(error) => log::info!("{}; going on with a new one", self.broken(words(&error))),
             Ok(0) => self.check_end(transfer)?,
-            _ => self.transfer = Some(transfer),
+            Ok(_) => self.transfer = Some(transfer),
         }
         data.truncate(count);
         Ok(data)
@@ -139,6 +140,14 @@ impl Download {
             Some(size) if self.position < size => Err(self.broken("it ended too early".to_owned())),
             Some(size) if self.position > size => Err(Failure::Changed { url: self.url.clone() }),
             _ => Ok(()),
+        }
+    }
+
+    /// `failure`, with the place where it happened.
+    fn placed(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Broken { cause, .. } => self.broken(cause),
+            failure => failure,
         }
     }
 
