@@ -23,12 +23,14 @@ fn main() {
     cli::console::init(arguments.verbosity.level());
     cli::panics::report_as_errors();
     cli::process_list::hide_passwords();
-    match catch_unwind(|| cli::run(arguments)) {
-        Ok(Ok(())) => {}
+    let status = match catch_unwind(|| cli::run(arguments)) {
+        Ok(Ok(())) => 0,
         Ok(Err(error)) => {
             error.report();
-            exit(error.status());
+            error.status()
         }
-        Err(_) => exit(cli::FAILED), // told already
-    }
+        Err(_) => cli::FAILED, // told already
+    };
+    cli::console::finish();
+    exit(status)
 }

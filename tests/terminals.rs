@@ -2,12 +2,16 @@
 
 mod common;
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use common::terminal::Terminal;
 use common::tool::mapped_disk;
-use common::{Need, temp_dir};
+use common::{Need, sha256, temp_dir};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 fn main() {
@@ -16,6 +20,7 @@ fn main() {
         the_bar_fits_the_terminal[Need::Program("tmux")],
         the_bar_follows_the_width_of_the_terminal[Need::Program("tmux")],
         who_interrupts_reads_why_it_ended[Need::Program("tmux")],
+        a_terminal_that_stands_still_holds_up_nothing[Need::Program("tmux")],
         without_a_known_size_something_moves[Need::Program("tmux")],
         off_a_terminal_there_is_a_line_now_and_then,
     ]);
@@ -115,6 +120,54 @@ fn who_interrupts_reads_why_it_ended() {
     assert!(bars(&screen).is_empty(), "the bar is still there:\n{screen}");
     let words = screen.replace('\n', "");
     assert!(words.contains("failed: interrupted") && words.contains("'out' has been removed"), "{screen}");
+}
+
+/// Waits for a file that has something in it.
+fn wait_for_file(path: &Path) -> String {
+    let started = Instant::now();
+    loop {
+        match fs::read_to_string(path) {
+            Ok(text) if !text.is_empty() => return text,
+            _ => assert!(started.elapsed() < Duration::from_secs(30), "nothing in {}", path.display()),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Ctrl-S lets a terminal take nothing more, as a connection that stalls does.
+fn a_terminal_that_stands_still_holds_up_nothing() {
+    let folder = scene();
+    let file = |name: &str| folder.path().join(name);
+    let stopped = |script: &str, width| {
+        let terminal = terminal(&folder, width, script);
+        terminal.wait_for("bar", |screen| has_one_bar(screen, width));
+        terminal.tmux(&["send-keys", "C-s"]);
+        terminal
+    };
+    // The copy goes on, and its last word is not lost.
+    sh(&folder, "mkfifo more");
+    let script =
+        "(head -c 6000000 disk.img; cat more; tail -c +6000001 disk.img) | bmaptool copy --bmap disk.img.bmap - out";
+    let terminal = stopped(script, 80);
+    fs::write(file("more"), "").unwrap();
+    let started = Instant::now();
+    while sha256(file("out")) != sha256(file("disk.img")) {
+        assert!(started.elapsed() < Duration::from_secs(30), "the copy does not go on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    terminal.tmux(&["send-keys", "C-q"]);
+    let screen = terminal.wait_for("end", |screen| screen.contains("[0]"));
+    assert!(screen.contains("copying time: ") && bars(&screen).is_empty(), "{screen}");
+
+    // A signal ends it.
+    let script = "bmaptool copy --bmap disk.img.bmap - out2 < <(head -c 6000000 disk.img; sleep 60) & \
+                  echo $! > pid; wait $!; echo $? > status";
+    let terminal = stopped(script, 90);
+    let process = wait_for_file(&file("pid")).trim().parse().unwrap();
+    kill(Pid::from_raw(process), Signal::SIGTERM).unwrap();
+    assert_eq!(wait_for_file(&file("status")), "143\n");
+    assert!(!file("out2").exists());
+    drop(terminal);
 }
 
 fn without_a_known_size_something_moves() {

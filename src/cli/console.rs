@@ -5,8 +5,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use ::console::Term;
+use bmaptool::copy::Cancel;
 use indicatif::ProgressBar;
 use log::{Level, LevelFilter, Log, Metadata, Record};
+
+use super::printer::{Pending, Printer};
 
 /// The one place that writes to standard error.
 struct Console {
@@ -15,6 +18,8 @@ struct Console {
     style: Style,
     /// The progress bar, while it is on the screen: messages go above it.
     bar: Mutex<Option<ProgressBar>>,
+    /// Prints once nobody may wait for the terminal.
+    printer: OnceLock<Printer>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,11 +32,46 @@ static CONSOLE: OnceLock<Console> = OnceLock::new();
 
 /// Prints messages of `level` and above from now on.
 pub fn init(level: LevelFilter) {
-    let console =
-        CONSOLE.get_or_init(|| Console { started: Instant::now(), level, style: style(), bar: Mutex::default() });
+    let console = CONSOLE.get_or_init(|| Console {
+        started: Instant::now(),
+        level,
+        style: style(),
+        bar: Mutex::default(),
+        printer: OnceLock::new(),
+    });
     // It fails only where there is a logger already: this one.
     let _ = log::set_logger(console);
     log::set_max_level(level);
+}
+
+/// From now on nobody waits for a terminal that stands still: for messages only a moment, and at the end of the program
+/// until `cancel` is set.
+pub fn wait_for_nobody(cancel: &Cancel) {
+    if let Some(console) = CONSOLE.get()
+        // Where there is no thread left for it, messages are waited for.
+        && let Ok(printer) = Printer::start(|text| console.show(text), cancel)
+    {
+        let _ = console.printer.set(printer); // there is one already
+    }
+}
+
+/// Waits until all messages have been printed.
+pub fn finish() {
+    if let Some(printer) = printer() {
+        printer.finish();
+    }
+}
+
+/// Waits for something else that goes on at the terminal.
+pub fn wait_for(pending: &Pending) {
+    match printer() {
+        Some(printer) => printer.wait_for(pending),
+        None => drop(pending.recv()),
+    }
+}
+
+fn printer() -> Option<&'static Printer> {
+    CONSOLE.get()?.printer.get()
 }
 
 /// Keeps messages and `bar` apart until another one or none is given.
@@ -64,6 +104,14 @@ fn style() -> Style {
 }
 
 impl Console {
+    /// Writes a message, above the progress bar where there is one.
+    fn show(&self, text: &str) {
+        match &*self.bar.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(bar) => bar.suspend(|| print(text)),
+            None => print(text),
+        }
+    }
+
     fn label(&self, level: Level) -> &'static str {
         match (level, self.style) {
             (Level::Error, Style::Plain) => "ERROR",
@@ -108,9 +156,9 @@ impl Log for Console {
         } else {
             format!("bmaptool: {label}: {}\n", without_error_numbers(&text))
         };
-        match &*self.bar.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(bar) => bar.suspend(|| print(&line)),
-            None => print(&line),
+        match self.printer.get() {
+            Some(printer) => printer.print(line),
+            None => self.show(&line),
         }
     }
 

@@ -81,8 +81,8 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
     let transferred = transferred.map_err(of_copy)?;
     log::info!("synchronizing '{}'", arguments.target.display());
     let bytes = transferred.commit(&progress, cancel).map_err(of_copy)?;
-    drop((watch, psplash));
     let time = started.elapsed();
+    drop((watch, psplash));
     if let Some(traffic) = traffic {
         log::info!("fetched {}", network::amount(&traffic));
     }

@@ -8,6 +8,8 @@ use bmaptool::copy::Cancel;
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ};
 use signal_hook::flag;
 
+use super::console;
+
 /// The signals that end a program by default and can be handled, but for those of its own errors.
 const HANDLED: [i32; 9] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGVTALRM, SIGXCPU, SIGUSR1, SIGUSR2];
 
@@ -54,6 +56,7 @@ impl Signals {
     /// From now on a signal only asks to stop, through what is returned.
     pub fn defer(&self) -> &Cancel {
         self.at_once.store(false, Ordering::SeqCst);
+        console::wait_for_nobody(&self.cancel);
         &self.cancel
     }
 

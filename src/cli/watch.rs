@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bmaptool::copy::{Phase, Progress};
@@ -13,6 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::args::Verbosity;
 use super::bar::View;
 use super::console;
+use super::printer::Pending;
 use super::screen::Screen;
 
 /// Whether progress is shown at all.
@@ -32,34 +32,35 @@ impl Display {
 /// Watches a copy until it is dropped.
 pub struct Watch {
     stop: Option<Sender<()>>,
-    watcher: Option<JoinHandle<()>>,
+    watching: Pending,
 }
 
 impl Watch {
     /// Shows `progress` towards `total` bytes, or how far it is where that is not known.
     pub fn start(display: Display, progress: &Arc<Progress>, total: Option<u64>) -> Self {
-        if display == Display::Off {
-            return Self { stop: None, watcher: None };
-        }
         let (stop, stopped) = channel();
+        let (ended, watching) = channel::<()>();
+        if display == Display::Off {
+            return Self { stop: None, watching };
+        }
         let progress = Arc::clone(progress);
-        let watcher = threads::start("watch", move || {
+        // Where there is no thread left for it, nothing is shown.
+        let _ = threads::start("watch", move || {
+            let _ended = ended;
             if console::is_terminal() {
                 draw_bar(&progress, total, &stopped);
             } else {
                 print_lines(&progress, total, &stopped);
             }
         });
-        // Where there is no thread left for it, nothing is shown.
-        Self { stop: Some(stop), watcher: watcher.ok() }
+        Self { stop: Some(stop), watching }
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         drop(self.stop.take());
-        // The watcher only displays; should it have panicked, the copy is none the worse for it.
-        let _ = self.watcher.take().map(JoinHandle::join);
+        console::wait_for(&self.watching);
     }
 }
 
