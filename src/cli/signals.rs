@@ -5,13 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bmaptool::copy::Cancel;
-use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ};
+use libc::{
+    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGPWR, SIGQUIT, SIGRTMAX, SIGRTMIN, SIGSTKFLT, SIGTERM, SIGUSR1, SIGUSR2,
+    SIGVTALRM, SIGXCPU, SIGXFSZ,
+};
 use signal_hook::flag;
 
 use super::console;
 
-/// The signals that end a program by default and can be handled, but for those of its own errors.
-const HANDLED: [i32; 9] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGVTALRM, SIGXCPU, SIGUSR1, SIGUSR2];
+/// The signals that end a program by default and can be handled, but for those of its own errors (signal(7)); the real-time
+/// signals do so as well.
+const HANDLED: [i32; 13] = [
+    SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGIO, SIGPWR, SIGSTKFLT, SIGUSR1, SIGUSR2,
+];
 
 /// The signals that whoever started the program wants it to ignore, as nohup does.
 struct Ignored {
@@ -44,7 +50,7 @@ impl Signals {
     pub fn handle() -> io::Result<Self> {
         let signals = Self { at_once: Arc::new(AtomicBool::new(true)), cancel: Cancel::default() };
         let ignored = Ignored::ask();
-        for signal in HANDLED.into_iter().filter(|signal| !ignored.contains(*signal)) {
+        for signal in HANDLED.into_iter().chain(SIGRTMIN()..=SIGRTMAX()).filter(|signal| !ignored.contains(*signal)) {
             flag::register_conditional_shutdown(signal, status(signal), Arc::clone(&signals.at_once))?;
             flag::register_usize(signal, signals.cancel.flag(), usize::try_from(signal).unwrap_or(1))?;
         }
