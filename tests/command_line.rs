@@ -15,6 +15,7 @@ fn main() {
         wrong_usage_exits_with_2,
         global_flags_stand_anywhere,
         messages_are_lines_on_standard_error,
+        passwords_are_never_shown,
         standard_input_is_an_image,
         a_whole_image_is_copied_without_a_bmap,
         a_target_that_is_the_source_is_refused,
@@ -107,6 +108,33 @@ fn messages_are_lines_on_standard_error() {
     let outcome = copy([&odd, &odd]).fails(&["cannot open '"]);
     assert_eq!(outcome.stderr.lines().count(), 1);
     assert!(!outcome.stderr.contains('\x1b'));
+}
+
+/// Also where an address is taken for something else.
+fn passwords_are_never_shown() {
+    const URL: &str = "http://me:secret@127.0.0.1:1/x";
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    disk_like(&image, 8);
+    let (bmap, image) = (create(&image), image.to_str().unwrap().to_owned());
+    let bmap = bmap.to_str().unwrap();
+    let cases: [&[&str]; 10] = [
+        &["create", URL],
+        &["create", "-o", URL, &image],
+        &["copy", "--nobmap", &image, URL],
+        &["copy", "--nobmap", "--psplash-pipe", URL, &image, "target"],
+        &["copy", "--bmap", bmap, "--keyring", URL, &image, "target"],
+        &["copy", "--fingerprint", URL, &image, "target"],
+        &["copy", URL, "target", URL],
+        &["copy", &format!("--{URL}")],
+        &["copy", "--debug", "--nobmap", URL, "target"],
+        &[URL],
+    ];
+    for arguments in cases {
+        let outcome = bmaptool(arguments).current_dir(folder.path()).env("BMAPTOOL_PATIENCE", "0.01").run();
+        assert!(!outcome.stderr.contains("secret"), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("127.0.0.1"), "{}", outcome.stderr);
+    }
 }
 
 fn standard_input_is_an_image() {

@@ -9,6 +9,7 @@ use bmaptool::copy::Cancel;
 use indicatif::ProgressBar;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use super::passwords::masked;
 use super::printer::{Pending, Printer};
 
 /// The one place that writes to standard error.
@@ -147,9 +148,10 @@ impl Log for Console {
         if !self.enabled(record.metadata()) {
             return;
         }
+        // What was meant for an address may be named as a file.
+        let text = masked(&record.args().to_string());
         // A file name may hold control characters, which would make two lines of one, or command the terminal.
-        let text: String =
-            record.args().to_string().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        let text = text.replace(char::is_control, "\u{fffd}");
         let label = self.label(record.level());
         let line = if self.level >= LevelFilter::Debug {
             format!("[{:9.3}] bmaptool: {label}: {text}\n", self.started.elapsed().as_secs_f64())

@@ -9,6 +9,7 @@ mod error;
 mod network;
 mod output;
 pub mod panics;
+mod passwords;
 mod printer;
 pub mod process_list;
 mod psplash;

@@ -5,6 +5,7 @@ use clap::{CommandFactory, Parser};
 
 use super::args::{Arguments, Command};
 use super::console;
+use super::passwords::masked;
 
 /// The arguments of this process. Ends it with a message where they are wrong.
 pub fn parse() -> Arguments {
@@ -24,7 +25,7 @@ pub fn parse() -> Arguments {
     arguments
 }
 
-fn usage_error(kind: ErrorKind, message: &str) {
+fn usage_error(kind: ErrorKind, message: &str) -> ! {
     exit_with(&Arguments::command().error(kind, message))
 }
 
@@ -34,10 +35,11 @@ fn exit_with(error: &clap::Error) -> ! {
     if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         console::print("bmaptool: ");
     }
-    // It repeats the arguments, which must not command the terminal. Where they would, it has no colours either.
-    let is_control = |c: char| c.is_control() && c != '\n';
-    if error.use_stderr() && std::env::args_os().any(|argument| argument.to_string_lossy().contains(is_control)) {
-        console::print(&error.to_string().replace(is_control, "\u{fffd}"));
+    // It repeats the arguments, which must not command the terminal, and may hold a password. Where they do, it has no colours.
+    let text = error.to_string();
+    let shown = masked(&text).replace(|c: char| c.is_control() && c != '\n', "\u{fffd}");
+    if error.use_stderr() && shown != text {
+        console::print(&shown);
         std::process::exit(error.exit_code());
     }
     error.exit()
