@@ -92,6 +92,7 @@ fn main() {
         zip_encrypted [Need::Program("zip")],
         zip_packed_by_another_method [Need::Program("zip")],
         zip_without_the_image [Need::Program("zip")],
+        tar_in_a_zip [Need::Program("tar"), Need::Program("zip")],
     ];
     for archive in ARCHIVES {
         let name = archive.name;
@@ -327,4 +328,26 @@ fn zip_without_the_image() {
     // An empty one.
     fs::write(&archive, [&b"PK\x05\x06"[..], &[0; 18]].concat()).unwrap();
     copy_whole(&archive, &work.path("out")).fails(&["holds no file"]);
+}
+
+fn tar_in_a_zip() {
+    let work = small();
+    let out = work.path("out");
+    let tar = "tar -cS small disk.img >disk.tar; tar -c small >other.tar; rm -f a.zip;";
+    let archive = work.pack(&format!("{tar} zip -q a.zip small disk.tar; cat a.zip"));
+    work.copy(&archive, &out)
+        .ok()
+        .says(&["reading 'disk.tar' from the zip archive", "reading 'disk.img' from the tar"]);
+    assert_same(&work.image, &out);
+    // From a pipe to a pipe, so that only what is unpacked tells.
+    let bytes = fs::read(work.pack(&format!("{tar} zip -q - disk.tar | cat"))).unwrap();
+    work.copy(Path::new("-"), &out).stdin(bytes.clone()).ok();
+    assert_same(&work.image, &out);
+    copy_whole(Path::new("-"), &out).stdin(bytes).ok().says(&["reading 'small' from the tar"]);
+
+    let archive = work.pack(&format!("{tar} zip -q a.zip other.tar disk.img; cat a.zip"));
+    work.copy(&archive, &out).ok();
+    assert_same(&work.image, &out);
+    let archive = work.pack(&format!("{tar} zip -q a.zip other.tar; cat a.zip"));
+    work.copy(&archive, &out).fails(&["the tar archive", "holds no file of 1048576 bytes"]);
 }

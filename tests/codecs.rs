@@ -73,6 +73,7 @@ fn main() {
     let mut tests = tests![
         lz4_with_content_size [Need::Program("lz4")],
         lz4_with_dictionary [Need::Program("lz4")],
+        lz4_behind_a_skippable_frame [Need::Program("lz4")],
         lzop_with_file_name [Need::Program("lzop")],
         xz_holes_are_left_out [Need::Program("xz")],
         xz_file_of_another_size [Need::Program("xz")],
@@ -178,6 +179,19 @@ fn lz4_with_dictionary() {
     let packed = [&b"\x04\x22\x4d\x18"[..], &header, &[checksum], &[0; 4]].concat();
     fs::write(work.path("packed"), packed).unwrap();
     copy_whole(&work.path("packed"), &work.path("out")).fails(&["cannot be unpacked", "dictionary 7"]);
+}
+
+fn lz4_behind_a_skippable_frame() {
+    let work = small();
+    let lz4 = fs::read(work.pack("lz4 -c disk.img")).unwrap();
+    let behind = |length: u32| {
+        let frame = [b"P*M\x18", &length.to_le_bytes()[..], &vec![7; length as usize], &lz4].concat();
+        fs::write(work.path("packed"), frame).unwrap();
+        copy_whole(&work.path("packed"), &work.path("out"))
+    };
+    behind(100).ok();
+    assert_same(&work.image, &work.path("out"));
+    behind(600).fails(&["cannot be unpacked", "lz4 data follows a skippable frame"]);
 }
 
 fn lzop_with_file_name() {

@@ -78,7 +78,9 @@ pub enum Error {
         expected: Option<u64>,
     },
     /// What it is unpacked to is packed again.
-    #[error("what '{location}' holds is packed again, with {inner}: unpack it first, or use the bmap of the image")]
+    #[error(
+        "what '{location}' holds is packed again, with {inner}: unpack it first, or if it is an image, use its bmap"
+    )]
     PackedTwice {
         /// The source.
         location: Location,
@@ -167,6 +169,21 @@ impl Unpacked {
         Ok(Self { reader, size })
     }
 
+    /// The image in the tar that this is; else this. One of the image's size is the image, whatever it looks like.
+    fn or_in_its_tar(self, location: &Location, image_size: Option<u64>) -> Result<Self, Error> {
+        let Self { reader, size } = self;
+        if size.is_some() && size == image_size {
+            return Ok(Self { reader, size });
+        }
+        let looked = Looked::new(reader).map_err(|source| Error::Read { location: location.clone(), source })?;
+        let is_tar = Format::of(looked.head()) == Some(Format::Tar);
+        let reader: Box<dyn ForwardRead> = Box::new(looked);
+        match is_tar {
+            true => Self::of_member(location, Format::Tar, image_size, archive::open_tar(reader, image_size)),
+            false => Ok(Self { reader, size }),
+        }
+    }
+
     /// The same, unless it is packed again.
     fn once(self, location: &Location) -> Result<Self, Error> {
         let Self { reader, size } = self;
@@ -245,26 +262,13 @@ impl Source {
             }
             Some(Format::Zip) => {
                 let member = archive::open_zip(packed, image_size);
-                let Unpacked { reader, size } = Unpacked::of_member(&location, Format::Zip, image_size, member)?;
-                let looked = Box::new(Looked::new(reader).map_err(read_error)?);
-                match Format::of(looked.head()) {
-                    // One of the image's size is the image, whatever it looks like.
-                    Some(Format::Tar) if image_size.is_none() => {
-                        let member = archive::open_tar(looked, image_size);
-                        Unpacked::of_member(&location, Format::Tar, image_size, member)?
-                    }
-                    _ => Unpacked { reader: looked, size },
-                }
+                let unpacked = Unpacked::of_member(&location, Format::Zip, image_size, member)?;
+                unpacked.or_in_its_tar(&location, image_size)?
             }
             Some(format) => {
-                let mut decoded = Box::new(codec::open(format, packed, &gaps).map_err(read_error)?);
-                match decoded.inner_format().map_err(read_error)? {
-                    Some(Format::Tar) => {
-                        let member = archive::open_tar(decoded, image_size);
-                        Unpacked::of_member(&location, Format::Tar, image_size, member)?
-                    }
-                    _ => Unpacked { size: decoded.size(), reader: decoded },
-                }
+                let decoded = codec::open(format, packed, &gaps).map_err(read_error)?;
+                let unpacked = Unpacked { size: decoded.size(), reader: Box::new(decoded) };
+                unpacked.or_in_its_tar(&location, image_size)?
             }
         };
         // One of the image's size is the image, whatever it looks like.

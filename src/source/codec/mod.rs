@@ -1,8 +1,9 @@
 //! Codecs: from packed bytes to unpacked ones.
 //!
 //! Each has a file of its own and a row in the table of [`open`]. All keep the same promises: members, streams or frames
-//! that follow one another are one file; the data ends where the format says so, with every checksum of the format
-//! verified, and nothing but padding behind it.
+//! that follow one another are one file; the data ends where the format says so, and nothing but padding is behind it. The
+//! checksums of the format are verified, but where every byte that counts has a better one ([`Gaps::MayJump`]): there some are
+//! left alone, as is what nobody wants.
 
 mod blocks;
 mod bzip2;
@@ -26,7 +27,7 @@ use std::io::{self, Read};
 pub(super) use excerpt::read_at;
 pub(super) use packed::{Packed, array, only_padding_follows, packed};
 
-use super::damage::Damage;
+use super::damage::{Damage, unsupported};
 use super::transport::{Peeked, Transport};
 use super::{ForwardRead, Gaps, discard, read_full};
 use crate::magic::{Format, PREFIX_LEN};
@@ -60,7 +61,7 @@ fn decoder(format: Format, packed: Packed, gaps: &Gaps) -> io::Result<Box<dyn Re
         Format::Zstd => zstd::decoder(packed),
         Format::Lz4 => Ok(lz4::decoder(packed, gaps)),
         Format::Lzop => Ok(lzop::decoder(packed)),
-        Format::Zip | Format::Tar => Ok(Box::new(packed)),
+        Format::Zip | Format::Tar => Err(unsupported("it is an archive")),
     }
 }
 
@@ -102,8 +103,6 @@ pub(super) fn explained(format: Format, error: io::Error) -> io::Error {
 pub struct Decoded {
     format: Format,
     codec: Box<dyn Read + Send>,
-    /// The first bytes, once they have been looked at, as far as they are not delivered.
-    head: VecDeque<u8>,
     position: u64,
     /// The ranges that the codec delivers, one after another: of an excerpt only some.
     holds: VecDeque<ByteRange>,
@@ -115,37 +114,12 @@ impl Decoded {
     /// All that `codec` delivers, which unpacks `format`.
     pub(super) fn whole(format: Format, codec: Box<dyn Read + Send>) -> Self {
         let everything = ByteRange { start: 0, end: u64::MAX };
-        Self {
-            format,
-            codec,
-            head: VecDeque::new(),
-            position: 0,
-            holds: VecDeque::from([everything]),
-            size: None,
-            scratch: Vec::new(),
-        }
+        Self { format, codec, position: 0, holds: VecDeque::from([everything]), size: None, scratch: Vec::new() }
     }
 
     /// How many bytes there are, where an index says so.
     pub fn size(&self) -> Option<u64> {
         self.size
-    }
-
-    /// How the first bytes, which stay to be read, are packed in turn; `None` where they are not.
-    ///
-    /// # Errors
-    ///
-    /// Those of reading.
-    pub fn inner_format(&mut self) -> io::Result<Option<Format>> {
-        // Of an excerpt, it is known that it is of no archive.
-        if self.size.is_some() {
-            return Ok(None);
-        }
-        let mut head = [0; PREFIX_LEN];
-        let length = read_full(&mut self.codec, &mut head).map_err(|error| explained(self.format, error))?;
-        let head = head.get(..length).unwrap_or_default();
-        self.head.extend(head);
-        Ok(Format::of(head))
     }
 
     /// How many bytes the codec delivers next of what lies at this place: 0 where that is left out.
@@ -168,10 +142,7 @@ impl Read for Decoded {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let length = usize::try_from(self.available()).unwrap_or(usize::MAX).min(buf.len());
         let buf = buf.get_mut(..length).unwrap_or_default();
-        let count = match self.head.is_empty() {
-            true => self.codec.read(buf).map_err(|error| explained(self.format, error))?,
-            false => self.head.read(buf)?,
-        };
+        let count = self.codec.read(buf).map_err(|error| explained(self.format, error))?;
         self.position = self.position.saturating_add(count as u64);
         Ok(count)
     }

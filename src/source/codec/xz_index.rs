@@ -12,7 +12,8 @@ const HEADER_LEN: u64 = 12;
 const HEADER_MAGIC: [u8; 6] = *b"\xfd7zXZ\0";
 const FOOTER_MAGIC: [u8; 2] = *b"YZ";
 
-/// The longest index that is read, in bytes, so that memory stays bounded. It is that of a million blocks.
+/// The longest index that is read, in bytes, so that memory stays bounded: it has room for [`UNITS_MAX`] blocks
+/// whose two numbers take 8 bytes each.
 const INDEX_MAX: u64 = 4 << 20;
 
 /// The most streams that are looked for, so that time stays bounded: for each, its end must be read, wherever that is.

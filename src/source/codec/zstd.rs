@@ -26,6 +26,9 @@ fn window_log(memory: u64) -> u32 {
     memory.checked_ilog2().unwrap_or(0).clamp(WINDOW_LOG, WINDOW_LOG_MAX)
 }
 
+/// What a frame of LZ4 begins with. Both formats have skippable frames, and a long one hides which it is.
+const LZ4: [u8; 4] = 0x184d_2204_u32.to_le_bytes();
+
 pub(super) fn decoder(packed: Packed) -> io::Result<Box<dyn Read + Send>> {
     Ok(Box::new(frames(packed)?))
 }
@@ -64,6 +67,9 @@ impl<R: BufRead> Read for Frames<R> {
                 break;
             }
             let input = self.packed.fill_buf()?;
+            if self.state == State::Between && input.starts_with(&LZ4) {
+                return Err(unsupported("lz4 data follows a skippable frame that is too long to see that"));
+            }
             let at_end = input.is_empty();
             let status = self.decoder.run_on_buffers(input, buf).map_err(|error| explained(error, self.window_log))?;
             self.packed.consume(status.bytes_read);

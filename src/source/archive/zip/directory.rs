@@ -34,6 +34,12 @@ impl Directory {
         Ok(directory)
     }
 
+    /// Whether it is known that no file in the zip has `size` bytes.
+    pub(super) fn lacks(&self, size: u64) -> bool {
+        let Self(entries) = self;
+        !entries.is_empty() && !entries.values().any(|entry| entry.is_regular && entry.size == size)
+    }
+
     /// The entry whose local header begins at byte `place` of the file.
     pub(super) fn get(&self, place: u64) -> Option<&Listed> {
         self.0.get(&place)

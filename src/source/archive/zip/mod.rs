@@ -56,11 +56,14 @@ struct Zip {
 }
 
 impl Zip {
-    /// Goes on to the data of the image. Where only the data tells the size, the first file is taken for it.
+    /// Goes on to the data of the image, or of a tar where no file can be the image itself. Where only the data tells the
+    /// size, the first file is taken for it.
     fn find(&mut self, image_size: Option<u64>) -> io::Result<Option<Entry>> {
+        let is_in_a_tar = image_size.is_some_and(|size| self.directory.lacks(size));
         while let Some(entry) = self.next_entry()? {
             let size_fits = image_size.is_none() || entry.size.is_none() || entry.size == image_size;
-            if entry.is_regular && size_fits {
+            let names_tar = || Format::of_name(&String::from_utf8_lossy(&entry.name)) == Some(Format::Tar);
+            if entry.is_regular && (size_fits || is_in_a_tar && names_tar()) {
                 entry.check_usable()?;
                 return Ok(Some(entry));
             }
