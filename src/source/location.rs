@@ -72,7 +72,8 @@ impl Location {
             return Ok(Self::Stdin);
         }
         if let Some(path) = file_url(argument.as_bytes()) {
-            let path = path.map_err(|source| InvalidUrl { shown: argument.display().to_string(), source })?;
+            let shown = || without_credentials(&String::from_utf8_lossy(argument.as_bytes()));
+            let path = path.map_err(|source| InvalidUrl { shown: shown(), source })?;
             return Ok(Self::Path(PathBuf::from(OsString::from_vec(percent_decode(path).collect()))));
         }
         match argument.to_str().and_then(|text| Some((Protocol::of(text)?, text))) {
@@ -333,7 +334,14 @@ mod tests {
         let location = parse("https://me:secret@h:8443/p?token=x#f");
         assert_eq!(location.to_string(), "https://h:8443/p?token=x#f");
         assert!(!format!("{location:?}").contains("secret"));
-        for wrong in ["http://me:secret@[h/p", "http://me:secret@/p", "ssh://me:se/cr@et@:x/", "ssh:///p", "http://"] {
+        for wrong in [
+            "file://me:secret@h/p",
+            "http://me:secret@[h/p",
+            "http://me:secret@/p",
+            "ssh://me:se/cr@et@:x/",
+            "ssh:///p",
+            "http://",
+        ] {
             let error = Location::parse(OsStr::new(wrong)).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("se"), "{error:?}");
         }
