@@ -2,9 +2,9 @@
 
 mod hashing;
 
-use std::fs::File;
+use std::fs::{File, FileType};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::bmap::{Bmap, Checksums, Invalid};
@@ -86,7 +86,8 @@ pub fn create(image: &File, path: &Path, checksum: Checksum) -> Result<Bmap, Err
     let access = |action, source| Error::Access { path: path.to_owned(), action, source };
     let state = || State::of(image).map_err(|source| access("inspect", source));
 
-    check_kind(image, path)?;
+    let metadata = image.metadata().map_err(|source| access("inspect", source))?;
+    check_kind(metadata.file_type(), path)?;
     // A file system may not know the place of data that it has not written yet.
     image.sync_all().map_err(|source| access("synchronize", source))?;
     let before = state()?;
@@ -107,12 +108,13 @@ pub fn create(image: &File, path: &Path, checksum: Checksum) -> Result<Bmap, Err
         .map_err(|source| Error::Impossible { path: path.to_owned(), source })
 }
 
-fn check_kind(image: &File, path: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::FileTypeExt;
-
-    let metadata =
-        image.metadata().map_err(|source| Error::Access { path: path.to_owned(), action: "inspect", source })?;
-    let kind = metadata.file_type();
+/// Refuses what is no regular file. To be asked before it is opened as well: a pipe would wait for a writer, and a device
+/// may do whatever it does when it is opened.
+///
+/// # Errors
+///
+/// Where `kind` is that of anything else.
+pub fn check_kind(kind: FileType, path: &Path) -> Result<(), Error> {
     let what = match () {
         () if kind.is_file() => return Ok(()),
         () if kind.is_dir() => "a directory",

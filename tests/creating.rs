@@ -43,6 +43,10 @@ fn what_cannot_be_mapped_is_refused() {
     bmaptool(["create".as_ref(), folder.path().as_os_str()]).fails(&["it is a directory"]);
     bmaptool(["create".as_ref(), folder.path().join("none").as_os_str()]).fails(&["none': No such file"]);
     bmaptool(["create", "/dev/null"]).fails(&["'/dev/null': it is a character device"]);
+    // Nobody writes to it.
+    let pipe = folder.path().join("pipe");
+    sh("mkfifo", &[pipe.to_str().unwrap()]);
+    bmaptool(["create".as_ref(), pipe.as_os_str()]).fails(&["pipe': it is a pipe"]);
     let disk = Disk::new(1 << 20);
     bmaptool(["create".as_ref(), disk.path().as_os_str()]).fails(&["it is a block device"]);
 }

@@ -1,7 +1,6 @@
 //! `bmaptool create`.
 
-use std::fs::File;
-use std::io::ErrorKind;
+use std::fs::{self, File};
 use std::path::Path;
 
 use bmaptool::create::{self as engine, Checksum};
@@ -19,7 +18,9 @@ use super::signals::Signals;
 pub fn run(arguments: &Create) -> Result<(), Error> {
     let signals = Signals::handle().map_err(Error::Signals)?;
     let path = &arguments.image;
-    let image = File::open(path).map_err(|source| Error::OpenImage { path: path.clone(), source })?;
+    let open_error = |source| Error::OpenImage { path: path.clone(), source };
+    engine::check_kind(fs::metadata(path).map_err(open_error)?.file_type(), path)?;
+    let image = File::open(path).map_err(open_error)?;
     let output = Output::new(arguments.output.as_deref());
     refuse_output(&image, path, &output)?;
     refuse_packed(&image, path)?;
@@ -48,12 +49,11 @@ fn refuse_output(image: &File, path: &Path, output: &Output<'_>) -> Result<(), E
 
 fn refuse_packed(image: &File, path: &Path) -> Result<(), Error> {
     let mut prefix = [0; PREFIX_LEN];
-    let read = read_full(&mut &*image, &mut prefix);
-    // Of a directory, it is said where it is mapped what it is.
-    let length = match read {
-        Err(error) if error.kind() == ErrorKind::IsADirectory => 0,
-        read => read.map_err(|source| engine::Error::Read { path: path.to_owned(), offset: 0, source })?,
-    };
+    let length = read_full(&mut &*image, &mut prefix).map_err(|source| engine::Error::Read {
+        path: path.to_owned(),
+        offset: 0,
+        source,
+    })?;
     match Format::of(prefix.get(..length).unwrap_or_default()) {
         None | Some(Format::Tar) => Ok(()),
         Some(format) => Err(Error::Packed { path: path.to_owned(), format }),
