@@ -103,6 +103,9 @@ pub struct ByteRange {
 }
 
 impl ByteRange {
+    /// All bytes that there can be.
+    pub const ALL: Self = Self { start: 0, end: u64::MAX };
+
     /// How many bytes there are.
     pub fn len(self) -> u64 {
         self.end.saturating_sub(self.start)
@@ -111,6 +114,18 @@ impl ByteRange {
     /// Whether there are none.
     pub fn is_empty(self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether any byte is in both.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.start.max(other.start) < self.end.min(other.end)
+    }
+
+    /// Where these bytes of `window` are, counted from where the window's are counted from; what lies behind its end is
+    /// cut off.
+    pub fn within(self, window: Self) -> Self {
+        let place = |offset: u64| window.start.saturating_add(offset).min(window.end);
+        Self { start: place(self.start), end: place(self.end) }
     }
 }
 
@@ -145,6 +160,21 @@ mod tests {
         let range = BlockRange::from_inclusive(u64::MAX - 2, u64::MAX - 1).unwrap();
         assert_eq!(range.bytes(bs(u64::MAX), u64::MAX).end, u64::MAX);
         assert_eq!(bs(1).blocks_in(u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn bytes_overlap_where_one_is_in_both() {
+        let bytes = |start, end| ByteRange { start, end };
+        assert!(bytes(0, 2).overlaps(bytes(1, 3)) && bytes(1, 2).overlaps(ByteRange::ALL));
+        assert!(!bytes(0, 2).overlaps(bytes(2, 3)) && !bytes(2, 2).overlaps(ByteRange::ALL));
+    }
+
+    #[test]
+    fn bytes_of_a_window_do_not_reach_beyond_it() {
+        let bytes = |start, end| ByteRange { start, end };
+        assert_eq!(bytes(1, 3).within(bytes(10, 20)), bytes(11, 13));
+        assert_eq!(ByteRange::ALL.within(bytes(10, 20)), bytes(10, 20));
+        assert!(bytes(15, 16).within(bytes(10, 20)).is_empty());
     }
 
     #[test]

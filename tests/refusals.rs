@@ -423,7 +423,7 @@ fn the_disk_that_the_image_is_stored_on() {
 fn a_file_that_is_mounted() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     let mount = disk.mount(disk.path());
-    let words = ["is attached to loop device", text(disk.path()), "which is mounted", text(mount.path())];
+    let words = ["shares its data with a device that is mounted", text(disk.path()), text(mount.path())];
     stage.refused(&disk.backing, &[&disk.backing], &words);
 }
 

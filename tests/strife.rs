@@ -69,14 +69,14 @@ fn a_loop_device_over_a_mounted_file() {
     let image = mapped_disk(folder.path());
     let twin = Loop::attach(&disk.backing);
     let outcome = copy([image.as_path(), &twin.path]).ok();
-    outcome.says(&[&format!("WARNING: '{}' shows the same file", disk.path().display())]);
+    outcome.says(&[&format!("WARNING: '{}' shares data with", disk.path().display())]);
 
     let mount = disk.mount(disk.path());
     refused(
         &image,
         &twin.path,
         &disk.backing,
-        &["shares its file with loop device", text(disk.path()), "mounted", text(mount.path()), "umount"],
+        &["shares its data with a device that is", text(disk.path()), "mounted", text(mount.path()), "umount"],
     );
 }
 
@@ -92,7 +92,7 @@ fn loop_devices_over_parts_of_a_file() {
     let _mount = Mount::of(&first.path, "ro");
     copy([image.as_path(), &second.path]).ok();
     let all = Loop::attach(&file);
-    refused(&image, &all.path, &file, &["shares its file with loop device", "mounted"]);
+    refused(&image, &all.path, &file, &["shares its data with a device that is mounted"]);
 }
 
 fn a_file_behind_a_disk_of_another_namespace() {
@@ -109,7 +109,7 @@ fn a_file_behind_a_disk_of_another_namespace() {
     let outcome = copy([image.as_path(), &disk.backing]).run();
     drop(helper.stdin.take());
     helper.wait().unwrap();
-    outcome.says(&["shares its data with loop device", text(disk.path()), "another mount namespace"]);
+    outcome.says(&["shares its data with", text(disk.path()), "another mount namespace"]);
     assert_eq!(outcome.status, Some(1));
 }
 

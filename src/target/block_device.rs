@@ -12,11 +12,13 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::aligned::ALIGNMENT;
+use super::kin::Kin;
+use super::places::Place;
 use super::regular_file::write_all_at;
 use super::sysfs::{Device, Sysfs};
 use super::tuning::Tuning;
 use super::writeback::Writeback;
-use super::{Accept, Error, Remains, Request, Target, WriteError, in_use, partitions, refuse_replaced, refuse_used};
+use super::{Accept, Error, Remains, Request, Target, WriteError, partitions, refuse_replaced};
 use crate::file_id::FileId;
 use crate::range::ByteRange;
 use crate::retry::uninterrupted;
@@ -37,6 +39,8 @@ pub(super) struct BlockDevice {
     writeback: Writeback,
     /// Once the copy has begun.
     tuning: Option<Tuning>,
+    /// Keep others away from what the device lies in.
+    _claims: Vec<File>,
 }
 
 /// What the device is of a disk.
@@ -57,9 +61,9 @@ enum Access {
 }
 
 impl BlockDevice {
-    /// Checks that the device with this number is free and can be written to; then opens it, and keeps everyone else from
-    /// mounting or claiming it.
-    pub(super) fn open(request: &Request<'_>, number: u64, sysfs: &Sysfs) -> Result<Self, Error> {
+    /// Checks that the device with this number, the bytes of which lie in `places`, is free and can be written to; then opens
+    /// it, and keeps everyone else from mounting or claiming it.
+    pub(super) fn open(request: &Request<'_>, number: u64, places: &[Place], sysfs: &Sysfs) -> Result<Self, Error> {
         let path = request.path.to_owned();
         let unclear = |source| Error::Unclear { path: path.clone(), source };
         let device = sysfs.device(number).map_err(unclear)?;
@@ -67,8 +71,10 @@ impl BlockDevice {
         if request.accept == Accept::Removable {
             refuse_fixed(&path, disk.as_ref())?;
         }
-        if let Some(device) = &device {
-            refuse_unwritable(&path, device, sysfs)?;
+        let kin = Kin::find(&path, places, sysfs)?;
+        kin.refuse_used()?;
+        if device.as_ref().map_or(Ok(None), |device| device.attribute("ro")).map_err(unclear)?.as_deref() == Some("1") {
+            return Err(Error::ReadOnly { path });
         }
         let extent = if device == disk { Extent::Whole } else { Extent::Partition };
         let mut file = match OpenOptions::new().read(true).write(true).custom_flags(libc::O_EXCL).open(&path) {
@@ -76,6 +82,8 @@ impl BlockDevice {
             Err(source) => return Err(open_error(path, source)),
         };
         refuse_replaced(&path, FileId::BlockDevice { number }, &file)?;
+        // Two copies to devices that share bytes both have theirs by now, so that one of them sees the other.
+        let claims = kin.claim()?;
         let inspect = |source| Error::Access { path: path.clone(), action: "inspect", source };
         let capacity = file.seek(SeekFrom::End(0)).map_err(inspect)?;
         if capacity == 0 {
@@ -84,7 +92,7 @@ impl BlockDevice {
         let sector = sector_size(&file).map_err(inspect)?;
         let access = Access::Buffered;
         let writeback = Writeback::default();
-        Ok(Self { path, file, extent, disk, capacity, sector, access, writeback, tuning: None })
+        Ok(Self { path, file, extent, disk, capacity, sector, access, writeback, tuning: None, _claims: claims })
     }
 
     /// Writes the bytes that lie on sectors, from the first on; returns how many there were.
@@ -188,21 +196,6 @@ fn refuse_fixed(path: &Path, disk: Option<&Device>) -> Result<(), Error> {
         None => "the kernel does not say what it is",
     };
     Err(Error::NotRemovable { path: path.to_owned(), why })
-}
-
-fn refuse_unwritable(path: &Path, device: &Device, sysfs: &Sysfs) -> Result<(), Error> {
-    let unclear = |source| Error::Unclear { path: path.to_owned(), source };
-    if let Some(usage) = in_use::usage(device, sysfs).map_err(unclear)? {
-        return Err(Error::InUse { path: path.to_owned(), usage });
-    }
-    let twins = in_use::twins(device, sysfs).map_err(unclear)?;
-    for node in refuse_used(path, twins, sysfs, |path, device, usage| Error::SharedInUse { path, device, usage })? {
-        log::warn!("'{}' shows the same file, and changes with '{}'", node.display(), path.display());
-    }
-    match device.attribute("ro").map_err(unclear)?.as_deref() {
-        Some("1") => Err(Error::ReadOnly { path: path.to_owned() }),
-        _ => Ok(()),
-    }
 }
 
 fn open_error(path: PathBuf, source: io::Error) -> Error {

@@ -109,36 +109,34 @@ pub enum Error {
         /// For what.
         usage: Usage,
     },
-    /// It is a file that is attached to a loop device, which is used for something else.
-    #[error("'{path}' is attached to loop device '{device}', which is {usage}")]
-    AttachedInUse {
+    /// It shares bytes with another device, which is used for something else.
+    #[error("'{path}' shares its data with a device that is {usage}")]
+    SharedInUse {
         /// The target.
         path: PathBuf,
-        /// The loop device.
-        device: PathBuf,
-        /// For what that is used.
+        /// For what, which names the device.
         usage: Usage,
     },
-    /// It shares bytes with a loop device that is opened exclusively by someone else.
+    /// It shares bytes with another device, of which it cannot be told whether it is used.
+    #[error("'{path}' shares its data with '{device}', and it cannot be told whether that is in use")]
+    SharedUnclear {
+        /// The target.
+        path: PathBuf,
+        /// The other device.
+        device: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// It shares bytes with another device that is opened exclusively by someone else.
     #[error(
-        "'{path}' shares its data with loop device '{device}', which is in use by another program, or mounted in a container \
+        "'{path}' shares its data with '{device}', which is in use by another program, or mounted in a container \
          or another mount namespace; 'fuser -v {device}' and 'grep -l {device} /proc/*/mountinfo' show which"
     )]
     SharedBusy {
         /// The target.
         path: PathBuf,
-        /// The loop device.
+        /// The other device.
         device: PathBuf,
-    },
-    /// It shares bytes with a loop device that is used for something else.
-    #[error("block device '{path}' shares its file with loop device '{device}', which is {usage}")]
-    SharedInUse {
-        /// The target.
-        path: PathBuf,
-        /// The loop device.
-        device: PathBuf,
-        /// For what that is used.
-        usage: Usage,
     },
     /// Another copy writes to it.
     #[error(
@@ -147,6 +145,17 @@ pub enum Error {
     Locked {
         /// The target.
         path: PathBuf,
+    },
+    /// Another copy writes to the file that it lies in.
+    #[error(
+        "'{path}' lies in the file '{file}', which is locked by another program, perhaps another copy that writes to it; \
+         'fuser -v {file}' shows which"
+    )]
+    FileLocked {
+        /// The target.
+        path: PathBuf,
+        /// The file.
+        file: PathBuf,
     },
     /// It takes no writes.
     #[error(
@@ -195,5 +204,9 @@ fn in_words(path: &Path, role: &str, sharing: Sharing) -> String {
              while it is read"
         ),
         Sharing::SourceInTarget => format!("the {role} lies in '{path}' and would be overwritten while it is read"),
+        Sharing::Overlapping => format!(
+            "'{path}' shares its data with the {role}, as a loop device over the same file or device: the {role} would be \
+             overwritten while it is read"
+        ),
     }
 }

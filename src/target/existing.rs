@@ -4,12 +4,12 @@
 
 use std::io;
 
-/// What was found; `None` where there is no such file, or its device has been unplugged.
+/// What was found; `None` where there is no such file, or its device has been unplugged or has no medium.
 pub(super) fn if_exists<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
         Err(error) => match error.raw_os_error() {
-            Some(libc::ENOENT | libc::ENOTDIR | libc::ENODEV | libc::ENXIO) => Ok(None),
+            Some(libc::ENOENT | libc::ENOTDIR | libc::ENODEV | libc::ENXIO | libc::ENOMEDIUM) => Ok(None),
             _ => Err(error),
         },
     }

@@ -3,13 +3,12 @@
 //! O_EXCL would refuse such a device too, but it cannot say why.
 
 use std::fmt;
-use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use super::mounts::{self, Mount};
-use super::sysfs::{Device, Sysfs};
+use super::places::Place;
+use super::sysfs::{Device, Layer, Sysfs};
 use crate::file_id::FileId;
 
 /// What a device is used for.
@@ -61,62 +60,30 @@ fn join(parts: impl Iterator<Item = String>, between: &str) -> String {
     parts.collect::<Vec<_>>().join(between)
 }
 
-/// What `device` is used for, if anything; the first of several uses, in the order in which they must be ended.
-pub(super) fn usage(device: &Device, sysfs: &Sysfs) -> io::Result<Option<Usage>> {
-    let family = numbered(device.family()?)?;
-    if let Some(mounted) = mounted(&family, &mounts::mounts()?, sysfs)? {
+/// What `devices` are used for, if anything, by others than the target that lies in `places`; the first of several uses, in
+/// the order in which they must be ended.
+pub(super) fn usage(devices: &[Device], places: &[Place], sysfs: &Sysfs) -> io::Result<Option<Usage>> {
+    if devices.is_empty() {
+        return Ok(None);
+    }
+    let numbered = numbered(devices)?;
+    if let Some(mounted) = mounted(&numbered, &mounts::mounts()?, sysfs)? {
         return Ok(Some(Usage::Mounted(mounted)));
     }
-    if let Some(swap) = swap(&family, &mounts::swaps()?) {
+    if let Some(swap) = swap(&numbered, &mounts::swaps()?) {
         return Ok(Some(Usage::Swap(swap)));
     }
-    Ok(held(&family, sysfs)?.map(Usage::Held))
+    Ok(held(&numbered, places)?.map(Usage::Held))
 }
 
 /// Devices with their numbers; one without a number is gone.
-fn numbered(devices: Vec<Device>) -> io::Result<Vec<(u64, Device)>> {
-    devices.into_iter().filter_map(|device| device.number().map(|number| Some((number?, device))).transpose()).collect()
+fn numbered(devices: &[Device]) -> io::Result<Vec<(u64, Device)>> {
+    let number = |device: &Device| Ok(device.number()?.map(|number| (number, device.clone())));
+    devices.iter().filter_map(|device| number(device).transpose()).collect()
 }
 
-/// The devices with the file or device `id` behind them.
-pub(super) fn loops_over(id: FileId, sysfs: &Sysfs) -> io::Result<Vec<Device>> {
-    loops_where(|behind| behind == id, sysfs)
-}
-
-/// The other loop devices that show bytes of the file behind the disk of `device`, if that is a loop device.
-pub(super) fn twins(device: &Device, sysfs: &Sysfs) -> io::Result<Vec<Device>> {
-    let disk = device.disk()?;
-    let Some(file) = disk.backing_file()? else { return Ok(Vec::new()) };
-    let Some(place) = disk.backing_range()? else { return Ok(Vec::new()) };
-    let mut twins = Vec::new();
-    for other in loops_over(file, sysfs)? {
-        let overlaps = other.backing_range()?.is_none_or(|other| other.start < place.end && place.start < other.end);
-        if other != disk && overlaps {
-            twins.push(other);
-        }
-    }
-    Ok(twins)
-}
-
-/// Whether someone holds `device` for himself, whom nothing else tells of: a mount of another namespace, say.
-pub(super) fn is_held_elsewhere(device: &Device) -> bool {
-    let opened = OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(device.node());
-    opened.is_err_and(|error| error.raw_os_error() == Some(libc::EBUSY))
-}
-
-/// The loop devices over a file or device of this kind.
-fn loops_where(is_meant: impl Fn(FileId) -> bool, sysfs: &Sysfs) -> io::Result<Vec<Device>> {
-    let mut found = Vec::new();
-    for device in sysfs.loops()? {
-        if device.backing_file()?.is_some_and(&is_meant) {
-            found.push(device);
-        }
-    }
-    Ok(found)
-}
-
-fn mounted(family: &[(u64, Device)], mounts: &[Mount], sysfs: &Sysfs) -> io::Result<Option<Vec<(PathBuf, PathBuf)>>> {
-    let numbers: Vec<_> = family.iter().map(|(number, _)| *number).collect();
+fn mounted(devices: &[(u64, Device)], mounts: &[Mount], sysfs: &Sysfs) -> io::Result<Option<Vec<(PathBuf, PathBuf)>>> {
+    let numbers: Vec<_> = devices.iter().map(|(number, _)| *number).collect();
     let companions = sysfs.btrfs_companions(&numbers)?;
     let mut found = Vec::new();
     for mount in mounts {
@@ -129,18 +96,26 @@ fn mounted(family: &[(u64, Device)], mounts: &[Mount], sysfs: &Sysfs) -> io::Res
     Ok(some(found))
 }
 
-fn swap(family: &[(u64, Device)], swaps: &[u64]) -> Option<Vec<PathBuf>> {
-    some(family.iter().filter(|(number, _)| swaps.contains(number)).map(|(_, device)| device.node()).collect())
+fn swap(devices: &[(u64, Device)], swaps: &[u64]) -> Option<Vec<PathBuf>> {
+    some(devices.iter().filter(|(number, _)| swaps.contains(number)).map(|(_, device)| device.node()).collect())
 }
 
-fn held(family: &[(u64, Device)], sysfs: &Sysfs) -> io::Result<Option<Vec<Holder>>> {
+/// Those of `devices` that are built on another one, and that the target does not lie in itself. A loop device over a file is
+/// none: it holds nobody up.
+fn held(devices: &[(u64, Device)], places: &[Place]) -> io::Result<Option<Vec<Holder>>> {
     let mut holders = Vec::new();
-    for (_, device) in family {
-        holders.extend(device.holders()?);
+    for (number, device) in devices {
+        let holds = |(base, layer): &(FileId, Layer)| match layer {
+            Layer::Partition(_) => false,
+            Layer::Loop(_) => matches!(base, FileId::BlockDevice { .. }),
+            Layer::Mapped => true,
+        };
+        let is_below = places.iter().any(|place| place.id == FileId::BlockDevice { number: *number });
+        if !is_below && device.lies_in()?.iter().any(holds) {
+            holders.push(holder(device));
+        }
     }
-    let is_ours = |id| family.iter().any(|&(number, _)| id == FileId::BlockDevice { number });
-    holders.extend(loops_where(is_ours, sysfs)?);
-    Ok(some(holders.iter().map(holder).collect()))
+    Ok(some(holders))
 }
 
 fn some<T>(found: Vec<T>) -> Option<Vec<T>> {
@@ -176,9 +151,9 @@ mod tests {
     use super::*;
 
     fn uses_of_sda(tree: &Tree) -> Option<String> {
-        let sysfs = tree.sysfs();
-        let family = numbered(tree.device_with(libc::makedev(8, 0)).family().unwrap()).unwrap();
-        held(&family, &sysfs).unwrap().map(|holders| Usage::Held(holders).to_string())
+        let (disk, partition) = (tree.device_with(libc::makedev(8, 0)), tree.device_with(libc::makedev(8, 1)));
+        let devices = [disk.holders().unwrap(), partition.holders().unwrap(), vec![partition]].concat();
+        held(&numbered(&devices).unwrap(), &[]).unwrap().map(|holders| Usage::Held(holders).to_string())
     }
 
     #[test]
@@ -190,10 +165,9 @@ mod tests {
         ];
         for (uuid, command) in cases {
             let tree = Tree::new();
-            tree.device("virtual/dm-0", "252:0");
+            tree.holder("virtual/dm-0", "252:0", "usb/sda/sda1");
             tree.write("virtual/dm-0/dm/name", "vg-root\n");
             tree.write("virtual/dm-0/dm/uuid", uuid);
-            tree.link("virtual/dm-0", "devices/usb/sda/sda1/holders/dm-0");
             assert_eq!(
                 uses_of_sda(&tree),
                 Some(format!("held by dm-0 (device-mapper: vg-root); release it with: {command}"))
@@ -205,11 +179,9 @@ mod tests {
     fn a_disk_of_a_raid_and_one_of_something_unknown() {
         let tree = Tree::new();
         assert_eq!(uses_of_sda(&tree), None);
-        tree.device("virtual/md127", "9:127");
+        tree.holder("virtual/md127", "9:127", "usb/sda");
         tree.write("virtual/md127/md/level", "raid1\n");
-        tree.link("virtual/md127", "devices/usb/sda/holders/md127");
-        tree.device("virtual/bcache0", "250:0");
-        tree.link("virtual/bcache0", "devices/usb/sda/sda1/holders/bcache0");
+        tree.holder("virtual/bcache0", "250:0", "usb/sda/sda1");
         assert_eq!(
             uses_of_sda(&tree).as_deref(),
             Some("held by md127 (RAID), bcache0; release it with: mdadm --stop /dev/md127")

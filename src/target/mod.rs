@@ -9,8 +9,11 @@ mod device_fs;
 mod error;
 mod existing;
 mod in_use;
+mod kin;
+mod lock;
 mod mounts;
 mod partitions;
+mod places;
 mod regular_file;
 mod sameness;
 mod sysfs;
@@ -21,7 +24,7 @@ use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use aligned::AlignedBuf;
 pub use error::Error;
@@ -29,7 +32,8 @@ pub use in_use::{Holder, Usage};
 pub use sameness::Sharing;
 
 use crate::file_id::FileId;
-use sysfs::{Device, Sysfs};
+use kin::Kin;
+use sysfs::Sysfs;
 
 /// A place that an image is written to.
 pub trait Target: Send {
@@ -225,7 +229,8 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, sysfs: &Sysfs) -
             return Err(Error::NoSysfs { path: path.to_owned() });
         }
     }
-    sameness::refuse(request, id, sysfs)?;
+    let places = places::of(id, sysfs).map_err(unclear)?;
+    sameness::refuse(request, id, &places, sysfs)?;
     Ok(match kind {
         Kind::RegularFile => {
             if device_fs::holds(path).map_err(unclear)? {
@@ -235,12 +240,16 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, sysfs: &Sysfs) -
             if metadata.len() > 0 && request.reserved.iter().any(|reserved| is_device(reserved.id)) {
                 return Err(Error::Swapped { path: path.to_owned() });
             }
+            let file = regular_file::RegularFile::open(path, id)?;
+            // Loop devices over it change with it.
             if sysfs.is_mounted().map_err(unclear)? {
-                look_behind_file(path, id, sysfs)?;
+                let kin = Kin::find(path, &places, sysfs)?;
+                kin.refuse_used()?;
+                kin.claim()?;
             }
-            Box::new(regular_file::RegularFile::open(path, id)?)
+            Box::new(file)
         }
-        Kind::BlockDevice => Box::new(block_device::BlockDevice::open(request, metadata.rdev(), sysfs)?),
+        Kind::BlockDevice => Box::new(block_device::BlockDevice::open(request, metadata.rdev(), &places, sysfs)?),
         Kind::CharacterDevice => Box::new(character_device::CharacterDevice::open(path)?),
     })
 }
@@ -252,36 +261,6 @@ fn refuse_replaced(path: &Path, inspected: FileId, opened: &File) -> Result<(), 
         Ok(_) => Err(Error::Replaced { path: path.to_owned() }),
         Err(source) => Err(Error::Access { path: path.to_owned(), action: "inspect", source }),
     }
-}
-
-/// A file that is attached to a loop device can be written to, which changes the device; not so if that is in use.
-fn look_behind_file(path: &Path, id: FileId, sysfs: &Sysfs) -> Result<(), Error> {
-    let loops = in_use::loops_over(id, sysfs).map_err(|source| Error::Unclear { path: path.to_owned(), source })?;
-    let in_use = |path, device, usage| Error::AttachedInUse { path, device, usage };
-    for node in refuse_used(path, loops, sysfs, in_use)? {
-        log::warn!("'{}' is attached to loop device '{}', which changes with it", path.display(), node.display());
-    }
-    Ok(())
-}
-
-/// Refuses `path` where one of the loop devices that share its bytes is used; returns the nodes of those that are not.
-fn refuse_used(
-    path: &Path,
-    loops: Vec<Device>,
-    sysfs: &Sysfs,
-    in_use: impl Fn(PathBuf, PathBuf, Usage) -> Error,
-) -> Result<Vec<PathBuf>, Error> {
-    let mut unused = Vec::new();
-    for device in loops {
-        let (path, node) = (path.to_owned(), device.node());
-        match in_use::usage(&device, sysfs) {
-            Err(source) => return Err(Error::Unclear { path, source }),
-            Ok(Some(usage)) => return Err(in_use(path, node, usage)),
-            Ok(None) if in_use::is_held_elsewhere(&device) => return Err(Error::SharedBusy { path, device: node }),
-            Ok(None) => unused.push(node),
-        }
-    }
-    Ok(unused)
 }
 
 fn kind_of(metadata: &Metadata, path: &Path) -> Result<Kind, Error> {

@@ -2,15 +2,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::lock::Lock;
 use super::writeback::Writeback;
 use super::{Error, Remains, Target, WriteError, refuse_replaced};
 use crate::file_id::FileId;
 use crate::range::ByteRange;
-use crate::retry::uninterrupted;
 
 pub(super) struct RegularFile {
     path: PathBuf,
@@ -49,7 +48,7 @@ impl RegularFile {
 
     fn new(path: &Path, options: &OpenOptions, action: &'static str, origin: Origin) -> Result<Self, Error> {
         let file = options.open(path).map_err(|source| Error::Access { path: path.to_owned(), action, source })?;
-        if !lock(&file) {
+        if !Lock::Exclusive.take(&file) {
             return Err(Error::Locked { path: path.to_owned() });
         }
         Ok(Self { path: path.to_owned(), file, origin, writeback: Writeback::default(), end: 0 })
@@ -134,17 +133,6 @@ impl Target for RegularFile {
             Origin::Created | Origin::Emptied | Origin::Settled => Remains::Incomplete,
         }
     }
-}
-
-/// Keeps other copies away from the file, which would mix their image with this one; returns whether there is none. A file
-/// system that knows no locks keeps nobody away.
-fn lock(file: &File) -> bool {
-    // SAFETY: flock takes a descriptor, which is open, and a number.
-    let locked = uninterrupted(|| match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    });
-    !locked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Writes all of `buf` at `offset`; an error comes with the offset of the first byte that was not written.

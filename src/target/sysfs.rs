@@ -1,8 +1,10 @@
 //! Block devices as the kernel shows them in sysfs (Documentation/ABI/stable/sysfs-block).
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -11,9 +13,23 @@ use crate::file_id::FileId;
 use crate::range::ByteRange;
 use crate::retry::uninterrupted;
 
+/// The unit of sizes and of the starts of partitions in bytes, whatever the sectors of the device are.
+const SECTOR: u64 = 512;
+
 /// Where sysfs is mounted.
 pub(super) struct Sysfs {
     root: PathBuf,
+}
+
+/// How a device lies in another one, or in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layer {
+    /// It is a partition: these bytes of its disk. Who claims the one has a claim to the other.
+    Partition(ByteRange),
+    /// It is a loop device: these bytes of its file. Its driver has no claim to that.
+    Loop(ByteRange),
+    /// It is mapped to some of its bytes by device-mapper, RAID or the like, which has a claim to it.
+    Mapped,
 }
 
 /// A block device: a whole disk or a partition.
@@ -46,20 +62,25 @@ impl Sysfs {
         Device::at(self.root.join(format!("dev/block/{major}:{minor}")))
     }
 
-    /// Whether it shows `id`, if that is a device: a container may have an empty folder in place of the devices.
-    pub(super) fn shows(&self, id: FileId) -> io::Result<bool> {
+    /// The device `id`; `None` where that is a file, or sysfs does not show it.
+    pub(super) fn device_of(&self, id: FileId) -> io::Result<Option<Device>> {
         match id {
-            FileId::BlockDevice { number } => Ok(self.device(number)?.is_some()),
-            FileId::File { .. } => Ok(true),
+            FileId::BlockDevice { number } => self.device(number),
+            FileId::File { .. } => Ok(None),
         }
     }
 
-    /// The loop devices that a file is attached to.
-    pub(super) fn loops(&self) -> io::Result<Vec<Device>> {
+    /// Whether it shows `id`, if that is a device: a container may have an empty folder in place of the devices.
+    pub(super) fn shows(&self, id: FileId) -> io::Result<bool> {
+        Ok(matches!(id, FileId::File { .. }) || self.device_of(id)?.is_some())
+    }
+
+    /// The loop devices, each with the file or device that is attached to it.
+    pub(super) fn loops(&self) -> io::Result<Vec<(Device, FileId)>> {
         let mut loops = Vec::new();
         for device in devices_in(&self.root.join("block"))? {
-            if device.has("loop")? {
-                loops.push(device);
+            if let Some(file) = device.backing_file()? {
+                loops.push((device, file));
             }
         }
         Ok(loops)
@@ -120,6 +141,11 @@ impl Device {
         Ok(self.attribute("dev")?.as_deref().and_then(parse_number))
     }
 
+    /// Which device it is.
+    pub(super) fn id(&self) -> io::Result<Option<FileId>> {
+        Ok(self.number()?.map(|number| FileId::BlockDevice { number }))
+    }
+
     pub(super) fn is_partition(&self) -> io::Result<bool> {
         self.has("partition")
     }
@@ -132,19 +158,15 @@ impl Device {
         })
     }
 
-    /// The device, and those that share bytes with it: a disk's partitions, or a partition's disk.
-    pub(super) fn family(&self) -> io::Result<Vec<Self>> {
-        let mut family = vec![self.clone()];
-        if self.is_partition()? {
-            family.push(self.disk()?);
-            return Ok(family);
-        }
+    /// Its partitions.
+    pub(super) fn partitions(&self) -> io::Result<Vec<Self>> {
+        let mut partitions = Vec::new();
         for child in entries(&self.folder)?.into_iter().map(|folder| Self { folder }) {
             if child.is_partition()? {
-                family.push(child);
+                partitions.push(child);
             }
         }
-        Ok(family)
+        Ok(partitions)
     }
 
     /// The devices that the kernel has built on this one: device-mapper, RAID and the like, but not loop devices.
@@ -153,34 +175,50 @@ impl Device {
     }
 
     /// What its bytes lie in: a partition's disk, the devices under a device-mapper or RAID device, a loop device's file.
-    pub(super) fn lies_in(&self) -> io::Result<Vec<FileId>> {
-        let mut below = devices_in(&self.folder.join("slaves"))?;
-        if self.is_partition()? {
-            below.push(self.disk()?);
+    pub(super) fn lies_in(&self) -> io::Result<Vec<(FileId, Layer)>> {
+        let mut below = Vec::new();
+        for device in devices_in(&self.folder.join("slaves"))? {
+            below.extend(device.id()?.map(|id| (id, Layer::Mapped)));
         }
-        let devices = numbers_of(&below)?.into_iter().map(|number| FileId::BlockDevice { number });
-        Ok(devices.chain(self.backing_file()?).collect())
+        if self.is_partition()? {
+            let bytes = self.window("start", SECTOR)?;
+            below.extend(self.disk()?.id()?.map(|disk| (disk, Layer::Partition(bytes))));
+        }
+        if let Some(file) = self.backing_file()? {
+            below.push((file, Layer::Loop(self.window("loop/offset", 1)?)));
+        }
+        Ok(below)
+    }
+
+    /// The name of the file or device that a loop device is attached to, as it was then in the mount namespace of whoever
+    /// did it.
+    pub(super) fn backing_name(&self) -> io::Result<Option<PathBuf>> {
+        let text = if_exists(fs::read(self.file("loop/backing_file")))?;
+        Ok(text.map(|mut text| {
+            text.pop_if(|&mut last| last == b'\n');
+            PathBuf::from(OsString::from_vec(text))
+        }))
     }
 
     /// The file or device that a loop device is attached to.
     pub(super) fn backing_file(&self) -> io::Result<Option<FileId>> {
-        let Some(name) = self.attribute("loop/backing_file")? else { return Ok(None) };
+        let Some(name) = self.backing_name()? else { return Ok(None) };
         let number = self.number()?;
         let is_it = |node: &File| node.metadata().is_ok_and(|metadata| Some(metadata.rdev()) == number);
-        match File::open(self.node()).ok().filter(is_it).and_then(|node| loop_status(&node)) {
+        match if_visible(File::open(self.node()))?.filter(is_it).and_then(|node| loop_status(&node)) {
             Some(asked) => Ok(Some(asked)),
             // The name may be one of another mount namespace, or gone, while the file lives on under another.
             None => Ok(if_visible(fs::metadata(name))?.as_ref().map(FileId::of)),
         }
     }
 
-    /// Which bytes of its file a loop device shows; `None` where sysfs does not say.
-    pub(super) fn backing_range(&self) -> io::Result<Option<ByteRange>> {
-        /// The unit of `size`, whatever the sectors of the device are.
-        const SECTOR: u64 = 512;
-        let number = |name| Ok::<_, io::Error>(self.attribute(name)?.and_then(|text| text.parse::<u64>().ok()));
-        let (Some(start), Some(sectors)) = (number("loop/offset")?, number("size")?) else { return Ok(None) };
-        Ok(Some(ByteRange { start, end: start.saturating_add(sectors.saturating_mul(SECTOR)) }))
+    /// Which bytes it shows of what it lies in: as many as its size, from where the attribute `start` says in this unit; all
+    /// where sysfs does not say.
+    fn window(&self, start: &str, unit: u64) -> io::Result<ByteRange> {
+        let number = |name| io::Result::Ok(self.attribute(name)?.and_then(|text| text.parse::<u64>().ok()));
+        let (Some(start), Some(sectors)) = (number(start)?, number("size")?) else { return Ok(ByteRange::ALL) };
+        let start = start.saturating_mul(unit);
+        Ok(ByteRange { start, end: start.saturating_add(sectors.saturating_mul(SECTOR)) })
     }
 }
 
@@ -264,6 +302,14 @@ pub(super) mod tests {
             self.link(place, &format!("dev/block/{numbers}"));
         }
 
+        /// A device that is built on the one at `base`.
+        pub(in crate::target) fn holder(&self, place: &str, numbers: &str, base: &str) {
+            let name = |place: &str| place.rsplit('/').next().unwrap().to_owned();
+            self.device(place, numbers);
+            self.link(base, &format!("devices/{place}/slaves/{}", name(base)));
+            self.link(place, &format!("devices/{base}/holders/{}", name(place)));
+        }
+
         /// Writes a file below devices/.
         pub(in crate::target) fn write(&self, place: &str, text: &str) -> PathBuf {
             let path = self.folder.path().join("devices").join(place);
@@ -285,28 +331,30 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn disks_and_partitions_are_one_family() {
+    fn a_partition_lies_in_its_disk() {
         let tree = Tree::new();
         let disk = tree.device_with(libc::makedev(8, 0));
         let partition = tree.device_with(libc::makedev(8, 1));
         assert!(partition.is_partition().unwrap() && !disk.is_partition().unwrap());
         assert_eq!(partition.disk().unwrap(), disk);
-        assert_eq!(names(&disk.family().unwrap()), ["sda", "sda1"]);
-        assert_eq!(names(&partition.family().unwrap()), ["sda1", "sda"]);
+        assert_eq!(names(&disk.partitions().unwrap()), ["sda1"]);
         assert_eq!(partition.number().unwrap(), Some(libc::makedev(8, 1)));
         assert_eq!(partition.node(), Path::new("/dev/sda1"));
-        assert_eq!(partition.lies_in().unwrap(), [FileId::BlockDevice { number: libc::makedev(8, 0) }]);
+        let on_disk = |bytes| [(FileId::BlockDevice { number: libc::makedev(8, 0) }, Layer::Partition(bytes))];
+        assert_eq!(partition.lies_in().unwrap(), on_disk(ByteRange::ALL));
+        tree.write("usb/sda/sda1/start", "2\n");
+        tree.write("usb/sda/sda1/size", "3\n");
+        assert_eq!(partition.lies_in().unwrap(), on_disk(ByteRange { start: 1024, end: 2560 }));
         assert_eq!(tree.sysfs().device(libc::makedev(9, 0)).unwrap(), None);
     }
 
     #[test]
     fn a_mapped_device_lies_in_those_below_it() {
         let tree = Tree::new();
-        tree.device("virtual/dm-0", "252:0");
-        tree.link("usb/sda/sda1", "devices/virtual/dm-0/slaves/sda1");
-        tree.link("virtual/dm-0", "devices/usb/sda/sda1/holders/dm-0");
+        tree.holder("virtual/dm-0", "252:0", "usb/sda/sda1");
         let mapped = tree.device_with(libc::makedev(252, 0));
-        assert_eq!(mapped.lies_in().unwrap(), [FileId::BlockDevice { number: libc::makedev(8, 1) }]);
+        let partition = FileId::BlockDevice { number: libc::makedev(8, 1) };
+        assert_eq!(mapped.lies_in().unwrap(), [(partition, Layer::Mapped)]);
         assert_eq!(names(&tree.device_with(libc::makedev(8, 1)).holders().unwrap()), ["dm-0"]);
     }
 

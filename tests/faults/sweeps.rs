@@ -125,6 +125,11 @@ pub fn refusals_of_devices() {
     let _mount = disk.mount(disk.path());
     let arguments = ["copy".as_ref(), work.image.as_os_str(), disk.path().as_os_str()];
     refuse_whatever_fails("a copy to a mounted device", &Forbidden::new(&arguments, &disk.backing, "is mounted"));
+    // What lies under the device is.
+    let upper = Loop::attach(disk.path());
+    let arguments = ["copy".as_ref(), work.image.as_os_str(), upper.path.as_os_str()];
+    let scene = Forbidden::new(&arguments, &disk.backing, "is mounted");
+    refuse_whatever_fails("a copy to a loop device over a mounted device", &scene);
 }
 
 pub fn refusals_of_files() {

@@ -1,0 +1,303 @@
+//! Targets whose bytes are also those of something else, under another name: what is used, or read, is not written to.
+
+mod common;
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use common::device::{Disk, Loop, Swap};
+use common::image::assert_same;
+use common::tool::{Outcome, Tool, copy, create, finish, mapped_disk};
+use common::{Need, sh, sha256, temp_dir, text};
+
+const MIB: u64 = 1 << 20;
+
+/// The size of a device that has room for the image.
+const ROOMY: u64 = 20 * MIB;
+
+fn main() {
+    common::run(tests![
+        a_loop_device_over_a_mounted_device [Need::Root],
+        a_loop_device_over_a_disk_with_a_mounted_partition [Need::Root],
+        a_loop_device_over_a_partition_beside_a_mounted_one [Need::Root],
+        a_loop_device_over_swap [Need::Root],
+        a_loop_device_over_a_device_of_another_namespace [Need::Root, Need::Program("unshare")],
+        two_loop_devices_over_one_device [Need::Root],
+        what_is_below_is_ours_during_the_copy [Need::Root],
+        the_image_in_another_loop_device_over_the_file [Need::Root],
+        the_image_in_another_part_of_the_file [Need::Root],
+        the_image_in_a_partition_that_a_loop_device_shows_too [Need::Root],
+        the_image_in_another_partition [Need::Root],
+        a_file_behind_a_loop_device_that_only_root_may_look_at [Need::Root, Need::Program("unshare")],
+        an_own_file_beside_loop_devices_of_root [Need::Root, Need::Program("setpriv")],
+        a_copy_to_a_file_and_one_through_a_loop_device [Need::Root],
+        copies_to_two_partitions_at_once [Need::Root],
+        a_loop_device_over_a_file_with_an_odd_name [Need::Root],
+    ]);
+}
+
+/// Expects that a copy is refused with these words, and that what is in `precious` stays as it is.
+fn refused(tool: Tool, precious: &Path, words: &[&str]) {
+    let before = sha256(precious);
+    tool.fails(words);
+    assert_eq!(sha256(precious), before);
+}
+
+fn raw(source: &Path, target: &Path) -> Tool {
+    copy([OsStr::new("--nobmap"), source.as_os_str(), target.as_os_str()])
+}
+
+fn a_loop_device_over_a_mounted_device() {
+    let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
+    let image = mapped_disk(folder.path());
+    let mount = disk.mount(disk.path());
+    let upper = Loop::attach(disk.path());
+    let words = ["shares its data with a device that is mounted", text(disk.path()), text(mount.path()), "umount"];
+    refused(copy([&image, &upper.path]), &disk.backing, &words);
+    let third = Loop::attach(&upper.path);
+    refused(copy([&image, &third.path]), &disk.backing, &words);
+}
+
+fn a_loop_device_over_a_disk_with_a_mounted_partition() {
+    let (folder, disk) = (temp_dir(), Disk::new(2 * ROOMY));
+    let image = mapped_disk(folder.path());
+    let partition = disk.partition(1, MIB, ROOMY);
+    let mount = disk.mount(&partition);
+    let words = ["shares its data with a device that is mounted", text(&partition), text(mount.path())];
+    refused(copy([&image, &Loop::attach(disk.path()).path]), &disk.backing, &words);
+    refused(copy([&image, &Loop::attach(&partition).path]), &disk.backing, &words);
+    let place = Loop::attach_with(disk.path(), &["--offset", &MIB.to_string()]);
+    refused(copy([&image, &place.path]), &disk.backing, &words);
+}
+
+fn a_loop_device_over_a_partition_beside_a_mounted_one() {
+    let (folder, disk) = (temp_dir(), Disk::new(3 * ROOMY));
+    let image = mapped_disk(folder.path());
+    let _mount = disk.mount(&disk.partition(1, MIB, ROOMY));
+    let free = disk.partition(2, MIB + ROOMY, ROOMY);
+    let upper = Loop::attach(&free);
+    copy([&image, &upper.path]).ok();
+    drop(upper);
+    copy([&image, &free]).ok();
+}
+
+fn a_loop_device_over_swap() {
+    let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
+    let image = mapped_disk(folder.path());
+    let _swap = Swap::on(disk.path());
+    let upper = Loop::attach(disk.path());
+    let command = format!("swapoff {}", disk.path().display());
+    refused(
+        copy([&image, &upper.path]),
+        &disk.backing,
+        &["shares its data with a device that is in use as swap", &command],
+    );
+}
+
+/// A mount of `device` in a mount namespace of its own, as long as this lives.
+struct Elsewhere {
+    helper: Child,
+    _point: tempfile::TempDir,
+}
+
+impl Elsewhere {
+    fn mount(device: &Path) -> Self {
+        let point = temp_dir();
+        let script = "mount -o ro \"$1\" \"$2\" && echo mounted && read -r end";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script, "sh", text(device), text(point.path())]);
+        let mut helper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = [0; 8];
+        helper.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+        Self { helper, _point: point }
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        drop(self.helper.stdin.take());
+        let _ = self.helper.wait();
+    }
+}
+
+fn a_loop_device_over_a_device_of_another_namespace() {
+    let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
+    let image = mapped_disk(folder.path());
+    sh("mkfs.ext4", &["-q", text(disk.path())]);
+    let _mount = Elsewhere::mount(disk.path());
+    let upper = Loop::attach(disk.path());
+    let words = ["shares its data with", text(disk.path()), "another mount namespace"];
+    refused(copy([&image, &upper.path]), &disk.backing, &words);
+}
+
+fn two_loop_devices_over_one_device() {
+    let (folder, disk) = (temp_dir(), Disk::new(2 * ROOMY));
+    let image = mapped_disk(folder.path());
+    let half = ROOMY.to_string();
+    let first = Loop::attach_with(disk.path(), &["--sizelimit", &half]);
+    let second = Loop::attach_with(disk.path(), &["--offset", &half]);
+    raw(&image, &second.path).ok();
+    assert_same(&image, &second.path);
+    let all = Loop::attach(disk.path());
+    let words = ["shares its data with a device that is held by loop device", text(&first.path)];
+    refused(copy([&image, &all.path]), &disk.backing, &words);
+}
+
+/// A copy of standard input to `target`, which has zeroed the start of `file` by now.
+fn begun(target: &Path, file: &Path) -> (Child, ChildStdin) {
+    let mut child = copy(["--nobmap", "-", text(target)]).spawn();
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(&vec![1; 2 * MIB as usize]).unwrap();
+    let mut first = [1];
+    while first != [0] {
+        assert!(child.try_wait().unwrap().is_none(), "{}", finish(child).stderr);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        File::open(file).unwrap().read_exact_at(&mut first, 0).unwrap();
+    }
+    (child, pipe)
+}
+
+fn ended((child, pipe): (Child, ChildStdin)) -> Outcome {
+    drop(pipe);
+    let outcome = finish(child);
+    assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+    outcome
+}
+
+fn what_is_below_is_ours_during_the_copy() {
+    let disk = Disk::new(ROOMY);
+    let upper = Loop::attach(disk.path());
+    let claimed = || OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(disk.path());
+    assert!(claimed().is_ok());
+    let copying = begun(&upper.path, &disk.backing);
+    assert_eq!(claimed().unwrap_err().raw_os_error(), Some(libc::EBUSY));
+    ended(copying);
+    assert!(claimed().is_ok());
+}
+
+fn the_image_in_another_loop_device_over_the_file() {
+    let disk = Disk::new(ROOMY);
+    let twin = Loop::attach(&disk.backing);
+    let words = ["shares its data with the image", text(&twin.path)];
+    refused(raw(disk.path(), &twin.path), &disk.backing, &words);
+    let map = create(&disk.backing);
+    let tool = copy([OsStr::new("--bmap"), map.as_os_str(), disk.path().as_os_str(), twin.path.as_os_str()]);
+    refused(tool, &disk.backing, &words);
+    // However deep it lies.
+    let upper = Loop::attach(&twin.path);
+    refused(raw(&disk.partition(1, MIB, MIB), &upper.path), &disk.backing, &["shares its data with the image"]);
+}
+
+fn the_image_in_another_part_of_the_file() {
+    let folder = temp_dir();
+    let file = folder.path().join("file");
+    common::image::create(&file, 8 * MIB).write_all_at(b"precious", MIB).unwrap();
+    let size = |mib: u64| (mib * MIB).to_string();
+    let source = Loop::attach_with(&file, &["--sizelimit", &size(4)]);
+    let overlapping = Loop::attach_with(&file, &["--offset", &size(1)]);
+    refused(raw(&source.path, &overlapping.path), &file, &["shares its data with the image"]);
+    let behind = Loop::attach_with(&file, &["--offset", &size(4)]);
+    raw(&source.path, &behind.path).ok();
+    assert_same(&source.path, &behind.path);
+}
+
+fn the_image_in_a_partition_that_a_loop_device_shows_too() {
+    let disk = Disk::new(ROOMY);
+    let partition = disk.partition(1, MIB, 4 * MIB);
+    let place = Loop::attach_with(disk.path(), &["--offset", &MIB.to_string()]);
+    refused(raw(&partition, &place.path), &disk.backing, &["shares its data with the image"]);
+    drop(place);
+    let behind = Loop::attach_with(disk.path(), &["--offset", &(5 * MIB).to_string()]);
+    raw(&partition, &behind.path).ok();
+    assert_same(&partition, &behind.path);
+}
+
+fn the_image_in_another_partition() {
+    let disk = Disk::new(ROOMY);
+    let source = disk.partition(1, MIB, 4 * MIB);
+    let target = disk.partition(2, 5 * MIB, 4 * MIB);
+    raw(&source, &target).ok();
+    assert_same(&source, &target);
+}
+
+/// The tool as nobody runs it, who may look into `folder`.
+fn by_nobody(folder: &Path, arguments: &[&Path]) -> Tool {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let program = folder.join("bmaptool");
+    fs::copy(env!("CARGO_BIN_EXE_bmaptool"), &program).unwrap();
+    let mut tool = copy::<&str>([]);
+    tool.command = Command::new("setpriv");
+    tool.command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    tool.command.arg(program).args(["copy", "--nobmap"]).args(arguments);
+    tool
+}
+
+fn a_file_behind_a_loop_device_that_only_root_may_look_at() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    let file = folder.path().join("file");
+    common::image::create(&file, ROOMY);
+    let device = Loop::attach(&file);
+    sh("mkfs.ext4", &["-q", text(&device.path)]);
+    let _mount = Elsewhere::mount(&device.path);
+    chown(&file, Some(65534), Some(65534)).unwrap();
+    let words = ["shares its data with", text(&device.path), "cannot be told whether that is in use", "denied"];
+    refused(by_nobody(folder.path(), &[&image, &file]), &file, &words);
+}
+
+fn an_own_file_beside_loop_devices_of_root() {
+    let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
+    let image = mapped_disk(folder.path());
+    let _upper = Loop::attach(&disk.partition(1, MIB, MIB));
+    let target = folder.path().join("copy");
+    by_nobody(folder.path(), &[&image, &target]).ok();
+    assert_same(&image, &target);
+    // It exists now.
+    by_nobody(folder.path(), &[&image, &target]).ok();
+}
+
+fn a_copy_to_a_file_and_one_through_a_loop_device() {
+    let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
+    let image = mapped_disk(folder.path());
+    let partition = disk.partition(1, MIB, 2 * MIB);
+    let file = &disk.backing;
+    let words = ["is locked by another program, perhaps another copy", "fuser -v", text(file)];
+    for target in [disk.path(), &partition] {
+        // As long as the other one has it.
+        let locked = OpenOptions::new().write(true).open(file).unwrap();
+        // SAFETY: flock takes a descriptor, which is open, and a number.
+        assert_eq!(unsafe { libc::flock(locked.as_raw_fd(), libc::LOCK_EX) }, 0);
+        refused(raw(Path::new("/usr/bin/env"), target), file, &words);
+    }
+    let copying = begun(disk.path(), file);
+    copy([&image, file]).fails(&["is locked by another program, perhaps another copy", text(file)]);
+    ended(copying);
+    assert_eq!(fs::read(file).unwrap()[..2 * MIB as usize], vec![1; 2 * MIB as usize]);
+}
+
+fn copies_to_two_partitions_at_once() {
+    let disk = Disk::new(ROOMY);
+    let first = disk.partition(1, 0, 4 * MIB);
+    let second = disk.partition(2, 8 * MIB, 4 * MIB);
+    let copying = begun(&first, &disk.backing);
+    raw(Path::new("/usr/bin/env"), &second).ok();
+    ended(copying);
+}
+
+fn a_loop_device_over_a_file_with_an_odd_name() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    let file = folder.path().join(OsStr::from_bytes(b"\xff file\n"));
+    common::image::create(&file, ROOMY);
+    let mut losetup = Command::new("losetup");
+    let output = losetup.args(["--find", "--show"]).arg(&file).output().unwrap();
+    let device = Loop { path: PathBuf::from(String::from_utf8(output.stdout).unwrap().trim()) };
+    raw(&image, &device.path).ok();
+    assert_same(&image, &device.path);
+}
