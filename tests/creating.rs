@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bmaptool::bmap::Bmap;
@@ -24,6 +24,9 @@ fn main() {
         checksums_can_be_left_out,
         the_output_is_never_the_image,
         an_output_file_is_replaced_as_a_whole,
+        an_output_may_be_a_descriptor [Need::Program("bash")],
+        an_output_may_have_a_long_name,
+        an_output_file_needs_no_unnamed_files [Need::Program("strace")],
         an_output_that_cannot_be_written_is_an_error,
         an_output_file_needs_no_proc [Need::Root, Need::Program("unshare")],
         a_killed_run_leaves_nothing_behind,
@@ -163,6 +166,54 @@ fn an_output_file_is_replaced_as_a_whole() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 7, "a temporary file was left behind");
 }
 
+/// The name of a pipe or of a removed file leads nowhere but through the descriptor.
+fn an_output_may_be_a_descriptor() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    disk_like(&image, 4);
+    let expected = fs::read(create(&image)).unwrap();
+    let script = "set -e
+        \"$0\" create -o /dev/fd/3 disk.img 3>&1 | cat > piped
+        ln -s /proc/self/fd/3 link
+        \"$0\" create -o link disk.img 3>&1 | cat > linked
+        head -c 1000000 /dev/zero > gone
+        exec 3<>gone; rm gone
+        \"$0\" create -o /dev/fd/3 disk.img
+        cat /dev/fd/3 > removed";
+    let mut command = Command::new("bash");
+    command.args(["-o", "pipefail", "-c", script, env!("CARGO_BIN_EXE_bmaptool")]).current_dir(folder.path());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for name in ["piped", "linked", "removed"] {
+        assert!(fs::read(folder.path().join(name)).unwrap() == expected, "{name}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 6);
+}
+
+fn an_output_may_have_a_long_name() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    disk_like(&image, 4);
+    let output = folder.path().join("x".repeat(255));
+    bmaptool(["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()]).ok();
+    assert_eq!(fs::read(output).unwrap(), fs::read(create(&image)).unwrap());
+}
+
+/// File systems such as vfat have no O_TMPFILE.
+fn an_output_file_needs_no_unnamed_files() {
+    let folder = temp_dir();
+    let images = temp_dir();
+    let image = images.path().join("disk.img");
+    disk_like(&image, 1);
+    let output = folder.path().join("disk.bmap");
+    let arguments = ["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()];
+    let inject =
+        ["-f", "-o", "/dev/null", "-P", folder.path().to_str().unwrap(), "-e", "inject=openat:error=EOPNOTSUPP"];
+    bmaptool(arguments).under(&[&["strace"], &inject[..]].concat()).ok();
+    assert_eq!(fs::read(output).unwrap(), fs::read(create(&image)).unwrap());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
 fn an_output_that_cannot_be_written_is_an_error() {
     let folder = temp_dir();
     let image = folder.path().join("disk.img");
@@ -230,7 +281,7 @@ fn a_closed_pipe_is_an_error_and_no_panic() {
 
 /// A standard output with nothing to read, for a child whose own is closed.
 fn empty_stdout() -> std::process::ChildStdout {
-    let mut child = std::process::Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
     child.wait().unwrap();
     child.stdout.take().unwrap()
 }

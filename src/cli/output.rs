@@ -1,15 +1,14 @@
 //! Where `create` writes the bmap.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use bmaptool::file_id::FileId;
-use bmaptool::target::is_among_devices;
+use bmaptool::target::{is_among_devices, place_of_new};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, access, linkat};
@@ -40,7 +39,7 @@ impl<'a> Output<'a> {
         };
         match metadata {
             Ok(metadata) => Ok(Some(FileId::of(&metadata))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -65,7 +64,7 @@ impl<'a> Output<'a> {
             Self::Stdout => emit_to(&mut io::stdout().lock(), emit),
             Self::File(path) => match Place::of(path)? {
                 Place::New(path) => replace(&path, signals, emit),
-                Place::There(path) => emit_to(&mut OpenOptions::new().write(true).open(path)?, emit),
+                Place::There(path) => emit_to(&mut OpenOptions::new().write(true).truncate(true).open(path)?, emit),
             },
         }
     }
@@ -75,48 +74,28 @@ impl<'a> Output<'a> {
 enum Place {
     /// A new file gets it, and takes the place of one that has it.
     New(PathBuf),
-    /// It stays what it is, such as a pipe.
+    /// What has it is written to as it is, such as a pipe.
     There(PathBuf),
 }
 
 impl Place {
     fn of(path: &Path) -> io::Result<Self> {
-        // A symbolic link stays one; what it leads to is replaced.
-        match fs::canonicalize(path) {
-            Ok(path) => {
-                let kind = fs::metadata(&path)?.file_type();
-                if kind.is_dir() {
-                    Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"))
-                } else if kind.is_block_device() {
-                    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a block device"))
-                } else {
-                    Ok(if kind.is_file() { Self::New(path) } else { Self::There(path) })
-                }
-            }
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Err(_) => {
-                let path = end_of_links(path)?;
-                if is_among_devices(&path)? {
-                    return Err(io::Error::new(io::ErrorKind::NotFound, "there is no such device"));
-                }
-                Ok(Self::New(path))
-            }
+        let refuse = |kind, what| Err(io::Error::new(kind, what));
+        // What is behind /dev/fd/3 may have no other name: a pipe, or a file that has been removed.
+        match fs::metadata(path).map(|metadata| metadata.file_type()) {
+            Ok(kind) if kind.is_dir() => refuse(ErrorKind::IsADirectory, "it is a directory"),
+            Ok(kind) if kind.is_block_device() => refuse(ErrorKind::InvalidInput, "it is a block device"),
+            Ok(kind) if kind.is_file() => match fs::canonicalize(path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::There(path.to_owned())),
+                // A symbolic link stays one; what it leads to is replaced.
+                file => Ok(Self::New(file?)),
+            },
+            Ok(_) => Ok(Self::There(path.to_owned())),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            Err(_) if is_among_devices(path)? => refuse(ErrorKind::NotFound, "there is no such device"),
+            Err(_) => Ok(Self::New(place_of_new(path)?)),
         }
     }
-}
-
-/// Where a file named `path`, which is not there yet, would come to be: where its symbolic links lead to.
-fn end_of_links(path: &Path) -> io::Result<PathBuf> {
-    /// How many the kernel follows (path_resolution(7)).
-    const LINKS: usize = 40;
-    let mut end = path.to_owned();
-    for _ in 0..LINKS {
-        match fs::read_link(&end) {
-            Ok(target) => end = folder_of(&end).join(target),
-            Err(_) => return Ok(end),
-        }
-    }
-    Err(Errno::ELOOP.into())
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -145,26 +124,30 @@ fn emit_to(out: &mut dyn Write, emit: Emit<'_>) -> io::Result<()> {
 /// Puts a new file in the place of `path`. Until it is complete it has no name, so that nothing is left of it if the
 /// program is killed; file systems without such files get a named temporary instead.
 fn replace(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
-    let temporary = temporary_name(path);
-    let unnamed = OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).mode(0o666).open(folder_of(path));
+    let folder = folder_of(path);
+    // A name that nobody else uses, which goes as it is dropped.
+    let mut temporary = tempfile::Builder::new();
+    temporary.prefix(".bmaptool.").suffix(".tmp");
+    let unnamed = OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).mode(0o666).open(folder);
     let written = match unnamed {
         Ok(mut file) => {
             write_whole(&mut file, path, emit)?;
             signals.defer();
-            give_name(&file, &temporary)?;
-            Ok(())
+            temporary.make_in(folder, |name| give_name(&file, name))?.into_temp_path()
         }
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
             signals.defer();
-            let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-            write_whole(&mut file, path, emit)
+            let mut file =
+                temporary.make_in(folder, |name| OpenOptions::new().write(true).create_new(true).open(name))?;
+            write_whole(file.as_file_mut(), path, emit)?;
+            file.into_temp_path()
         }
         Err(error) => return Err(error),
     };
-    let go_on = || signals.received().map_or(Ok(()), |_| Err(io::ErrorKind::Interrupted.into()));
-    written.and_then(|()| go_on()).and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
-        let _ = fs::remove_file(&temporary);
-    })
+    if signals.received().is_some() {
+        return Err(ErrorKind::Interrupted.into());
+    }
+    written.persist(path).map_err(|failure| failure.error)
 }
 
 fn write_whole(file: &mut File, replaced: &Path, emit: Emit<'_>) -> io::Result<()> {
@@ -184,12 +167,4 @@ fn give_name(file: &File, name: &Path) -> io::Result<()> {
         linked => linked?,
     }
     Ok(())
-}
-
-/// A name beside `path` that nobody else uses.
-fn temporary_name(path: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}.tmp", std::process::id()));
-    path.with_file_name(name)
 }

@@ -12,7 +12,11 @@ use super::existing::if_exists;
 const MAX_LINKS: usize = 40;
 
 /// The path of the file that creating `path` would make: a dangling symbolic link is followed.
-pub(super) fn place_of_new(path: &Path) -> io::Result<PathBuf> {
+///
+/// # Errors
+///
+/// Where links go round in a circle, or cannot be read.
+pub fn place_of_new(path: &Path) -> io::Result<PathBuf> {
     let mut place = path.to_owned();
     for _ in 0..MAX_LINKS {
         match fs::read_link(&place) {

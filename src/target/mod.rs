@@ -27,6 +27,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 pub use aligned::AlignedBuf;
+pub use device_fs::place_of_new;
 pub use error::Error;
 pub use in_use::{Holder, Usage};
 pub use sameness::Sharing;
