@@ -156,7 +156,7 @@ fn standard_input_is_an_image() {
     unverified().stdin(bytes.clone()).ok();
     unverified()
         .stdin([&bytes[..], b"more"].concat())
-        .fails(&["the image goes on after the 16777993 bytes that it should have"]);
+        .fails(&["the image goes on after the 16777993 bytes that the bmap says it has"]);
     // What is endless is not read to its end.
     let endless = std::iter::repeat_n(0, 200 << 20).collect::<Vec<u8>>();
     unverified().stdin(endless).fails(&["goes on after"]);

@@ -261,7 +261,7 @@ fn endless_images_are_cut_off() {
     let victim = Victim::new();
     for (name, pack) in CODECS {
         let outcome = endless(victim.copy(Path::new("-")), pack);
-        outcome.says(&["the image goes on after the 8192 bytes that it should have"]);
+        outcome.says(&["the image goes on after the 8192 bytes that the bmap says it has"]);
         assert_eq!(outcome.status, Some(1), "{name}");
         assert!(outcome.memory < MEMORY, "{name}: {} MiB", outcome.memory / MIB);
     }

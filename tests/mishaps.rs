@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 fn main() {
     common::run(tests![
         an_image_that_is_cut_while_it_is_copied,
+        an_image_that_grows_while_it_is_copied,
         a_size_that_no_file_system_takes_costs_no_file,
         a_file_that_took_the_place_of_ours_is_left_alone,
         signals_that_are_ignored_stay_ignored [Need::Program("sh")],
@@ -56,6 +57,18 @@ fn an_image_that_is_cut_while_it_is_copied() {
     let outcome = finish(child);
     assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
     outcome.says(&["the image ended at byte 314572700, but had 314572800 bytes at the start"]);
+}
+
+fn an_image_that_grows_while_it_is_copied() {
+    let folder = temp_dir();
+    let (image, out) = (folder.path().join("image"), folder.path().join("out"));
+    sparse(&image, 300 << 20, &[(0, 1 << 20)], 1);
+    let child = copy(["--nobmap".as_ref(), image.as_os_str(), out.as_os_str()]).spawn();
+    wait_for(&out);
+    fs::File::options().write(true).open(&image).unwrap().set_len(1 << 40).unwrap();
+    let outcome = finish(child);
+    assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
+    outcome.says(&["the image goes on after the 314572800 bytes that it had at the start"]);
 }
 
 fn a_size_that_no_file_system_takes_costs_no_file() {

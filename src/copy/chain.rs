@@ -7,8 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::boot_region::BootRegion;
-use super::reader::{self, Ended};
-use super::{Cancel, Error, Extents, Progress, Verify, verifier};
+use super::{Cancel, Error, Extents, Progress, Verify, reader, verifier};
 use crate::source::ForwardRead;
 use crate::target::{AlignedBuf, Target};
 use crate::threads;
@@ -94,11 +93,11 @@ pub(super) fn run(
     writer.write(&verified, &give_back, cancel)?;
     // The verifier has dropped its end, so it has ended or failed. Where it has ended, the reader has too.
     join(verifier)?;
-    match join(reader)? {
-        Ended::Complete if needs_data && writer.written == 0 => Err(Error::Empty),
-        Ended::Complete => Ok(Written { boot_region: writer.boot_region, bytes: writer.written }),
-        Ended::Deserted => Err(Error::Cancelled),
+    join(reader)?;
+    if needs_data && writer.written == 0 {
+        return Err(Error::Empty);
     }
+    Ok(Written { boot_region: writer.boot_region, bytes: writer.written })
 }
 
 fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, Error> {

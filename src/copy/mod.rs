@@ -50,11 +50,13 @@ impl Extents {
         }
     }
 
-    /// The bytes to copy, in order. A range without a known end ends where the source does.
+    /// The bytes to copy, in order. Where the size of the image is not known, the last range ends where the source does.
     fn byte_ranges(&self) -> Box<dyn Iterator<Item = ByteRange> + '_> {
         match self {
             Self::Mapped(map) => Box::new(map.ranges().map(|range| range.bytes)),
-            Self::Whole { .. } => Box::new(std::iter::once(ByteRange { start: 0, end: u64::MAX })),
+            Self::Whole { size } => {
+                Box::new(std::iter::once(ByteRange { start: 0, end: size.unwrap_or(ByteRange::ALL.end) }))
+            }
         }
     }
 }
@@ -106,11 +108,15 @@ pub enum Error {
         expected: u64,
     },
     /// The source is too long.
-    #[error(
-        "the image goes on after the {expected} bytes that it should have: it is not the image of this bmap, or changes"
-    )]
+    #[error("the image goes on after the {expected} bytes that the bmap says it has: it is not the image of this bmap")]
     GoesOn {
-        /// Its size according to the bmap, or as it was at the start.
+        /// Its size according to the bmap.
+        expected: u64,
+    },
+    /// The source has become longer.
+    #[error("the image goes on after the {expected} bytes that it had at the start: it changes while it is copied")]
+    Grew {
+        /// Its size when it was opened.
         expected: u64,
     },
     /// A range is not what it was when it was mapped.

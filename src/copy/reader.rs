@@ -8,22 +8,18 @@ use crate::range::ByteRange;
 use crate::source::{ForwardRead, read_full};
 use crate::target::AlignedBuf;
 
-/// How the reader's work ended, but for errors.
-pub(super) enum Ended {
-    /// Everything was read, and the source is complete as far as that can be told.
-    Complete,
-    /// Nobody takes its chunks any more.
-    Deserted,
-}
+/// Nobody asks the reader how it ended then; if anybody did, it would be no success.
+const DESERTED: Result<(), Error> = Err(Error::Cancelled);
 
-/// Reads `extents` from `source` and passes them on to `chunks`, in buffers from `pool`.
+/// Reads `extents` from `source` and passes them on to `chunks`, in buffers from `pool`: to the end, where the source is
+/// complete as far as that can be told, or until nobody takes them any more: then that one says why.
 pub(super) fn read(
     extents: &Extents,
     verify: Verify,
     source: &mut dyn ForwardRead,
     pool: &Receiver<AlignedBuf>,
     chunks: &SyncSender<Chunk>,
-) -> Result<Ended, Error> {
+) -> Result<(), Error> {
     for range in extents.byte_ranges() {
         let reached = source.skip_to(range.start).map_err(|source| Error::Read { offset: range.start, source })?;
         if reached < range.start {
@@ -31,29 +27,27 @@ pub(super) fn read(
         }
         let mut offset = range.start;
         while offset < range.end {
-            let Ok(mut buf) = pool.recv() else { return Ok(Ended::Deserted) };
+            let Ok(mut buf) = pool.recv() else { return DESERTED };
             let length = chunk_len(ByteRange { start: offset, end: range.end });
             #[expect(clippy::indexing_slicing, reason = "a buffer has room for a whole chunk")]
             let room = &mut buf[..length];
             let got = read_full(source, room).map_err(|source| Error::Read { offset, source })?;
             if got > 0 && chunks.send(Chunk { offset, length: got, buf }).is_err() {
-                return Ok(Ended::Deserted);
+                return DESERTED;
             }
             offset = offset.saturating_add(got as u64);
             if got < length {
                 match extents {
-                    // What was known at the start may have become shorter since.
-                    Extents::Whole { size } if size.is_none_or(|size| offset >= size) => break,
+                    Extents::Whole { size: None } => break,
                     _ => return Err(ended_early(extents, offset)),
                 }
             }
         }
     }
     match extents {
-        Extents::Mapped(map) if verify.covers(map) => {}
-        _ => check_end(extents, source)?,
+        Extents::Mapped(map) if verify.covers(map) => Ok(()),
+        _ => check_end(extents, source),
     }
-    Ok(Ended::Complete)
 }
 
 /// How much of `range` goes into one chunk: up to the next multiple of the chunk's length in the target.
@@ -75,7 +69,7 @@ fn check_end(extents: &Extents, source: &mut dyn ForwardRead) -> Result<(), Erro
         return Err(ended_early(extents, reached));
     }
     if read_full(source, &mut [0]).map_err(failed)? > 0 {
-        return Err(Error::GoesOn { expected });
+        return Err(goes_on(extents, expected));
     }
     source.finish().map(drop).map_err(failed)
 }
@@ -84,5 +78,12 @@ fn ended_early(extents: &Extents, at: u64) -> Error {
     match extents {
         Extents::Mapped(map) => Error::EndedEarly { at, expected: map.image_size() },
         Extents::Whole { size } => Error::Shrank { at, expected: size.unwrap_or(at) },
+    }
+}
+
+fn goes_on(extents: &Extents, expected: u64) -> Error {
+    match extents {
+        Extents::Mapped(_) => Error::GoesOn { expected },
+        Extents::Whole { .. } => Error::Grew { expected },
     }
 }

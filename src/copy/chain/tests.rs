@@ -42,6 +42,7 @@ impl Read for Reluctant {
 
 impl ForwardRead for Reluctant {
     fn skip_to(&mut self, offset: u64) -> io::Result<u64> {
+        assert!(offset as usize >= self.position, "backward, to {offset}");
         self.position = (offset as usize).min(self.image.len());
         Ok(self.position as u64)
     }
@@ -164,6 +165,22 @@ fn a_source_that_ends_early_is_noticed_wherever_it_ends() {
         let mut target = Memory::default();
         let error = copy(Extents::Mapped(map.clone()), Reluctant::new(&image[..length]), &mut target).unwrap_err();
         assert!(matches!(error, Error::EndedEarly { at, expected: 3_500_000 } if at <= length as u64), "{error}");
+    }
+}
+
+#[test]
+fn a_source_that_has_changed_its_size_is_not_followed() {
+    let image = image();
+    for (length, size) in [(3_500_000, 3_499_999), (3_500_000, 1_048_576), (3_499_999, 3_500_000), (0, 1)] {
+        let (mut target, whole) = (Memory::default(), Extents::Whole { size: Some(size) });
+        let error = copy(whole, Reluctant::new(&image[..length]), &mut target).unwrap_err();
+        let is_told = match error {
+            Error::Grew { expected } => length as u64 > size && expected == size,
+            Error::Shrank { at, expected } => (length as u64) < size && (at, expected) == (length as u64, size),
+            _ => false,
+        };
+        assert!(is_told, "{error}");
+        assert_eq!(target.contents.get_mut().unwrap().len() as u64, size.min(length as u64));
     }
 }
 
