@@ -1,5 +1,6 @@
 //! An HTTP server on loopback that does as an input says: it breaks off, forgets headers, sends other parts than were
-//! asked for and says so, or another version of the file. It never lies about what it sends.
+//! asked for and says so, or another version of the file, or a page that is none of it. It never lies about what it sends:
+//! a page has no mark of the file.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -50,6 +51,8 @@ struct Script {
     answers: std::vec::IntoIter<Answer>,
     /// The version of which the first bytes were.
     first_version: Option<u8>,
+    /// Whether the first answer had anything by which the file is known again.
+    is_marked: bool,
 }
 
 /// One answer.
@@ -77,6 +80,8 @@ enum Kind {
     /// No answer at all.
     HangUp,
     Garbage,
+    /// A page in place of the file, as a proxy or a server in trouble sends it.
+    Page,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -113,6 +118,7 @@ impl Answer {
             7 => Kind::Redirection(input.byte()),
             8 => Kind::HangUp,
             9 => Kind::Garbage,
+            10 => Kind::Page,
             _ => Kind::Proper,
         };
         let framing = match input.below(6) {
@@ -158,6 +164,7 @@ impl Served {
             takes_ranges: flags & 4 == 0,
             answers,
             first_version: None,
+            is_marked: false,
         };
         let (number, script) = (NUMBERS.fetch_add(1, Relaxed), Arc::new(Mutex::new(script)));
         let url = format!("http://{}/{number}/disk.img", *ADDRESS);
@@ -193,7 +200,7 @@ fn serve(stream: &TcpStream) {
     let mut requests = BufReader::new(stream);
     while let Some((number, range)) = request(&mut requests) {
         let Some(script) = lock(&SCRIPTS).get(&number).cloned() else { return };
-        let (answer, facts) = lock(&script).next(range.is_some());
+        let (answer, facts) = lock(&script).next();
         match answer.send(stream, &facts, range) {
             Ok(true) => {}
             _ => return,
@@ -229,23 +236,34 @@ struct Facts {
 }
 
 impl Script {
-    fn next(&mut self, is_part: bool) -> (Answer, Facts) {
+    fn next(&mut self) -> (Answer, Facts) {
         let mut answer = self.answers.next().unwrap_or_default();
         let tells_versions = self.has_etag || self.has_date;
         if !tells_versions {
             answer.version = 0;
         }
-        if !is_part {
-            // The first answer is all that is known: it tells the size, or where the end is.
+        // What the first answer says is believed: it tells the size, or where the end is.
+        if self.first_version.is_none() {
             if answer.framing == Framing::WrongLength {
                 answer.framing = Framing::Length;
+            }
+            if answer.part == PartHeader::WrongSize {
+                answer.part = PartHeader::Proper;
+            }
+        }
+        if answer.kind == Kind::Page {
+            answer.framing = Framing::Chunked;
+            if !self.is_marked {
+                answer.kind = Kind::Proper;
             }
         }
         if answer.framing == Framing::None {
             answer.cut = None;
         }
-        if !is_part && matches!(answer.kind, Kind::Proper | Kind::Whole | Kind::Status(200)) {
+        let has_bytes = matches!(answer.kind, Kind::Proper | Kind::Whole | Kind::Status(200 | 206));
+        if self.first_version.is_none() && has_bytes {
             self.first_version = Some(answer.version);
+            self.is_marked = tells_versions || answer.framing == Framing::Length && answer.kind == Kind::Whole;
         }
         let Self { size, has_etag, has_date, takes_ranges, .. } = *self;
         (answer, Facts { size, has_etag, has_date, takes_ranges })
@@ -271,7 +289,7 @@ impl Answer {
         let status = match self.kind {
             Kind::Proper | Kind::Whole if part.is_some() => 206,
             Kind::Proper if range.is_some_and(|(first, _)| first >= size as u64) && facts.takes_ranges => 416,
-            Kind::Proper | Kind::Whole => 200,
+            Kind::Proper | Kind::Whole | Kind::Page => 200,
             Kind::Redirection(_) => 302,
             Kind::Status(status) => status,
             Kind::HangUp | Kind::Garbage => return Ok(false),
@@ -288,13 +306,17 @@ impl Answer {
         if status == 206 && self.part != PartHeader::Missing {
             headers += &self.content_range(&body, size);
         }
+        if status == 416 && self.part != PartHeader::Missing {
+            headers += &format!("Content-Range: bytes */{size}\r\n");
+        }
         if facts.takes_ranges {
             headers += "Accept-Ranges: bytes\r\n";
         }
-        if facts.has_etag {
+        let is_file = self.kind != Kind::Page;
+        if facts.has_etag && is_file {
             headers += &format!("ETag: \"v{}\"\r\n", self.version);
         }
-        if facts.has_date {
+        if facts.has_date && is_file {
             headers += &format!("Last-Modified: Mon, 0{} Jan 2024 00:00:00 GMT\r\n", 1 + self.version);
         }
         headers += &match self.framing {
@@ -305,6 +327,7 @@ impl Answer {
         };
         stream.write_all(format!("HTTP/1.1 {status} Said\r\n{headers}\r\n").as_bytes())?;
         let bytes: Cow<'_, [u8]> = match self.version {
+            _ if !is_file => Cow::Borrowed(&[b'<'; 6000]),
             0 => Cow::Borrowed(&CONTENT[body]),
             version => CONTENT[body].iter().map(|byte| byte ^ version).collect(),
         };
