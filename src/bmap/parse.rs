@@ -11,11 +11,9 @@ use quick_xml::events::{BytesStart, Event};
 
 use super::error::ParseError;
 use super::{Bmap, Version};
-use crate::digest::{ChecksumKind, Digest};
-use crate::range::BlockRange;
 use fields::{
     BLOCK_MAP, BLOCK_SIZE, BLOCKS_COUNT, CHECKSUM_TYPE, FILE_CHECKSUM, FILE_SHA1, Fields, IMAGE_SIZE,
-    MAPPED_BLOCKS_COUNT, Piece, RANGE, Ranges, Style, bad_checksum,
+    MAPPED_BLOCKS_COUNT, Piece, RANGE, Ranges, Style,
 };
 use text::{decimal, excerpt, line_of};
 
@@ -70,6 +68,16 @@ impl<'a> Parser<'a> {
             let at = usize::try_from(self.reader.error_position()).unwrap_or(self.file.len());
             ParseError::Xml { line: self.line(at), source }
         })
+    }
+
+    /// The next event inside the root element, where no declaration has a place.
+    fn inside(&mut self) -> Result<Event<'a>, ParseError> {
+        match self.next()? {
+            Event::DocType(_) => Err(ParseError::Doctype { line: self.line(self.position()) }),
+            Event::Decl(_) => Err(self.misplaced("an XML declaration inside an element")),
+            Event::Eof => Err(self.misplaced("the file ends inside an element")),
+            event => Ok(event),
+        }
     }
 
     fn misplaced(&self, what: &'static str) -> ParseError {
@@ -148,7 +156,7 @@ impl<'a> Parser<'a> {
     fn fields(&mut self, style: Style) -> Result<Fields<'a>, ParseError> {
         let mut fields = Fields::default();
         loop {
-            match self.next()? {
+            match self.inside()? {
                 Event::Start(start) => match start.name().as_ref() {
                     IMAGE_SIZE => self.field(&mut fields.image_size, IMAGE_SIZE)?,
                     BLOCK_SIZE => self.field(&mut fields.block_size, BLOCK_SIZE)?,
@@ -162,7 +170,7 @@ impl<'a> Parser<'a> {
                     _ => self.skip()?,
                 },
                 Event::End(_) => return Ok(fields),
-                Event::Eof => return Err(self.misplaced("the file ends inside element 'bmap'")),
+                Event::CData(_) | Event::GeneralRef(_) => return Err(self.misplaced("text between the elements")),
                 _ => {}
             }
         }
@@ -176,13 +184,12 @@ impl<'a> Parser<'a> {
     fn skip(&mut self) -> Result<(), ParseError> {
         let mut depth: usize = 1;
         while depth > 0 {
-            match self.next()? {
+            match self.inside()? {
                 Event::Start(_) if depth == MAX_DEPTH => {
                     return Err(self.misplaced("elements that are nested too deeply"));
                 }
                 Event::Start(_) => depth = depth.saturating_add(1),
                 Event::End(_) => depth = depth.saturating_sub(1),
-                Event::Eof => return Err(self.misplaced("the file ends inside an element")),
                 _ => {}
             }
         }
@@ -202,7 +209,7 @@ impl<'a> Parser<'a> {
         let mut piece: Option<Piece<'a>> = None;
         loop {
             let begin = self.position();
-            match self.next()? {
+            match self.inside()? {
                 Event::Text(text) if text.trim().is_empty() => {}
                 Event::Text(_) if piece.is_none() => {
                     // The event's text is the file from where the last event ended to where this one did.
@@ -217,7 +224,6 @@ impl<'a> Parser<'a> {
                     let empty = Piece { element, text: "", at: begin..begin };
                     return Ok(piece.unwrap_or(empty));
                 }
-                Event::Eof => return Err(self.misplaced("the file ends inside an element")),
                 _ => return Err(ParseError::NotText { line: self.line(begin), element }),
             }
         }
@@ -227,58 +233,22 @@ impl<'a> Parser<'a> {
     fn block_map(&mut self, style: Style) -> Result<Ranges, ParseError> {
         let mut map = Ranges::default();
         loop {
-            match self.next()? {
+            match self.inside()? {
                 Event::Start(start) if start.name().as_ref() == RANGE => self.range(&start, style, &mut map)?,
                 Event::Start(_) => self.skip()?,
                 Event::End(_) => return Ok(map),
-                Event::Eof => return Err(self.misplaced("the file ends inside element 'BlockMap'")),
-                Event::Text(text) if !text.trim().is_empty() => {
-                    return Err(self.misplaced("text between the ranges"));
-                }
-                _ => {}
+                Event::Text(text) if text.trim().is_empty() => {}
+                Event::Comment(_) | Event::PI(_) => {}
+                _ => return Err(self.misplaced("text between the ranges")),
             }
         }
     }
 
     fn range(&mut self, start: &BytesStart<'a>, style: Style, map: &mut Ranges) -> Result<(), ParseError> {
-        let begin = self.position();
-        let digits = self.attribute(start, style.attribute().unwrap_or_default())?;
-        let piece = self.text(RANGE)?;
-        let blocks = match piece.text.split_once('-') {
-            Some((first, last)) => decimal(first).zip(decimal(last)),
-            None => decimal(piece.text).map(|block| (block, block)),
-        };
-        let range = blocks
-            .and_then(|(first, last)| BlockRange::from_inclusive(first, last))
-            .ok_or_else(|| ParseError::BadRange { line: self.line(piece.at.start), text: excerpt(piece.text) })?;
-        map.ranges.push(range);
-        let is_first = map.ranges.len() == 1;
-        match digits {
-            Some(digits) if is_first || map.digest_len.is_some() => {
-                if is_first {
-                    map.first_digest = begin;
-                }
-                self.range_checksum(&digits, style, begin, map)
-            }
-            None if map.digest_len.is_none() => Ok(()),
-            _ => Err(ParseError::MixedChecksums { line: self.line(begin) }),
-        }
-    }
-
-    /// Takes in the checksum of the range that was just added; all ranges have one, of the same length, or none has.
-    fn range_checksum(&self, digits: &str, style: Style, at: usize, map: &mut Ranges) -> Result<(), ParseError> {
-        let digits = digits.trim_ascii();
-        // The kind may be named further down. Until then all that is known is that the lengths are equal.
-        let length = map.digest_len.unwrap_or(digits.len() / 2);
-        let kind = match ChecksumKind::ALL.into_iter().find(|kind| kind.digest_len() == length) {
-            Some(kind) if style == Style::Typed => kind,
-            None if style == Style::Typed => ChecksumKind::Sha256,
-            _ => ChecksumKind::Sha1,
-        };
-        let digest =
-            Digest::from_hex(kind, digits.as_bytes()).ok_or_else(|| bad_checksum(self.line(at), RANGE, kind))?;
-        map.digest_len = Some(kind.digest_len());
-        map.digests.extend_from_slice(digest.as_bytes());
+        let at = self.position();
+        let checksum = self.attribute(start, style.attribute().unwrap_or_default())?;
+        let blocks = self.text(RANGE)?;
+        map.add(at, &blocks, checksum.as_deref());
         Ok(())
     }
 }

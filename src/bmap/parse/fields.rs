@@ -71,15 +71,75 @@ pub(super) struct Fields<'a> {
     pub(super) block_map: Option<Ranges>,
 }
 
-/// The ranges, and their digests in whatever kind they are.
+/// The ranges and their checksums, up to the first that is wrong.
 #[derive(Default)]
 pub(super) struct Ranges {
-    pub(super) ranges: Vec<BlockRange>,
-    /// The digests, side by side; each is `digest_len` bytes long.
-    pub(super) digests: Vec<u8>,
-    pub(super) digest_len: Option<usize>,
+    ranges: Vec<BlockRange>,
+    /// The digests, side by side.
+    digests: Vec<u8>,
+    /// The kind of the digests, as far as their length tells; none where there are none.
+    kind: Option<ChecksumKind>,
     /// Where the first digest stands.
-    pub(super) first_digest: usize,
+    first_digest: usize,
+    fault: Option<Fault>,
+}
+
+/// What is wrong with a range. It is not told before the file's own checksum has been verified.
+enum Fault {
+    NoRange { at: usize, text: String },
+    Checksum { at: usize },
+    MixedChecksums { at: usize },
+}
+
+impl Ranges {
+    /// Takes in the next range, whose element stands at `at`, and its checksum.
+    pub(super) fn add(&mut self, at: usize, blocks: &Piece<'_>, checksum: Option<&str>) {
+        if self.fault.is_none() {
+            self.fault = self.try_add(at, blocks, checksum).err();
+        }
+    }
+
+    fn try_add(&mut self, at: usize, blocks: &Piece<'_>, checksum: Option<&str>) -> Result<(), Fault> {
+        let (first, last) = blocks.text.split_once('-').unwrap_or((blocks.text, blocks.text));
+        let range = decimal(first).zip(decimal(last)).and_then(|(first, last)| BlockRange::from_inclusive(first, last));
+        let is_first = self.ranges.is_empty();
+        self.ranges.push(range.ok_or_else(|| Fault::NoRange { at: blocks.at.start, text: excerpt(blocks.text) })?);
+        // All have a checksum, or none has.
+        match checksum {
+            Some(digits) if is_first || self.kind.is_some() => {
+                if is_first {
+                    self.first_digest = at;
+                }
+                self.add_checksum(digits.trim_ascii().as_bytes()).ok_or(Fault::Checksum { at })
+            }
+            None if self.kind.is_none() => Ok(()),
+            _ => Err(Fault::MixedChecksums { at }),
+        }
+    }
+
+    /// The kind may be named further down. Until then all that is known is that the lengths are equal.
+    fn add_checksum(&mut self, digits: &[u8]) -> Option<()> {
+        let of_length = || ChecksumKind::ALL.into_iter().find(|kind| kind.digits() == digits.len());
+        let kind = self.kind.or_else(of_length)?;
+        self.digests.extend_from_slice(Digest::from_hex(kind, digits)?.as_bytes());
+        self.kind = Some(kind);
+        Some(())
+    }
+
+    /// Tells of what is wrong, now that the kind of the checksums is known.
+    fn check(&self, file: &str, kind: ChecksumKind) -> Result<(), ParseError> {
+        match &self.fault {
+            Some(Fault::NoRange { at, text }) => {
+                Err(ParseError::BadRange { line: line_of(file, *at), text: text.clone() })
+            }
+            Some(Fault::Checksum { at }) => Err(bad_checksum(line_of(file, *at), RANGE, kind)),
+            Some(Fault::MixedChecksums { at }) => Err(ParseError::MixedChecksums { line: line_of(file, *at) }),
+            None if self.kind.is_some_and(|found| found != kind) => {
+                Err(bad_checksum(line_of(file, self.first_digest), RANGE, kind))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 impl<'a> Fields<'a> {
@@ -102,8 +162,9 @@ impl<'a> Fields<'a> {
         }
         let mapped = number(file, self.mapped_blocks_count, MAPPED_BLOCKS_COUNT)?;
         let map = self.block_map.ok_or(ParseError::Missing { element: BLOCK_MAP })?;
+        map.check(file, kind)?;
 
-        let checksums = map.digest_len.map(|_| Checksums { kind, digests: map.digests });
+        let checksums = map.kind.map(|kind| Checksums { kind, digests: map.digests });
         let bmap = Bmap { version, ..Bmap::new(image_size, block_size, map.ranges, checksums)? };
         if mapped != bmap.mapped_blocks() {
             return Err(ParseError::MappedBlocksCount { found: mapped, expected: bmap.mapped_blocks() });
@@ -113,22 +174,19 @@ impl<'a> Fields<'a> {
 
     /// The kind of the checksums in this file; SHA-256 if nothing says otherwise.
     fn checksum_kind(&self, file: &str, style: Style) -> Result<ChecksumKind, ParseError> {
-        let digests = self.block_map.as_ref().and_then(|map| Some((map.digest_len?, map.first_digest)));
-        let kind = match (style, &self.checksum_type) {
+        match (style, &self.checksum_type) {
             (Style::Typed, Some(piece)) => piece.text.parse().map_err(|_| ParseError::ChecksumKind {
                 line: line_of(file, piece.at.start),
                 name: excerpt(piece.text),
-            })?,
-            (Style::Typed, None) if digests.is_some() => {
-                return Err(ParseError::Missing { element: CHECKSUM_TYPE });
-            }
-            (Style::Typed, None) => ChecksumKind::Sha256,
-            (Style::Sha1 | Style::None, _) => ChecksumKind::Sha1,
-        };
-        match digests {
-            Some((len, at)) if len != kind.digest_len() => Err(bad_checksum(line_of(file, at), RANGE, kind)),
-            _ => Ok(kind),
+            }),
+            (Style::Typed, None) if self.ranges_have_checksums() => Err(ParseError::Missing { element: CHECKSUM_TYPE }),
+            (Style::Typed, None) => Ok(ChecksumKind::Sha256),
+            (Style::Sha1 | Style::None, _) => Ok(ChecksumKind::Sha1),
         }
+    }
+
+    fn ranges_have_checksums(&self) -> bool {
+        self.block_map.as_ref().is_some_and(|map| map.kind.is_some())
     }
 
     /// Compares the file with its own checksum.
@@ -144,12 +202,11 @@ impl<'a> Fields<'a> {
         if let Some(piece) = &self.file_sha1 {
             verify_file(file, piece, ChecksumKind::Sha1)?;
         }
-        let ranges_have_checksums = self.block_map.as_ref().is_some_and(|map| map.digest_len.is_some());
         let missing = match style {
-            Style::Typed if ranges_have_checksums || self.checksum_type.is_some() => {
+            Style::Typed if self.ranges_have_checksums() || self.checksum_type.is_some() => {
                 self.file_checksum.is_none().then_some(FILE_CHECKSUM)
             }
-            Style::Sha1 if ranges_have_checksums && version >= Version::new(1, 3) => {
+            Style::Sha1 if self.ranges_have_checksums() && version >= Version::new(1, 3) => {
                 self.file_sha1.is_none().then_some(FILE_SHA1)
             }
             _ => None,
@@ -170,7 +227,7 @@ fn verify_file(file: &str, piece: &Piece<'_>, kind: ChecksumKind) -> Result<(), 
     if computed == found { Ok(()) } else { Err(ParseError::Damaged { element: piece.element, found, computed }) }
 }
 
-pub(super) fn bad_checksum(line: usize, element: &'static str, kind: ChecksumKind) -> ParseError {
+fn bad_checksum(line: usize, element: &'static str, kind: ChecksumKind) -> ParseError {
     ParseError::BadChecksum { line, element, kind, digits: kind.digits() }
 }
 

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::super::{Bmap, Checksums, Version};
 use super::*;
-use crate::range::BlockSize;
+use crate::digest::{ChecksumKind, Digest};
+use crate::range::{BlockRange, BlockSize};
 
 /// A bmap of version 2.0 with elements as given.
 fn bmap(elements: &str) -> String {
@@ -79,6 +80,11 @@ fn what_is_no_bmap_is_refused() {
         ("<!DOCTYPE html><html><p></html>", "an HTML page"),
         ("<HTML></HTML>", "an HTML page"),
         ("<!DOCTYPE bmap [<!ENTITY a \"b\">]><bmap version=\"2.0\"/>", "no document type declaration"),
+        ("<bmap version=\"2.0\"><!DOCTYPE a></bmap>", "no document type declaration"),
+        ("<bmap version=\"2.0\"><a><!DOCTYPE a></a></bmap>", "no document type declaration"),
+        ("<bmap version=\"2.0\"><?xml version=\"1.0\"?></bmap>", "an XML declaration inside an element"),
+        ("<bmap version=\"2.0\">&nosuch;</bmap>", "text between the elements"),
+        ("<bmap version=\"2.0\"><![CDATA[a]]></bmap>", "text between the elements"),
         ("<bmap/>", "the version of the bmap format is missing"),
         ("<bmap version=\"2\"/>", "not of the form 2.0"),
         ("<bmap version=\"0.9\"/>", "not of the form 2.0"),
@@ -136,6 +142,9 @@ fn values_that_contradict_each_other_are_refused() {
         (elements("2", "<Range>5</Range><Range>4</Range>"), "range 4 is out of order, it comes after 5"),
         (elements("4", "<Range>2-5</Range><Range>5-6</Range>"), "range 5-6 overlaps range 2-5"),
         (elements("1", "text<Range>5</Range>"), "text between the ranges"),
+        (elements("1", "<Range>5</Range>&nosuch;"), "text between the ranges"),
+        (elements("1", "<![CDATA[a]]><Range>5</Range>"), "text between the ranges"),
+        (elements("1", "<Range>5</Range><!DOCTYPE a>"), "no document type declaration"),
     ];
     for (elements, reason) in cases {
         let refusal = refuse(&bmap(&elements));
@@ -178,12 +187,37 @@ fn checksums_fit_their_kind() {
         (file("md5", &two(&sha256, &sha256)), "is not 32 hexadecimal digits, as md5 has"),
         (file("sha256", &two(&sha256, &chksum(&SHA256[2..]))), "is not 64 hexadecimal digits"),
         (file("sha256", &two(&sha256, &chksum(&SHA256.replace('b', "g")))), "is not 64 hexadecimal digits"),
+        (file("md5", &two(&chksum(&SHA256[..31]), &sha256)), "is not 32 hexadecimal digits, as md5 has"),
         (file("crc32", &two(&sha256, &sha256)), "checksum type 'crc32' is not supported"),
         (file("SHA256", &two(&sha256, &sha256)), "checksum type 'SHA256' is not supported"),
     ];
     for (file, reason) in cases {
         let refusal = refuse(&sealed(&file, ChecksumKind::Sha256));
         assert!(refusal.contains(reason), "{file}: {refusal}");
+    }
+}
+
+#[test]
+fn a_damaged_file_is_named_as_such_before_its_ranges_are() {
+    let whole = sealed(
+        &bmap(&format!(
+            "<ChecksumType>sha256</ChecksumType><BmapFileChecksum>@</BmapFileChecksum>{}",
+            elements("2", &format!("<Range chksum=\"{SHA256}\">1</Range><Range chksum=\"{SHA256}\">3</Range>"))
+        )),
+        ChecksumKind::Sha256,
+    );
+    accept(&whole);
+    let damages = [
+        (">1</Range>", ">1+2</Range>"),
+        (">1</Range>", ">3-1</Range>"),
+        (&format!("{SHA256}\">3")[..], &format!("{}\">3", &SHA256[1..])),
+        (&format!("{SHA256}\">1")[..], &format!("{}\">1", &SHA256[1..])),
+        (&format!("{SHA256}\">1")[..], &format!("{}\">1", SHA256.replace('b', "g"))),
+        ("<Range chksum", "<Range chksun"),
+    ];
+    for (from, to) in damages {
+        let damaged = whole.replacen(from, to, 1);
+        assert!(damaged != whole && refuse(&damaged).contains("the file is damaged"), "{to}: {}", refuse(&damaged));
     }
 }
 
