@@ -57,6 +57,7 @@ fn main() {
         directories_pipes_and_sockets,
         a_device_that_is_not_plugged_in,
         a_device_that_is_not_plugged_in_by_a_dangling_link,
+        a_node_without_a_device [Need::Root],
         a_file_among_the_devices [Need::Root],
         a_file_in_a_folder_that_does_not_exist,
     ]);
@@ -77,6 +78,13 @@ impl Stage {
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Makes a node of the block device with this number.
+    fn node(&self, name: &str, number: u64) -> PathBuf {
+        let (node, mode) = (self.path(name), nix::sys::stat::Mode::from_bits_truncate(0o600));
+        nix::sys::stat::mknod(&node, nix::sys::stat::SFlag::S_IFBLK, mode, number).unwrap();
+        node
     }
 
     fn bmap(&self) -> PathBuf {
@@ -347,10 +355,7 @@ fn the_image_device_by_a_symbolic_link() {
 
 fn the_image_device_by_another_node() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
-    let node = stage.path("node");
-    let number = fs::metadata(disk.path()).unwrap().rdev();
-    let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
-    nix::sys::stat::mknod(&node, nix::sys::stat::SFlag::S_IFBLK, mode, number).unwrap();
+    let node = stage.node("node", fs::metadata(disk.path()).unwrap().rdev());
     stage.device_refused(disk.path(), &node, &[&disk.backing], &["is the image itself"]);
 }
 
@@ -451,6 +456,15 @@ fn a_device_that_is_not_plugged_in_by_a_dangling_link() {
     symlink("/dev/bmaptool-test-none", stage.path("link")).unwrap();
     stage.refused(&stage.path("link"), &[], &["is the device plugged in?"]);
     assert!(!Path::new("/dev/bmaptool-test-none").exists());
+}
+
+fn a_node_without_a_device() {
+    let stage = Stage::new();
+    // No driver has that many devices.
+    let node = stage.node("stick", libc::makedev(254, 1 << 19));
+    stage.refused(&node, &[], &["a device that the kernel does not show", text(&node), "is the device plugged in?"]);
+    let tool = copy(["--removable-device".as_ref(), stage.image.as_os_str(), node.as_os_str()]);
+    stage.refused_with(tool, &[], &["is the device plugged in?"]);
 }
 
 /// A file that is removed when this is dropped.

@@ -56,6 +56,15 @@ pub enum Error {
         /// The target.
         path: PathBuf,
     },
+    /// It is the node of a device that is not there.
+    #[error(
+        "'{path}' is the node of a device that the kernel does not show, and so it cannot be told whether it is in use; is the \
+         device plugged in? 'lsblk' lists the devices"
+    )]
+    UnknownDevice {
+        /// The target.
+        path: PathBuf,
+    },
     /// It would be created among the device nodes.
     #[error(
         "'{path}' does not exist, and it would be no device but a file in memory; is the device plugged in? 'lsblk' lists \

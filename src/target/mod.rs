@@ -225,6 +225,9 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, sysfs: &Sysfs) -
     let id = FileId::of(metadata);
     let unclear = |source| Error::Unclear { path: path.to_owned(), source };
     let is_device = |id: FileId| matches!(id, FileId::BlockDevice { .. });
+    if !sysfs.shows(id).map_err(unclear)? && sysfs.is_mounted().map_err(unclear)? {
+        return Err(Error::UnknownDevice { path: path.to_owned() });
+    }
     for used in request.reserved.iter().map(|reserved| reserved.id).chain([id]) {
         if !sysfs.shows(used).map_err(unclear)? {
             return Err(Error::NoSysfs { path: path.to_owned() });

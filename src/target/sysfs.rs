@@ -70,7 +70,7 @@ impl Sysfs {
         }
     }
 
-    /// Whether it shows `id`, if that is a device: a container may have an empty folder in place of the devices.
+    /// Whether it shows `id`, if that is a device.
     pub(super) fn shows(&self, id: FileId) -> io::Result<bool> {
         Ok(matches!(id, FileId::File { .. }) || self.device_of(id)?.is_some())
     }
