@@ -63,6 +63,12 @@ pub enum Error {
         /// The image.
         path: PathBuf,
     },
+    /// The machine has no thread left for it.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    /// The machine has no memory left for it.
+    #[error("cannot make the buffers")]
+    Memory(#[source] io::Error),
     /// The file system does not tell what is mapped.
     #[error(transparent)]
     Map(#[from] filemap::Error),
@@ -143,11 +149,7 @@ impl State {
 /// The checksums of all ranges.
 fn hash(image: &File, path: &Path, map: &FileMap, kind: ChecksumKind) -> Result<Checksums, Error> {
     let ranges: Vec<_> = map.ranges.iter().map(|range| range.bytes(map.block_size, map.size)).collect();
-    let digests = hashing::hash(image, &ranges, kind).map_err(|(offset, source)| Error::Read {
-        path: path.to_owned(),
-        offset,
-        source,
-    })?;
+    let digests = hashing::hash(image, path, &ranges, kind)?;
     let mut checksums = Checksums::new(kind);
     digests.iter().for_each(|digest| checksums.push(digest));
     Ok(checksums)

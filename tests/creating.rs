@@ -32,6 +32,7 @@ fn main() {
         a_killed_run_leaves_nothing_behind,
         a_closed_pipe_is_an_error_and_no_panic,
         an_image_that_changes_is_refused,
+        little_memory_is_named_as_the_cause,
         a_file_system_that_cannot_tell_holes_is_named [Need::Root, Need::FileSystem("ramfs")],
         both_ways_of_mapping_agree [Need::Root, Need::FileSystem("xfs"), Need::FileSystem("btrfs"), Need::FileSystem("ext4")],
         many_extents_are_mapped_in_time [Need::Root, Need::FileSystem("xfs")],
@@ -302,6 +303,25 @@ fn an_image_that_changes_is_refused() {
     assert_eq!(outcome.status, Some(1));
     outcome.says(&["disk.img' changed while it was being mapped"]);
     assert!(outcome.stdout.is_empty());
+}
+
+fn little_memory_is_named_as_the_cause() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    // One range, so that it does not matter how many cores there are.
+    image::sparse(&image, 5 << 20, &[(0, 4 << 20)], 1);
+    let mut said = String::new();
+    for kilobytes in (10_000..30_000).step_by(500) {
+        let script = format!("ulimit -v {kilobytes}; exec \"$@\"");
+        let outcome = bmaptool(["create".as_ref(), image.as_os_str()]).under(&["sh", "-c", &script, "sh"]).run();
+        // Less may not be enough for the dynamic loader, or for the small pieces of which no failure can be told.
+        assert!(matches!(outcome.status, Some(0 | 1 | 127) | None), "{kilobytes} KiB: {outcome:?}");
+        said.push_str(&outcome.stderr);
+    }
+    assert!(!said.contains("cannot read") && !said.contains("allocation of 1048576 bytes"), "{said}");
+    for cause in ["ERROR: cannot make the buffers: ", "ERROR: cannot start a thread: "] {
+        assert!(said.contains(cause), "{said}");
+    }
 }
 
 fn a_file_system_that_cannot_tell_holes_is_named() {

@@ -252,7 +252,11 @@ fn signers_that_are_not_good() {
     let weak = ["--detach-sign", "--digest-algo=MD5", "--allow-weak-digest-algos"];
     let (stranger, _) = keys().fingerprints(Who::Stranger);
     let cases: [(Who, &[&str], &[&str]); 6] = [
-        (Who::Stranger, DETACHED, &["unknown key", stranger, "--keyring FILE", "gpg --import"]),
+        (
+            Who::Stranger,
+            DETACHED,
+            &["unknown key", stranger, "--keyring FILE", "gpg --import FILE' and name no keyring"],
+        ),
         (Who::Ed, &expired, &["Ed Müller", "but has expired"]),
         (Who::Expired, DETACHED, &["Expired Müller", "whose key has expired"]),
         (Who::Revoked, DETACHED, &["Revoked Müller", "whose key has been revoked"]),
@@ -486,7 +490,7 @@ fn without_gnupg() {
     let text = bench.text();
     let without = |options: &[&str]| bench.copy(options).env("PATH", empty.path());
     bench.accepts(without(&[]), &["is not signed"]);
-    let refused = ["is signed", "not found on PATH", "install GnuPG", "'--no-sig-verify'"];
+    let refused = ["is signed", "not found on PATH", "install GnuPG", "'--no-sig-verify' and no other option"];
     let ring = keys().folder().join("ring.gpg");
     bench.sign(Who::Ed);
     bench.refuses(without(&[]), &refused);

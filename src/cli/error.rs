@@ -118,8 +118,8 @@ impl Error {
     fn advice(&self) -> Option<&'static str> {
         match self {
             Self::BadSignature { source: Refusal::UnknownKey { .. }, .. } => Some(
-                "get the key from someone you trust and import it with 'gpg --import FILE', or name a keyring that has it with \
-                 '--keyring FILE'",
+                "get the key from someone you trust, and name a keyring that has it with '--keyring FILE', or import it with \
+                 'gpg --import FILE' and name no keyring",
             ),
             Self::BadSignature { source: Refusal::FromTheFuture { .. }, .. } => Some("set the clock"),
             Self::OpenImage { path, source } if path.as_os_str() == "-" && source.kind() == io::ErrorKind::NotFound => {
@@ -134,9 +134,10 @@ impl Error {
             Self::Target(target::Error::Access { path, source, .. }) if names_protocol(Some(path), source) => {
                 Some("the target is a device or a file of this machine, not an address")
             }
-            Self::Unverifiable { .. } => {
-                Some("install GnuPG, or use '--no-sig-verify' to copy without knowing who made the bmap")
-            }
+            Self::Unverifiable { .. } => Some(
+                "install GnuPG, or use '--no-sig-verify' and no other option about signatures to copy without knowing who \
+                     made the bmap",
+            ),
             _ => None,
         }
     }

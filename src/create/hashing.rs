@@ -6,14 +6,15 @@
 //! left, else reads ahead for such a stream. So one core hashes the largest range while the others read for it, and no
 //! thread stands in another's way.
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt;
 use std::panic::resume_unwind;
+use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Builder};
+use std::thread::{self, Builder, ScopedJoinHandle};
 
 use crate::digest::{ChecksumKind, Digest, Hasher};
 use crate::range::ByteRange;
@@ -29,21 +30,29 @@ const BATCHES: usize = 4;
 const MAX_STREAMS: usize = 8;
 
 /// What cannot be read: the offset, and why.
-pub(super) type ReadError = (u64, io::Error);
+type ReadError = (u64, io::Error);
 
-/// The digests of `ranges` of `image`, in the same order.
-pub(super) fn hash(image: &File, ranges: &[ByteRange], kind: ChecksumKind) -> Result<Vec<Digest>, ReadError> {
+/// The digests of `ranges` of `image`, which was opened from `path`, in the same order.
+pub(super) fn hash(
+    image: &File,
+    path: &Path,
+    ranges: &[ByteRange],
+    kind: ChecksumKind,
+) -> Result<Vec<Digest>, super::Error> {
+    let read_error = |(offset, source)| super::Error::Read { path: path.to_owned(), offset, source };
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let count = cores.min(ranges.len()).min(MAX_STREAMS);
-    let board = Board::new(deal(ranges, count).into_iter().map(|ranges| Stream::new(ranges, kind)).collect());
-    thread::scope(|scope| -> Result<(), ReadError> {
+    let streams: Result<_, _> = deal(ranges, count).into_iter().map(|ranges| Stream::new(ranges, kind)).collect();
+    let board = Board::new(streams.map_err(|error| super::Error::Memory(error.into()))?);
+    thread::scope(|scope| {
         let mut workers = Vec::new();
         // No more than one can hash and one read for each stream.
         for _ in 0..cores.min(count.saturating_mul(2)) {
             let worker = Builder::new().spawn_scoped(scope, || work(image, &board));
-            workers.push(worker.inspect_err(|_| board.fail()).map_err(|error| (0, error))?);
+            workers.push(worker.inspect_err(|_| board.fail()).map_err(super::Error::Thread)?);
         }
-        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        let result = |worker: ScopedJoinHandle<'_, _>| worker.join().unwrap_or_else(|panic| resume_unwind(panic));
+        workers.into_iter().try_for_each(|worker| result(worker).map_err(read_error))
     })?;
     let tasks = board.tasks.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut digests: Vec<_> = tasks.streams.into_iter().flat_map(|stream| stream.digests).collect();
@@ -94,6 +103,15 @@ struct Batch {
     parts: Vec<Part>,
 }
 
+impl Batch {
+    fn new() -> Result<Self, TryReserveError> {
+        let mut buf = Vec::new();
+        buf.try_reserve_exact(BATCH_LEN)?;
+        buf.resize(BATCH_LEN, 0);
+        Ok(Self { buf, parts: Vec::new() })
+    }
+}
+
 /// Data of one range.
 struct Part {
     length: usize,
@@ -108,15 +126,15 @@ enum Task {
 }
 
 impl Stream {
-    fn new(ranges: VecDeque<Numbered>, kind: ChecksumKind) -> Self {
-        Self {
+    fn new(ranges: VecDeque<Numbered>, kind: ChecksumKind) -> Result<Self, TryReserveError> {
+        Ok(Self {
             left: ranges.iter().map(|(_, bytes)| bytes.len()).sum(),
             unread: Some(ranges),
             ready: VecDeque::new(),
-            spare: (0..BATCHES).map(|_| Batch { buf: vec![0; BATCH_LEN], parts: Vec::new() }).collect(),
+            spare: (0..BATCHES).map(|_| Batch::new()).collect::<Result<_, _>>()?,
             hasher: Some(kind.hasher()),
             digests: Vec::new(),
-        }
+        })
     }
 
     fn take_hashing(&mut self) -> Option<Task> {
