@@ -12,6 +12,7 @@ use std::process::Command;
 use common::device::Disk;
 use common::image::assert_same;
 use common::tool::{bmaptool, copy, mapped_disk};
+use common::trace::Trace;
 use common::{Need, temp_dir, text};
 
 const MIB: u64 = 1 << 20;
@@ -19,6 +20,8 @@ const MIB: u64 = 1 << 20;
 fn main() {
     common::run(tests![
         character_devices_take_everything,
+        character_devices_are_not_waited_for[Need::Program("strace")],
+        a_file_that_another_program_has_a_lease_on,
         files_have_the_holes_of_the_bmap,
         a_file_that_existed_is_emptied_first,
         a_failed_copy_leaves_no_file_of_ours,
@@ -39,6 +42,37 @@ fn character_devices_take_everything() {
         copy(["--nobmap", text(&image), device]).ok();
     }
     copy(["--nobmap", text(&image), "/dev/full"]).fails(&["cannot write at byte 0", "No space left on device"]);
+}
+
+fn character_devices_are_not_waited_for() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    let trace = Trace::new();
+    copy([text(&image), "/dev/null"]).under(&trace.strace("openat,fcntl")).ok();
+    let lines = trace.lines();
+    let opened = lines.iter().any(|line| line.contains("\"/dev/null\", O_WRONLY|O_NONBLOCK"));
+    let waits = lines.iter().any(|line| line.contains("</dev/null>, F_SETFL, O_RDONLY"));
+    assert!(opened && waits, "{lines:#?}");
+}
+
+fn a_file_that_another_program_has_a_lease_on() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    let target = folder.path().join("copy");
+    fs::write(&target, "mine").unwrap();
+    let leased = File::open(&target).unwrap();
+    // The number is that of fcntl.h; the signal is one that nobody minds.
+    const F_SETSIG: libc::c_int = 10;
+    for (command, value) in [(F_SETSIG, libc::SIGURG), (libc::F_SETLEASE, libc::F_WRLCK)] {
+        // SAFETY: both commands take a number.
+        assert_eq!(unsafe { libc::fcntl(leased.as_raw_fd(), command, value) }, 0);
+    }
+    // Somebody who does not give it up is not waited for: the kernel takes it from him after 45 seconds.
+    copy([&image, &target]).fails(&["is locked by another program", "fuser -v"]);
+    drop(leased);
+    assert_eq!(fs::read_to_string(&target).unwrap(), "mine");
+    copy([&image, &target]).ok();
+    assert_same(&image, &target);
 }
 
 fn files_have_the_holes_of_the_bmap() {

@@ -2,23 +2,28 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
 use super::regular_file::write_all_at;
-use super::{Error, Remains, Target, WriteError};
+use super::{Error, Remains, Target, WriteError, open_error};
 
 pub(super) struct CharacterDevice {
     file: File,
 }
 
 impl CharacterDevice {
+    /// Opens the device, without waiting for what is at its other end, such as a modem.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let file = OpenOptions::new().write(true).open(path).map_err(|source| Error::Access {
-            path: path.to_owned(),
-            action: "open",
-            source,
-        })?;
-        Ok(Self { file })
+        let opened = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path);
+        let file = opened.and_then(|file| {
+            // Writes do wait.
+            fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
+            Ok(file)
+        });
+        Ok(Self { file: file.map_err(|source| open_error(path, source))? })
     }
 }
 

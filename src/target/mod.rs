@@ -258,6 +258,14 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, sysfs: &Sysfs) -
     })
 }
 
+/// Why a file or character device at `path` cannot be opened without waiting.
+fn open_error(path: &Path, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::WouldBlock => Error::Locked { path: path.to_owned() },
+        _ => Error::Access { path: path.to_owned(), action: "open", source },
+    }
+}
+
 /// Refuses what was opened at `path` if that is no longer what has been inspected.
 fn refuse_replaced(path: &Path, inspected: FileId, opened: &File) -> Result<(), Error> {
     match opened.metadata() {

@@ -2,12 +2,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::lock::Lock;
 use super::writeback::Writeback;
-use super::{Error, Remains, Target, WriteError, refuse_replaced};
+use super::{Error, Remains, Target, WriteError, open_error, refuse_replaced};
 use crate::file_id::FileId;
 use crate::range::ByteRange;
 
@@ -36,18 +38,20 @@ enum Origin {
 impl RegularFile {
     /// Creates the file.
     pub(super) fn create(path: &Path) -> Result<Self, Error> {
-        Self::new(path, OpenOptions::new().write(true).create_new(true), "create", Origin::Created)
+        let created = OpenOptions::new().write(true).create_new(true).open(path);
+        let file = created.map_err(|source| Error::Access { path: path.to_owned(), action: "create", source })?;
+        Self::lock(path, file, Origin::Created)
     }
 
     /// Opens the file as it is, if it is still the one that has been `inspected`.
     pub(super) fn open(path: &Path, inspected: FileId) -> Result<Self, Error> {
-        let opened = Self::new(path, OpenOptions::new().write(true), "open", Origin::Existed)?;
+        let file = open_unleased(path).map_err(|source| open_error(path, source))?;
+        let opened = Self::lock(path, file, Origin::Existed)?;
         refuse_replaced(path, inspected, &opened.file)?;
         Ok(opened)
     }
 
-    fn new(path: &Path, options: &OpenOptions, action: &'static str, origin: Origin) -> Result<Self, Error> {
-        let file = options.open(path).map_err(|source| Error::Access { path: path.to_owned(), action, source })?;
+    fn lock(path: &Path, file: File, origin: Origin) -> Result<Self, Error> {
         if !Lock::Exclusive.take(&file) {
             return Err(Error::Locked { path: path.to_owned() });
         }
@@ -133,6 +137,23 @@ impl Target for RegularFile {
             Origin::Created | Origin::Emptied | Origin::Settled => Remains::Incomplete,
         }
     }
+}
+
+/// Opens a file for writing. Whoever has a lease on it (`F_SETLEASE` of fcntl(2)), a file server for one, is asked to give it up,
+/// and has a moment to do so. To wait in the call would be to wait as long as he likes, deaf to signals.
+fn open_unleased(path: &Path) -> io::Result<File> {
+    const TRIES: u32 = 10;
+    const PAUSE: Duration = Duration::from_millis(80);
+
+    let open = || OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let mut opened = open();
+    for _ in 1..TRIES {
+        if opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            thread::sleep(PAUSE);
+            opened = open();
+        }
+    }
+    opened
 }
 
 /// Writes all of `buf` at `offset`; an error comes with the offset of the first byte that was not written.
