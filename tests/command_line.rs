@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 fn main() {
     common::run(tests![
         help_and_version_go_to_standard_output,
+        an_answer_that_nobody_gets_is_no_success,
         wrong_usage_exits_with_2,
         global_flags_stand_anywhere,
         messages_are_lines_on_standard_error,
@@ -25,12 +26,28 @@ fn main() {
 }
 
 fn help_and_version_go_to_standard_output() {
-    let version = bmaptool(["--version"]).ok();
-    assert_eq!(version.stdout, format!("bmaptool {}\n", env!("CARGO_PKG_VERSION")).as_bytes());
+    for arguments in [&["--version"][..], &["-V"], &["copy", "--version"], &["create", "-V", "image"]] {
+        let version = bmaptool(arguments).ok();
+        assert_eq!(version.stdout, format!("bmaptool {}\n", env!("CARGO_PKG_VERSION")).as_bytes());
+    }
     for arguments in [vec!["--help"], vec!["-h"], vec!["copy", "--help"], vec!["create", "-h"]] {
         let help = bmaptool(arguments).ok();
         assert!(help.stderr.is_empty());
         assert!(String::from_utf8(help.stdout).unwrap().contains("Usage: bmaptool"));
+    }
+}
+
+fn an_answer_that_nobody_gets_is_no_success() {
+    for answer in ["--help", "--version", "copy --help"] {
+        for (output, why) in [("/dev/full", "No space left on device"), ("&-", "it is closed")] {
+            let script = format!("exec \"$0\" {answer} >{output}");
+            let shell = std::process::Command::new("sh")
+                .args(["-c", &script, env!("CARGO_BIN_EXE_bmaptool")])
+                .output()
+                .unwrap();
+            let expected = format!("bmaptool: ERROR: cannot write to standard output: {why}\n");
+            assert_eq!((shell.status.code(), String::from_utf8(shell.stderr).unwrap()), (Some(1), expected));
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 /// Maps sparse disk images and flashes them: only the mapped blocks, every range verified.
 #[derive(Debug, Parser)]
-#[command(name = "bmaptool", version, max_term_width = 100)]
+#[command(name = "bmaptool", version, propagate_version = true, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
 // As the Python tool takes them: abbreviated, and given twice, when the last one counts.
 #[command(infer_long_args = true, args_override_self = true)]
@@ -51,12 +51,14 @@ impl Verbosity {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make the block map (bmap) of a sparse image
+    #[command(display_name = "bmaptool")] // in the version
     #[command(after_help = "\
 Examples:
   bmaptool create disk.img > disk.bmap
   bmaptool create -o disk.bmap disk.img")]
     Create(Create),
     /// Write an image to a device or a file, only the blocks that its bmap lists
+    #[command(display_name = "bmaptool")]
     #[command(after_help = "\
 Examples:
   bmaptool copy disk.img.xz /dev/sdX

@@ -47,8 +47,7 @@ impl<'a> Output<'a> {
     /// Fails where it is certain that nothing can be written, before work is spent on what is to be written.
     pub fn check(&self) -> io::Result<()> {
         match self {
-            Self::Stdout if !streams::stdout_was_open() => Err(io::Error::other("it is closed")),
-            Self::Stdout => Ok(()),
+            Self::Stdout => streams::stdout().map(drop),
             Self::File(path) => match Place::of(path)? {
                 Place::New(path) => Ok(access(folder_of(&path), AccessFlags::W_OK)?),
                 Place::There(path) => Ok(access(&path, AccessFlags::W_OK)?),

@@ -3,6 +3,7 @@
 //! Before `main`, the standard library puts `/dev/null` in the place of those that were not, so that no file gets their
 //! numbers. What is written there is lost, and that would be taken for a success.
 
+use std::io::{self, Stdout};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,9 +15,9 @@ pub fn stdin_was_open() -> bool {
     STDIN.load(Ordering::Relaxed)
 }
 
-/// Whether there was a standard output.
-pub fn stdout_was_open() -> bool {
-    STDOUT.load(Ordering::Relaxed)
+/// The standard output, where there was one.
+pub fn stdout() -> io::Result<Stdout> {
+    if STDOUT.load(Ordering::Relaxed) { Ok(io::stdout()) } else { Err(io::Error::other("it is closed")) }
 }
 
 extern "C" fn look() {

@@ -1,11 +1,16 @@
 //! Reads the command line of this process.
 
+use std::io::{Stdout, Write};
+use std::process::exit;
+
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use log::LevelFilter;
 
 use super::args::{Arguments, Command};
 use super::console;
 use super::passwords::masked;
+use super::streams;
 
 /// The arguments of this process. Ends it with a message where they are wrong.
 pub fn parse() -> Arguments {
@@ -31,16 +36,32 @@ fn usage_error(kind: ErrorKind, message: &str) -> ! {
 
 /// Prints a usage error, or help or the version, which are asked for in the same way, and ends the process.
 fn exit_with(error: &clap::Error) -> ! {
+    if !error.use_stderr() {
+        answer(error);
+    }
     // Help that is shown for want of arguments explains itself; all else says whose error it is, for logs of many programs.
-    if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+    if error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         console::print("bmaptool: ");
     }
     // It repeats the arguments, which must not command the terminal, and may hold a password. Where they do, it has no colours.
     let text = error.to_string();
     let shown = masked(&text).replace(|c: char| c.is_control() && c != '\n', "\u{fffd}");
-    if error.use_stderr() && shown != text {
+    if shown != text {
         console::print(&shown);
-        std::process::exit(error.exit_code());
+        exit(error.exit_code());
     }
     error.exit()
+}
+
+/// Prints help or the version, and ends the process: not with success where nobody can have read it.
+fn answer(text: &clap::Error) -> ! {
+    let print = |mut out: Stdout| text.print().and_then(|()| out.flush());
+    match streams::stdout().and_then(print) {
+        Ok(()) => exit(text.exit_code()),
+        Err(error) => {
+            console::init(LevelFilter::Error);
+            log::error!("cannot write to standard output: {error}");
+            exit(super::FAILED);
+        }
+    }
 }
