@@ -91,7 +91,9 @@ fn a_file_that_took_the_place_of_ours_is_left_alone() {
     fs::rename(&out, folder.path().join("moved")).unwrap();
     fs::write(&out, "mine").unwrap();
     kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
-    assert_eq!(finish(child).status, Some(143));
+    let outcome = finish(child);
+    assert_eq!(outcome.status, Some(143));
+    outcome.says(&["no longer at", out.to_str().unwrap()]);
     drop(stdin);
     assert_eq!(fs::read(&out).unwrap(), b"mine");
 }

@@ -165,9 +165,11 @@ fn a_target_that_is_removed_or_replaced() {
     ];
     for change in change {
         let halfway = Halfway::begin();
-        change(&halfway.target);
+        let target = halfway.target.clone();
+        change(&target);
         let outcome = halfway.end();
-        outcome.says(&["somebody has removed or replaced it during the copy"]);
+        outcome.says(&["somebody has removed or replaced it during the copy", "no longer at", text(&target)]);
+        assert!(!outcome.stderr.contains("is incomplete\n"), "{}", outcome.stderr);
         assert_eq!(outcome.status, Some(1));
     }
 }

@@ -100,6 +100,9 @@ impl Error {
             match remains {
                 Remains::Removed => log::info!("the incomplete file '{target}' has been removed"),
                 Remains::Incomplete => log::error!("'{target}' is incomplete"),
+                Remains::Displaced => log::error!(
+                    "what was written is incomplete, and no longer at '{target}': somebody has moved, removed or replaced it"
+                ),
                 Remains::Invalid => log::error!("'{target}' holds no valid image now; copy again before using it"),
                 Remains::Revoked => log::error!(
                     "the start of '{target}' has been zeroed again: it holds no valid image now; copy again before using it"

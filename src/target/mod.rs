@@ -97,6 +97,8 @@ pub enum Remains {
     Removed,
     /// A file that existed before the copy is incomplete.
     Incomplete,
+    /// A file is incomplete, and no longer at its name: somebody has moved, removed or replaced it.
+    Displaced,
     /// A device holds no valid image: its boot region is zeroed.
     Invalid,
     /// The same, but the boot region had been written already and was zeroed again.

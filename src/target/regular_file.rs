@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use super::existing::if_exists;
 use super::lock::Lock;
 use super::writeback::Writeback;
 use super::{Error, Remains, Target, WriteError, open_error, refuse_replaced};
@@ -58,35 +59,45 @@ impl RegularFile {
         Ok(Self { path: path.to_owned(), file, origin, writeback: Writeback::default(), end: 0 })
     }
 
-    /// Whether the file is still what its name leads to, and as long as the image.
+    /// Whether the name still leads to the file: somebody may have moved it, or put another one in its place.
+    fn is_in_place(&self) -> io::Result<bool> {
+        let named = if_exists(fs::metadata(&self.path))?.as_ref().map(FileId::of);
+        Ok(named == Some(FileId::of(&self.file.metadata()?)))
+    }
+
+    /// Notices what somebody has done to the file: it must be in its place, and as long as the image.
     fn check(&self) -> io::Result<()> {
-        let written = self.file.metadata()?;
-        match fs::metadata(&self.path) {
-            Ok(named) if FileId::of(&named) == FileId::of(&written) => {}
-            _ => return Err(io::Error::other("somebody has removed or replaced it during the copy")),
+        if !self.is_in_place()? {
+            return Err(io::Error::other("somebody has removed or replaced it during the copy"));
         }
-        if written.len() != self.end {
-            return Err(io::Error::other(format!(
-                "somebody has changed its size to {} bytes during the copy",
-                written.len()
-            )));
+        let length = self.file.metadata()?.len();
+        if length != self.end {
+            return Err(io::Error::other(format!("somebody has changed its size to {length} bytes during the copy")));
         }
         Ok(())
     }
 
-    /// Removes the file, unless its name leads elsewhere by now: somebody may have put another one in its place.
-    fn remove(&self) -> io::Result<()> {
-        if FileId::of(&fs::metadata(&self.path)?) != FileId::of(&self.file.metadata()?) {
-            return Err(io::ErrorKind::NotFound.into());
+    /// Removes the file if it was created for the copy; says what is left.
+    fn give_up(&mut self) -> io::Result<Remains> {
+        let origin = std::mem::replace(&mut self.origin, Origin::Settled);
+        if origin == Origin::Existed {
+            return Ok(Remains::Untouched);
         }
-        fs::remove_file(&self.path)
+        if !self.is_in_place()? {
+            return Ok(Remains::Displaced);
+        }
+        if origin == Origin::Created {
+            fs::remove_file(&self.path)?;
+            return Ok(Remains::Removed);
+        }
+        Ok(Remains::Incomplete)
     }
 }
 
 impl Drop for RegularFile {
     fn drop(&mut self) {
         if self.origin == Origin::Created {
-            let _ = self.remove();
+            let _ = self.give_up();
         }
     }
 }
@@ -131,11 +142,7 @@ impl Target for RegularFile {
     }
 
     fn abandon(&mut self) -> Remains {
-        match std::mem::replace(&mut self.origin, Origin::Settled) {
-            Origin::Created if self.remove().is_ok() => Remains::Removed,
-            Origin::Existed => Remains::Untouched,
-            Origin::Created | Origin::Emptied | Origin::Settled => Remains::Incomplete,
-        }
+        self.give_up().unwrap_or(Remains::Incomplete)
     }
 }
 
