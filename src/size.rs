@@ -1,6 +1,6 @@
 //! Sizes and shares as people read them.
 
-/// `bytes` in the largest unit of which there is at least one, with one decimal, as in `1.1 GiB`.
+/// `bytes` in the smallest unit that makes less than 1024 of it, with one decimal, as in `1.1 GiB`; below 512 as they are.
 pub fn human(bytes: u64) -> String {
     match unit(bytes) {
         Some((size, name)) => format!("{:.1} {name}", bytes as f64 / size),
