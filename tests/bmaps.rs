@@ -202,6 +202,11 @@ fn every_block_size_works() {
         let (outcome, target) = copy_with(folder.path(), &image, &text, &[]);
         assert_eq!(outcome.status, Some(0), "{block_size}: {}", outcome.stderr);
         assert_same(&image, &target);
+        let map = folder.path().join("map.bmap");
+        disk.refill();
+        copy(["--bmap".as_ref(), map.as_os_str(), image.as_os_str(), disk.path().as_os_str()]).ok();
+        disk.assert_flashed(&image, &map);
+        disk.refill();
         copy(["--nobmap".as_ref(), image.as_os_str(), disk.path().as_os_str()]).ok();
         assert_same(&image, disk.path());
     }

@@ -112,6 +112,8 @@ fn reaches(packing: &Packing) {
     copy_whole(server.url("download?id=1").as_ref(), &out).ok();
     assert_same(&work.image, &out);
     work.copy(&packed, disk.path()).ok();
+    disk.assert_flashed(&work.image, &work.bmap);
+    disk.refill();
     copy_whole(&packed, disk.path()).ok();
     assert_same(&work.image, disk.path());
 }

@@ -25,7 +25,10 @@ fn packed_images_reach_a_file_and_a_device() {
         let file = folder.path().join(format!("{ending}.out"));
         copy([&packed, &file]).ok().says(&["discovered bmap file", "copying time: "]);
         assert_same(&image, &file);
+        disk.refill();
         copy(["--bmap".as_ref(), bmap.as_os_str(), packed.as_os_str(), disk.path().as_os_str()]).ok();
+        disk.assert_flashed(&image, &bmap);
+        disk.refill();
         copy(["--nobmap".as_ref(), packed.as_os_str(), disk.path().as_os_str()]).ok();
         assert_same(&image, disk.path());
     }

@@ -95,6 +95,7 @@ fn odd_images_on_both_sizes_of_sectors() {
             copy([&image, disk.path()]).under(&trace.strace("fcntl,pwrite64")).ok();
             assert!(trace.events(disk.path()).contains(&Event::Direct));
             assert!(fs::read(&disk.backing).unwrap() == flashed(&image, SIZE), "{size} bytes, sectors of {sector}");
+            disk.refill();
             copy(["--nobmap".as_ref(), image.as_os_str(), disk.path().as_os_str()]).ok();
             assert_same(&image, disk.path());
         }

@@ -1,5 +1,6 @@
 //! Loop devices and file systems. Whatever is attached or mounted is gone when its guard is dropped.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -76,6 +77,22 @@ impl Disk {
     /// One of its attributes in sysfs.
     pub fn attribute(&self, name: &str) -> PathBuf {
         self.device.attribute(name)
+    }
+
+    /// Fills it with the pattern again, so that what one copy has written is not taken for the work of the next.
+    pub fn refill(&self) {
+        let size = std::fs::metadata(&self.backing).unwrap().len();
+        let mut device = std::fs::OpenOptions::new().write(true).open(self.path()).unwrap();
+        device.write_all(&vec![image::UNTOUCHED; size as usize]).unwrap();
+        device.sync_all().unwrap();
+    }
+
+    /// Expects that `image` has been flashed to it with `bmap`, and that nothing else has been written since it was filled.
+    pub fn assert_flashed(&self, image: &Path, bmap: &Path) {
+        let bytes = std::fs::read(&self.backing).unwrap();
+        let expected = image::flashed_by(bmap, image, bytes.len() as u64);
+        let difference = bytes.iter().zip(&expected).position(|(byte, expected)| byte != expected);
+        assert_eq!(difference, None, "{} differs from {} at this byte", self.path().display(), image.display());
     }
 
     /// Tells the kernel of a partition of `length` bytes at `start`; returns its node. There need not be a partition

@@ -102,7 +102,12 @@ pub fn assert_same(image: &Path, copy: &Path) {
 /// What a disk full of [`UNTOUCHED`] holds after `image` has been flashed to it with the bmap beside it: the mapped blocks,
 /// and a boot region that is zero elsewhere.
 pub fn flashed(image: &Path, disk_size: u64) -> Vec<u8> {
-    let map = Bmap::parse(&std::fs::read(format!("{}.bmap", image.display())).unwrap()).unwrap();
+    flashed_by(format!("{}.bmap", image.display()).as_ref(), image, disk_size)
+}
+
+/// The same, with the bmap at `bmap`.
+pub fn flashed_by(bmap: &Path, image: &Path, disk_size: u64) -> Vec<u8> {
+    let map = Bmap::parse(&std::fs::read(bmap).unwrap()).unwrap();
     let image = std::fs::read(image).unwrap();
     let mut bytes = vec![UNTOUCHED; disk_size as usize];
     for range in map.ranges() {
