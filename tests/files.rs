@@ -26,6 +26,7 @@ fn main() {
         a_file_that_existed_is_emptied_first,
         a_failed_copy_leaves_no_file_of_ours,
         a_file_that_may_not_grow_so_far_is_removed,
+        a_write_that_fails_later_is_located[Need::Program("strace")],
         a_dangling_link_is_followed,
         shared_memory_is_not_for_devices,
         a_file_behind_an_idle_loop_device_is_written_with_a_warning[Need::Root],
@@ -116,6 +117,19 @@ fn a_failed_copy_leaves_no_file_of_ours() {
     fs::write(&existing, "mine").unwrap();
     copy(["--bmap", text(&existing), text(&image), text(&existing)]).fails(&[]);
     assert_eq!(fs::read_to_string(&existing).unwrap(), "mine");
+}
+
+fn a_write_that_fails_later_is_located() {
+    let folder = temp_dir();
+    let (image, target) = (folder.path().join("image"), folder.path().join("copy"));
+    fs::write(&image, vec![1; 8 * MIB as usize]).unwrap();
+    // Two mebibytes are sent on their way at a time; then the two before are waited for.
+    for (call, offset) in [(1, 0), (2, 2 * MIB), (3, 0), (4, 4 * MIB), (5, 2 * MIB)] {
+        let inject = format!("inject=sync_file_range:error=EIO:when={call}");
+        let strace = ["strace", "-f", "-o", "/dev/null", "-e", &inject];
+        let words = [&format!("cannot write at byte {offset}: Input/output error"), "has been removed"];
+        copy(["--nobmap", text(&image), text(&target)]).under(&strace).fails(&words);
+    }
 }
 
 fn a_dangling_link_is_followed() {

@@ -118,7 +118,7 @@ impl BlockDevice {
         self.switch_to(Access::Buffered);
         write_all_at(&self.file, buf, offset)?;
         let bytes = ByteRange { start: offset, end: offset.saturating_add(buf.len() as u64) };
-        self.writeback.written(&self.file, bytes).map_err(|source| WriteError { offset, source })
+        self.writeback.written(&self.file, bytes)
     }
 
     /// Changes the way of writing, unless the device knows only one; returns whether it is now the one wanted.

@@ -49,7 +49,8 @@ pub trait Target: Send {
     ///
     /// # Errors
     ///
-    /// Those of the target, with the offset of the first byte that was not written.
+    /// Those of the target, with the offset of the first byte that was not written. They may be about earlier writes, which
+    /// were on their way until now.
     fn write_all_at(&mut self, buf: &[u8], offset: u64) -> Result<(), WriteError>;
 
     /// Makes durable what was written.
@@ -84,7 +85,7 @@ pub trait Target: Send {
 /// A write that failed.
 #[derive(Debug)]
 pub struct WriteError {
-    /// The first byte that was not written, counted from the start of the target.
+    /// The first byte that was not written, or may not have been, counted from the start of the target.
     pub offset: u64,
     /// Why.
     pub source: io::Error,

@@ -121,7 +121,7 @@ impl Target for RegularFile {
         write_all_at(&self.file, buf, offset)?;
         let bytes = ByteRange { start: offset, end: offset.saturating_add(buf.len() as u64) };
         self.end = self.end.max(bytes.end);
-        self.writeback.written(&self.file, bytes).map_err(|source| WriteError { offset, source })
+        self.writeback.written(&self.file, bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
+use super::WriteError;
 use crate::range::ByteRange;
 
 /// How much is gathered before it is sent on its way, in bytes. At most twice as much is dirty, which a device that takes
@@ -23,8 +24,9 @@ pub(super) struct Writeback {
 }
 
 impl Writeback {
-    /// Takes note of bytes that were written to `file`; may wait for earlier ones.
-    pub(super) fn written(&mut self, file: &File, bytes: ByteRange) -> io::Result<()> {
+    /// Takes note of bytes that were written to `file`; may wait for earlier ones. An error comes with the offset of the first
+    /// byte of those that it is about: which of them it is, the kernel does not say.
+    pub(super) fn written(&mut self, file: &File, bytes: ByteRange) -> Result<(), WriteError> {
         let gathered = match self.gathered {
             Some(before) => ByteRange { start: before.start.min(bytes.start), end: before.end.max(bytes.end) },
             None => bytes,
@@ -45,7 +47,7 @@ impl Writeback {
 }
 
 /// sync_file_range(2). A file system or device that does not know it has no dirty data to bound.
-fn sync_range(file: &File, bytes: ByteRange, flags: libc::c_uint) -> io::Result<()> {
+fn sync_range(file: &File, bytes: ByteRange, flags: libc::c_uint) -> Result<(), WriteError> {
     let (Ok(offset), Ok(length)) = (libc::off64_t::try_from(bytes.start), libc::off64_t::try_from(bytes.len())) else {
         return Ok(());
     };
@@ -58,7 +60,7 @@ fn sync_range(file: &File, bytes: ByteRange, flags: libc::c_uint) -> io::Result<
         match error.raw_os_error() {
             Some(libc::EINTR) => {}
             Some(libc::ENOSYS | libc::ESPIPE | libc::EINVAL) => return Ok(()),
-            _ => return Err(error),
+            _ => return Err(WriteError { offset: bytes.start, source: error }),
         }
     }
 }
