@@ -26,7 +26,7 @@ fn main() {
         only_the_device_is_opened_for_writing [Need::Root, STRACE],
         settings_are_changed_for_the_time_of_the_copy [Need::Root],
         a_partition_has_the_settings_of_its_disk_changed [Need::Root],
-        settings_that_cannot_be_changed_are_told_once [Need::Root, STRACE],
+        settings_that_cannot_be_changed_are_told [Need::Root, STRACE],
         a_failed_write_is_located [Need::Root, STRACE],
         a_failed_sync_is_fatal [Need::Root, STRACE],
         a_boot_region_that_may_not_be_durable_is_zeroed_again [Need::Root, STRACE],
@@ -192,18 +192,29 @@ fn a_partition_has_the_settings_of_its_disk_changed() {
     assert_eq!(settings(&disk), before);
 }
 
-fn settings_that_cannot_be_changed_are_told_once() {
+fn settings_that_cannot_be_changed_are_told() {
     let folder = temp_dir();
     let image = mapped_disk(folder.path());
     let disk = Disk::new(20 * MIB);
+    fs::write(disk.attribute("queue/scheduler"), "mq-deadline").unwrap();
     let before = settings(&disk);
-    let ratio = fs::canonicalize(disk.attribute("")).unwrap().join("bdi/max_ratio");
-    let strace = ["strace", "-f", "-o", "/dev/null", "-P", text(&ratio), "-e", "inject=pwrite64:error=EACCES"];
-    let outcome = copy([&image, disk.path()]).under(&strace).ok();
-    let told: Vec<_> = outcome.stderr.lines().filter(|line| line.contains("settings")).collect();
-    assert!(matches!(told[..], [line] if line.contains("info: ") && line.contains("Permission denied")), "{told:?}");
-    assert_eq!(settings(&disk), before);
-    assert!(fs::read(&disk.backing).unwrap() == flashed(&image, 20 * MIB));
+    let name = |setting: &str| fs::canonicalize(disk.attribute("")).unwrap().join(setting);
+    let both = ["queue/scheduler", "bdi/max_ratio"].map(name);
+    for failing in [&both[..1], &both[1..], &both[..]] {
+        let trace = Trace::new();
+        let mut strace = trace.strace("pwrite64");
+        strace.extend(failing.iter().flat_map(|path| ["-P".to_owned(), text(path).to_owned()]));
+        strace.extend(["-e".to_owned(), "inject=pwrite64:error=EACCES".to_owned()]);
+        let outcome = copy([&image, disk.path()]).under(&strace).ok();
+        let told: Vec<_> = outcome.stderr.lines().filter(|line| line.contains("is left as it is")).collect();
+        assert_eq!(told.len(), failing.len(), "{told:?}");
+        for (line, path) in told.iter().zip(failing) {
+            assert!(line.contains("info: ") && line.contains(text(path)), "{line}");
+            assert!(line.contains("Permission denied"), "{line}");
+        }
+        assert_eq!(settings(&disk), before);
+        assert!(fs::read(&disk.backing).unwrap() == flashed(&image, 20 * MIB));
+    }
 }
 
 /// Runs a copy with the `when`-th call of `call` on the device failing with EIO, and those that follow where `when` says

@@ -42,8 +42,7 @@ impl Tuning {
                 Ok(file) => tuning.changed.push(Setting { path, file, before }),
                 Err(error) => {
                     let path = path.display();
-                    log::info!("the settings of {} are left as they are: cannot write '{path}': {error}", disk.name());
-                    break;
+                    log::info!("the setting '{path}' is left as it is, '{before}': cannot write it: {error}");
                 }
             }
         }
