@@ -1,5 +1,5 @@
-//! Every command that the README and the guide show is run here, as it stands there, with stand-ins for what a test does not
-//! have: a loop device for the card, a server of the test for the one of the internet.
+//! The commands that the README and the guide show are run here, as they stand there, with stand-ins for what a test does not
+//! have: a loop device for the card, a server of the test for the one of the internet. The table says where else some are.
 
 mod common;
 

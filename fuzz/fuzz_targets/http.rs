@@ -38,7 +38,10 @@ fuzz_target!(
             let mut input = Input::new(data);
             let served = Served::by(&mut input);
             let location = Location::parse(OsStr::new(&served.url)).expect("it is a URL");
-            let Ok((mut file, _)) = transport::open(&location, PATIENCE) else { return };
+            let Ok((mut file, _)) = transport::open(&location, PATIENCE) else {
+                assert!(!served.is_good, "a good server is not good enough");
+                return;
+            };
             assert!(file.size().is_none_or(|size| size == served.size as u64));
             match input.below(3) {
                 0 => read_all(&mut *file, &served),
@@ -60,7 +63,10 @@ fn read_all(file: &mut dyn Transport, served: &Served) {
                 assert!(served.is(at, &buffer[..count]), "other bytes at {at}");
                 at += count as u64;
             }
-            Err(_) => break,
+            Err(error) => {
+                assert!(!served.is_good, "{error}");
+                break;
+            }
         }
     }
 }
@@ -100,8 +106,9 @@ fn read(file: &mut dyn Transport, served: &Served, start: u64, length: u64) -> b
     let mut bytes = Vec::new();
     let read = file.seek_to(start).and_then(|()| file.take(length).read_to_end(&mut bytes));
     assert!(served.is(start, &bytes), "other bytes from {start} on");
-    if read.is_ok() {
-        assert_eq!(bytes.len() as u64, length, "from {start} on");
+    match &read {
+        Ok(_) => assert_eq!(bytes.len() as u64, length, "from {start} on"),
+        Err(error) => assert!(!served.is_good, "{error}"),
     }
     read.is_ok()
 }

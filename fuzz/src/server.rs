@@ -31,6 +31,9 @@ static ADDRESS: LazyLock<String> = LazyLock::new(|| {
 /// The sizes that files have.
 const SIZES: [usize; 8] = [0, 1, 511, 513, 5000, 200_000, 1_500_000, 3_500_000];
 
+/// What is sent in place of a file.
+static PAGE: [u8; 6000] = [b'<'; 6000];
+
 /// The bytes of a file: of no two offsets near each other the same.
 static CONTENT: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut state = 1_u32;
@@ -148,6 +151,8 @@ pub struct Served {
     script: Arc<Mutex<Script>>,
     pub url: String,
     pub size: usize,
+    /// Whether the server does nothing but what it should.
+    pub is_good: bool,
 }
 
 impl Served {
@@ -156,20 +161,21 @@ impl Served {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let size = SIZES[input.below(SIZES.len())];
         let flags = input.byte();
-        let answers = (0..input.below(12)).map(|_| Answer::parse(input)).collect::<Vec<_>>().into_iter();
+        let answers: Vec<_> = (0..input.below(12)).map(|_| Answer::parse(input)).collect();
+        let is_good = answers.is_empty();
         let script = Script {
             size,
             has_etag: flags & 1 == 0,
             has_date: flags & 2 == 0,
             takes_ranges: flags & 4 == 0,
-            answers,
+            answers: answers.into_iter(),
             first_version: None,
             is_marked: false,
         };
         let (number, script) = (NUMBERS.fetch_add(1, Relaxed), Arc::new(Mutex::new(script)));
         let url = format!("http://{}/{number}/disk.img", *ADDRESS);
         lock(&SCRIPTS).insert(number, Arc::clone(&script));
-        Self { number, script, url, size }
+        Self { number, script, url, size, is_good }
     }
 
     /// Whether the file has these bytes at `offset`, in the version of which the first ones were.
@@ -251,14 +257,8 @@ impl Script {
                 answer.part = PartHeader::Proper;
             }
         }
-        if answer.kind == Kind::Page {
-            answer.framing = Framing::Chunked;
-            if !self.is_marked {
-                answer.kind = Kind::Proper;
-            }
-        }
-        if answer.framing == Framing::None {
-            answer.cut = None;
+        if answer.kind == Kind::Page && !self.is_marked {
+            answer.kind = Kind::Proper;
         }
         let has_bytes = matches!(answer.kind, Kind::Proper | Kind::Whole | Kind::Status(200 | 206));
         if self.first_version.is_none() && has_bytes {
@@ -268,6 +268,18 @@ impl Script {
         let Self { size, has_etag, has_date, takes_ranges, .. } = *self;
         (answer, Facts { size, has_etag, has_date, takes_ranges })
     }
+}
+
+/// A body in chunks (RFC 9112, section 7.1).
+fn in_chunks(bytes: &[u8]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(bytes.len() + 4096);
+    for chunk in bytes.chunks(30_000) {
+        body.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        body.extend_from_slice(chunk);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"0\r\n\r\n");
+    body
 }
 
 impl Answer {
@@ -319,33 +331,24 @@ impl Answer {
         if facts.has_date && is_file {
             headers += &format!("Last-Modified: Mon, 0{} Jan 2024 00:00:00 GMT\r\n", 1 + self.version);
         }
+        let bytes: Cow<'_, [u8]> = match self.version {
+            _ if !is_file => Cow::Borrowed(&PAGE),
+            0 => Cow::Borrowed(&CONTENT[body]),
+            version => CONTENT[body].iter().map(|byte| byte ^ version).collect(),
+        };
         headers += &match self.framing {
-            Framing::Length => format!("Content-Length: {}\r\n", body.len()),
-            Framing::WrongLength => format!("Content-Length: {}\r\n", body.len() + 1),
+            Framing::Length => format!("Content-Length: {}\r\n", bytes.len()),
+            Framing::WrongLength => format!("Content-Length: {}\r\n", bytes.len() + 1),
             Framing::Chunked => "Transfer-Encoding: chunked\r\n".to_owned(),
             Framing::None => "Connection: close\r\n".to_owned(),
         };
         stream.write_all(format!("HTTP/1.1 {status} Said\r\n{headers}\r\n").as_bytes())?;
-        let bytes: Cow<'_, [u8]> = match self.version {
-            _ if !is_file => Cow::Borrowed(&[b'<'; 6000]),
-            0 => Cow::Borrowed(&CONTENT[body]),
-            version => CONTENT[body].iter().map(|byte| byte ^ version).collect(),
-        };
-        let is_whole = self.cut.is_none_or(|cut| cut > bytes.len() as u64);
-        let sent = if is_whole { &bytes[..] } else { &bytes[..self.cut.unwrap_or(0) as usize] };
-        match self.framing {
-            Framing::Chunked => {
-                for chunk in sent.chunks(30_000) {
-                    let length = format!("{:x}\r\n", chunk.len());
-                    stream.write_all(&[length.as_bytes(), chunk, b"\r\n"].concat())?;
-                }
-                if is_whole {
-                    stream.write_all(b"0\r\n\r\n")?;
-                }
-            }
-            _ => stream.write_all(sent)?,
-        }
-        Ok(is_whole && matches!(self.framing, Framing::Length | Framing::Chunked))
+        let bytes = if self.framing == Framing::Chunked { Cow::Owned(in_chunks(&bytes)) } else { bytes };
+        // Where only the end of the connection tells that of a whole file, nobody can know that it was cut.
+        let cut = self.cut.filter(|_| self.framing != Framing::None || part.is_some());
+        let sent = cut.and_then(|cut| bytes.get(..cut as usize));
+        stream.write_all(sent.unwrap_or(&bytes))?;
+        Ok(sent.is_none() && matches!(self.framing, Framing::Length | Framing::Chunked))
     }
 
     /// The part that is sent for one that is asked for.
