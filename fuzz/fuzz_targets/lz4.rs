@@ -30,9 +30,17 @@ fuzz_target!(|data: &[u8]| {
 
 /// Whether a frame that is the whole of `data` ends with its mark, and the checksum that its flags say.
 fn has_end_mark(data: &[u8]) -> bool {
-    const CONTENT_CHECKSUM: u8 = 1 << 2;
-    let behind = if data.get(4).is_some_and(|flags| flags & CONTENT_CHECKSUM != 0) { 4 } else { 0 };
-    data.len().checked_sub(behind).is_some_and(|end| data[..end].ends_with(&[0; 4]))
+    let flag = |bit: u8| usize::from(data.get(4).is_some_and(|flags| flags & 1 << bit != 0));
+    let (dictionary, checksum, size, block_checksum) = (flag(0), flag(2), flag(3), flag(4));
+    let mut place = 7 + 8 * size + 4 * dictionary;
+    while let Some(word) = data.get(place..).and_then(<[u8]>::first_chunk) {
+        place += 4;
+        match u32::from_le_bytes(*word) & !(1 << 31) {
+            0 => return place + 4 * checksum == data.len(),
+            length => place += length as usize + 4 * block_checksum,
+        }
+    }
+    false
 }
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, _seed: u32| {

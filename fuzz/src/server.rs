@@ -206,7 +206,7 @@ fn serve(stream: &TcpStream) {
     let mut requests = BufReader::new(stream);
     while let Some((number, range)) = request(&mut requests) {
         let Some(script) = lock(&SCRIPTS).get(&number).cloned() else { return };
-        let (answer, facts) = lock(&script).next();
+        let (answer, facts) = lock(&script).next(range.is_some());
         match answer.send(stream, &facts, range) {
             Ok(true) => {}
             _ => return,
@@ -242,7 +242,7 @@ struct Facts {
 }
 
 impl Script {
-    fn next(&mut self) -> (Answer, Facts) {
+    fn next(&mut self, is_part: bool) -> (Answer, Facts) {
         let mut answer = self.answers.next().unwrap_or_default();
         let tells_versions = self.has_etag || self.has_date;
         if !tells_versions {
@@ -260,7 +260,8 @@ impl Script {
         if answer.kind == Kind::Page && !self.is_marked {
             answer.kind = Kind::Proper;
         }
-        let has_bytes = matches!(answer.kind, Kind::Proper | Kind::Whole | Kind::Status(200 | 206));
+        let is_refused = answer.kind == Kind::Proper && is_part && self.takes_ranges && self.size == 0;
+        let has_bytes = matches!(answer.kind, Kind::Proper | Kind::Whole | Kind::Status(200 | 206)) && !is_refused;
         if self.first_version.is_none() && has_bytes {
             self.first_version = Some(answer.version);
             self.is_marked = tells_versions || answer.framing == Framing::Length && answer.kind == Kind::Whole;

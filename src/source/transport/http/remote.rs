@@ -68,10 +68,11 @@ impl Remote {
         let part = Part { bytes: ByteRange { end, ..wanted }, version: self.version.condition() };
         let mut response = self.client.get(Some(&part))?;
         if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-            if wanted.start > 0 {
-                return self.past_the_end(wanted.start, response);
+            let size = ContentRange::size_without_range(&response);
+            // An empty file has no parts, but not every server says that it is one.
+            if wanted.start > 0 || size == Some(0) {
+                return self.past_the_end(wanted.start, size, response);
             }
-            // An empty file has no parts.
             response = self.client.get(None)?;
         }
         let wrong = |what| Failure::WrongRange { url: self.url().clone(), what };
@@ -96,9 +97,9 @@ impl Remote {
         Ok(Body { response, at, end: range.map(|range| range.bytes.end).or(self.version.size) })
     }
 
-    /// What a server means that has no byte `start`: the file ends there, or it is another one by now.
-    fn past_the_end(&mut self, start: u64, response: Response) -> Result<Body, Failure> {
-        if self.version.size.is_some() || ContentRange::size_without_range(&response) != Some(start) {
+    /// What a server means that has no byte `start`, but `size` of them: the file ends there, or it is another one by now.
+    fn past_the_end(&mut self, start: u64, size: Option<u64>, response: Response) -> Result<Body, Failure> {
+        if self.version.size.is_some() || size != Some(start) {
             return Err(Failure::Changed { url: self.url().clone() });
         }
         self.version.size = Some(start);
