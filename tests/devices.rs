@@ -30,6 +30,7 @@ fn main() {
         a_failed_write_is_located [Need::Root, STRACE],
         a_failed_sync_is_fatal [Need::Root, STRACE],
         a_boot_region_that_may_not_be_durable_is_zeroed_again [Need::Root, STRACE],
+        a_boot_region_that_cannot_be_read_is_zero_where_the_image_has_nothing [Need::Root, STRACE],
         a_full_device_is_noticed_where_it_is_full [Need::Root],
         a_source_that_goes_on_after_the_end_of_the_device [Need::Root],
         partitions_are_read_again [Need::Root],
@@ -269,6 +270,20 @@ fn a_boot_region_that_may_not_be_durable_is_zeroed_again() {
     assert!(boot_region_is_zero(disk.path()));
     with_failing(&image, &disk, "pwrite64", &format!("{writes}+"), &["at byte 0", "could not be zeroed again"]);
     with_failing(&image, &disk, "fsync", "3+", &["cannot synchronize", "could not be zeroed again"]);
+}
+
+fn a_boot_region_that_cannot_be_read_is_zero_where_the_image_has_nothing() {
+    let folder = temp_dir();
+    let image = full_image(folder.path(), 10_000);
+    let disk = Disk::new(4 * MIB);
+    let mut expected = fs::read(&disk.backing).unwrap();
+    expected[..MIB as usize].fill(0);
+    expected[..10_000].copy_from_slice(&fs::read(&image).unwrap());
+    let strace = ["strace", "-f", "-o", "/dev/null", "-P", text(disk.path()), "-e", "inject=pread64:error=EIO"];
+    let outcome = copy(["--nobmap", text(&image), text(disk.path())]).under(&strace).ok();
+    let warning = format!("WARNING: cannot read the first 1048576 bytes of '{}', which will be", disk.path().display());
+    outcome.says(&[&warning, "Input/output error"]);
+    assert!(fs::read(&disk.backing).unwrap() == expected);
 }
 
 /// A file of `size` bytes that are not zero.

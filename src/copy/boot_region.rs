@@ -31,10 +31,7 @@ impl BootRegion {
         let length = usize::try_from(target.boot_region()).unwrap_or(0);
         let zeroes = AlignedBuf::zeroed(length).map_err(Error::Memory)?;
         let mut contents = AlignedBuf::zeroed(length).map_err(Error::Memory)?;
-        if let Err(error) = target.read_boot_region(&mut contents) {
-            log::warn!("cannot read the first {length} bytes, which are zero now where the image has nothing: {error}");
-            contents.fill(0);
-        }
+        target.read_boot_region(&mut contents);
         Ok(Self { contents, zeroes, state: State::Zeroes })
     }
 
@@ -110,7 +107,6 @@ mod tests {
         /// Which writes and syncs fail: the first, counted from 0, and how many from there on.
         failing: std::ops::Range<usize>,
         contents: Vec<u8>,
-        unreadable: bool,
         /// Asks to stop at the sync with this number, counted from 0.
         cancel: Option<(usize, Cancel)>,
     }
@@ -160,13 +156,8 @@ mod tests {
             MIB
         }
 
-        fn read_boot_region(&mut self, buf: &mut [u8]) -> io::Result<()> {
-            let record = self.0.lock().unwrap();
-            if record.unreadable {
-                return Err(io::ErrorKind::Other.into());
-            }
-            buf.copy_from_slice(&record.contents[..buf.len()]);
-            Ok(())
+        fn read_boot_region(&mut self, buf: &mut [u8]) {
+            buf.copy_from_slice(&self.0.lock().unwrap().contents[..buf.len()]);
         }
 
         fn finish(&mut self) {
@@ -238,16 +229,6 @@ mod tests {
             expected.resize(8 * MIB as usize, 0xff);
             assert!(record.contents == expected, "{size} bytes");
         }
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_zero_where_the_image_leaves_it_out() {
-        let (result, record) = copy(10_000, Record { unreadable: true, ..Record::default() });
-        assert_eq!(result.ok(), Some(10_000));
-        let mut expected = image(10_000);
-        expected.resize(MIB as usize, 0);
-        expected.resize(8 * MIB as usize, 0xff);
-        assert!(record.contents == expected);
     }
 
     #[test]

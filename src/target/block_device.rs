@@ -161,8 +161,14 @@ impl Target for BlockDevice {
         BOOT_REGION.min(self.capacity)
     }
 
-    fn read_boot_region(&mut self, buf: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(buf, 0)
+    fn read_boot_region(&mut self, buf: &mut [u8]) {
+        if let Err(error) = self.file.read_exact_at(buf, 0) {
+            buf.fill(0);
+            let (length, path) = (buf.len(), self.path.display());
+            log::warn!(
+                "cannot read the first {length} bytes of '{path}', which will be zero where the image has nothing: {error}"
+            );
+        }
     }
 
     fn finish(&mut self) {

@@ -66,14 +66,9 @@ pub trait Target: Send {
     /// How many bytes at its start make it bootable. They are zeroed first and written last.
     fn boot_region(&self) -> u64;
 
-    /// Reads what the boot region holds into `buf`, which is as long. A target without one has nothing to read.
-    ///
-    /// # Errors
-    ///
-    /// Those of the target.
-    fn read_boot_region(&mut self, _buf: &mut [u8]) -> io::Result<()> {
-        Ok(())
-    }
+    /// Reads what the boot region holds into `buf`, which is as long, and zero: what cannot be read stays so, and a warning says
+    /// it. A target without a boot region has nothing to read.
+    fn read_boot_region(&mut self, _buf: &mut [u8]) {}
 
     /// Ends a copy that succeeded, after the last sync.
     fn finish(&mut self);
