@@ -14,7 +14,7 @@
 //! ```text
 //! the command line      -> create, copy, signature, source, target, bmap
 //! create                -> filemap, bmap, digest, range
-//! copy                  -> bmap, digest, range, and the traits of source and target
+//! copy                  -> bmap, digest, range, threads, and the traits of source and target with what goes with them
 //! source, target,
 //! signature, filemap,
 //! bmap                  -> range, digest, magic, file_id, size, retry, threads; never each other

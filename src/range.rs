@@ -29,9 +29,9 @@ impl BlockSize {
         bytes.div_ceil(self.bytes())
     }
 
-    /// The blocks that `bytes` touches: the range rounded outward.
-    pub fn blocks_of(self, bytes: ByteRange) -> BlockRange {
-        BlockRange { start: bytes.start / self.0, end: self.blocks_in(bytes.end) }
+    /// The blocks that `bytes` touches: the range rounded outward; `None` if there are none.
+    pub fn blocks_of(self, bytes: ByteRange) -> Option<BlockRange> {
+        BlockRange::new(bytes.start / self.0, self.blocks_in(bytes.end)).filter(|_| !bytes.is_empty())
     }
 }
 
@@ -139,11 +139,14 @@ mod tests {
 
     #[test]
     fn bytes_are_rounded_outward_to_blocks() {
-        let touched = |start, end| bs(4096).blocks_of(ByteRange { start, end }).to_string();
+        let touched = |start, end| bs(4096).blocks_of(ByteRange { start, end }).unwrap().to_string();
         assert_eq!(touched(0, 1), "0");
         assert_eq!(touched(4095, 4097), "0-1");
         assert_eq!(touched(4096, 8192), "1");
         assert_eq!(touched(10, 12289), "0-3");
+        for nothing in [0, 7, 4096] {
+            assert_eq!(bs(4096).blocks_of(ByteRange { start: nothing, end: nothing }), None);
+        }
     }
 
     #[test]

@@ -164,7 +164,11 @@ fn announce(image: &Location, arguments: &Copy, kind: Kind, map: Option<&Map>) {
         human(bmap.mapped_bytes()),
         percent(bmap.mapped_blocks(), bmap.blocks()),
     );
-    let kind = if kind == Kind::BlockDevice { "block device" } else { "file" };
+    // Scripts know these two.
+    let kind = match kind {
+        Kind::BlockDevice => "block device",
+        Kind::RegularFile | Kind::CharacterDevice => "file",
+    };
     log::info!("copying image '{image}' to {kind} '{target}' using bmap file '{location}'");
     if arguments.no_verify {
         log::warn!("the image is not verified, as '--no-verify' asks for");

@@ -7,8 +7,7 @@ use std::path::Path;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use super::regular_file::write_all_at;
-use super::{Error, Remains, Target, WriteError, open_error};
+use super::{Error, Remains, Target, WriteError, open_error, write_all_at};
 
 pub(super) struct CharacterDevice {
     file: File,

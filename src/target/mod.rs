@@ -20,10 +20,9 @@ mod sysfs;
 mod tuning;
 mod writeback;
 
-use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::Path;
 
 pub use aligned::AlignedBuf;
@@ -86,6 +85,24 @@ pub struct WriteError {
     pub source: io::Error,
 }
 
+/// Writes all of `buf` at `offset`; an error comes with the offset of the first byte that was not written.
+fn write_all_at(file: &File, buf: &[u8], offset: u64) -> Result<(), WriteError> {
+    let mut rest = buf;
+    let mut offset = offset;
+    while !rest.is_empty() {
+        match file.write_at(rest, offset) {
+            Ok(0) => return Err(WriteError { offset, source: io::ErrorKind::WriteZero.into() }),
+            Ok(count) => {
+                rest = rest.get(count..).unwrap_or_default();
+                offset = offset.saturating_add(count as u64);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(source) => return Err(WriteError { offset, source }),
+        }
+    }
+    Ok(())
+}
+
 /// What is left of a target after a copy that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remains {
@@ -117,17 +134,6 @@ pub enum Kind {
     BlockDevice,
     /// A character device, such as /dev/null.
     CharacterDevice,
-}
-
-/// `block device` or `file`.
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::RegularFile => "file",
-            Self::BlockDevice => "block device",
-            Self::CharacterDevice => "character device",
-        })
-    }
 }
 
 /// Which devices may be a target.

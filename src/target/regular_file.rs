@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::existing::if_exists;
 use super::lock::Lock;
 use super::writeback::Writeback;
-use super::{Error, Remains, Target, WriteError, open_error, refuse_replaced};
+use super::{Error, Remains, Target, WriteError, open_error, refuse_replaced, write_all_at};
 use crate::file_id::FileId;
 use crate::range::ByteRange;
 
@@ -161,22 +161,4 @@ fn open_unleased(path: &Path) -> io::Result<File> {
         }
     }
     opened
-}
-
-/// Writes all of `buf` at `offset`; an error comes with the offset of the first byte that was not written.
-pub(super) fn write_all_at(file: &File, buf: &[u8], offset: u64) -> Result<(), WriteError> {
-    let mut rest = buf;
-    let mut offset = offset;
-    while !rest.is_empty() {
-        match file.write_at(rest, offset) {
-            Ok(0) => return Err(WriteError { offset, source: io::ErrorKind::WriteZero.into() }),
-            Ok(count) => {
-                rest = rest.get(count..).unwrap_or_default();
-                offset = offset.saturating_add(count as u64);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(source) => return Err(WriteError { offset, source }),
-        }
-    }
-    Ok(())
 }
