@@ -5,7 +5,7 @@ mod common;
 use std::os::unix::ffi::OsStrExt;
 
 use common::image::{assert_same, disk_like};
-use common::tool::{bmaptool, copy, create, interrupt};
+use common::tool::{bmaptool, copy, create, interrupt, wait_until};
 use common::{sha256, temp_dir};
 use nix::sys::signal::Signal;
 
@@ -239,9 +239,7 @@ fn a_signal_ends_it_within_a_second() {
         // The source delivers a little and then stalls, so that the copy is under way for as long as it takes.
         let mut stdin = child.stdin.take().unwrap();
         std::io::Write::write_all(&mut stdin, &std::fs::read(&image).unwrap()[..1 << 20]).unwrap();
-        while !target.exists() {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
+        wait_until(&mut child, "a file", || target.exists());
         std::thread::sleep(std::time::Duration::from_millis(50));
         interrupt(child, signal).says(&["has been removed"]);
         assert!(!target.exists());

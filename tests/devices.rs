@@ -7,11 +7,11 @@ use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::device::{Disk, Loop, Mount};
 use common::image::{Random, assert_same, flashed, sparse};
-use common::tool::{copy, create, finish, interrupt, mapped_disk};
+use common::tool::{copy, create, finish, interrupt, mapped_disk, wait_until};
 use common::trace::{Event, Trace};
 use common::{Need, temp_dir, text};
 use nix::sys::signal::Signal;
@@ -147,11 +147,7 @@ fn settings(disk: &Disk) -> (String, String) {
 fn begin_copy(target: &Path, disk: &Disk) -> Child {
     let mut child = copy(["--nobmap", "-", text(target)]).spawn();
     child.stdin.as_mut().unwrap().write_all(&vec![1; 2 * MIB as usize]).unwrap();
-    let started = Instant::now();
-    while settings(disk) != ("none".to_owned(), "1".to_owned()) {
-        assert!(started.elapsed() < Duration::from_secs(20), "the settings stay {:?}", settings(disk));
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until(&mut child, "other settings", || settings(disk) == ("none".to_owned(), "1".to_owned()));
     child
 }
 

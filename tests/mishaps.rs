@@ -5,12 +5,12 @@ mod common;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, ChildStdin, Command};
 use std::time::Duration;
 
 use common::device::{Disk, Loop};
 use common::image::{assert_same, disk_like, sparse};
-use common::tool::{bmaptool, copy, create, finish};
+use common::tool::{Tool, bmaptool, copy, create, finish, wait_until};
 use common::{Need, sh, sha256, temp_dir};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -31,7 +31,7 @@ fn main() {
 }
 
 /// A copy of an image from standard input, which has received this much of it.
-fn fed(arguments: &[&Path], data: &[u8]) -> (std::process::Child, std::process::ChildStdin) {
+fn fed(arguments: &[&Path], data: &[u8]) -> (Child, ChildStdin) {
     let mut tool = copy(arguments);
     let mut child = tool.spawn();
     let mut stdin = child.stdin.take().unwrap();
@@ -39,10 +39,9 @@ fn fed(arguments: &[&Path], data: &[u8]) -> (std::process::Child, std::process::
     (child, stdin)
 }
 
-fn wait_for(path: &Path) {
-    while !path.exists() {
-        std::thread::sleep(Duration::from_millis(2));
-    }
+/// Waits until a copy to this file has begun.
+fn wait_for(child: &mut Child, path: &Path) {
+    wait_until(child, "a file", || path.exists());
 }
 
 fn an_image_that_is_cut_while_it_is_copied() {
@@ -51,8 +50,8 @@ fn an_image_that_is_cut_while_it_is_copied() {
     let length = 300 << 20;
     sparse(&image, length, &[(0, 1 << 20)], 1);
     let mut tool = copy(["--nobmap".as_ref(), image.as_os_str(), out.as_os_str()]);
-    let child = tool.spawn();
-    wait_for(&out);
+    let mut child = tool.spawn();
+    wait_for(&mut child, &out);
     fs::File::options().write(true).open(&image).unwrap().set_len(length - 100).unwrap();
     let outcome = finish(child);
     assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
@@ -63,8 +62,8 @@ fn an_image_that_grows_while_it_is_copied() {
     let folder = temp_dir();
     let (image, out) = (folder.path().join("image"), folder.path().join("out"));
     sparse(&image, 300 << 20, &[(0, 1 << 20)], 1);
-    let child = copy(["--nobmap".as_ref(), image.as_os_str(), out.as_os_str()]).spawn();
-    wait_for(&out);
+    let mut child = copy(["--nobmap".as_ref(), image.as_os_str(), out.as_os_str()]).spawn();
+    wait_for(&mut child, &out);
     fs::File::options().write(true).open(&image).unwrap().set_len(1 << 40).unwrap();
     let outcome = finish(child);
     assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
@@ -86,8 +85,8 @@ fn a_size_that_no_file_system_takes_costs_no_file() {
 fn a_file_that_took_the_place_of_ours_is_left_alone() {
     let folder = temp_dir();
     let out = folder.path().join("out");
-    let (child, stdin) = fed(&["--nobmap".as_ref(), "-".as_ref(), &out], &[1; 1 << 20]);
-    wait_for(&out);
+    let (mut child, stdin) = fed(&["--nobmap".as_ref(), "-".as_ref(), &out], &[1; 1 << 20]);
+    wait_for(&mut child, &out);
     fs::rename(&out, folder.path().join("moved")).unwrap();
     fs::write(&out, "mine").unwrap();
     kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
@@ -102,16 +101,12 @@ fn signals_that_are_ignored_stay_ignored() {
     let folder = temp_dir();
     let out = folder.path().join("out");
     let script = format!("trap '' HUP; exec '{}' copy --nobmap - '{}'", env!("CARGO_BIN_EXE_bmaptool"), out.display());
-    let mut child = Command::new("sh")
-        .args(["-c", &script])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]);
+    let mut child = Tool::of(command).spawn();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&[1; 1 << 20]).unwrap();
-    wait_for(&out);
+    wait_for(&mut child, &out);
     kill(Pid::from_raw(child.id() as i32), Signal::SIGHUP).unwrap();
     std::thread::sleep(Duration::from_millis(200));
     stdin.write_all(&[2; 1000]).unwrap();
@@ -128,8 +123,8 @@ fn other_deadly_signals_are_cleaned_up_after() {
     let rare = [libc::SIGXCPU, libc::SIGIO, libc::SIGPWR, libc::SIGSTKFLT];
     for signal in [&ordinary[..], &rare, &[libc::SIGRTMIN(), libc::SIGRTMAX()]].concat() {
         let out = folder.path().join("out");
-        let (child, stdin) = fed(&["--nobmap".as_ref(), "-".as_ref(), &out], &[1; 1 << 20]);
-        wait_for(&out);
+        let (mut child, stdin) = fed(&["--nobmap".as_ref(), "-".as_ref(), &out], &[1; 1 << 20]);
+        wait_for(&mut child, &out);
         // SAFETY: it only sends a signal, to a child that has not been waited for.
         assert_eq!(unsafe { libc::kill(child.id() as i32, signal) }, 0);
         let outcome = finish(child);

@@ -11,7 +11,7 @@ use std::process::Command;
 use common::device::Loop;
 use common::image::{create as hole, disk_like};
 use common::server::{File, Server};
-use common::tool::create;
+use common::tool::{Tool, create};
 use common::{Need, Test, sh, temp_dir, text};
 
 /// How a block of commands is tried.
@@ -332,9 +332,9 @@ fn try_block(block: &str, before: &str, after: &str) {
     let wrapper: &[&str] = if scene.device.is_some() { &["unshare", "--mount"] } else { &["env"] };
     let mut command = Command::new(wrapper[0]);
     command.args(&wrapper[1..]).args(["bash", "-eu", "-o", "pipefail", "-c", &script]);
-    let output = command.current_dir(folder).env("PATH", path).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{script}\n{said}");
+    command.current_dir(folder).env("PATH", path);
+    let outcome = Tool::of(command).run();
+    assert_eq!(outcome.status, Some(0), "{script}\n{}", outcome.stderr);
 }
 
 fn the_quickstart_runs() {

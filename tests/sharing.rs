@@ -13,7 +13,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use common::device::{Disk, Loop, Swap};
 use common::image::assert_same;
-use common::tool::{Outcome, Tool, copy, create, finish, mapped_disk};
+use common::tool::{Outcome, Tool, copy, create, finish, mapped_disk, wait_until};
 use common::{Need, sh, sha256, temp_dir, text};
 
 const MIB: u64 = 1 << 20;
@@ -154,12 +154,11 @@ fn begun(target: &Path, file: &Path) -> (Child, ChildStdin) {
     let mut child = copy(["--nobmap", "-", text(target)]).spawn();
     let mut pipe = child.stdin.take().unwrap();
     pipe.write_all(&vec![1; 2 * MIB as usize]).unwrap();
-    let mut first = [1];
-    while first != [0] {
-        assert!(child.try_wait().unwrap().is_none(), "{}", finish(child).stderr);
-        std::thread::sleep(std::time::Duration::from_millis(10));
+    wait_until(&mut child, "zeroes", || {
+        let mut first = [1];
         File::open(file).unwrap().read_exact_at(&mut first, 0).unwrap();
-    }
+        first == [0]
+    });
     (child, pipe)
 }
 

@@ -6,7 +6,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -14,7 +13,7 @@ use nix::unistd::Pid;
 
 use common::daemon::{Daemon, assert_not_listed, free_port};
 use common::image::{assert_same, disk_like};
-use common::tool::{Tool, copy, create, finish};
+use common::tool::{Tool, copy, create, finish, open_pipe};
 use common::{Need, find_program, sh, temp_dir};
 
 fn main() {
@@ -31,10 +30,6 @@ fn main() {
         common::Test::new("a_missing_program", &[], a_missing_program),
     ]);
 }
-
-/// How many servers need the folder that sshd insists on.
-static SERVERS: AtomicUsize = AtomicUsize::new(0);
-const SSHD_FOLDER: &str = "/run/sshd";
 
 /// An sshd of our own, and an `ssh` on PATH that knows its host key and has a key of its own.
 struct Sshd {
@@ -80,8 +75,8 @@ impl Sshd {
         disk_like(&path.join("disk.img"), 6);
         create(&path.join("disk.img"));
 
-        SERVERS.fetch_add(1, Ordering::SeqCst);
-        let _ = fs::create_dir(SSHD_FOLDER);
+        // sshd insists on it. It stays, for others may have one run.
+        fs::create_dir_all("/run/sshd").unwrap();
         let mut command = Command::new(find_program("sshd").unwrap());
         let daemon = Daemon::start(command.args(["-D", "-e", "-f", &file("sshd_config")]), port);
         Self { folder, port, daemon }
@@ -109,15 +104,6 @@ impl Sshd {
     fn assert_copied(&self) {
         assert_same(&self.file("disk.img"), &self.file("out"));
         fs::remove_file(self.file("out")).unwrap();
-    }
-}
-
-impl Drop for Sshd {
-    fn drop(&mut self) {
-        if SERVERS.fetch_sub(1, Ordering::SeqCst) == 1 {
-            // It stays if it was in use before.
-            let _ = fs::remove_dir(SSHD_FOLDER);
-        }
     }
 }
 
@@ -168,9 +154,9 @@ fn with_a_password() {
     sh("mkfifo", &["-m", "644", sshd.file("fifo").to_str().unwrap()]);
     let mut tool = sshd.copy_all(&with("s%26cr'et%3A%201").replace("disk.img", "fifo"));
     tool.command.arg("--debug");
-    let child = tool.spawn();
-    // Blocks until the other end is there, far away.
-    let mut fifo = fs::OpenOptions::new().write(true).open(sshd.file("fifo")).unwrap();
+    let mut child = tool.spawn();
+    // The other end is there once it is read, far away.
+    let mut fifo = open_pipe(&mut child, &sshd.file("fifo"));
     for secret in ["cr'et", "s%26cr"] {
         assert_not_listed(secret);
     }
@@ -216,8 +202,8 @@ fn an_unknown_host_is_not_trusted() {
 fn a_killed_connection_is_an_error() {
     let sshd = Sshd::start();
     sh("mkfifo", &[sshd.file("fifo").to_str().unwrap()]);
-    let child = sshd.copy_all(&sshd.url("root", "fifo")).spawn();
-    let mut fifo = fs::OpenOptions::new().write(true).open(sshd.file("fifo")).unwrap();
+    let mut child = sshd.copy_all(&sshd.url("root", "fifo")).spawn();
+    let mut fifo = open_pipe(&mut child, &sshd.file("fifo"));
     std::io::Write::write_all(&mut fifo, &vec![1; 1 << 20]).unwrap();
     let listener = sshd.daemon.id();
     for session in children(listener) {
@@ -235,8 +221,8 @@ fn a_killed_connection_is_an_error() {
 fn nobody_is_left_behind() {
     let sshd = Sshd::start();
     sh("mkfifo", &[sshd.file("fifo").to_str().unwrap()]);
-    let child = sshd.copy_all(&sshd.url("root", "fifo")).spawn();
-    let mut fifo = fs::OpenOptions::new().write(true).open(sshd.file("fifo")).unwrap();
+    let mut child = sshd.copy_all(&sshd.url("root", "fifo")).spawn();
+    let mut fifo = open_pipe(&mut child, &sshd.file("fifo"));
     std::io::Write::write_all(&mut fifo, &vec![1; 1 << 20]).unwrap();
     let ssh = children(child.id());
     assert_eq!(ssh.len(), 1);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use common::device::{Disk, Loop, Mount};
-use common::tool::{Outcome, copy, finish, mapped_disk};
+use common::tool::{Outcome, copy, finish, mapped_disk, wait_until};
 use common::{Need, sh, sha256, temp_dir, text};
 use tempfile::TempDir;
 
@@ -128,10 +128,7 @@ impl Halfway {
         let mut child = copy(["--nobmap", "-", text(&target)]).spawn();
         let mut pipe = child.stdin.take().unwrap();
         pipe.write_all(&vec![1; 4 * MIB as usize]).unwrap();
-        while fs::metadata(&target).map_or(0, |metadata| metadata.len()) < 2 * MIB {
-            assert!(child.try_wait().unwrap().is_none(), "it has ended");
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
+        wait_until(&mut child, "half of the copy", || size_of(&target) >= 2 * MIB);
         Self { child, pipe, target, _folder: folder }
     }
 
@@ -139,6 +136,11 @@ impl Halfway {
         drop(self.pipe);
         finish(self.child)
     }
+}
+
+/// How long a file is that may not exist yet.
+fn size_of(file: &Path) -> u64 {
+    fs::metadata(file).map_or(0, |metadata| metadata.len())
 }
 
 fn two_copies_to_one_file() {
@@ -176,11 +178,9 @@ fn a_target_that_is_removed_or_replaced() {
 
 fn a_target_that_is_cut_or_grows() {
     for size in [0, 100 * MIB] {
-        let halfway = Halfway::begin();
+        let mut halfway = Halfway::begin();
         // Once all that was sent has been written, so that nothing makes up for it.
-        while fs::metadata(&halfway.target).unwrap().len() < 4 * MIB {
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
+        wait_until(&mut halfway.child, "all that was sent", || size_of(&halfway.target) >= 4 * MIB);
         OpenOptions::new().write(true).open(&halfway.target).unwrap().set_len(size).unwrap();
         let outcome = halfway.end();
         outcome.says(&["somebody has changed its size"]);

@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use super::tool::{end, tie};
+
 /// A server that this test started.
 pub struct Daemon {
     child: Child,
@@ -14,7 +16,8 @@ pub struct Daemon {
 impl Daemon {
     /// Starts a server that stays in the foreground, and waits until it listens on `port` of this machine.
     pub fn start(command: &mut Command, port: u16) -> Self {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = tie(command).spawn().unwrap();
         let mut daemon = Self { child };
         let started = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -32,8 +35,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end(&mut self.child);
     }
 }
 

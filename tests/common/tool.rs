@@ -1,12 +1,19 @@
 //! The built binary, run as a user would.
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 /// How long a run may take before it counts as hanging.
@@ -41,7 +48,7 @@ pub fn bmaptool<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Tool
     for proxy in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
         command.env_remove(proxy).env_remove(proxy.to_uppercase());
     }
-    Tool { command, stdin: Vec::new() }
+    Tool::of(command)
 }
 
 /// `bmaptool copy` with these arguments.
@@ -52,6 +59,11 @@ pub fn copy<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Tool {
 }
 
 impl Tool {
+    /// Another command.
+    pub fn of(command: Command) -> Self {
+        Self { command, stdin: Vec::new() }
+    }
+
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
         self
@@ -67,18 +79,28 @@ impl Tool {
         self
     }
 
-    /// Has it run by another program, such as strace, that takes a command as its last arguments.
+    /// Has it run by another program, such as strace, that takes a command as its last arguments. Folder and environment
+    /// are the same.
     pub fn under<S: AsRef<OsStr>>(mut self, wrapper: &[S]) -> Self {
         let mut command = Command::new(&wrapper[0]);
         command.args(&wrapper[1..]).arg(self.command.get_program()).args(self.command.get_args());
-        command.env_remove("NO_COLOR");
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        if let Some(folder) = self.command.get_current_dir() {
+            command.current_dir(folder);
+        }
         self.command = command;
         self
     }
 
     /// Starts it; its standard error can be read while it runs.
     pub fn spawn(&mut self) -> Child {
-        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        let command = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        tie(command).spawn().unwrap()
     }
 
     /// Runs it to its end.
@@ -141,10 +163,8 @@ pub fn interrupt(child: Child, signal: Signal) -> Outcome {
 
 /// Waits for a run to end, and gathers what it printed.
 pub fn finish(mut child: Child) -> Outcome {
-    let mut stdout = child.stdout.take().unwrap();
-    let mut stderr = child.stderr.take().unwrap();
-    let out = std::thread::spawn(move || read_all(&mut stdout));
-    let err = std::thread::spawn(move || read_all(&mut stderr));
+    let stdout = gather(child.stdout.take().unwrap());
+    let stderr = gather(child.stderr.take().unwrap());
     let started = Instant::now();
     let mut memory = 0;
     let status = loop {
@@ -152,18 +172,79 @@ pub fn finish(mut child: Child) -> Outcome {
         match child.try_wait().unwrap() {
             Some(status) => break status.code(),
             None if started.elapsed() > TIMEOUT => {
-                child.kill().unwrap();
-                child.wait().unwrap();
-                let stderr = String::from_utf8_lossy(&err.join().unwrap()).into_owned();
-                panic!("the program hangs; it said: {stderr}");
+                end(&mut child);
+                let said = stderr.recv_timeout(PROMPT).unwrap_or_default();
+                panic!("the program hangs; it said: {}", String::from_utf8_lossy(&said));
             }
             None => std::thread::sleep(Duration::from_millis(2)),
         }
     };
-    let stderr = String::from_utf8_lossy(&err.join().unwrap()).into_owned();
-    let outcome = Outcome { status, stdout: out.join().unwrap(), stderr, memory };
+    // Whatever the program has started has its output too, and may live on.
+    let [stdout, stderr] = [stdout, stderr].map(|output| {
+        output.recv_timeout(TIMEOUT).unwrap_or_else(|_| {
+            end(&mut child);
+            panic!("the program has ended, but something that it has started has not");
+        })
+    });
+    let outcome = Outcome { status, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned(), memory };
     assert!(!outcome.has_panicked(), "{}", outcome.stderr);
     outcome
+}
+
+/// Reads all there is, while others go on; it comes through the channel.
+fn gather(mut from: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (to_test, all) = channel();
+    // A test that has given up does not want it any more.
+    std::thread::spawn(move || drop(to_test.send(read_all(&mut from))));
+    all
+}
+
+/// Ends a program and what it has started, as far as that is of its group.
+pub fn end(child: &mut Child) {
+    // It is the first of a group only if it was started as one, and may be gone.
+    let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Makes a program the first of a group, which can be ended as a whole, and has it end when the test does.
+pub fn tie(command: &mut Command) -> &mut Command {
+    command.process_group(0);
+    // SAFETY: between fork and exec only this one system call is made.
+    unsafe { command.pre_exec(|| prctl::set_pdeathsig(Signal::SIGTERM).map_err(Into::into)) }
+}
+
+/// Waits until a run has come to where `is_met`, before which it must not end.
+#[track_caller]
+pub fn wait_until(child: &mut Child, what: &str, mut is_met: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_met() {
+        let has_ended = child.try_wait().unwrap().is_some();
+        // It may have come there just before it ended.
+        if has_ended && is_met() {
+            return;
+        }
+        if has_ended || started.elapsed() > TIMEOUT {
+            end(child);
+            let said = gather(child.stderr.take().unwrap()).recv_timeout(PROMPT).unwrap_or_default();
+            let why = if has_ended { "it has ended" } else { "it hangs" };
+            panic!("{what}: {why}; it said: {}", String::from_utf8_lossy(&said));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Opens a pipe for writing as soon as a run has it read.
+#[track_caller]
+pub fn open_pipe(child: &mut Child, pipe: &Path) -> File {
+    let mut opened = None;
+    wait_until(child, "a reader of the pipe", || {
+        opened = File::options().write(true).custom_flags(libc::O_NONBLOCK).open(pipe).ok();
+        opened.is_some()
+    });
+    let pipe = opened.unwrap();
+    fcntl(&pipe, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+    pipe
 }
 
 /// The most memory that a child had so far, in bytes; 0 before it runs the program and after its end. What wait4 tells has
@@ -178,7 +259,7 @@ fn peak_memory(child: &Child) -> u64 {
     peak.map_or(0, |kib: u64| kib * 1024)
 }
 
-pub fn read_all(from: &mut impl std::io::Read) -> Vec<u8> {
+pub fn read_all(from: &mut impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     from.read_to_end(&mut bytes).unwrap();
     bytes
@@ -216,7 +297,6 @@ pub fn mapped_disk(folder: &Path) -> PathBuf {
 /// The peer with these arguments, which must succeed; returns its standard output.
 pub fn peer<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Vec<u8> {
     let mut command = Command::new("/usr/bin/bmaptool");
-    let output = command.args(arguments).output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
+    command.args(arguments);
+    Tool::of(command).ok().stdout
 }
