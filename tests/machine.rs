@@ -286,6 +286,7 @@ fn a_usb_stick_and_an_sd_card_are_flashed() {
     let [stick, card, fixed] = ["stick", "card", "fixed"].map(|name| machine.disk(name));
     machine.add_program("dmsetup");
     fs::write(machine.root("table"), "0 2048 linear /dev/mmcblk0p1 0\n").unwrap();
+    fs::write(machine.root("next"), "0 2048 linear /dev/mmcblk0p1 2048\n").unwrap();
     let pattern = common::sha256(&fixed);
 
     for device in ["sda", "mmcblk0", "vda"] {
@@ -307,6 +308,12 @@ fn a_usb_stick_and_an_sd_card_are_flashed() {
     let mapped = machine.step("run /dmsetup create held /table");
     let held =
         ["mmcblk0", "mmcblk0p1"].map(|disk| machine.step(&format!("run /bmaptool copy /disk.img.xz /dev/{disk}")));
+    // Beside it, as one logical volume beside another, there is room.
+    let mapped_next = machine.step("run /dmsetup create next /next");
+    let to_next = machine.step("run /bmaptool copy --nobmap /small.img /dev/dm-1");
+    let small = machine.root("small.img");
+    image::sparse(&small, MIB, &[(0, 1 << 20)], 8);
+    machine.step("run /dmsetup remove next");
     machine.step("run /dmsetup remove held");
     let to_partition = machine.step("run /bmaptool copy --nobmap /part.img /dev/sda1");
     let part = machine.root("part.img");
@@ -337,10 +344,14 @@ fn a_usb_stick_and_an_sd_card_are_flashed() {
     for step in held {
         report.expect(step, "1", &["held by dm-0 (device-mapper: held)", "dmsetup remove held"]);
     }
+    report.expect(mapped_next, "0", &[]);
+    report.expect(to_next, "0", &["copying time"]);
     report.expect(to_partition, "0", &["copying time"]);
 
     let mut expected = image::flashed(&image, DISK_SIZE);
-    assert!(fs::read(&card).unwrap() == expected, "the card differs");
+    let mut of_card = expected.clone();
+    of_card[2 * MIB as usize..][..1 << 20].copy_from_slice(&fs::read(&small).unwrap());
+    assert!(fs::read(&card).unwrap() == of_card, "the card differs");
     expected[MIB as usize..][..8 << 20].copy_from_slice(&fs::read(&part).unwrap());
     assert!(fs::read(&stick).unwrap() == expected, "the stick differs");
 }

@@ -246,7 +246,7 @@ fn a_file_behind_a_loop_device_that_only_root_may_look_at() {
     sh("mkfs.ext4", &["-q", text(&device.path)]);
     let _mount = Elsewhere::mount(&device.path);
     chown(&file, Some(65534), Some(65534)).unwrap();
-    let words = ["shares its data with", text(&device.path), "cannot be told whether that is in use", "denied"];
+    let words = ["shares its data with", text(&device.path), "cannot be told whether that is in use", "denied", "sudo"];
     refused(by_nobody(folder.path(), &[&image, &file]), &file, &words);
 }
 

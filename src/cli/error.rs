@@ -137,6 +137,11 @@ impl Error {
             Self::Target(target::Error::Access { path, source, .. }) if names_protocol(Some(path), source) => {
                 Some("the target is a device or a file of this machine, not an address")
             }
+            Self::Target(target::Error::SharedUnclear { source, .. })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Some("run this as root, with sudo for example")
+            }
             Self::Unverifiable { .. } => Some(
                 "install GnuPG, or use '--no-sig-verify' and no other option about signatures to copy without knowing who \
                      made the bmap",
