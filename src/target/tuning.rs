@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::sysfs::Device;
+use crate::retry::uninterrupted;
 
 /// What is written where.
 const WANTED: [(&str, &str); 2] = [("queue/scheduler", "none"), ("bdi/max_ratio", "1")];
@@ -102,7 +103,7 @@ fn to_replace(text: &str, wanted: &str) -> Option<String> {
 
 /// The kernel takes a setting in one write, and answers that with its verdict.
 fn write(setting: &File, value: &str) -> io::Result<()> {
-    match setting.write_at(value.as_bytes(), 0)? {
+    match uninterrupted(|| setting.write_at(value.as_bytes(), 0))? {
         count if count == value.len() => Ok(()),
         _ => Err(io::ErrorKind::WriteZero.into()),
     }

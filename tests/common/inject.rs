@@ -197,8 +197,9 @@ impl Tracer<'_> {
                 }
             }
             Fault::Short => match shorter(registers.rdx) {
-                Some(length) => registers.rdx = length,
-                None => return Ok(()),
+                // The kernel takes a setting as a whole or not at all.
+                Some(length) if !is_setting(id, registers.rdi) => registers.rdx = length,
+                _ => return Ok(()),
             },
             Fault::Signal(signal) => kill(self.program, signal)?,
         }
@@ -245,6 +246,11 @@ fn resume(thread: Pid, signal: Option<Signal>) {
 /// Whether a descriptor of a thread is that of a folder.
 fn is_folder(thread: Pid, descriptor: u64) -> bool {
     std::fs::metadata(format!("/proc/{thread}/fd/{descriptor}")).is_ok_and(|metadata| metadata.is_dir())
+}
+
+/// Whether a descriptor of a thread is that of a setting in sysfs.
+fn is_setting(thread: Pid, descriptor: u64) -> bool {
+    std::fs::read_link(format!("/proc/{thread}/fd/{descriptor}")).is_ok_and(|file| file.starts_with("/sys"))
 }
 
 /// Whether the path at `address` in the memory of a thread is that of its own arguments.
