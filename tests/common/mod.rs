@@ -33,6 +33,8 @@ pub enum Need {
     FileSystem(&'static str),
     /// The control group that slows writes to a device.
     Throttle,
+    /// A processor and a C library whose system calls the tests know how to let fail.
+    KnownCalls,
     /// A wish to have what is shipped built and tried, which takes minutes: `BMAPTOOL_TEST_PACKAGES=1`.
     Packages,
 }
@@ -43,6 +45,7 @@ impl Need {
             Self::Root => nix::unistd::geteuid().is_root(),
             Self::Program(name) => find_program(name).is_some(),
             Self::Throttle => Path::new(device::Throttle::CONTROLLER).join("blkio.throttle.write_bps_device").exists(),
+            Self::KnownCalls => cfg!(all(target_arch = "x86_64", target_env = "gnu")),
             Self::Packages => std::env::var_os("BMAPTOOL_TEST_PACKAGES").is_some_and(|value| value == "1"),
             Self::FileSystem(name) => std::fs::read_to_string("/proc/filesystems")
                 .is_ok_and(|list| list.lines().any(|line| line.split_whitespace().last() == Some(name))),

@@ -42,9 +42,9 @@ pub enum Demand {
 pub enum End {
     /// With the right result.
     Done,
-    /// With a message.
+    /// With a message, or by the signal that was sent.
     Failed,
-    /// The use that was to fail did not come, for threads do not always do the same. The result was right.
+    /// The use that was to fail did not come, for threads do not always do the same. What came of it was right.
     Missed,
 }
 
@@ -55,16 +55,18 @@ pub fn judge(scene: &dyn Scene, traced: &Traced, demand: Demand) -> Result<End, 
     if outcome.has_panicked() {
         return Err("it panicked".to_owned());
     }
+    let or_missed = |end| if faults.is_empty() { End::Missed } else { end };
     match (outcome.status, demand) {
         (Some(0), Demand::Refusal) => Err("it was not refused".to_owned()),
         (Some(0), _) => {
             scene.judge_success(outcome)?;
-            Ok(if faults.is_empty() { End::Missed } else { End::Done })
+            Ok(or_missed(End::Done))
         }
+        (Some(1), Demand::Either) if faults.is_empty() => Err("it failed without a fault".to_owned()),
         (Some(1), Demand::Either | Demand::Refusal) => {
             let is_told = said.contains("bmaptool: ERROR: ") || faults.contains(&libc::SYS_write);
             expect(is_told, "it failed without a message")?;
-            scene.judge_failure(outcome).map(|()| End::Failed)
+            scene.judge_failure(outcome).map(|()| or_missed(End::Failed))
         }
         // By the signal itself before it is handled, and by a status from then on.
         (status, Demand::EndBy(by)) if *signal == Some(by) || status == Some(128 + by as i32) => {
@@ -111,8 +113,9 @@ impl Table {
         }
     }
 
-    /// Prints it, and expects that there were no problems.
-    pub fn conclude(&self, title: &str) {
+    /// Prints it, and expects that there were no problems, and few faults that did not come. Returns how many runs came to
+    /// which end.
+    pub fn conclude(&self, title: &str) -> BTreeMap<End, usize> {
         let mut text = format!("{title}: calls, how often each is made, and what came of its faults\n");
         let mut totals = BTreeMap::new();
         for (call, Row { uses, ends }) in &self.rows {
@@ -126,6 +129,9 @@ impl Table {
         let _ = writeln!(text, "  together: {totals:?}, {} problems", self.problems.len());
         let _ = std::io::stdout().write_all(text.as_bytes());
         assert!(self.problems.is_empty(), "{}", self.problems.join("\n"));
+        let missed = totals.get(&End::Missed).copied().unwrap_or_default();
+        assert!(missed * 4 < totals.values().sum::<usize>(), "{title}: {totals:?}");
+        totals
     }
 }
 

@@ -45,7 +45,13 @@ pub fn run_without_faults(scene: &dyn Scene) -> Vec<Call> {
     let clean = inject::run(scene.tool(), &[]);
     assert_eq!(clean.outcome.status, Some(0), "{}", clean.outcome.stderr);
     scene.judge_success(&clean.outcome).unwrap();
+    assert_seen(&clean.calls);
     clean.calls
+}
+
+/// Expects that the calls of `main` have been seen.
+fn assert_seen(calls: &[Call]) {
+    assert!(calls.len() > 50, "{calls:?}");
 }
 
 /// Lets every call fail at its first, tenth and last use.
@@ -101,6 +107,7 @@ pub fn refuse_whatever_fails(title: &str, scene: &Forbidden<'_>) {
     let clean = inject::run(scene.tool(), &[]);
     judge(scene, &clean, Demand::Refusal).unwrap();
     clean.outcome.says(&[scene.reason]);
+    assert_seen(&clean.calls);
     let mut table = Table::default();
     let mut uses = BTreeMap::new();
     for call in clean.calls.into_iter().filter(|call| EXEMPT.iter().all(|(exempt, _)| exempt != call)) {
