@@ -118,6 +118,7 @@ pub fn succeed_with_a_hostile_kernel(scene: &dyn Scene) {
     let traced = inject::run(scene.tool(), &hostile_kernel());
     let judged = judge(scene, &traced, Demand::Success);
     assert!(judged == Ok(End::Done), "{judged:?}; it said:\n{}", traced.outcome.stderr);
+    assert!(!traced.outcome.stderr.contains("is left as it is"), "{}", traced.outcome.stderr);
     assert!(traced.faults.len() > 40, "{}", traced.faults.len());
 }
 
