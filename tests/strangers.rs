@@ -365,7 +365,8 @@ fn names_that_command_the_terminal() {
         let command = format!("'{}' {arguments}", env!("CARGO_BIN_EXE_bmaptool"));
         let mut script = Command::new("script");
         script.args(["--quiet", "--return", "--command", &command, "/dev/null"]);
-        let output = script.current_dir(victim.folder.path()).env("SHELL", "/bin/sh").output().unwrap();
+        script.current_dir(victim.folder.path()).env("SHELL", "/bin/sh");
+        let output = script.env("TERM", "xterm").env_remove("NO_COLOR").output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let bad = "$(printf 'x\\033]0;title\\007\\033[2J')";

@@ -44,9 +44,11 @@ fn exit_with(error: &clap::Error) -> ! {
         console::print("bmaptool: ");
     }
     // It repeats the arguments, which must not command the terminal, and may hold a password. Where they do, it has no colours.
+    // Of whole sequences for terminals its plain text has nothing left that would tell.
+    let has_commands = std::env::args_os().any(|argument| argument.to_string_lossy().contains(char::is_control));
     let text = error.to_string();
     let shown = masked(&text).replace(|c: char| c.is_control() && c != '\n', "\u{fffd}");
-    if shown != text {
+    if has_commands || shown != text {
         console::print(&shown);
         exit(error.exit_code());
     }
