@@ -7,27 +7,30 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use common::device::Disk;
-use common::tool::{Outcome, Tool, copy, create, finish};
+use common::tool::{Outcome, Tool, copy, create};
 use common::{Need, temp_dir, text};
 use flate2::Compression;
 
+/// Tells how much memory was taken.
+const TIME: Need = Need::Program("time");
+
 fn main() {
     common::run(tests![
-        bmaps_that_are_bombs,
-        bmaps_with_extreme_numbers,
-        endless_images_are_cut_off,
-        endless_images_end_where_a_device_ends[Need::Root],
-        members_without_number,
-        headers_without_end,
-        blocks_that_lie_about_their_length,
-        a_frame_to_skip_of_4_gib,
-        blocks_full_of_magics,
-        windows_and_dictionaries_beyond_all_memory,
-        the_widest_ordinary_window[Need::Program("zstd")],
-        indexes_of_too_many_units,
-        zips_that_lie,
-        tars_that_lie,
-        tars_with_maps_beyond_measure,
+        bmaps_that_are_bombs[TIME],
+        bmaps_with_extreme_numbers[TIME],
+        endless_images_are_cut_off[TIME],
+        endless_images_end_where_a_device_ends[TIME, Need::Root],
+        members_without_number[TIME],
+        headers_without_end[TIME],
+        blocks_that_lie_about_their_length[TIME],
+        a_frame_to_skip_of_4_gib[TIME],
+        blocks_full_of_magics[TIME],
+        windows_and_dictionaries_beyond_all_memory[TIME],
+        the_widest_ordinary_window[TIME, Need::Program("zstd")],
+        indexes_of_too_many_units[TIME],
+        zips_that_lie[TIME],
+        tars_that_lie[TIME],
+        tars_with_maps_beyond_measure[TIME],
     ]);
 }
 
@@ -74,18 +77,19 @@ impl Victim {
 
     /// A copy of an image to nowhere, with the bmap.
     fn copy(&self, image: &Path) -> Tool {
-        copy(["--bmap", text(&self.path("bmap")), text(image), "/dev/null"])
+        copy(["--bmap", text(&self.path("bmap")), text(image), "/dev/null"]).measured()
     }
 
     /// A copy of a whole image to nowhere.
     fn copy_whole(&self, image: &Path) -> Tool {
-        copy(["--nobmap", text(image), "/dev/null"])
+        copy(["--nobmap", text(image), "/dev/null"]).measured()
     }
 
     /// Expects a bmap to be refused before the target is touched.
     fn refuses_bmap(&self, bmap: &Path, fragments: &[&str]) -> Outcome {
         let image = self.file("image", &[&[0; SIZE]]);
-        let outcome = copy(["--bmap", text(bmap), text(&image), text(&self.path("target"))]).fails(fragments);
+        let tool = copy(["--bmap", text(bmap), text(&image), text(&self.path("target"))]);
+        let outcome = tool.measured().fails(fragments);
         assert_eq!(fs::read(self.path("target")).unwrap(), b"precious");
         outcome
     }
@@ -95,7 +99,7 @@ impl Victim {
 #[track_caller]
 fn bounded(tool: Tool, status: i32, fragments: &[&str]) {
     let outcome = tool.exits(status, fragments);
-    assert!(outcome.memory < MEMORY, "it took {} MiB of memory", outcome.memory / MIB);
+    assert!(outcome.memory() < MEMORY, "it took {} MiB of memory", outcome.memory() / MIB);
 }
 
 /// A bmap of version 1.1, which has no checksums.
@@ -208,7 +212,7 @@ fn bmaps_that_are_bombs() {
     ] {
         let path = victim.repeated(name, head.as_bytes(), b"9", size, tail.as_bytes());
         let outcome = victim.refuses_bmap(&path, &[reason]);
-        assert!(outcome.memory < 5 * size as u64, "{name}: {} MiB", outcome.memory / MIB);
+        assert!(outcome.memory() < 5 * size as u64, "{name}: {} MiB", outcome.memory() / MIB);
         assert!(outcome.stderr.len() < 1000, "{}", outcome.stderr);
     }
     let attributes: String = (0..100_000).map(|number| format!(" a{number}=''")).collect();
@@ -248,13 +252,10 @@ fn bmaps_with_extreme_numbers() {
 }
 
 /// Starts a copy whose image is a packed file without end: the same 4 MiB of zeroes again and again.
-fn endless(mut tool: Tool, pack: fn(&[u8]) -> Vec<u8>) -> Outcome {
+fn endless(tool: Tool, pack: fn(&[u8]) -> Vec<u8>) -> Outcome {
     let member = pack(&vec![0; 4 << 20]);
-    let mut child = tool.spawn();
-    let mut stdin = child.stdin.take().unwrap();
     // Until nobody reads it any more.
-    std::thread::spawn(move || while stdin.write_all(&member).is_ok() {});
-    finish(child)
+    tool.run_fed(move |mut stdin| while stdin.write_all(&member).is_ok() {})
 }
 
 fn endless_images_are_cut_off() {
@@ -263,7 +264,7 @@ fn endless_images_are_cut_off() {
         let outcome = endless(victim.copy(Path::new("-")), pack);
         outcome.says(&["the image goes on after the 8192 bytes that the bmap says it has"]);
         assert_eq!(outcome.status, Some(1), "{name}");
-        assert!(outcome.memory < MEMORY, "{name}: {} MiB", outcome.memory / MIB);
+        assert!(outcome.memory() < MEMORY, "{name}: {} MiB", outcome.memory() / MIB);
     }
     // One in another: only the outer layer is unpacked, whatever it holds.
     let nested = (0..10).fold(vec![0; 1 << 20], |inner, _| gzip(&inner));
@@ -274,10 +275,10 @@ fn endless_images_are_cut_off() {
 fn endless_images_end_where_a_device_ends() {
     let disk = Disk::new(8 << 20);
     for (name, pack) in CODECS {
-        let outcome = endless(copy(["--nobmap", "-", text(disk.path())]), pack);
+        let outcome = endless(copy(["--nobmap", "-", text(disk.path())]).measured(), pack);
         outcome.says(&["holds no valid image now"]);
         assert_eq!(outcome.status, Some(1), "{name}: {}", outcome.stderr);
-        assert!(outcome.memory < MEMORY, "{name}: {} MiB", outcome.memory / MIB);
+        assert!(outcome.memory() < MEMORY, "{name}: {} MiB", outcome.memory() / MIB);
         assert!(fs::read(&disk.backing).unwrap()[..MIB as usize].iter().all(|&byte| byte == 0), "{name}");
     }
 }
@@ -416,7 +417,7 @@ fn windows_and_dictionaries_beyond_all_memory() {
     if outcome.status != Some(0) {
         outcome.says(&["it needs more memory than the", "a quarter of the machine's"]);
     }
-    assert!(outcome.memory < MEMORY, "{} MiB", outcome.memory / MIB);
+    assert!(outcome.memory() < MEMORY, "{} MiB", outcome.memory() / MIB);
 }
 
 /// What `zstd` itself unpacks without being asked twice.
@@ -448,7 +449,7 @@ fn indexes_of_too_many_units() {
     );
     let mut file = File::options().append(true).open(&packed).unwrap();
     std::io::copy(&mut File::open(table).unwrap(), &mut file).unwrap();
-    bounded(copy(["--bmap", text(&bmap), text(&packed), "/dev/null"]), 0, &[]);
+    bounded(copy(["--bmap", text(&bmap), text(&packed), "/dev/null"]).measured(), 0, &[]);
 }
 
 /// The local header of a zip's entry, stored.
@@ -513,7 +514,7 @@ fn zips_that_lie() {
         println!("{name}");
         let zip = victim.file("zip", &[&data]);
         let outcome = victim.copy(&zip).exits(status, &[reason]);
-        assert!(outcome.memory < MEMORY, "{name}: {} MiB", outcome.memory / MIB);
+        assert!(outcome.memory() < MEMORY, "{name}: {} MiB", outcome.memory() / MIB);
         assert!(!outcome.stderr.contains(['\x1b', '\u{9b}']), "{:?}", outcome.stderr);
     }
     // A directory of more entries than it keeps, of which one is the image.
@@ -635,7 +636,7 @@ fn tars_that_lie() {
         println!("{name}");
         let tar = victim.file("tar", &[&data, &end]);
         let outcome = victim.copy(&tar).exits(status, &[reason]);
-        assert!(outcome.memory < MEMORY, "{name}: {} MiB", outcome.memory / MIB);
+        assert!(outcome.memory() < MEMORY, "{name}: {} MiB", outcome.memory() / MIB);
         assert!(!outcome.stderr.contains('\x1b'), "{:?}", outcome.stderr);
     }
 }

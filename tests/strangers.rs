@@ -16,19 +16,22 @@ use common::server::{File, Reply, Server};
 use common::tool::{Outcome, Tool, bmaptool, copy};
 use common::{Need, temp_dir, text};
 
+/// Tells how much memory was taken.
+const TIME: Need = Need::Program("time");
+
 fn main() {
     common::run(tests![
-        headers_without_end,
-        redirections_out_of_http,
-        bodies_that_are_packed_on_their_way,
-        bodies_that_lie,
-        a_bmap_without_end,
-        replies_without_end_over_ftp,
-        replies_that_drip_over_ftp,
-        a_signature_without_end,
-        clearsigned_bombs,
-        netrc_beyond_measure,
-        odd_surroundings,
+        headers_without_end[TIME],
+        redirections_out_of_http[TIME],
+        bodies_that_are_packed_on_their_way[TIME],
+        bodies_that_lie[TIME],
+        a_bmap_without_end[TIME],
+        replies_without_end_over_ftp[TIME],
+        replies_that_drip_over_ftp[TIME],
+        a_signature_without_end[TIME],
+        clearsigned_bombs[TIME],
+        netrc_beyond_measure[TIME],
+        odd_surroundings[TIME],
         odd_arguments,
         names_that_command_the_terminal[Need::Program("script")],
     ]);
@@ -58,7 +61,7 @@ impl Victim {
     fn copy(&self, arguments: &[&str]) -> Tool {
         let mut tool = copy(arguments).env("BMAPTOOL_PATIENCE", "0.03").env("HOME", self.folder.path());
         tool.command.arg(self.path("target"));
-        tool
+        tool.measured()
     }
 
     /// Expects a copy to be refused before the target is touched.
@@ -67,7 +70,7 @@ impl Victim {
         let outcome = self.copy(arguments).fails(fragments);
         assert_eq!(fs::read(self.path("target")).unwrap(), b"precious");
         assert!(!outcome.stderr.contains('\x1b'), "{:?}", outcome.stderr);
-        assert!(outcome.memory < 64 * MIB, "{} MiB", outcome.memory / MIB);
+        assert!(outcome.memory() < 64 * MIB, "{} MiB", outcome.memory() / MIB);
         outcome
     }
 }
@@ -184,7 +187,7 @@ fn a_bmap_without_end() {
     });
     let arguments = ["--bmap", &server.url("disk.bmap"), text(&victim.image)];
     let outcome = victim.copy(&arguments).fails(&["over 268435456 bytes, too many for a bmap"]);
-    assert!(outcome.memory < 400 * MIB, "{} MiB", outcome.memory / MIB);
+    assert!(outcome.memory() < 400 * MIB, "{} MiB", outcome.memory() / MIB);
     assert_eq!(fs::read(victim.path("target")).unwrap(), b"precious");
 }
 
@@ -257,7 +260,7 @@ fn clearsigned_bombs() {
         fs::write(&bmap, &message).unwrap();
         let outcome = victim.copy(&["--bmap", text(&bmap), text(&victim.image)]).fails(&["ERROR: "]);
         assert_eq!(fs::read(victim.path("target")).unwrap(), b"precious");
-        assert!(!outcome.stderr.contains('\x1b') && outcome.memory < 128 * MIB, "{:?}", outcome.stderr);
+        assert!(!outcome.stderr.contains('\x1b') && outcome.memory() < 128 * MIB, "{:?}", outcome.stderr);
         assert!(outcome.stderr.len() < 2000, "{}", outcome.stderr.len());
     }
 }
@@ -269,7 +272,7 @@ fn netrc_beyond_measure() {
     fs::File::create(&netrc).unwrap().set_len(1 << 30).unwrap();
     let outcome = victim.copy(&["--nobmap", &server.url("disk.img")]).ok();
     outcome.says(&[".netrc': it has over 1048576 bytes"]);
-    assert!(outcome.memory < 64 * MIB, "{} MiB", outcome.memory / MIB);
+    assert!(outcome.memory() < 64 * MIB, "{} MiB", outcome.memory() / MIB);
     for netrc_text in
         [&b"machine"[..], b"machine 127.0.0.1 login \x1b[2J password \x07", b"macdef x\n\xff\n", b"\0\0\0"]
     {

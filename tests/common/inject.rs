@@ -101,7 +101,7 @@ pub fn run_watched(mut tool: Tool, faults: &[(Uses, Fault)], watch: &mut dyn FnM
         WaitStatus::Signaled(_, signal, _) => (None, Some(signal)),
         other => panic!("{other:?}"),
     };
-    let outcome = Outcome { status, stdout: stdout.join().unwrap(), stderr, memory: 0 };
+    let outcome = Outcome::new(status, stdout.join().unwrap(), stderr);
     Traced { outcome, signal, calls: tracer.calls, faults: tracer.hits }
 }
 

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,9 @@ use nix::libc;
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
+use tempfile::TempPath;
+
+use super::{find_program, text};
 
 /// How long a run may take before it counts as hanging.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -27,6 +30,8 @@ const PROMPT: Duration = Duration::from_secs(8);
 pub struct Tool {
     pub command: Command,
     stdin: Vec<u8>,
+    /// Where the peak of its memory is told.
+    peak: Option<TempPath>,
 }
 
 /// What came of a run.
@@ -36,8 +41,8 @@ pub struct Outcome {
     pub status: Option<i32>,
     pub stdout: Vec<u8>,
     pub stderr: String,
-    /// The peak of its memory in bytes, as far as it was seen: up to some milliseconds before its end.
-    pub memory: u64,
+    /// The peak of its memory in bytes, if that was measured.
+    memory: Option<u64>,
 }
 
 /// The binary with these arguments.
@@ -61,7 +66,7 @@ pub fn copy<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Tool {
 impl Tool {
     /// Another command.
     pub fn of(command: Command) -> Self {
-        Self { command, stdin: Vec::new() }
+        Self { command, stdin: Vec::new(), peak: None }
     }
 
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
@@ -97,6 +102,16 @@ impl Tool {
         self
     }
 
+    /// Has its memory measured, for which it is run by GNU time. What the kernel tells of a child of ours has our own memory in
+    /// it, and a look from outside misses the end.
+    pub fn measured(mut self) -> Self {
+        let time = find_program("time").unwrap();
+        let peak = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        self = self.under(&[text(&time), "--quiet", "--format=%M", "--output", text(&peak)]);
+        self.peak = Some(peak);
+        self
+    }
+
     /// Starts it; its standard error can be read while it runs.
     pub fn spawn(&mut self) -> Child {
         let command = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -105,21 +120,21 @@ impl Tool {
 
     /// Runs it to its end.
     pub fn run(mut self) -> Outcome {
-        let mut child = self.spawn();
-        let mut stdin = child.stdin.take().unwrap();
         let input = std::mem::take(&mut self.stdin);
         // The program may end before it has read everything.
-        let feeder = std::thread::spawn(move || drop(stdin.write_all(&input)));
-        let outcome = finish(child);
-        feeder.join().unwrap();
-        outcome
+        self.run_fed(move |mut stdin| drop(stdin.write_all(&input)))
     }
 
-    /// Runs it to its end, which must come with all of `fragments`; returns its peak memory in bytes.
-    pub fn run_measuring_memory(self, fragments: &[&str]) -> u64 {
-        let outcome = self.run();
-        outcome.says(fragments);
-        outcome.memory
+    /// Runs it to its end, with what `feed` writes for standard input.
+    pub fn run_fed(mut self, feed: impl FnOnce(ChildStdin) + Send + 'static) -> Outcome {
+        let mut child = self.spawn();
+        let stdin = child.stdin.take().unwrap();
+        let feeder = std::thread::spawn(move || feed(stdin));
+        let mut outcome = finish(child);
+        feeder.join().unwrap();
+        let kibibytes = self.peak.map(|peak| std::fs::read_to_string(peak).unwrap().trim().parse::<u64>().unwrap());
+        outcome.memory = kibibytes.map(|kibibytes| kibibytes * 1024);
+        outcome
     }
 
     /// Runs it, and expects it to succeed.
@@ -166,9 +181,7 @@ pub fn finish(mut child: Child) -> Outcome {
     let stdout = gather(child.stdout.take().unwrap());
     let stderr = gather(child.stderr.take().unwrap());
     let started = Instant::now();
-    let mut memory = 0;
     let status = loop {
-        memory = peak_memory(&child).max(memory);
         match child.try_wait().unwrap() {
             Some(status) => break status.code(),
             None if started.elapsed() > TIMEOUT => {
@@ -186,7 +199,7 @@ pub fn finish(mut child: Child) -> Outcome {
             panic!("the program has ended, but something that it has started has not");
         })
     });
-    let outcome = Outcome { status, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned(), memory };
+    let outcome = Outcome::new(status, stdout, String::from_utf8_lossy(&stderr).into_owned());
     assert!(!outcome.has_panicked(), "{}", outcome.stderr);
     outcome
 }
@@ -247,18 +260,6 @@ pub fn open_pipe(child: &mut Child, pipe: &Path) -> File {
     pipe
 }
 
-/// The most memory that a child had so far, in bytes; 0 before it runs the program and after its end. What wait4 tells has
-/// the test's own memory in it, which the kernel takes over when a process starts another.
-fn peak_memory(child: &Child) -> u64 {
-    let process = format!("/proc/{}", child.id());
-    if !std::fs::read_link(format!("{process}/exe")).is_ok_and(|program| program.ends_with("bmaptool")) {
-        return 0;
-    }
-    let status = std::fs::read_to_string(format!("{process}/status")).unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
-    peak.map_or(0, |kib: u64| kib * 1024)
-}
-
 pub fn read_all(from: &mut impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     from.read_to_end(&mut bytes).unwrap();
@@ -266,6 +267,17 @@ pub fn read_all(from: &mut impl Read) -> Vec<u8> {
 }
 
 impl Outcome {
+    /// What came of a run whose memory was not measured.
+    pub fn new(status: Option<i32>, stdout: Vec<u8>, stderr: String) -> Self {
+        Self { status, stdout, stderr, memory: None }
+    }
+
+    /// The peak of its memory in bytes.
+    #[track_caller]
+    pub fn memory(&self) -> u64 {
+        self.memory.expect("its memory was to be measured")
+    }
+
     /// Whether it says so, in its own words or in those of the runtime.
     pub fn has_panicked(&self) -> bool {
         ["internal error", "panicked"].iter().any(|words| self.stderr.contains(words))
