@@ -11,7 +11,7 @@ use common::image::{self, Random, assert_same};
 use common::tool::{copy, create, peer};
 use common::{Need, Test, sh, temp_dir};
 
-const NEEDS: [Need; 2] = [Need::Root, Need::Program("bmaptool")];
+const NEEDS: [Need; 2] = [Need::Root, Need::Peer];
 
 fn main() {
     let on_file = |name: &'static str, kind: &'static str, megabytes: u64, options: &'static [&'static str]| {

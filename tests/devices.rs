@@ -23,10 +23,10 @@ fn main() {
     common::run(tests![
         the_boot_region_is_zeroed_first_and_written_last [Need::Root, STRACE],
         odd_images_on_both_sizes_of_sectors [Need::Root, STRACE],
-        only_the_device_is_opened_for_writing [Need::Root, STRACE],
-        settings_are_changed_for_the_time_of_the_copy [Need::Root],
+        only_the_device_is_opened_for_writing [Need::Root, STRACE, Need::Scheduler("mq-deadline")],
+        settings_are_changed_for_the_time_of_the_copy [Need::Root, Need::Scheduler("bfq")],
         a_partition_has_the_settings_of_its_disk_changed [Need::Root],
-        settings_that_cannot_be_changed_are_told [Need::Root, STRACE],
+        settings_that_cannot_be_changed_are_told [Need::Root, STRACE, Need::Scheduler("mq-deadline")],
         a_failed_write_is_located [Need::Root, STRACE],
         a_failed_sync_is_fatal [Need::Root, STRACE],
         a_boot_region_that_may_not_be_durable_is_zeroed_again [Need::Root, STRACE],

@@ -13,14 +13,14 @@ use std::time::Duration;
 use common::daemon::{Daemon, assert_not_listed, free_port};
 use common::image::{assert_same, sparse};
 use common::tool::{Tool, copy, create};
-use common::{Need, sh, temp_dir};
+use common::{Need, PYTHON, sh, temp_dir};
 use nix::sys::socket::{setsockopt, sockopt::Linger};
 
 fn main() {
-    const PYTHON: Need = Need::Program("python3");
+    const SERVER: Need = Need::Python("pyftpdlib");
     common::run(tests![
-        anonymous_from_a_real_server[PYTHON],
-        with_a_password_from_a_real_server[PYTHON],
+        anonymous_from_a_real_server[SERVER],
+        with_a_password_from_a_real_server[SERVER],
         connections_that_break_are_resumed,
         a_server_that_cannot_resume,
         an_end_that_is_not_confirmed_is_no_end,
@@ -68,9 +68,6 @@ impl Case {
         std::fs::remove_file(self.out()).unwrap();
     }
 }
-
-/// The distribution's interpreter: it has the module, which another one may not.
-const PYTHON: &str = "/usr/bin/python3";
 
 fn real_server(case: &Case, options: &[&str]) -> (Daemon, u16) {
     let port = free_port();

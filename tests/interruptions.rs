@@ -18,13 +18,15 @@ use nix::sys::signal::Signal;
 
 const MIB: u64 = 1 << 20;
 
+const SCHEDULER: Need = Need::Scheduler("mq-deadline");
+
 fn main() {
     common::run(tests![
         killed_at_any_moment [Need::Root, Need::Program("blkid")],
         any_failed_write_or_sync [Need::Root, Need::Program("strace"), Need::Program("blkid")],
-        a_slow_device_is_left_at_once [Need::Root, Need::Throttle],
-        a_slow_device_is_left_at_once_through_the_page_cache [Need::Root, Need::Throttle, Need::Program("strace")],
-        a_file_on_a_slow_device_is_left_at_once [Need::Root, Need::Throttle],
+        a_slow_device_is_left_at_once [Need::Root, Need::Throttle, SCHEDULER],
+        a_slow_device_is_left_at_once_through_the_page_cache [Need::Root, Need::Throttle, SCHEDULER, Need::Program("strace")],
+        a_file_on_a_slow_device_is_left_at_once [Need::Root, Need::Throttle, SCHEDULER],
     ]);
 }
 

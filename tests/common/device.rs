@@ -145,15 +145,18 @@ pub struct Mount {
 impl Mount {
     /// A tmpfs or ramfs.
     pub fn in_memory(kind: &str) -> Self {
-        let folder = temp_dir();
-        sh("mount", &["-t", kind, "test", folder.path().to_str().unwrap()]);
-        Self { folder }
+        Self::with(kind, "rw")
     }
 
     /// A tmpfs that holds no more than `size` bytes.
     pub fn small(size: u64) -> Self {
+        Self::with("tmpfs", &format!("size={size}"))
+    }
+
+    /// A file system of this kind that lies on no device.
+    fn with(kind: &str, options: &str) -> Self {
         let folder = temp_dir();
-        sh("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "test", folder.path().to_str().unwrap()]);
+        sh("mount", &["-t", kind, "-o", options, "test", folder.path().to_str().unwrap()]);
         Self { folder }
     }
 
@@ -193,19 +196,40 @@ impl Drop for Mount {
     }
 }
 
-/// Slows the writes of a program to one device, by the blkio controller of control groups (version 1).
+/// The lists of I/O schedulers of all devices.
+pub fn schedulers() -> String {
+    let devices = std::fs::read_dir("/sys/block").unwrap();
+    let lists = devices.map(|device| std::fs::read_to_string(device.unwrap().path().join("queue/scheduler")));
+    lists.filter_map(Result::ok).collect()
+}
+
+/// Slows the writes of a program to one device, by the blkio controller of control groups (version 1). Where the machine uses
+/// version 2, the controller is free for version 1 as long as nothing there is limited by it.
 pub struct Throttle {
     group: PathBuf,
+    _controllers: Mount,
 }
 
 impl Throttle {
-    /// Where the controller is mounted.
-    pub const CONTROLLER: &str = "/sys/fs/cgroup/blkio";
+    /// Whether there is the controller, and where it can be had.
+    pub fn is_possible() -> bool {
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let controllers = read("/proc/cgroups");
+        let blkio = controllers.lines().find_map(|line| line.strip_prefix("blkio\t"));
+        // The number of its hierarchy (0 for that of version 2), how many groups it has, whether it is enabled.
+        let words: Vec<_> = blkio.unwrap_or_default().split_whitespace().collect();
+        match words[..] {
+            ["0", _, "1"] => !read("/sys/fs/cgroup/cgroup.subtree_control").split_whitespace().any(|name| name == "io"),
+            [_, _, "1"] => true,
+            _ => false,
+        }
+    }
 
     /// Lets `bytes` through in a second.
     pub fn new(disk: &Disk, bytes: u64) -> Self {
+        let controllers = Mount::with("cgroup", "blkio");
         let name = format!("bmaptool-test-{}-{}", std::process::id(), disk.path().file_name().unwrap().display());
-        let throttle = Self { group: Path::new(Self::CONTROLLER).join(name) };
+        let throttle = Self { group: controllers.path().join(name), _controllers: controllers };
         std::fs::create_dir(&throttle.group).unwrap();
         let number = std::fs::read_to_string(disk.attribute("dev")).unwrap();
         let limit = format!("{} {bytes}", number.trim());

@@ -17,7 +17,7 @@ pub mod trace;
 pub mod work;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use sha2::{Digest, Sha256};
@@ -25,13 +25,19 @@ use sha2::{Digest, Sha256};
 /// Something that a test cannot do without.
 #[derive(Clone, Copy, Debug)]
 pub enum Need {
-    /// The rights of root.
+    /// The rights of root, and util-linux, which every Debian has.
     Root,
     /// A program, by its name on PATH.
     Program(&'static str),
-    /// A file system of this kernel.
+    /// Debian's bmap-tools, and not ourselves under its name.
+    Peer,
+    /// A module of the distribution's Python.
+    Python(&'static str),
+    /// A file system of this kernel, and the program that makes it if it is one for disks.
     FileSystem(&'static str),
-    /// The control group that slows writes to a device.
+    /// An I/O scheduler of this kernel.
+    Scheduler(&'static str),
+    /// A controller of control groups that slows writes to a device.
     Throttle,
     /// A processor and a C library whose system calls the tests know how to let fail.
     KnownCalls,
@@ -44,13 +50,39 @@ impl Need {
         match self {
             Self::Root => nix::unistd::geteuid().is_root(),
             Self::Program(name) => find_program(name).is_some(),
-            Self::Throttle => Path::new(device::Throttle::CONTROLLER).join("blkio.throttle.write_bps_device").exists(),
+            Self::Peer => std::fs::read(tool::PEER).is_ok_and(|program| program.starts_with(b"#!")),
+            Self::Python(module) => {
+                let mut import = Command::new(PYTHON);
+                import.args(["-c", &format!("import {module}")]).stderr(Stdio::null());
+                import.status().is_ok_and(|status| status.success())
+            }
+            Self::Throttle => device::Throttle::is_possible(),
+            Self::Scheduler(name) => {
+                load_module(name);
+                device::schedulers().contains(name)
+            }
             Self::KnownCalls => cfg!(all(target_arch = "x86_64", target_env = "gnu")),
             Self::Packages => std::env::var_os("BMAPTOOL_TEST_PACKAGES").is_some_and(|value| value == "1"),
-            Self::FileSystem(name) => std::fs::read_to_string("/proc/filesystems")
-                .is_ok_and(|list| list.lines().any(|line| line.split_whitespace().last() == Some(name))),
+            Self::FileSystem(name) => {
+                load_module(name);
+                let list = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+                // `nodev` stands before those that are not for disks.
+                let mut line = list.lines().map(str::split_whitespace).find(|words| words.clone().last() == Some(name));
+                line.as_mut().is_some_and(|words| {
+                    words.next() == Some("nodev") || find_program(&format!("mkfs.{name}")).is_some()
+                })
+            }
         }
     }
+}
+
+/// The distribution's interpreter: it has modules that another one may not have.
+pub const PYTHON: &str = "/usr/bin/python3";
+
+/// Has the kernel load what it may have for a module, if that is not part of it.
+fn load_module(name: &str) {
+    let Some(modprobe) = find_program("modprobe") else { return };
+    let _ = Command::new(modprobe).args(["--quiet", name]).stderr(Stdio::null()).status();
 }
 
 /// The path of a program, in the places where an administrator's PATH looks.

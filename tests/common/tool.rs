@@ -306,9 +306,12 @@ pub fn mapped_disk(folder: &Path) -> PathBuf {
     image
 }
 
+/// Where Debian's bmap-tools are, whose maps and copies are the same.
+pub const PEER: &str = "/usr/bin/bmaptool";
+
 /// The peer with these arguments, which must succeed; returns its standard output.
 pub fn peer<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Vec<u8> {
-    let mut command = Command::new("/usr/bin/bmaptool");
+    let mut command = Command::new(PEER);
     command.args(arguments);
     Tool::of(command).ok().stdout
 }

@@ -26,19 +26,20 @@ fn main() {
         a_copy_to_a_device, a_copy_to_a_new_file, a_copy_to_an_old_file, a_map, refusals_of_devices, refusals_of_files,
     };
 
+    const SCHEDULER: Need = Need::Scheduler("mq-deadline");
     let mut tests = tests![
-        a_copy_to_a_device[Need::Root],
+        a_copy_to_a_device[Need::Root, SCHEDULER],
         a_copy_to_a_new_file,
         a_copy_to_an_old_file,
         a_map,
         refusals_of_devices[Need::Root],
         refusals_of_files[Need::Root],
         a_link_that_changes_to_the_image,
-        memory_that_runs_out[Need::Root],
-        signals_at_every_call_of_a_copy_to_a_device[Need::Root],
+        memory_that_runs_out[Need::Root, SCHEDULER],
+        signals_at_every_call_of_a_copy_to_a_device[Need::Root, SCHEDULER],
         signals_at_every_call_of_a_copy_to_a_file,
         signals_at_every_call_of_a_map,
-        short_counts_and_interruptions_everywhere[Need::Root],
+        short_counts_and_interruptions_everywhere[Need::Root, SCHEDULER],
     ];
     tests.extend(PACKERS.map(|(program, command)| {
         let name = format!("short_counts_and_interruptions_of_{program}");
