@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use common::image;
-use common::tool::create;
+use common::tool::{create, end, tie};
 use common::{Need, package, sh, temp_dir, text};
 use tempfile::TempDir;
 
@@ -171,20 +171,18 @@ impl Machine {
         }
         command.args(["-monitor", &format!("unix:{},server=on,wait=off", text(&self.path("monitor")))]);
         command.args(disks).stdin(Stdio::null());
-        self.wait_for(command.spawn().unwrap(), meanwhile);
+        self.wait_for(&mut Running(tie(&mut command).spawn().unwrap()), meanwhile);
         let [report, console] = [self.said("report"), self.said("console")];
         assert!(report.ends_with("== done\n"), "{report}\n{console}");
         Report::parse(&report)
     }
 
-    fn wait_for(&self, mut machine: Child, mut meanwhile: impl FnMut(&str) -> Option<&'static str>) {
+    fn wait_for(&self, machine: &mut Running, mut meanwhile: impl FnMut(&str) -> Option<&'static str>) {
         let started = Instant::now();
         // A monitor forgets what it was told last when its connection closes.
         let mut monitors = Vec::new();
-        while machine.try_wait().unwrap().is_none() {
+        while machine.0.try_wait().unwrap().is_none() {
             if started.elapsed() > TIMEOUT {
-                machine.kill().unwrap();
-                machine.wait().unwrap();
                 panic!("the machine does not end:\n{}\n{}", self.said("console"), self.said("report"));
             }
             if let Some(command) = meanwhile(&self.said("report")) {
@@ -199,6 +197,15 @@ impl Machine {
     /// What came over a serial port until now.
     fn said(&self, port: &str) -> String {
         fs::read_to_string(self.path(port)).unwrap_or_default().replace('\r', "")
+    }
+}
+
+/// QEMU, which ends when this is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        end(&mut self.0);
     }
 }
 

@@ -126,7 +126,8 @@ const GUIDE: [Example; 11] = [
         heading: "Making images that map well",
         begins: "device=$(losetup",
         how: How::Run {
-            before: "truncate -s 64M new.img; mkfs.ext4 -q new.img; mount new.img /mnt; \
+            before: "trap 'losetup --noheadings --output NAME --associated disk.img | xargs -r losetup --detach' EXIT; \
+                     truncate -s 64M new.img; mkfs.ext4 -q new.img; mount new.img /mnt; \
                      head -c 20M /dev/urandom > /mnt/x; sync; rm /mnt/x; umount /mnt; mv new.img disk.img; \
                      before=$(stat -c %b disk.img)",
             after: "test $((before - $(stat -c %b disk.img))) -gt 30000",

@@ -20,6 +20,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use sha2::{Digest, Sha256};
 
 /// Something that a test cannot do without.
@@ -115,6 +117,7 @@ pub fn run(tests: Vec<Test>) {
 
 /// Runs tests, and `clean_up` behind the last one.
 pub fn run_then(tests: Vec<Test>, clean_up: fn()) {
+    keep_mounts_to_ourselves();
     let arguments = Arguments::from_args();
     let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
     let trials = tests
@@ -139,6 +142,14 @@ pub fn run_then(tests: Vec<Test>, clean_up: fn()) {
     let conclusion = libtest_mimic::run(&arguments, trials);
     clean_up();
     conclusion.exit();
+}
+
+/// Has this program see its own mounts only, which are gone when it is, even if it is killed.
+fn keep_mounts_to_ourselves() {
+    // Only root can do so, and only root can mount.
+    if unshare(CloneFlags::CLONE_NEWNS).is_ok() {
+        let _ = mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>);
+    }
 }
 
 /// Lists functions as tests: `tests![plain, rooted [Need::Root]]`.
