@@ -54,7 +54,7 @@ impl Case {
     }
 
     fn copy(&self, url: &str) -> Tool {
-        copy([url.as_ref(), self.out().as_os_str()]).env("BMAPTOOL_PATIENCE", "0.03").env("HOME", "/nonexistent")
+        copy([url.as_ref(), self.out().as_os_str()]).env("BMAPTOOL_PATIENCE", "0.03")
     }
 
     fn copy_all(&self, url: &str) -> Tool {

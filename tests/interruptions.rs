@@ -4,14 +4,15 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command};
+use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 
 use common::device::{Disk, Mount, Throttle};
 use common::image::{Random, same_start};
-use common::tool::{copy, finish, interrupt};
+use common::tool::{copy, finish, interrupt, wait_until};
 use common::trace::{Event, Trace};
 use common::{Need, sh, sha256, temp_dir};
 use nix::sys::signal::Signal;
@@ -61,21 +62,11 @@ fn assert_can_be_flashed(image: &Path, device: &Path) {
     assert!(blkid(device).contains("ext4"));
 }
 
-/// Writes an image into a pipe, in about a fifth of a second.
-fn feed(image: Vec<u8>, mut pipe: ChildStdin) {
-    for piece in image.chunks(64 << 10) {
-        // The program may have ended.
-        if pipe.write_all(piece).is_err() {
-            return;
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
-}
-
 fn killed_at_any_moment() {
     const TIMES: usize = 30;
     let folder = temp_dir();
     let image = image(folder.path());
+    let bytes = fs::read(&image).unwrap();
     let disk = Disk::new(8 * MIB);
     let mut random = Random::new(std::process::id().into());
     let mut in_the_middle = 0;
@@ -83,23 +74,38 @@ fn killed_at_any_moment() {
         // What was there before looks like a disk, too.
         sh("mkfs.ext4", &["-q", "-F", disk.path().to_str().unwrap()]);
         let before = sha256(disk.path());
-        let moment = Duration::from_micros(random.below(300_000));
+        // The kill comes when so many bytes have been taken, and where that is the whole image, up to so much later.
+        let fed = (MIB + random.below(IMAGE_SIZE * 3 / 2)).min(IMAGE_SIZE);
+        let later = if fed == IMAGE_SIZE { random.below(30_000) } else { 0 };
         let mut child = copy(["--nobmap", "-", disk.path().to_str().unwrap()]).spawn();
-        let (bytes, pipe) = (fs::read(&image).unwrap(), child.stdin.take().unwrap());
-        let feeder = thread::spawn(move || feed(bytes, pipe));
-        thread::sleep(moment);
+        let mut pipe = child.stdin.take().unwrap();
+        pipe.write_all(&bytes[..fed as usize]).unwrap();
+        if fed < IMAGE_SIZE {
+            wait_until(&mut child, "the first write", || magic(&disk.backing) == [0, 0]);
+        } else {
+            drop(pipe);
+            thread::sleep(Duration::from_micros(later));
+        }
         child.kill().unwrap();
         let outcome = finish(child);
-        feeder.join().unwrap();
+        let when = format!("killed {later} µs after {fed} bytes");
         let complete = same_start(&image, disk.path(), IMAGE_SIZE);
-        assert!(complete || outcome.status != Some(0), "{}", outcome.stderr);
+        assert!(complete || outcome.status != Some(0), "{when}: {}", outcome.stderr);
         if !complete && sha256(disk.path()) != before {
+            println!("{when}: not bootable");
             in_the_middle += 1;
             assert_not_bootable(disk.path());
         }
     }
     assert!(in_the_middle >= TIMES / 3, "only {in_the_middle} were interrupted");
     assert_can_be_flashed(&image, disk.path());
+}
+
+/// The magic number of ext4 in a file with such a file system (`s_magic`, fs/ext4/ext4.h).
+fn magic(file: &Path) -> [u8; 2] {
+    let mut magic = [0; 2];
+    File::open(file).unwrap().read_exact_at(&mut magic, 1080).unwrap();
+    magic
 }
 
 fn any_failed_write_or_sync() {

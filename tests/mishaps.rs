@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use common::device::{Disk, Loop};
 use common::image::{assert_same, disk_like, sparse};
-use common::tool::{Tool, bmaptool, copy, create, finish, wait_until};
+use common::tool::{Outcome, Tool, bmaptool, copy, create, finish, wait_until};
 use common::{Need, sh, sha256, temp_dir};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 fn main() {
     common::run(tests![
-        an_image_that_is_cut_while_it_is_copied,
-        an_image_that_grows_while_it_is_copied,
+        an_image_that_is_cut_while_it_is_copied [Need::Program("strace")],
+        an_image_that_grows_while_it_is_copied [Need::Program("strace")],
         a_size_that_no_file_system_takes_costs_no_file,
         a_file_that_took_the_place_of_ours_is_left_alone,
         signals_that_are_ignored_stay_ignored [Need::Program("sh")],
@@ -44,30 +44,41 @@ fn wait_for(child: &mut Child, path: &Path) {
     wait_until(child, "a file", || path.exists());
 }
 
-fn an_image_that_is_cut_while_it_is_copied() {
+/// The size of an image that is longer than what is read before the first write.
+const LONG: u64 = 40 << 20;
+
+/// Copies an image of [`LONG`] bytes, which has another size before it is read to its end: strace stops the copy before it
+/// writes.
+fn copy_with_size_changed_to(size: u64) -> Outcome {
     let folder = temp_dir();
     let (image, out) = (folder.path().join("image"), folder.path().join("out"));
-    let length = 300 << 20;
-    sparse(&image, length, &[(0, 1 << 20)], 1);
-    let mut tool = copy(["--nobmap".as_ref(), image.as_os_str(), out.as_os_str()]);
-    let mut child = tool.spawn();
+    sparse(&image, LONG, &[(0, 1 << 20)], 1);
+    // With -D the program is our child, and strace is not in the way of signals.
+    let strace = ["strace", "-D", "-f", "-o", "/dev/null", "-e", "inject=ftruncate:signal=SIGSTOP:when=1"];
+    let mut child = copy(["--nobmap".as_ref(), image.as_os_str(), out.as_os_str()]).under(&strace).spawn();
     wait_for(&mut child, &out);
-    fs::File::options().write(true).open(&image).unwrap().set_len(length - 100).unwrap();
-    let outcome = finish(child);
+    fs::File::options().write(true).open(&image).unwrap().set_len(size).unwrap();
+    // It may be yet to stop.
+    for _ in 0..1000 {
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGCONT).unwrap();
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    finish(child)
+}
+
+fn an_image_that_is_cut_while_it_is_copied() {
+    let outcome = copy_with_size_changed_to(LONG - 100);
     assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
-    outcome.says(&["the image ended at byte 314572700, but had 314572800 bytes at the start"]);
+    outcome.says(&["the image ended at byte 41942940, but had 41943040 bytes at the start"]);
 }
 
 fn an_image_that_grows_while_it_is_copied() {
-    let folder = temp_dir();
-    let (image, out) = (folder.path().join("image"), folder.path().join("out"));
-    sparse(&image, 300 << 20, &[(0, 1 << 20)], 1);
-    let mut child = copy(["--nobmap".as_ref(), image.as_os_str(), out.as_os_str()]).spawn();
-    wait_for(&mut child, &out);
-    fs::File::options().write(true).open(&image).unwrap().set_len(1 << 40).unwrap();
-    let outcome = finish(child);
+    let outcome = copy_with_size_changed_to(1 << 40);
     assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
-    outcome.says(&["the image goes on after the 314572800 bytes that it had at the start"]);
+    outcome.says(&["the image goes on after the 41943040 bytes that it had at the start"]);
 }
 
 fn a_size_that_no_file_system_takes_costs_no_file() {

@@ -62,7 +62,7 @@ impl Case {
     }
 }
 
-/// With time-outs of about a second, and a second and a half in all.
+/// With time-outs of about a second, and given up after about four without a new byte.
 pub fn hasty(tool: Tool) -> Tool {
     tool.env("BMAPTOOL_PATIENCE", "0.03")
 }

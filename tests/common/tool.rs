@@ -48,7 +48,8 @@ pub struct Outcome {
 /// The binary with these arguments.
 pub fn bmaptool<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Tool {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bmaptool"));
-    command.args(arguments).env_remove("NO_COLOR");
+    // Whoever tests may have passwords at home.
+    command.args(arguments).env_remove("NO_COLOR").env("HOME", "/nonexistent");
     // Whoever tests may sit behind a proxy.
     for proxy in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
         command.env_remove(proxy).env_remove(proxy.to_uppercase());
