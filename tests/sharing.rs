@@ -296,7 +296,7 @@ fn a_loop_device_over_a_file_with_an_odd_name() {
     common::image::create(&file, ROOMY);
     let mut losetup = Command::new("losetup");
     let output = losetup.args(["--find", "--show"]).arg(&file).output().unwrap();
-    let device = Loop { path: PathBuf::from(String::from_utf8(output.stdout).unwrap().trim()) };
+    let device = Loop::of(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim()));
     raw(&image, &device.path).ok();
     assert_same(&image, &device.path);
 }

@@ -6,9 +6,11 @@ use std::process::Command;
 
 use super::{image, sh, temp_dir};
 
-/// A loop device that this test attached.
+/// A loop device that this test attached. The kernel detaches it when this test, or whoever else has it open or mounted, has
+/// closed it, even if it is killed.
 pub struct Loop {
     pub path: PathBuf,
+    _open: std::fs::File,
 }
 
 impl Loop {
@@ -22,7 +24,14 @@ impl Loop {
         let mut arguments = vec!["--find", "--show"];
         arguments.extend(options);
         arguments.push(file.to_str().unwrap());
-        let device = Self { path: PathBuf::from(sh("losetup", &arguments).trim()) };
+        Self::of(PathBuf::from(sh("losetup", &arguments).trim()))
+    }
+
+    /// A device that has been attached.
+    pub fn of(path: PathBuf) -> Self {
+        let device = Self { _open: std::fs::File::open(&path).unwrap(), path };
+        // As it is open, this lasts until it is not.
+        sh("losetup", &["--detach", device.path.to_str().unwrap()]);
         device.reset();
         device
     }
@@ -44,7 +53,6 @@ impl Loop {
 impl Drop for Loop {
     fn drop(&mut self) {
         self.reset();
-        let _ = Command::new("losetup").arg("--detach").arg(&self.path).status();
     }
 }
 
