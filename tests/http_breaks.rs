@@ -30,6 +30,7 @@ fn main() {
         answers_without_a_new_byte_come_to_an_end,
         a_lost_end_is_asked_for,
         what_is_said_of_parts_in_general_need_not_be_true,
+        a_server_that_cannot_deal_with_parts,
         a_server_that_takes_no_connection_is_no_break,
         a_signal_ends_a_stalled_copy,
     ]);
@@ -318,6 +319,31 @@ fn what_is_said_of_parts_in_general_need_not_be_true() {
     });
     case.copy(&server.url("x")).ok();
     case.assert_copied();
+}
+
+fn a_server_that_cannot_deal_with_parts() {
+    let case = Case::full();
+    let answers: [(&str, &[&str]); 5] = [
+        ("206 Partial Content", &[]),
+        ("206 Partial Content", &["Content-Range: bytes 0-2999999/*"]),
+        ("400 Bad Request", &[]),
+        ("416 Range Not Satisfiable", &[]),
+        ("501 Not Implemented", &[]),
+    ];
+    for (answer, lines) in answers {
+        let file = case.file();
+        let server = Server::start(move |request, reply| match request.header("range") {
+            None => reply.file(request, &file),
+            Some(_) if answer.starts_with("206") => {
+                reply.head(answer, &[lines, &["Content-Length: 3000000"]].concat());
+                reply.body(&file.data);
+            }
+            Some(_) => reply.status(answer, lines),
+        });
+        case.copy_all(&server.url("x")).ok();
+        case.assert_copied();
+        assert_eq!(server.requests().len(), 2, "{answer}");
+    }
 }
 
 fn a_server_that_takes_no_connection_is_no_break() {

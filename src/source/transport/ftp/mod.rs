@@ -120,7 +120,11 @@ impl Download {
         match read {
             Err(error) if count == 0 => return Err(self.broken(words(&error))),
             // What came is not lost. The connection is: a read after a reset looks like the end of the file.
-            Err(error) => log::info!("{}; going on with a new one", self.broken(words(&error))),
+            Err(error) => {
+                let offset = self.position.saturating_add(count as u64);
+                let failure = Failure::Broken { url: self.url.clone(), offset, cause: words(&error) };
+                log::info!("{failure}; going on with a new one");
+            }
             Ok(0) => self.check_end(transfer)?,
             Ok(_) => self.transfer = Some(transfer),
         }

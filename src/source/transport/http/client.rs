@@ -40,15 +40,14 @@ pub(super) struct Part<'a> {
 impl Client {
     pub(super) fn new(file: &Url, patience: Patience) -> io::Result<Self> {
         let tls = tls::config().map_err(io::Error::other)?;
-        // Where there is no connection, it is the time for that which must run out.
-        let past_connect = patience.connect.saturating_add(patience.connect.checked_div(10).unwrap_or_default());
         let http = resolver::find_hosts_for(reqwest::blocking::Client::builder())
             .tls_backend_preconfigured(tls)
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(patience.connect)
+            // A little less, so that it is this that runs out where there is no connection.
+            .connect_timeout(patience.connect.min(patience.stall.mul_f64(0.9)))
             // For an answer, and then for each read: not for the whole.
-            .timeout(patience.stall.max(past_connect))
+            .timeout(patience.stall)
             .build()
             .map_err(io::Error::other)?;
         let credentials = Credentials::of(file);

@@ -42,9 +42,8 @@ impl Remote {
         let (version, traffic) = (Version::default(), Traffic::default());
         let mut remote = Self { client, patience, version, takes_ranges: false, traffic };
         let mut breaks = Breaks::new(patience);
-        // As the part that is all of it: what a server says of parts in general need not be true of this file.
         let body = loop {
-            match remote.request(ByteRange { start: 0, end: u64::MAX }) {
+            match remote.first() {
                 Ok(body) => break body,
                 // Nothing broke off yet: whoever mistyped a name shall not have to wait.
                 Err(failure @ Failure::Connect { .. }) => return Err(failure.into()),
@@ -53,6 +52,24 @@ impl Remote {
         };
         remote.traffic = Traffic::of(remote.version.size);
         Ok((remote, body))
+    }
+
+    /// Asks for the part that is all of the file, for what a server says of parts in general need not be true of this file.
+    /// Where that comes to nothing, for the whole.
+    fn first(&mut self) -> Result<Body, Failure> {
+        match self.request(ByteRange { start: 0, end: u64::MAX }) {
+            Ok(body) if self.version.size.is_some() || !self.takes_ranges => Ok(body),
+            // It may well know the size of the whole.
+            Ok(_) | Err(Failure::WrongRange { .. } | Failure::Changed { .. }) => self.whole(),
+            // How servers that know no parts should not answer, but some do.
+            Err(Failure::Status { status: StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED, .. }) => self.whole(),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn whole(&mut self) -> Result<Body, Failure> {
+        let response = self.client.get(None)?;
+        self.accept(response, ByteRange { start: 0, end: u64::MAX })
     }
 
     /// The file's name.
@@ -66,15 +83,14 @@ impl Remote {
         let to_the_end = self.version.size.is_none_or(|size| wanted.end >= size);
         let end = if to_the_end { u64::MAX } else { wanted.end };
         let part = Part { bytes: ByteRange { end, ..wanted }, version: self.version.condition() };
-        let mut response = self.client.get(Some(&part))?;
-        if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-            let size = ContentRange::size_without_range(&response);
-            // An empty file has no parts, but not every server says that it is one.
-            if wanted.start > 0 || size == Some(0) {
-                return self.past_the_end(wanted.start, size, response);
-            }
-            response = self.client.get(None)?;
+        let response = self.client.get(Some(&part))?;
+        match response.status() {
+            StatusCode::RANGE_NOT_SATISFIABLE => self.past_the_end(wanted.start, response),
+            _ => self.accept(response, wanted),
         }
+    }
+
+    fn accept(&mut self, response: Response, wanted: ByteRange) -> Result<Body, Failure> {
         let wrong = |what| Failure::WrongRange { url: self.url().clone(), what };
         let range = match response.status() {
             StatusCode::PARTIAL_CONTENT => {
@@ -97,9 +113,9 @@ impl Remote {
         Ok(Body { response, at, end: range.map(|range| range.bytes.end).or(self.version.size) })
     }
 
-    /// What a server means that has no byte `start`, but `size` of them: the file ends there, or it is another one by now.
-    fn past_the_end(&mut self, start: u64, size: Option<u64>, response: Response) -> Result<Body, Failure> {
-        if self.version.size.is_some() || size != Some(start) {
+    /// What a server means that has no byte `start`: the file ends there, or it is another one by now.
+    fn past_the_end(&mut self, start: u64, response: Response) -> Result<Body, Failure> {
+        if self.version.size.is_some() || ContentRange::size_without_range(&response) != Some(start) {
             return Err(Failure::Changed { url: self.url().clone() });
         }
         self.version.size = Some(start);
