@@ -4,10 +4,12 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::process::ChildStdin;
 
 use common::device::Disk;
-use common::image::{assert_same, disk_like, sparse};
+use common::image::{Random, assert_same, disk_like, sparse};
 use common::server::{File, Server};
 use common::tool::{Tool, copy};
 use common::work::Work;
@@ -89,7 +91,33 @@ fn main() {
         tests.push(Test::new(format!("{name}_reaches_file_and_device"), packing.needs, || reaches(packing)));
         tests.push(Test::new(format!("{name}_damage_is_noticed"), packing.needs, || damage_is_noticed(packing)));
     }
+    for (name, needs, pack, count) in MEMBERS {
+        tests.push(Test::new(format!("{name}_takes_little_memory"), &needs, move || takes_little_memory(pack, count)));
+    }
     common::run(tests);
+}
+
+/// Commands whose output may be repeated, for what it unpacks to is then repeated as well; and how often that is done.
+const MEMBERS: [(&str, [Need; 2], &str, u32); 6] = [
+    ("gzip", [TIME, Need::Program("gzip")], "gzip -1", 300),
+    ("bzip2", [TIME, Need::Program("bzip2")], "bzip2 -1", 100),
+    ("xz", [TIME, Need::Program("xz")], "xz -0", 300),
+    ("zstd", [TIME, Need::Program("zstd")], "zstd -1", 300),
+    ("lz4", [TIME, Need::Program("lz4")], "lz4 -1", 300),
+    ("lzop", [TIME, Need::Program("lzop")], "lzop -1", 300),
+];
+
+/// Tells how much memory was taken.
+const TIME: Need = Need::Program("time");
+
+/// Far more data than memory may be taken, both packed and unpacked.
+fn takes_little_memory(pack: &str, count: u32) {
+    let work = Work::new(|image| fs::write(image, Random::new(1).bytes(1 << 20)).unwrap());
+    let member = fs::read(work.pack(pack)).unwrap();
+    let feed = move |mut stdin: ChildStdin| (0..count).for_each(|_| stdin.write_all(&member).unwrap());
+    let outcome = copy(["--nobmap", "-", "/dev/null"]).measured().run_fed(feed);
+    assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+    assert!(outcome.memory() < 64 << 20, "{} MiB", outcome.memory() >> 20);
 }
 
 fn copy_whole(from: &Path, to: &Path) -> Tool {

@@ -17,7 +17,7 @@ fn main() {
         a_page_is_not_a_bmap,
         a_status_is_an_error,
         an_image_is_not_its_own_bmap,
-        a_server_that_is_not_there_is_an_error_at_once,
+        a_server_that_is_not_there_is_an_error,
         credentials_stay_with_their_server,
         netrc_has_credentials,
         redirections,
@@ -136,7 +136,7 @@ fn an_image_is_not_its_own_bmap() {
     hasty(copy(["--bmap".as_ref(), url.as_ref(), url.as_ref(), case.out().as_os_str()])).fails(&["the same file"]);
 }
 
-fn a_server_that_is_not_there_is_an_error_at_once() {
+fn a_server_that_is_not_there_is_an_error() {
     let case = Case::disk_like();
     let url = Server::of(case.file()).url("x");
     std::thread::sleep(Duration::from_millis(50));

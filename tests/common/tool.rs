@@ -30,8 +30,8 @@ const PROMPT: Duration = Duration::from_secs(8);
 pub struct Tool {
     pub command: Command,
     stdin: Vec<u8>,
-    /// Where the peak of its memory is told.
-    peak: Option<TempPath>,
+    /// Where it is told what it has taken.
+    account: Option<TempPath>,
 }
 
 /// What came of a run.
@@ -41,8 +41,16 @@ pub struct Outcome {
     pub status: Option<i32>,
     pub stdout: Vec<u8>,
     pub stderr: String,
-    /// The peak of its memory in bytes, if that was measured.
-    memory: Option<u64>,
+    taken: Option<Taken>,
+}
+
+/// What a run that was measured has taken.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    /// The peak of its memory in KiB.
+    memory: u64,
+    /// The time of processors.
+    time: Duration,
 }
 
 /// The binary with these arguments.
@@ -67,7 +75,7 @@ pub fn copy<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Tool {
 impl Tool {
     /// Another command.
     pub fn of(command: Command) -> Self {
-        Self { command, stdin: Vec::new(), peak: None }
+        Self { command, stdin: Vec::new(), account: None }
     }
 
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
@@ -103,13 +111,13 @@ impl Tool {
         self
     }
 
-    /// Has its memory measured, for which it is run by GNU time. What the kernel tells of a child of ours has our own memory in
-    /// it, and a look from outside misses the end.
+    /// Has its memory and its time measured, for which it is run by GNU time. What the kernel tells of a child of ours has our
+    /// own memory in it, and a look from outside misses the end.
     pub fn measured(mut self) -> Self {
         let time = find_program("time").unwrap();
-        let peak = tempfile::NamedTempFile::new().unwrap().into_temp_path();
-        self = self.under(&[text(&time), "--quiet", "--format=%M", "--output", text(&peak)]);
-        self.peak = Some(peak);
+        let account = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        self = self.under(&[text(&time), "--quiet", "--format=%M %U %S", "--output", text(&account)]);
+        self.account = Some(account);
         self
     }
 
@@ -133,8 +141,7 @@ impl Tool {
         let feeder = std::thread::spawn(move || feed(stdin));
         let mut outcome = finish(child);
         feeder.join().unwrap();
-        let kibibytes = self.peak.map(|peak| std::fs::read_to_string(peak).unwrap().trim().parse::<u64>().unwrap());
-        outcome.memory = kibibytes.map(|kibibytes| kibibytes * 1024);
+        outcome.taken = self.account.map(|account| Taken::parse(&std::fs::read_to_string(account).unwrap()));
         outcome
     }
 
@@ -267,16 +274,30 @@ pub fn read_all(from: &mut impl Read) -> Vec<u8> {
     bytes
 }
 
+impl Taken {
+    /// The peak of memory in KiB, and the seconds that the program and the kernel have worked.
+    fn parse(text: &str) -> Self {
+        let numbers: Vec<f64> = text.split_whitespace().map(|number| number.parse().unwrap()).collect();
+        Self { memory: numbers[0] as u64, time: Duration::from_secs_f64(numbers[1] + numbers[2]) }
+    }
+}
+
 impl Outcome {
     /// What came of a run whose memory was not measured.
     pub fn new(status: Option<i32>, stdout: Vec<u8>, stderr: String) -> Self {
-        Self { status, stdout, stderr, memory: None }
+        Self { status, stdout, stderr, taken: None }
     }
 
     /// The peak of its memory in bytes.
     #[track_caller]
     pub fn memory(&self) -> u64 {
-        self.memory.expect("its memory was to be measured")
+        self.taken.expect("it was to be measured").memory * 1024
+    }
+
+    /// How long processors were at work on it, which a busy machine hardly changes.
+    #[track_caller]
+    pub fn processor_time(&self) -> Duration {
+        self.taken.expect("it was to be measured").time
     }
 
     /// Whether it says so, in its own words or in those of the runtime.
