@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use common::device::{Disk, Loop, Swap};
+use common::device::{Disk, Loop, Mount, Swap};
 use common::image::assert_same;
 use common::tool::{Outcome, Tool, copy, create, finish, mapped_disk, wait_until};
 use common::{Need, sh, sha256, temp_dir, text};
@@ -27,6 +27,7 @@ fn main() {
         a_loop_device_over_a_disk_with_a_mounted_partition [Need::Root],
         a_loop_device_over_a_partition_beside_a_mounted_one [Need::Root],
         a_loop_device_over_swap [Need::Root],
+        devices_of_which_a_list_is_hidden [Need::Root, Need::Program("unshare")],
         a_loop_device_over_a_device_of_another_namespace [Need::Root, Need::Program("unshare")],
         two_loop_devices_over_one_device [Need::Root],
         what_is_below_is_ours_during_the_copy [Need::Root],
@@ -98,6 +99,24 @@ fn a_loop_device_over_swap() {
         &disk.backing,
         &["shares its data with a device that is in use as swap", &command],
     );
+}
+
+fn devices_of_which_a_list_is_hidden() {
+    let (folder, disk) = (temp_dir(), Disk::new(2 * ROOMY));
+    let image = mapped_disk(folder.path());
+    let free = disk.partition(1, ROOMY, ROOMY);
+    let first = Loop::attach_with(&disk.backing, &["--sizelimit", &ROOMY.to_string()]);
+    sh("mkfs.ext4", &["-q", text(&first.path)]);
+    let mount = Mount::of(&first.path, "ro");
+    let script = "mount -t tmpfs none \"$0\" && exec \"$@\"";
+    for list in ["/sys/dev/block", "/sys/block"] {
+        let hidden = |target: &Path| copy([&image, target]).under(&["unshare", "--mount", "sh", "-c", script, list]);
+        let words = [text(&first.path), "mounted", text(mount.path()), "umount"];
+        refused(hidden(&disk.backing), &disk.backing, &words);
+        refused(hidden(&first.path), &disk.backing, &words);
+        refused(hidden(disk.path()), &disk.backing, &words);
+        hidden(&free).ok();
+    }
 }
 
 /// A mount of `device` in a mount namespace of its own, as long as this lives.

@@ -49,8 +49,8 @@ pub enum Error {
     },
     /// Nothing tells what block devices are used for.
     #[error(
-        "cannot tell whether '{path}' is in use, or is where the image comes from: sysfs is not mounted; mount it with: \
-         mount -t sysfs sysfs /sys"
+        "cannot tell whether '{path}' is in use, or is where the image comes from: sysfs is not mounted, or shows no devices; \
+         mount it with: mount -t sysfs sysfs /sys"
     )]
     NoSysfs {
         /// The target.

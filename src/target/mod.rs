@@ -229,7 +229,7 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, sysfs: &Sysfs) -
     let id = FileId::of(metadata);
     let unclear = |source| Error::Unclear { path: path.to_owned(), source };
     let is_device = |id: FileId| matches!(id, FileId::BlockDevice { .. });
-    if !sysfs.shows(id).map_err(unclear)? && sysfs.is_mounted().map_err(unclear)? {
+    if !sysfs.shows(id).map_err(unclear)? && sysfs.has_devices().map_err(unclear)? {
         return Err(Error::UnknownDevice { path: path.to_owned() });
     }
     for used in request.reserved.iter().map(|reserved| reserved.id).chain([id]) {
@@ -250,7 +250,7 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, sysfs: &Sysfs) -
             }
             let file = regular_file::RegularFile::open(path, id)?;
             // Loop devices over it change with it.
-            if sysfs.is_mounted().map_err(unclear)? {
+            if sysfs.has_devices().map_err(unclear)? {
                 let kin = Kin::find(path, &places, sysfs)?;
                 kin.refuse_used()?;
                 kin.claim()?;

@@ -51,15 +51,41 @@ impl Sysfs {
     }
 
     /// Whether it can be asked about devices at all.
-    pub(super) fn is_mounted(&self) -> io::Result<bool> {
-        let devices = if_visible(fs::metadata(self.root.join("dev/block")))?;
-        Ok(devices.is_some_and(|metadata| metadata.is_dir()))
+    pub(super) fn has_devices(&self) -> io::Result<bool> {
+        Ok(!entries(&self.by_number())?.is_empty() || !entries(&self.disks())?.is_empty())
+    }
+
+    /// The list of all devices by their numbers. A container may have it hidden, or the other one.
+    fn by_number(&self) -> PathBuf {
+        self.root.join("dev/block")
+    }
+
+    /// The list of all disks by their names.
+    fn disks(&self) -> PathBuf {
+        self.root.join("block")
     }
 
     /// The device with this number; `None` where sysfs does not show it.
     pub(super) fn device(&self, number: u64) -> io::Result<Option<Device>> {
         let (major, minor) = (libc::major(number), libc::minor(number));
-        Device::at(self.root.join(format!("dev/block/{major}:{minor}")))
+        match Device::at(self.by_number().join(format!("{major}:{minor}")))? {
+            // Numbers of this major are those of file systems that lie on no device.
+            None if major != 0 => self.search(number),
+            device => Ok(device),
+        }
+    }
+
+    /// The same, among the disks and their partitions.
+    fn search(&self, number: u64) -> io::Result<Option<Device>> {
+        for disk in devices_in(&self.disks())? {
+            let partitions = disk.partitions()?;
+            for device in [vec![disk], partitions].concat() {
+                if device.number()? == Some(number) {
+                    return Ok(Some(device));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The device `id`; `None` where that is a file, or sysfs does not show it.
@@ -77,8 +103,14 @@ impl Sysfs {
 
     /// The loop devices, each with the file or device that is attached to it.
     pub(super) fn loops(&self) -> io::Result<Vec<(Device, FileId)>> {
+        let mut devices = devices_in(&self.disks())?;
+        for device in devices_in(&self.by_number())? {
+            if !devices.contains(&device) {
+                devices.push(device);
+            }
+        }
         let mut loops = Vec::new();
-        for device in devices_in(&self.root.join("block"))? {
+        for device in devices {
             if let Some(file) = device.backing_file()? {
                 loops.push((device, file));
             }
@@ -346,6 +378,20 @@ pub(super) mod tests {
         tree.write("usb/sda/sda1/size", "3\n");
         assert_eq!(partition.lies_in().unwrap(), on_disk(ByteRange { start: 1024, end: 2560 }));
         assert_eq!(tree.sysfs().device(libc::makedev(9, 0)).unwrap(), None);
+    }
+
+    #[test]
+    fn devices_are_found_by_either_list() {
+        let tree = Tree::new();
+        let number = libc::makedev(8, 1);
+        let listed = tree.device_with(number);
+        tree.link("usb/sda", "block/sda");
+        fs::remove_dir_all(tree.folder.path().join("dev")).unwrap();
+        assert_eq!(tree.device_with(number), listed);
+        assert!(tree.sysfs().has_devices().unwrap());
+        fs::remove_dir_all(tree.folder.path().join("block")).unwrap();
+        assert_eq!(tree.sysfs().device(number).unwrap(), None);
+        assert!(!tree.sysfs().has_devices().unwrap());
     }
 
     #[test]
