@@ -8,8 +8,8 @@ use std::path::Path;
 use common::device::Loop;
 use common::image::{self, assert_same, disk_like, sparse};
 use common::server::{File, Server};
-use common::tool::{Tool, copy};
-use common::work::Work;
+use common::tool::copy;
+use common::work::{Work, copy_whole, never_wrong};
 use common::{Need, Test};
 
 /// How an image is put into an archive: by a shell command that writes it to standard output. `disk.img` is the image,
@@ -131,10 +131,6 @@ impl Work {
     }
 }
 
-fn copy_whole(from: &Path, to: &Path) -> Tool {
-    copy(["--nobmap".as_ref(), from.as_os_str(), to.as_os_str()])
-}
-
 fn reaches(archive: &Archive) {
     let work = with_others(|image| disk_like(image, 1));
     work.finds_image(archive.command);
@@ -188,16 +184,6 @@ fn damage_is_noticed(archive: &Archive) {
     }
     let appended = [&sound[..], b"garbage that belongs to nothing"].concat();
     copy_whole(Path::new("-"), &out).stdin(appended).fails(&["is corrupt"]);
-}
-
-/// Expects a copy to fail with status 1, or else to be the image: not all bytes of an archive matter.
-fn never_wrong(tool: Tool, image: &Path, out: &Path) {
-    let outcome = tool.run();
-    match outcome.status {
-        Some(0) => assert_same(image, out),
-        Some(1) => assert!(outcome.stderr.contains("bmaptool: ERROR: "), "{}", outcome.stderr),
-        _ => panic!("{outcome:?}"),
-    }
 }
 
 fn small() -> Work {

@@ -11,8 +11,8 @@ use std::process::ChildStdin;
 use common::device::Disk;
 use common::image::{Random, assert_same, disk_like, sparse};
 use common::server::{File, Server};
-use common::tool::{Tool, copy};
-use common::work::Work;
+use common::tool::copy;
+use common::work::{Work, copy_whole, never_wrong};
 use common::{Need, Test, sh, temp_dir};
 use twox_hash::XxHash32;
 
@@ -120,10 +120,6 @@ fn takes_little_memory(pack: &str, count: u32) {
     assert!(outcome.memory() < 64 << 20, "{} MiB", outcome.memory() >> 20);
 }
 
-fn copy_whole(from: &Path, to: &Path) -> Tool {
-    copy(["--nobmap".as_ref(), from.as_os_str(), to.as_os_str()])
-}
-
 fn reaches(packing: &Packing) {
     let work = Work::new(|image| disk_like(image, 1));
     let packed = work.pack(packing.command);
@@ -172,16 +168,6 @@ fn damage_is_noticed(packing: &Packing) {
     copy_whole(Path::new("-"), &out).stdin(appended).fails(&["is corrupt"]);
     copy_whole(Path::new("-"), &out).stdin([&sound[..], &[0; 5000]].concat()).ok();
     assert_same(&work.image, &out);
-}
-
-/// Expects a copy to fail with status 1, or else to be the image: not all bytes of a packed file matter.
-fn never_wrong(tool: Tool, image: &Path, out: &Path) {
-    let outcome = tool.run();
-    match outcome.status {
-        Some(0) => assert_same(image, out),
-        Some(1) => assert!(outcome.stderr.contains("bmaptool: ERROR: "), "{}", outcome.stderr),
-        _ => panic!("{outcome:?}"),
-    }
 }
 
 fn small() -> Work {

@@ -2,14 +2,13 @@
 
 mod common;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
 use common::device::Disk;
 use common::terminal::Terminal;
 use common::tool::bmaptool;
-use common::{Need, Test, temp_dir, text};
+use common::{Need, Test, options, temp_dir, text};
 use tempfile::TempDir;
 
 const SHELLS: [Shell; 3] = [
@@ -97,14 +96,6 @@ impl Session {
 /// What stands behind the last prompt.
 fn line(screen: &str) -> Option<&str> {
     screen.lines().filter_map(|line| line.strip_prefix('>')).next_back().map(str::trim)
-}
-
-/// The options in a text.
-fn options(text: &str) -> BTreeSet<String> {
-    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
-        .filter(|word| word.starts_with("--") && word.len() > 2)
-        .map(str::to_owned)
-        .collect()
 }
 
 fn every_option_is_offered(shell: Shell) {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use common::device::Disk;
 use common::tool::{Outcome, Tool, copy, create};
+use common::work::gzip;
 use common::{Need, temp_dir, text};
-use flate2::Compression;
 
 /// Tells how much memory was taken.
 const TIME: Need = Need::Program("time");
@@ -109,12 +109,6 @@ fn bmap(image_size: u64, block_size: u64, blocks: u64, mapped: u64, ranges: &str
          <BlocksCount>{blocks}</BlocksCount><MappedBlocksCount>{mapped}</MappedBlocksCount>\
          <BlockMap>{ranges}</BlockMap></bmap>"
     )
-}
-
-fn gzip(data: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(data).unwrap();
-    encoder.finish().unwrap()
 }
 
 fn bzip2(data: &[u8]) -> Vec<u8> {

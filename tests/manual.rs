@@ -3,10 +3,10 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
+use common::package::project_file;
 use common::tool::bmaptool;
-use common::{Need, sh};
+use common::{Need, options, sh};
 
 fn main() {
     common::run(tests![
@@ -17,20 +17,8 @@ fn main() {
     ]);
 }
 
-fn project_file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
-}
-
 fn read(name: &str) -> String {
     std::fs::read_to_string(project_file(name)).unwrap()
-}
-
-/// The options in a text: words that begin with dashes, up to where they end.
-fn options(text: &str) -> BTreeSet<String> {
-    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
-        .filter(|word| word.starts_with("--") && word.len() > 2)
-        .map(str::to_owned)
-        .collect()
 }
 
 /// The options that have been promised; scripts use them.

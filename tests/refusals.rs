@@ -6,9 +6,9 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use common::device::{Disk, Loop, Mount, Swap};
+use common::device::{Disk, Elsewhere, Loop, Mount, Swap};
 use common::tool::{Outcome, Tool, copy, mapped_disk};
 use common::{Need, sh, sha256, temp_dir, text};
 
@@ -164,26 +164,10 @@ fn the_second_device_of_a_mounted_btrfs() {
     stage.refused(&devices[1].path, &[&files[1]], &["is mounted", text(mount.path()), "umount"]);
 }
 
-/// A helper program that is stopped when this is dropped.
-struct Helper(Child);
-
-impl Drop for Helper {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn a_disk_mounted_in_another_namespace() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     sh("mkfs.ext4", &["-q", text(disk.path())]);
-    let point = temp_dir();
-    let script = "mount -o ro \"$1\" \"$2\" && echo mounted && exec sleep 60";
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", script, "sh", text(disk.path()), text(point.path())]);
-    let mut helper = Helper(command.stdout(Stdio::piped()).spawn().unwrap());
-    let mut said = [0; 8];
-    std::io::Read::read_exact(helper.0.stdout.as_mut().unwrap(), &mut said).unwrap();
+    let _mount = Elsewhere::mount(disk.path());
     let command = format!("grep -l {} /proc/*/mountinfo", disk.path().display());
     stage.refused(disk.path(), &[&disk.backing], &["is in use", "another mount namespace", &command]);
 }

@@ -4,14 +4,14 @@ mod common;
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command};
 
-use common::device::{Disk, Loop, Mount, Swap};
+use common::device::{Disk, Elsewhere, Loop, Mount, Swap};
 use common::image::assert_same;
 use common::tool::{Outcome, Tool, copy, create, finish, mapped_disk, wait_until};
 use common::{Need, sh, sha256, temp_dir, text};
@@ -116,32 +116,6 @@ fn devices_of_which_a_list_is_hidden() {
         refused(hidden(&first.path), &disk.backing, &words);
         refused(hidden(disk.path()), &disk.backing, &words);
         hidden(&free).ok();
-    }
-}
-
-/// A mount of `device` in a mount namespace of its own, as long as this lives.
-struct Elsewhere {
-    helper: Child,
-    _point: tempfile::TempDir,
-}
-
-impl Elsewhere {
-    fn mount(device: &Path) -> Self {
-        let point = temp_dir();
-        let script = "mount -o ro \"$1\" \"$2\" && echo mounted && read -r end";
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", script, "sh", text(device), text(point.path())]);
-        let mut helper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut said = [0; 8];
-        helper.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
-        Self { helper, _point: point }
-    }
-}
-
-impl Drop for Elsewhere {
-    fn drop(&mut self) {
-        drop(self.helper.stdin.take());
-        let _ = self.helper.wait();
     }
 }
 

@@ -3,7 +3,6 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,7 @@ use common::gnupg::{self, Who, keys};
 use common::image::{assert_same, sparse};
 use common::server::{File, Server};
 use common::tool::{Outcome, Tool, copy, create};
+use common::work::gzip;
 use common::{Need, sh, sha256, temp_dir};
 
 const GPG: Need = Need::Program("gpg");
@@ -411,11 +411,6 @@ fn with_checksum(text: &str) -> String {
 fn packed_bmaps() {
     let bench = Bench::new();
     let text = bench.text();
-    let gzip = |bytes: &[u8]| {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
-    };
     let clear = keys().sign(Who::Rsa, CLEAR, &text);
     bench.write_bmap(gzip(&text)).accepts(bench.copy(&[]), &["is not signed"]);
     bench.write_bmap(gzip(&clear)).accepts(bench.copy(&[]), &[&good(Who::Rsa)]);

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use common::server::{File, Reply, Server};
 use common::tool::{Outcome, Tool, bmaptool, copy};
+use common::work::gzip;
 use common::{Need, temp_dir, text};
 
 /// Tells how much memory was taken.
@@ -137,9 +138,7 @@ fn bodies_that_are_packed_on_their_way() {
         victim.refuses(&["--nobmap", &server.url("disk.img")], &["the server packs", coding.trim(), asked]);
     }
     // Many servers call a file so that is stored so.
-    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    packed.write_all(&image).unwrap();
-    let packed = packed.finish().unwrap();
+    let packed = gzip(&image);
     let server = answering(move |reply| {
         let length = format!("Content-Length: {}", packed.len());
         reply.head("200 OK", &["Content-Encoding: x-gzip", &length]);

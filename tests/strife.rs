@@ -5,9 +5,9 @@ mod common;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin};
 
-use common::device::{Disk, Loop, Mount};
+use common::device::{Disk, Elsewhere, Loop, Mount};
 use common::tool::{Outcome, copy, finish, mapped_disk, wait_until};
 use common::{Need, sh, sha256, temp_dir, text};
 use tempfile::TempDir;
@@ -99,16 +99,8 @@ fn a_file_behind_a_disk_of_another_namespace() {
     let (folder, disk) = (temp_dir(), Disk::new(20 * MIB));
     let image = mapped_disk(folder.path());
     sh("mkfs.ext4", &["-q", text(disk.path())]);
-    let point = temp_dir();
-    let script = "mount -o ro \"$1\" \"$2\" && echo mounted && read -r end";
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", script, "sh", text(disk.path()), text(point.path())]);
-    let mut helper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut said = [0; 8];
-    std::io::Read::read_exact(helper.stdout.as_mut().unwrap(), &mut said).unwrap();
+    let _mount = Elsewhere::mount(disk.path());
     let outcome = copy([image.as_path(), &disk.backing]).run();
-    drop(helper.stdin.take());
-    helper.wait().unwrap();
     outcome.says(&["shares its data with", text(disk.path()), "another mount namespace"]);
     assert_eq!(outcome.status, Some(1));
 }

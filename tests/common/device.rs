@@ -1,10 +1,11 @@
 //! Loop devices and file systems. Whatever is attached or mounted is gone when its guard is dropped.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
-use super::{image, sh, temp_dir};
+use super::tool::tie;
+use super::{image, sh, temp_dir, text};
 
 /// A loop device that this test attached. The kernel detaches it when this test, or whoever else has it open or mounted, has
 /// closed it, even if it is killed.
@@ -201,6 +202,33 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("--lazy").arg(self.folder.path()).status();
+    }
+}
+
+/// A mount of a device in a mount namespace of its own, as long as this lives.
+pub struct Elsewhere {
+    helper: Child,
+    _point: tempfile::TempDir,
+}
+
+impl Elsewhere {
+    /// Mounts the file system on `device` read-only.
+    pub fn mount(device: &Path) -> Self {
+        let point = temp_dir();
+        let script = "mount -o ro \"$1\" \"$2\" && echo mounted && read -r end";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script, "sh", text(device), text(point.path())]);
+        let mut helper = tie(command.stdin(Stdio::piped()).stdout(Stdio::piped())).spawn().unwrap();
+        let mut said = [0; 8];
+        helper.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+        Self { helper, _point: point }
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        drop(self.helper.stdin.take());
+        let _ = self.helper.wait();
     }
 }
 

@@ -16,6 +16,7 @@ pub mod tool;
 pub mod trace;
 pub mod work;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -163,6 +164,14 @@ macro_rules! tests {
 /// A new folder that is removed when it is dropped.
 pub fn temp_dir() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("bmaptool-test-").tempdir().unwrap()
+}
+
+/// The options in a text: words that begin with dashes, up to where they end.
+pub fn options(text: &str) -> BTreeSet<String> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
+        .filter(|word| word.starts_with("--") && word.len() > 2)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A path of a test, all of which are UTF-8.

@@ -1,7 +1,9 @@
 //! A folder with an image and its bmap, in which tests pack and copy it.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::image::assert_same;
 use super::tool::{Tool, copy, create};
 use super::{sh, temp_dir};
 
@@ -38,4 +40,26 @@ impl Work {
     pub fn copy(&self, from: &Path, to: &Path) -> Tool {
         copy(["--bmap".as_ref(), self.bmap.as_os_str(), from.as_os_str(), to.as_os_str()])
     }
+}
+
+/// Copies all that `from` holds, without a bmap.
+pub fn copy_whole(from: &Path, to: &Path) -> Tool {
+    copy(["--nobmap".as_ref(), from.as_os_str(), to.as_os_str()])
+}
+
+/// Expects a copy to fail with status 1, or else to be the image: not all bytes of a packed file matter.
+pub fn never_wrong(tool: Tool, image: &Path, out: &Path) {
+    let outcome = tool.run();
+    match outcome.status {
+        Some(0) => assert_same(image, out),
+        Some(1) => assert!(outcome.stderr.contains("bmaptool: ERROR: "), "{}", outcome.stderr),
+        _ => panic!("{outcome:?}"),
+    }
+}
+
+/// Bytes packed by gzip.
+pub fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
 }
