@@ -26,11 +26,13 @@ fn main() {
         a_loop_device_over_a_mounted_device [Need::Root],
         a_loop_device_over_a_disk_with_a_mounted_partition [Need::Root],
         a_loop_device_over_a_partition_beside_a_mounted_one [Need::Root],
+        loop_devices_over_parts_of_a_disk [Need::Root],
         a_loop_device_over_swap [Need::Root],
         devices_of_which_a_list_is_hidden [Need::Root, Need::Program("unshare")],
         a_loop_device_over_a_device_of_another_namespace [Need::Root, Need::Program("unshare")],
         two_loop_devices_over_one_device [Need::Root],
         what_is_below_is_ours_during_the_copy [Need::Root],
+        only_the_partition_below_is_ours_during_the_copy [Need::Root],
         the_image_in_another_loop_device_over_the_file [Need::Root],
         the_image_in_another_part_of_the_file [Need::Root],
         the_image_in_a_partition_that_a_loop_device_shows_too [Need::Root],
@@ -86,6 +88,25 @@ fn a_loop_device_over_a_partition_beside_a_mounted_one() {
     copy([&image, &upper.path]).ok();
     drop(upper);
     copy([&image, &free]).ok();
+}
+
+fn loop_devices_over_parts_of_a_disk() {
+    let (folder, disk) = (temp_dir(), Disk::new(3 * ROOMY));
+    let image = mapped_disk(folder.path());
+    let mounted = disk.partition(1, 0, ROOMY);
+    disk.partition(2, ROOMY, ROOMY);
+    let mount = disk.mount(&mounted);
+    let size = ROOMY.to_string();
+    let part = |base: &Path, number: u64| {
+        Loop::attach_with(base, &["--offset", &(number * ROOMY).to_string(), "--sizelimit", &size])
+    };
+    for base in [disk.path(), &disk.backing] {
+        let target = part(base, 1);
+        copy([&image, &target.path]).ok();
+        let outside = part(base, 2);
+        let words = ["not free", text(disk.path()), "mounted", text(&mounted), text(mount.path()), "umount"];
+        refused(copy([&image, &outside.path]), &disk.backing, &words);
+    }
 }
 
 fn a_loop_device_over_swap() {
@@ -165,12 +186,30 @@ fn ended((child, pipe): (Child, ChildStdin)) -> Outcome {
 fn what_is_below_is_ours_during_the_copy() {
     let disk = Disk::new(ROOMY);
     let upper = Loop::attach(disk.path());
-    let claimed = || OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(disk.path());
-    assert!(claimed().is_ok());
+    assert!(claimed(disk.path()).is_ok());
     let copying = begun(&upper.path, &disk.backing);
-    assert_eq!(claimed().unwrap_err().raw_os_error(), Some(libc::EBUSY));
+    assert_eq!(claimed(disk.path()).unwrap_err().raw_os_error(), Some(libc::EBUSY));
     ended(copying);
-    assert!(claimed().is_ok());
+    assert!(claimed(disk.path()).is_ok());
+}
+
+fn claimed(device: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(device)
+}
+
+fn only_the_partition_below_is_ours_during_the_copy() {
+    let disk = Disk::new(ROOMY);
+    let half = (ROOMY / 2).to_string();
+    let partitions = [disk.partition(1, 0, ROOMY / 2), disk.partition(2, ROOMY / 2, ROOMY / 2)];
+    let first = Loop::attach_with(disk.path(), &["--sizelimit", &half]);
+    let second = Loop::attach_with(disk.path(), &["--offset", &half]);
+    let copying = begun(&first.path, &disk.backing);
+    for device in [disk.path(), &partitions[0]] {
+        assert_eq!(claimed(device).unwrap_err().raw_os_error(), Some(libc::EBUSY));
+    }
+    assert!(claimed(&partitions[1]).is_ok());
+    raw(Path::new("/usr/bin/env"), &second.path).ok();
+    ended(copying);
 }
 
 fn the_image_in_another_loop_device_over_the_file() {

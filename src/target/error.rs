@@ -126,6 +126,16 @@ pub enum Error {
         /// For what, which names the device.
         usage: Usage,
     },
+    /// It lies in another device, and another part of that is used for something else.
+    #[error("'{path}' shares its data with '{device}', which is not free as long as another part of it is {usage}")]
+    PartInUse {
+        /// The target.
+        path: PathBuf,
+        /// The other device.
+        device: PathBuf,
+        /// For what the part is used, which names it.
+        usage: Usage,
+    },
     /// It shares bytes with another device, of which it cannot be told whether it is used.
     #[error("'{path}' shares its data with '{device}', and it cannot be told whether that is in use")]
     SharedUnclear {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::existing::if_visible;
-use super::in_use;
+use super::in_use::{self, Usage};
 use super::lock::Lock;
 use super::places::{self, Place, overlap};
 use super::sysfs::{Device, Layer, Sysfs};
@@ -48,16 +48,18 @@ impl<'a> Kin<'a> {
     /// Refuses a target that is used under one of its names, or whose bytes are.
     pub(super) fn refuse_used(&self) -> Result<(), Error> {
         let path = || self.target.to_owned();
-        let usage = |devices| {
-            in_use::usage(devices, self.places, self.sysfs).map_err(|source| Error::Unclear { path: path(), source })
-        };
-        if let Some(usage) = usage(&self.own)? {
+        if let Some(usage) = self.usage(&self.own)? {
             return Err(Error::InUse { path: path(), usage });
         }
-        match usage(&self.others)? {
+        match self.usage(&self.others)? {
             Some(usage) => Err(Error::SharedInUse { path: path(), usage }),
             None => Ok(()),
         }
+    }
+
+    fn usage(&self, devices: &[Device]) -> Result<Option<Usage>, Error> {
+        let unclear = |source| Error::Unclear { path: self.target.to_owned(), source };
+        in_use::usage(devices, self.places, self.sysfs).map_err(unclear)
     }
 
     /// Keeps others away from what the target lies in, as long as what is returned is open; refuses a target whose bytes
@@ -82,7 +84,7 @@ impl<'a> Kin<'a> {
                 continue;
             }
             // It is left to others, for nobody uses it now.
-            if self.claim_device(device)?.is_some() {
+            if !self.claim_device(device)?.is_empty() {
                 let (device, target) = (device.node(), self.target.display());
                 log::warn!("'{}' shares data with '{target}', and changes with it", device.display());
             }
@@ -90,16 +92,40 @@ impl<'a> Kin<'a> {
         Ok(claims)
     }
 
-    /// Claims `device`, unless it is gone.
-    fn claim_device(&self, device: &Device) -> Result<Option<File>, Error> {
-        match open_exclusively(device) {
-            Ok(claim) => Ok(Some(claim)),
-            Err(error) => match error.raw_os_error() {
-                Some(libc::EBUSY) => Err(Error::SharedBusy { path: self.target.to_owned(), device: device.node() }),
-                Some(libc::ENXIO | libc::ENODEV) => Ok(None),
-                _ => Err(self.unclear(device, error)),
-            },
+    /// Claims `device`, unless it is gone: where it has partitions that share bytes with the target, only those. That keeps
+    /// others from all of it, but not from its other partitions, which may be in use.
+    fn claim_device(&self, device: &Device) -> Result<Vec<File>, Error> {
+        let mut parts = device.partitions().map_err(|source| self.unclear(device, source))?;
+        parts.retain(|part| self.others.contains(part));
+        if parts.is_empty() {
+            parts.push(device.clone());
         }
+        let mut claims = Vec::new();
+        for part in parts {
+            match open_exclusively(&part) {
+                Ok(claim) => claims.push(claim),
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EBUSY) => return Err(self.busy(device)?),
+                    Some(libc::ENXIO | libc::ENODEV) => {}
+                    _ => return Err(self.unclear(&part, error)),
+                },
+            }
+        }
+        Ok(claims)
+    }
+
+    /// Why there is no claim to `device`: perhaps there is one to a partition of it, though that shares nothing with the target.
+    fn busy(&self, device: &Device) -> Result<Error, Error> {
+        let unclear = |source| self.unclear(device, source);
+        let mut parts = device.partitions().map_err(unclear)?;
+        for part in parts.clone() {
+            parts.extend(part.holders().map_err(unclear)?);
+        }
+        let (path, device) = (self.target.to_owned(), device.node());
+        Ok(match self.usage(&parts)? {
+            Some(usage) => Error::PartInUse { path, device, usage },
+            None => Error::SharedBusy { path, device },
+        })
     }
 
     /// Keeps copies away from the file that a loop device shows, if our name for it is the right one.
