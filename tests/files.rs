@@ -21,6 +21,7 @@ fn main() {
     common::run(tests![
         character_devices_take_everything,
         character_devices_are_not_waited_for[Need::Program("strace")],
+        a_file_of_unknown_size_is_copied,
         a_file_that_another_program_has_a_lease_on,
         files_have_the_holes_of_the_bmap,
         a_file_that_existed_is_emptied_first,
@@ -54,6 +55,13 @@ fn character_devices_are_not_waited_for() {
     let opened = lines.iter().any(|line| line.contains("\"/dev/null\", O_WRONLY|O_NONBLOCK"));
     let waits = lines.iter().any(|line| line.contains("</dev/null>, F_SETFL, O_RDONLY"));
     assert!(opened && waits, "{lines:#?}");
+}
+
+fn a_file_of_unknown_size_is_copied() {
+    let folder = temp_dir();
+    let target = folder.path().join("out");
+    copy(["--nobmap", "/proc/version", target.to_str().unwrap()]).ok();
+    assert_eq!(fs::read(&target).unwrap(), fs::read("/proc/version").unwrap());
 }
 
 fn a_file_that_another_program_has_a_lease_on() {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
@@ -19,7 +19,7 @@ pub(super) fn open(path: &Path, location: &Location) -> Result<(Box<dyn Transpor
         return Err(Error::Directory { location: location.clone() });
     }
     let size = if kind.is_file() {
-        Some(metadata.len())
+        length_of(&file, metadata.len())
     } else if kind.is_block_device() {
         Some(device_size(&mut file).map_err(open_error)?)
     } else {
@@ -30,6 +30,13 @@ pub(super) fn open(path: &Path, location: &Location) -> Result<(Box<dyn Transpor
     Ok((Box::new(LocalFile { file, size }), Some(FileId::of(&metadata))))
 }
 
+/// The size of a regular file that claims to have `length` bytes. One whose contents are made up as they are read, as in
+/// /proc, claims to have none: its size is unknown.
+fn length_of(file: &File, length: u64) -> Option<u64> {
+    let is_empty = || file.read_at(&mut [0], 0).is_ok_and(|count| count == 0);
+    Some(length).filter(|&length| length > 0 || is_empty())
+}
+
 fn device_size(device: &mut File) -> io::Result<u64> {
     let size = device.seek(SeekFrom::End(0))?;
     device.rewind()?;
@@ -38,7 +45,7 @@ fn device_size(device: &mut File) -> io::Result<u64> {
 
 struct LocalFile {
     file: File,
-    /// Known for a regular file and a block device; a FIFO has none and only goes forward.
+    /// Known for a block device and most regular files; what has none, such as a FIFO, only goes forward.
     size: Option<u64>,
 }
 
