@@ -260,8 +260,12 @@ impl Script {
         if answer.kind == Kind::Page && !self.is_marked {
             answer.kind = Kind::Proper;
         }
-        let is_refused = answer.kind == Kind::Proper && is_part && self.takes_ranges && self.size == 0;
-        let has_bytes = matches!(answer.kind, Kind::Proper | Kind::Whole | Kind::Status(200 | 206)) && !is_refused;
+        // A first part that does not say that it is the whole is not looked at: the whole is asked for again.
+        let is_part = answer.kind == Kind::Status(206) || (answer.kind == Kind::Proper && is_part && self.takes_ranges);
+        let start = usize::try_from(answer.shift).unwrap_or(0).min(self.size.saturating_sub(1));
+        let says_nothing = matches!(answer.part, PartHeader::Missing | PartHeader::Garbage | PartHeader::NoSize);
+        let is_dismissed = is_part && (says_nothing || start > 0 || self.size == 0);
+        let has_bytes = matches!(answer.kind, Kind::Proper | Kind::Whole | Kind::Status(200 | 206)) && !is_dismissed;
         if self.first_version.is_none() && has_bytes {
             self.first_version = Some(answer.version);
             self.is_marked = tells_versions || answer.framing == Framing::Length && answer.kind == Kind::Whole;
