@@ -57,6 +57,8 @@ impl Remote {
     /// Asks for the part that is all of the file, for what a server says of parts in general need not be true of this file.
     /// Where that comes to nothing, for the whole.
     fn first(&mut self) -> Result<Body, Failure> {
+        // Nothing has been delivered yet that what comes must go with.
+        self.version = Version::default();
         match self.request(ByteRange { start: 0, end: u64::MAX }) {
             Ok(body) if self.version.size.is_some() || !self.takes_ranges => Ok(body),
             // It may well know the size of the whole.
@@ -68,6 +70,7 @@ impl Remote {
     }
 
     fn whole(&mut self) -> Result<Body, Failure> {
+        self.version = Version::default();
         let response = self.client.get(None)?;
         self.accept(response, ByteRange { start: 0, end: u64::MAX })
     }
