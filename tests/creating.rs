@@ -29,6 +29,7 @@ fn main() {
         an_output_file_needs_no_unnamed_files [Need::Program("strace")],
         an_output_that_cannot_be_written_is_an_error,
         an_output_file_needs_no_proc [Need::Root, Need::Program("unshare")],
+        folders_above_may_be_closed [Need::Root, Need::Program("setpriv")],
         a_killed_run_leaves_nothing_behind,
         a_closed_pipe_is_an_error_and_no_panic,
         an_image_that_changes_is_refused,
@@ -240,6 +241,31 @@ fn an_output_file_needs_no_proc() {
     let arguments = ["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()];
     bmaptool(arguments).under(&["unshare", "--mount", "sh", "-c", "umount --lazy /proc && exec \"$@\"", "sh"]).ok();
     assert_eq!(fs::read(output).unwrap(), fs::read(create(&image)).unwrap());
+}
+
+fn folders_above_may_be_closed() {
+    let closed = temp_dir();
+    let open = closed.path().join("open");
+    fs::create_dir(&open).unwrap();
+    disk_like(&open.join("disk.img"), 1);
+    fs::copy(env!("CARGO_BIN_EXE_bmaptool"), open.join("bmaptool")).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    std::os::unix::fs::symlink("disk.bmap", open.join("link")).unwrap();
+    // The program has the folder it is started in, and no way into the one above.
+    let by_nobody = |arguments: &[&str]| {
+        let mut tool = bmaptool::<&str>([]);
+        tool.command = Command::new("setpriv");
+        tool.command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "./bmaptool"]).args(arguments);
+        tool.command.current_dir(&open);
+        tool.ok();
+    };
+    by_nobody(&["create", "-o", "disk.bmap", "disk.img"]);
+    by_nobody(&["copy", "disk.img", "copy"]);
+    image::assert_same(&open.join("disk.img"), &open.join("copy"));
+    // They exist now.
+    by_nobody(&["create", "-o", "link", "disk.img"]);
+    by_nobody(&["copy", "disk.img", "copy"]);
+    assert!(open.join("link").is_symlink());
 }
 
 fn a_killed_run_leaves_nothing_behind() {

@@ -6,9 +6,10 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::{mem, process};
 
 use bmaptool::file_id::FileId;
-use bmaptool::target::{is_among_devices, place_of_new};
+use bmaptool::target::{is_among_devices, place_of};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, access, linkat};
@@ -84,15 +85,18 @@ impl Place {
         match fs::metadata(path).map(|metadata| metadata.file_type()) {
             Ok(kind) if kind.is_dir() => refuse(ErrorKind::IsADirectory, "it is a directory"),
             Ok(kind) if kind.is_block_device() => refuse(ErrorKind::InvalidInput, "it is a block device"),
-            Ok(kind) if kind.is_file() => match fs::canonicalize(path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::There(path.to_owned())),
+            Ok(kind) if kind.is_file() => {
                 // A symbolic link stays one; what it leads to is replaced.
-                file => Ok(Self::New(file?)),
-            },
+                let place = place_of(path)?;
+                match fs::metadata(&place) {
+                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::There(path.to_owned())),
+                    found => found.map(|_| Self::New(place)),
+                }
+            }
             Ok(_) => Ok(Self::There(path.to_owned())),
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             Err(_) if is_among_devices(path)? => refuse(ErrorKind::NotFound, "there is no such device"),
-            Err(_) => Ok(Self::New(place_of_new(path)?)),
+            Err(_) => Ok(Self::New(place_of(path)?)),
         }
     }
 }
@@ -124,29 +128,59 @@ fn emit_to(out: &mut dyn Write, emit: Emit<'_>) -> io::Result<()> {
 /// program is killed; file systems without such files get a named temporary instead.
 fn replace(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
     let folder = folder_of(path);
-    // A name that nobody else uses, which goes as it is dropped.
-    let mut temporary = tempfile::Builder::new();
-    temporary.prefix(".bmaptool.").suffix(".tmp");
     let unnamed = OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).mode(0o666).open(folder);
-    let written = match unnamed {
+    let temporary = match unnamed {
         Ok(mut file) => {
             write_whole(&mut file, path, emit)?;
             signals.defer();
-            temporary.make_in(folder, |name| give_name(&file, name))?.into_temp_path()
+            Temporary::make(folder, |name| give_name(&file, name))?.0
         }
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
             signals.defer();
-            let mut file =
-                temporary.make_in(folder, |name| OpenOptions::new().write(true).create_new(true).open(name))?;
-            write_whole(file.as_file_mut(), path, emit)?;
-            file.into_temp_path()
+            let create = |name: &Path| OpenOptions::new().write(true).create_new(true).open(name);
+            let (temporary, mut file) = Temporary::make(folder, create)?;
+            write_whole(&mut file, path, emit)?;
+            temporary
         }
         Err(error) => return Err(error),
     };
     if signals.received().is_some() {
         return Err(ErrorKind::Interrupted.into());
     }
-    written.persist(path).map_err(|failure| failure.error)
+    temporary.rename(path)
+}
+
+/// A file with a name that nobody else uses, which is removed as this is dropped.
+struct Temporary {
+    path: PathBuf,
+}
+
+impl Temporary {
+    /// Has `make` make the file, in `folder`. Its name is as relative as that of the folder: the folders above may be closed to us.
+    fn make<T>(folder: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(Self, T)> {
+        let names = (0..100).map(|number| folder.join(format!(".bmaptool.{}.{number}.tmp", process::id())));
+        for path in names {
+            match make(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                made => return made.map(|made| (Self { path }, made)),
+            }
+        }
+        Err(ErrorKind::AlreadyExists.into())
+    }
+
+    /// Gives it the name `path`, whatever has that now.
+    fn rename(self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.path, path)?;
+        // The other name is free again, for others.
+        mem::forget(self);
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 fn write_whole(file: &mut File, replaced: &Path, emit: Emit<'_>) -> io::Result<()> {

@@ -26,7 +26,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::Path;
 
 pub use aligned::AlignedBuf;
-pub use device_fs::place_of_new;
+pub use device_fs::place_of;
 pub use error::Error;
 pub use in_use::{Holder, Usage};
 pub use sameness::Sharing;
@@ -203,7 +203,7 @@ pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
 ///
 /// Where the file system does not tell.
 pub fn is_among_devices(path: &Path) -> io::Result<bool> {
-    device_fs::holds(&device_fs::place_of_new(path)?)
+    device_fs::holds(&device_fs::place_of(path)?)
 }
 
 /// Creates a file for the image.
@@ -213,7 +213,7 @@ fn create(request: &Request<'_>) -> Result<regular_file::RegularFile, Error> {
         return Err(Error::NotRemovable { path, why: "it does not exist; is it plugged in?" });
     }
     let create_error = |source| Error::Access { path: path.clone(), action: "create", source };
-    let place = device_fs::place_of_new(&path).map_err(create_error)?;
+    let place = device_fs::place_of(&path).map_err(create_error)?;
     if device_fs::holds(&place).map_err(create_error)? {
         return Err(Error::NoDevice { path });
     }
