@@ -3,13 +3,10 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use bmaptool::bmap::Bmap;
-
 use crate::common::device::Disk;
-use crate::common::image::sparse;
+use crate::common::image::{UNTOUCHED, flashed, sparse};
 use crate::common::tool::{Outcome, Tool, bmaptool, copy, create};
 use crate::common::{sha256, temp_dir};
 use crate::judge::{Scene, expect};
@@ -52,7 +49,6 @@ impl Work {
 }
 
 pub const DISK: u64 = 4 * MIB;
-pub const BEFORE: u8 = 0xa5;
 
 /// A copy to a block device, whose settings must be changed for it.
 pub struct ToDevice {
@@ -66,13 +62,7 @@ impl ToDevice {
     pub fn new() -> Self {
         let work = Work::new();
         let disk = Disk::new(DISK);
-        let map = Bmap::parse(&fs::read(work.path("disk.img.bmap")).unwrap()).unwrap();
-        let image = fs::read(&work.image).unwrap();
-        let mut expected = vec![BEFORE; DISK as usize];
-        for range in map.ranges() {
-            let place = range.bytes.start as usize..range.bytes.end as usize;
-            expected[place.clone()].copy_from_slice(&image[place]);
-        }
+        let expected = flashed(&work.image, DISK);
         Self { work, disk, expected }
     }
 
@@ -87,7 +77,7 @@ impl ToDevice {
     /// After a failure: returns whether the device has what it had.
     pub fn judge_contents(&self) -> Result<bool, String> {
         let device = fs::read(&self.disk.backing).unwrap();
-        let untouched = device.iter().all(|&byte| byte == BEFORE);
+        let untouched = device.iter().all(|&byte| byte == UNTOUCHED);
         let zeroed = device[..MIB as usize].iter().all(|&byte| byte == 0);
         expect(untouched || zeroed, "the device may look valid")?;
         Ok(untouched)
@@ -98,9 +88,7 @@ impl Scene for ToDevice {
     fn reset(&self) {
         fs::write(self.disk.attribute("queue/scheduler"), "mq-deadline").unwrap();
         fs::write(self.disk.attribute("bdi/max_ratio"), "73").unwrap();
-        let device = OpenOptions::new().write(true).open(self.disk.path()).unwrap();
-        device.write_all_at(&vec![BEFORE; DISK as usize], 0).unwrap();
-        device.sync_all().unwrap();
+        self.disk.refill();
     }
 
     fn tool(&self) -> Tool {
@@ -115,8 +103,8 @@ impl Scene for ToDevice {
             // Then what the image leaves out there is lost, and zero.
             let left_out = self.expected.iter().zip(&mut device).take(MIB as usize);
             left_out
-                .filter(|(expected, byte)| (**expected, **byte) == (BEFORE, 0))
-                .for_each(|(_, byte)| *byte = BEFORE);
+                .filter(|(expected, byte)| (**expected, **byte) == (UNTOUCHED, 0))
+                .for_each(|(_, byte)| *byte = UNTOUCHED);
         }
         expect(device == self.expected, "the device differs from what it should hold")
     }
