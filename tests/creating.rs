@@ -250,6 +250,7 @@ fn folders_above_may_be_closed() {
     disk_like(&open.join("disk.img"), 1);
     fs::copy(env!("CARGO_BIN_EXE_bmaptool"), open.join("bmaptool")).unwrap();
     fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(closed.path(), fs::Permissions::from_mode(0o700)).unwrap();
     std::os::unix::fs::symlink("disk.bmap", open.join("link")).unwrap();
     // The program has the folder it is started in, and no way into the one above.
     let by_nobody = |arguments: &[&str]| {
