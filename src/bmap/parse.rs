@@ -170,7 +170,9 @@ impl<'a> Parser<'a> {
                     _ => self.skip()?,
                 },
                 Event::End(_) => return Ok(fields),
-                Event::CData(_) | Event::GeneralRef(_) => return Err(self.misplaced("text between the elements")),
+                // It may be to an entity that nothing declares, and then this is no XML.
+                Event::GeneralRef(_) => return Err(self.misplaced("a reference between the elements")),
+                // Text has no meaning here, as little as unknown elements, and is passed over like them.
                 _ => {}
             }
         }
