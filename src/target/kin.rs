@@ -1,8 +1,8 @@
 //! Who else has the bytes of a target: the devices above it, below it and beside it.
 //!
-//! What the kernel builds on a device has a claim to it, as O_EXCL gives us one, and two claims exclude each other. Only a loop
-//! device has none to what it lies in. So whoever uses what is below a loop device, or another one beside it, does not notice
-//! us, nor does the kernel keep us from each other.
+//! What the kernel builds on a device has a claim to it, as O_EXCL gives us one, and two claims exclude each other; all devices
+//! of device-mapper have one in common. Only a loop device has none to what it lies in. So whoever uses what is below a loop
+//! device, or another one beside it, does not notice us, nor does the kernel keep us from each other.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;

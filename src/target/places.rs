@@ -27,8 +27,9 @@ pub(super) struct Place {
 enum Share {
     /// All of them.
     All,
-    /// Some, of which the kernel does not tell: those of a mapped device, or of a file on a file system. It sees to it that two
-    /// such shares have no byte in common.
+    /// Some, of which the kernel does not tell: those of a mapped device, or of a file on a file system. Two such shares are
+    /// taken to have no byte in common. A file system sees to that, and so do LVM and cryptsetup, but not the kernel: what
+    /// `dmsetup` is given by hand may overlap.
     Some,
 }
 
