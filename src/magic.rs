@@ -131,7 +131,7 @@ pub(crate) fn has_tar_checksum(block: &[u8]) -> bool {
 }
 
 /// Whether `data` begins with `magic`, in which `?` stands for any byte.
-fn starts_with(data: &[u8], magic: &[u8]) -> bool {
+pub(crate) fn starts_with(data: &[u8], magic: &[u8]) -> bool {
     data.len() >= magic.len() && data.iter().zip(magic).all(|(&byte, &wanted)| wanted == b'?' || byte == wanted)
 }
 

@@ -76,6 +76,7 @@ fn main() {
         lz4_with_content_size [Need::Program("lz4")],
         lz4_with_dictionary [Need::Program("lz4")],
         lz4_behind_a_skippable_frame [Need::Program("lz4")],
+        something_else_behind_the_data [Need::Program("xz")],
         lzop_with_file_name [Need::Program("lzop")],
         xz_holes_are_left_out [Need::Program("xz")],
         xz_file_of_another_size [Need::Program("xz")],
@@ -208,6 +209,15 @@ fn lz4_behind_a_skippable_frame() {
     behind(100).ok();
     assert_same(&work.image, &work.path("out"));
     behind(600).fails(&["cannot be unpacked", "lz4 data follows a skippable frame"]);
+}
+
+fn something_else_behind_the_data() {
+    let work = small();
+    for packer in ["gzip -c", "xz -c"] {
+        let packed = work.pack(&format!("{packer} disk.img; echo something else"));
+        copy_whole(&packed, &work.path("out"))
+            .fails(&["data is corrupt", "something else follows it in the same file"]);
+    }
 }
 
 fn lzop_with_file_name() {

@@ -64,7 +64,7 @@ fn what_is_absent_is_passed_over_and_what_fails_is_not() {
         ("404 Not Found", None),
         ("410 Gone", None),
         ("403 Forbidden", None),
-        ("401 Unauthorized", Some("401 Unauthorized; give a user")),
+        ("401 Unauthorized", Some("401 Unauthorized; give the right user")),
         ("400 Bad Request", Some("400 Bad Request")),
         ("500 Internal Server Error", Some("500 Internal Server Error")),
         ("204 No Content", Some("204 No Content")),

@@ -21,6 +21,8 @@ fn main() {
         outputs_that_cannot_be_written_are_told_before_the_work,
         the_arguments_in_the_wrong_order [Need::Root],
         an_image_without_a_byte [Need::Root, Need::Program("gzip")],
+        what_is_no_disk_image [Need::Root, Need::Program("tar")],
+        a_device_is_read_back_by_the_bmap_of_its_image [Need::Root],
         numbers_of_errors_are_for_debugging,
     ]);
 }
@@ -159,14 +161,67 @@ fn an_image_without_a_byte() {
     let before = sha256(&disk.backing);
     let device = text(disk.path());
     fs::write(folder.path().join("empty"), "").unwrap();
-    // Standard input of whatever should have fed us and has failed; and a file.
-    for image in ["-", "empty"] {
+    sh("gzip", &["-k", text(&folder.path().join("empty"))]);
+    for image in ["empty", "empty.gz"] {
         let outcome = run(&folder, &format!("copy --nobmap {image} {device}"), 1, &["the image is empty"]);
         outcome.says(&["nothing has been written"]);
-        assert_eq!(sha256(&disk.backing), before);
     }
-    sh("gzip", &[text(&folder.path().join("empty"))]);
-    run(&folder, &format!("copy --nobmap empty.gz {device}"), 1, &["the image is empty", "no valid image"]);
+    // Standard input of whatever should have fed us and has failed.
+    fs::write(folder.path().join("there"), "before").unwrap();
+    for target in [device, "there", "new"] {
+        run(&folder, &format!("copy --nobmap - {target}"), 1, &["nothing came from standard input"]);
+        run(
+            &folder,
+            &format!("copy --bmap disk.img.bmap - {target}"),
+            1,
+            &["has 0 bytes, but the bmap is for an image of"],
+        );
+    }
+    assert_eq!(sha256(&disk.backing), before);
+    assert_eq!(fs::read(folder.path().join("there")).unwrap(), b"before");
+    assert!(!folder.path().join("new").exists());
+}
+
+fn what_is_no_disk_image() {
+    let folder = folder();
+    let disk = Disk::new(2 << 20);
+    let before = sha256(&disk.backing);
+    let cases: [(&str, &[u8], &str); 5] = [
+        ("page", b"<!DOCTYPE html>\n<html>Please log in", "an HTML page"),
+        ("disk.img.lz", b"LZIP\x01\x0cxxxx", "packed with lzip, which is not unpacked here"),
+        ("disk.lzma", b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\0", "packed with lzma"),
+        ("disk.qcow2", b"QFI\xfb\0\0\0\x03", "the format QCOW: convert it"),
+        ("some.bmap", b"<?xml version=\"1.0\" ?>\n<bmap", "an XML file, such as a bmap"),
+    ];
+    for (name, content, message) in cases {
+        let file = folder.path().join(name);
+        fs::write(&file, content).unwrap();
+        run(&folder, &format!("copy --nobmap {name} {}", text(disk.path())), 1, &["is no disk image", message]);
+    }
+    // The first file of an archive is the image.
+    sh("tar", &["-C", text(folder.path()), "-czf", text(&folder.path().join("two.tar.gz")), "some.bmap", "disk.img"]);
+    run(&folder, &format!("copy --nobmap two.tar.gz {}", text(disk.path())), 1, &["'two.tar.gz'", "such as a bmap"]);
+    run(&folder, "copy --bmap disk.img.bmap two.tar.gz out", 0, &[]);
+    assert_same(&folder.path().join("disk.img"), &folder.path().join("out"));
+    assert_eq!(sha256(&disk.backing), before);
+}
+
+fn a_device_is_read_back_by_the_bmap_of_its_image() {
+    let folder = folder();
+    let disk = Disk::new(300 << 20);
+    run(&folder, &format!("copy disk.img {}", text(disk.path())), 0, &[]);
+    for more in ["", "--no-verify"] {
+        let out = format!("out{more}");
+        run(&folder, &format!("copy --bmap disk.img.bmap {more} {} {out}", text(disk.path())), 0, &[]);
+        assert_same(&folder.path().join("disk.img"), &folder.path().join(out));
+    }
+    let small = Disk::new(1 << 20);
+    run(
+        &folder,
+        &format!("copy --bmap disk.img.bmap {} out", text(small.path())),
+        1,
+        &["has 1048576 bytes, but the bmap"],
+    );
 }
 
 fn numbers_of_errors_are_for_debugging() {

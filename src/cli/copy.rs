@@ -51,6 +51,9 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
         _ => Gaps::MustRead,
     };
     let unpacked = source.unpack(map.as_ref().map(|map| map.bmap.image_size()), gaps)?;
+    if image == Location::Stdin && unpacked.size == Some(0) && map.is_none() {
+        return Err(Error::StdinEmpty);
+    }
     // From here on there is something to clean up.
     let cancel = signals.defer();
     let claimed = target::claim(&Request {
@@ -172,7 +175,7 @@ fn announce(image: &Location, arguments: &Copy, kind: Kind, map: Option<&Map>) {
     log::info!("copying image '{image}' to {kind} '{target}' using bmap file '{location}'");
     if arguments.no_verify {
         log::warn!("the image is not verified, as '--no-verify' asks for");
-    } else if bmap.checksum_kind().is_none() {
+    } else if bmap.checksum_kind().is_none() && bmap.mapped_blocks() > 0 {
         log::warn!("the image is not verified, for its bmap has no checksums");
     }
 }

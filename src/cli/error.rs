@@ -47,6 +47,8 @@ pub enum Error {
     NotPacked { image: Location, named: Format },
     #[error("standard input is closed, and there is no image on it")]
     StdinClosed,
+    #[error("nothing came from standard input: there is no image on it")]
+    StdinEmpty,
     #[error(transparent)]
     Keyring(#[from] KeyringError),
     #[error("no signature found but {flag} given: bmap file '{bmap}' is not signed")]

@@ -22,6 +22,11 @@ impl Looked {
         Ok(Self { head, position: 0, image })
     }
 
+    /// How many bytes there are, where all of them have been looked at.
+    pub(super) fn whole(&self) -> Option<u64> {
+        Some(self.head.len()).filter(|&length| length < PREFIX_LEN).map(|length| length as u64)
+    }
+
     /// The bytes that were looked at.
     pub(super) fn head(&self) -> &[u8] {
         &self.head

@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod codec;
 mod damage;
+mod foreign;
 mod location;
 mod looked;
 mod stored;
@@ -15,6 +16,7 @@ pub mod transport;
 use std::io::{self, Read};
 
 pub use damage::Damage;
+pub use foreign::Foreign;
 pub use location::{InvalidUrl, Location, Protocol, Url};
 pub use stored::Stored;
 
@@ -86,6 +88,14 @@ pub enum Error {
         location: Location,
         /// How its contents are packed.
         inner: Format,
+    },
+    /// It is something else than a disk image.
+    #[error("what '{location}' holds is no disk image but {what}; if it is the image as it is, use its bmap")]
+    Foreign {
+        /// The source.
+        location: Location,
+        /// What it is.
+        what: Foreign,
     },
     /// It has another size than it must have.
     #[error("'{location}' has {found} bytes, but the bmap is for an image of {expected} bytes")]
@@ -177,10 +187,21 @@ impl Unpacked {
         }
         let looked = Looked::new(reader).map_err(|source| Error::Read { location: location.clone(), source })?;
         let is_tar = Format::of(looked.head()) == Some(Format::Tar);
+        let size = size.or(looked.whole());
         let reader: Box<dyn ForwardRead> = Box::new(looked);
         match is_tar {
             true => Self::of_member(location, Format::Tar, image_size, archive::open_tar(reader, image_size)),
             false => Ok(Self { reader, size }),
+        }
+    }
+
+    /// The same, unless it cannot be a disk image.
+    fn if_it_may_be_an_image(self, location: &Location) -> Result<Self, Error> {
+        let Self { reader, size } = self;
+        let looked = Looked::new(reader).map_err(|source| Error::Read { location: location.clone(), source })?;
+        match Foreign::of(looked.head()) {
+            Some(what) => Err(Error::Foreign { location: location.clone(), what }),
+            None => Ok(Self { reader: Box::new(looked), size }),
         }
     }
 
@@ -246,16 +267,28 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// Where the file is known to have another size, is an archive without the image, or cannot be read or unpacked.
+    /// Where the file is known to have another size, is an archive without the image, or cannot be read or unpacked; without
+    /// `image_size` also where it is something else than an image.
     pub fn unpack(self, image_size: Option<u64>, gaps: Gaps) -> Result<Unpacked, Error> {
-        let Self { location, format, packed, .. } = self;
-        // Without a map it counts that an image is empty, whatever should have written it to a pipe.
-        let size = if image_size.is_some() { packed.size() } else { packed.found_size() };
+        let location = self.location.clone();
+        let unpacked = self.unpack_any(image_size, gaps)?;
+        if image_size.is_some() { Ok(unpacked) } else { unpacked.if_it_may_be_an_image(&location) }
+    }
+
+    /// The same for what need not be an image.
+    fn unpack_any(self, image_size: Option<u64>, gaps: Gaps) -> Result<Unpacked, Error> {
+        let Self { location, id, format, packed } = self;
+        // A device is hardly ever just as large as the image on it, with which it begins.
+        let limit = match (id, image_size) {
+            (Some(FileId::BlockDevice { .. }), Some(size)) => size,
+            _ => u64::MAX,
+        };
+        let size = packed.found_size().map(|size| size.min(limit));
         let is_raw_for_sure = size.is_some() && size == image_size;
         let read_error = |source| Error::Read { location: location.clone(), source };
         let format = format.filter(|_| !is_raw_for_sure);
         let unpacked = match format {
-            None => Unpacked { reader: Box::new(transport::Raw::of_image(packed, &gaps)), size },
+            None => Unpacked { reader: Box::new(transport::Raw::of_image(packed, &gaps).up_to(limit)), size },
             Some(Format::Tar) => {
                 let raw = Box::new(transport::Raw::new(packed));
                 Unpacked::of_member(&location, Format::Tar, image_size, archive::open_tar(raw, image_size))?

@@ -12,6 +12,8 @@ pub(super) fn decoder(packed: Packed) -> io::Result<Box<dyn Read + Send>> {
 }
 
 impl Member for GzDecoder<Packed> {
+    const MAGIC: &'static [u8] = b"\x1f\x8b";
+
     fn begin(packed: Packed) -> io::Result<Self> {
         Ok(GzDecoder::new(packed))
     }

@@ -1,11 +1,15 @@
 //! Files of several members, one after another, for decoders that know only one.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use super::{Packed, only_padding_follows};
+use crate::source::damage::corrupt;
 
 /// A decoder of one member.
 pub(super) trait Member: Read + Send + Sized {
+    /// What every member begins with.
+    const MAGIC: &'static [u8];
+
     /// Begins a member where `packed` stands.
     fn begin(packed: Packed) -> io::Result<Self>;
 
@@ -13,7 +17,7 @@ pub(super) trait Member: Read + Send + Sized {
     fn into_packed(self) -> Packed;
 }
 
-/// All members of a file. What follows the last one is padding, or taken for a member and found to be none.
+/// All members of a file. What follows the last one is padding, or an error.
 pub(super) struct Members<M> {
     /// `None` once the end of the file has been seen, or an error between two members.
     current: Option<M>,
@@ -35,6 +39,10 @@ impl<M: Member> Read for Members<M> {
             if let Some(mut packed) = self.current.take().map(M::into_packed)
                 && !only_padding_follows(&mut packed)?
             {
+                let next = packed.fill_buf()?;
+                if !next.iter().zip(M::MAGIC).all(|(byte, magic)| byte == magic) {
+                    return Err(corrupt("something else follows it in the same file"));
+                }
                 self.current = Some(M::begin(packed)?);
             }
         }

@@ -50,6 +50,8 @@ impl Stream {
 }
 
 impl Member for Stream {
+    const MAGIC: &'static [u8] = b"\xfd7zXZ\0";
+
     fn begin(packed: Packed) -> io::Result<Self> {
         Self::new(packed, memory::quarter())
     }

@@ -165,7 +165,7 @@ impl From<Failure> for io::Error {
 
 fn advice(status: StatusCode) -> &'static str {
     match status {
-        StatusCode::UNAUTHORIZED => "; give a user and a password in the URL or in ~/.netrc",
+        StatusCode::UNAUTHORIZED => "; give the right user and password in the URL or in ~/.netrc",
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => "; give a user and a password in the proxy's URL",
         _ => "",
     }

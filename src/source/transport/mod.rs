@@ -161,13 +161,15 @@ pub struct Raw {
     position: u64,
     /// The size, where places can be reached by seeking.
     seekable: Option<u64>,
+    /// What is behind that byte belongs to something else.
+    end: u64,
 }
 
 impl Raw {
     /// The file that `packed` delivers from its first byte on.
     pub fn new(packed: Peeked) -> Self {
         let seekable = packed.size().filter(|_| packed.can_seek());
-        Self { packed, position: 0, seekable }
+        Self { packed, position: 0, seekable, end: u64::MAX }
     }
 
     /// The same, where it is the image itself. Over a network, what need not be read is not fetched, and what must be read
@@ -175,10 +177,19 @@ impl Raw {
     pub fn of_image(mut packed: Peeked, gaps: &Gaps) -> Self {
         match gaps {
             Gaps::MayJump { wanted } => packed.fetch_only(wanted),
-            Gaps::MustRead if packed.seeks_at_a_cost() => return Self { packed, position: 0, seekable: None },
+            Gaps::MustRead if packed.seeks_at_a_cost() => {
+                return Self { packed, position: 0, seekable: None, end: u64::MAX };
+            }
             Gaps::MustRead => {}
         }
         Self::new(packed)
+    }
+
+    /// The same, but only up to byte `end`.
+    pub fn up_to(mut self, end: u64) -> Self {
+        self.end = end;
+        self.seekable = self.seekable.map(|size| size.min(end));
+        self
     }
 
     fn discard(&mut self, count: u64) -> io::Result<()> {
@@ -193,7 +204,8 @@ const SCRATCH_LEN: usize = 128 << 10;
 
 impl Read for Raw {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let count = self.packed.read(buf)?;
+        let room = usize::try_from(self.end.saturating_sub(self.position)).unwrap_or(usize::MAX).min(buf.len());
+        let count = self.packed.read(buf.get_mut(..room).unwrap_or_default())?;
         self.position = self.position.saturating_add(count as u64);
         Ok(count)
     }
