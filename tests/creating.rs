@@ -2,8 +2,8 @@
 
 mod common;
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bmaptool::bmap::Bmap;
 use bmaptool::filemap::{self, Method};
-use common::device::{Disk, Mount};
+use common::device::{Disk, Loop, Mount};
 use common::image::{self, Random, disk_like};
 use common::tool::{bmaptool, create, finish};
 use common::{Need, sh, sha256, temp_dir, text};
@@ -33,6 +33,7 @@ fn main() {
         a_killed_run_leaves_nothing_behind,
         a_closed_pipe_is_an_error_and_no_panic,
         an_image_that_changes_is_refused,
+        what_was_written_to_a_loop_device_is_mapped [Need::Root],
         little_memory_is_named_as_the_cause,
         a_file_system_that_cannot_tell_holes_is_named [Need::Root, Need::FileSystem("ramfs")],
         both_ways_of_mapping_agree [Need::Root, Need::FileSystem("xfs"), Need::FileSystem("btrfs"), Need::FileSystem("ext4")],
@@ -214,6 +215,24 @@ fn an_output_file_needs_no_unnamed_files() {
     bmaptool(arguments).under(&[&["strace"], &inject[..]].concat()).ok();
     assert_eq!(fs::read(output).unwrap(), fs::read(create(&image)).unwrap());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+fn what_was_written_to_a_loop_device_is_mapped() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    File::create(&image).unwrap().set_len(32 << 20).unwrap();
+    let disk = Loop::attach(&image);
+    // It stays in the cache of the device.
+    let mut device = OpenOptions::new().write(true).open(&disk.path).unwrap();
+    device.write_all(&[7; 1 << 20]).unwrap();
+    let outcome = bmaptool(["create".as_ref(), image.as_os_str()]).ok();
+    assert!(outcome.stderr.is_empty(), "{}", outcome.stderr);
+    assert!(String::from_utf8(outcome.stdout).unwrap().contains(" 0-255 </Range>"));
+    drop(device);
+
+    sh("mkfs.ext4", &["-q", disk.path.to_str().unwrap()]);
+    let _mount = Mount::of(&disk.path, "rw");
+    bmaptool(["create".as_ref(), image.as_os_str()]).ok().says(&["is attached to a device that is mounted on"]);
 }
 
 fn an_output_that_cannot_be_written_is_an_error() {

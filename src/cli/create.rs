@@ -9,6 +9,7 @@ use bmaptool::file_id::FileId;
 use bmaptool::magic::{Format, PREFIX_LEN};
 use bmaptool::size::human;
 use bmaptool::source::read_full;
+use bmaptool::target;
 
 use super::Error;
 use super::args::Create;
@@ -22,11 +23,15 @@ pub fn run(arguments: &Create) -> Result<(), Error> {
     engine::check_kind(fs::metadata(path).map_err(open_error)?.file_type(), path)?;
     let image = File::open(path).map_err(open_error)?;
     let output = Output::new(arguments.output.as_deref());
-    refuse_output(&image, path, &output)?;
+    let id = FileId::of(&image.metadata().map_err(open_error)?);
+    refuse_output(id, &output)?;
     refuse_packed(&image, path)?;
     let output_error = |source| Error::Output { output: output.to_string(), signal: signals.received(), source };
     output.check().map_err(output_error)?;
 
+    if let Err(error) = target::settle(path, id) {
+        log::debug!("{error}"); // it is not going to be written to
+    }
     let checksum = if arguments.no_checksum { Checksum::None } else { Checksum::Of(ChecksumKind::Sha256) };
     let map = engine::create(&image, path, checksum)?;
     if map.mapped_blocks() == map.blocks() {
@@ -38,11 +43,10 @@ pub fn run(arguments: &Create) -> Result<(), Error> {
     output.write(&signals, &|out| map.emit(out)).map_err(output_error)
 }
 
-fn refuse_output(image: &File, path: &Path, output: &Output<'_>) -> Result<(), Error> {
-    let id = image.metadata().map_err(|source| Error::OpenImage { path: path.to_owned(), source })?;
+fn refuse_output(image: FileId, output: &Output<'_>) -> Result<(), Error> {
     let output_error = |source| Error::Output { output: output.to_string(), signal: None, source };
     match output.id().map_err(output_error)? {
-        Some(other) if other == FileId::of(&id) => Err(Error::OutputIsImage { output: output.to_string() }),
+        Some(other) if other == image => Err(Error::OutputIsImage { output: output.to_string() }),
         _ => Ok(()),
     }
 }

@@ -45,6 +45,11 @@ impl<'a> Kin<'a> {
         Ok(Self { target, places, own: search.found, others, sysfs })
     }
 
+    /// What the target lies in, and what else is built on that.
+    pub(super) fn others(&self) -> &[Device] {
+        &self.others
+    }
+
     /// Refuses a target that is used under one of its names, or whose bytes are.
     pub(super) fn refuse_used(&self) -> Result<(), Error> {
         let path = || self.target.to_owned();

@@ -16,6 +16,7 @@ mod partitions;
 mod places;
 mod regular_file;
 mod sameness;
+mod settle;
 mod sysfs;
 mod tuning;
 mod writeback;
@@ -30,6 +31,7 @@ pub use device_fs::place_of;
 pub use error::Error;
 pub use in_use::{Holder, Usage};
 pub use sameness::Sharing;
+pub use settle::settle;
 
 use crate::file_id::FileId;
 use kin::Kin;
