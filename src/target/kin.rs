@@ -91,7 +91,10 @@ impl<'a> Kin<'a> {
             // It is left to others, for nobody uses it now.
             if !self.claim_device(device)?.is_empty() {
                 let (device, target) = (device.node(), self.target.display());
-                log::warn!("'{}' shares data with '{target}', and changes with it", device.display());
+                log::warn!(
+                    "'{}' shares data with '{target}': it may show what was there before, until it is detached",
+                    device.display()
+                );
             }
         }
         Ok(claims)

@@ -30,7 +30,7 @@ pub fn settle(image: &Path, id: FileId) -> Result<(), Error> {
         Err(Error::SharedInUse { usage, .. }) => {
             let image = image.display();
             log::warn!(
-                "'{image}' is attached to a device that is {usage}: what is written now may be missing from the map"
+                "what is written to '{image}' may be missing from its map: it is attached to a device that is {usage}"
             );
             Ok(())
         }
