@@ -21,7 +21,7 @@ fn main() {
         a_whole_image_is_copied_without_a_bmap,
         a_target_that_is_the_source_is_refused,
         file_names_need_not_be_text,
-        a_signal_ends_it_within_a_second,
+        a_signal_ends_it_at_once,
     ]);
 }
 
@@ -227,7 +227,7 @@ fn file_names_need_not_be_text() {
     assert_same(&image, &target);
 }
 
-fn a_signal_ends_it_within_a_second() {
+fn a_signal_ends_it_at_once() {
     let folder = temp_dir();
     let image = folder.path().join("disk.img");
     disk_like(&image, 7);

@@ -119,6 +119,7 @@ pub fn run(tests: Vec<Test>) {
 /// Runs tests, and `clean_up` behind the last one.
 pub fn run_then(tests: Vec<Test>, clean_up: fn()) {
     keep_mounts_to_ourselves();
+    heed_signals();
     let arguments = Arguments::from_args();
     let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
     let trials = tests
@@ -143,6 +144,16 @@ pub fn run_then(tests: Vec<Test>, clean_up: fn()) {
     let conclusion = libtest_mimic::run(&arguments, trials);
     clean_up();
     conclusion.exit();
+}
+
+/// Has signals do what they do by default. A shell has what it starts in the background ignore some, and what ignores a signal
+/// hands that on to what it runs.
+fn heed_signals() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    for number in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
+        // SAFETY: no handler is installed.
+        unsafe { signal(number, SigHandler::SigDfl) }.unwrap();
+    }
 }
 
 /// Has this program see its own mounts only, which are gone when it is, even if it is killed.
