@@ -88,7 +88,7 @@ fn a_size_that_no_file_system_takes_costs_no_file() {
                 <BlocksCount>281474976710656</BlocksCount><MappedBlocksCount>0</MappedBlocksCount><BlockMap/></bmap>";
     fs::write(&map, text).unwrap();
     fs::write(&target, "precious").unwrap();
-    let tool = copy(["--bmap".as_ref(), map.as_os_str(), "-".as_ref(), target.as_os_str()]);
+    let tool = copy(["--bmap".as_ref(), map.as_os_str(), "-".as_ref(), target.as_os_str()]).stdin(vec![1; 1024]);
     tool.fails(&["cannot prepare the target", "is as it was"]);
     assert_eq!(fs::read(&target).unwrap(), b"precious");
 }
