@@ -35,9 +35,10 @@ fn has_end_mark(data: &[u8]) -> bool {
     let mut place = 7 + 8 * size + 4 * dictionary;
     while let Some(word) = data.get(place..).and_then(<[u8]>::first_chunk) {
         place += 4;
-        match u32::from_le_bytes(*word) & !(1 << 31) {
+        match u32::from_le_bytes(*word) {
             0 => return place + 4 * checksum == data.len(),
-            length => place += length as usize + 4 * block_checksum,
+            // The highest bit says that it is stored; such a block may be empty.
+            word => place += (word & !(1 << 31)) as usize + 4 * block_checksum,
         }
     }
     false
