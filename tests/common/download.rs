@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::image::{assert_same, disk_like, sparse};
 use super::server::File;
-use super::temp_dir;
-use super::tool::{Tool, copy, create};
+use super::tool::{Tool, copy};
+use super::work::Work;
 
 /// An image, its bmap, and where it is copied to.
 pub struct Case {
@@ -16,10 +16,7 @@ pub struct Case {
 
 impl Case {
     pub fn new(make: impl FnOnce(&Path)) -> Self {
-        let folder = temp_dir();
-        let image = folder.path().join("disk.img");
-        make(&image);
-        let bmap = create(&image);
+        let Work { folder, image, bmap } = Work::new(make);
         Self { folder, image, bmap }
     }
 
