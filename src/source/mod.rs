@@ -195,22 +195,12 @@ impl Unpacked {
         }
     }
 
-    /// The same, unless it cannot be a disk image.
-    fn if_it_may_be_an_image(self, location: &Location) -> Result<Self, Error> {
+    /// The same, unless its first bytes are at `fault`.
+    fn unless(self, location: &Location, fault: impl FnOnce(&[u8]) -> Option<Error>) -> Result<Self, Error> {
         let Self { reader, size } = self;
         let looked = Looked::new(reader).map_err(|source| Error::Read { location: location.clone(), source })?;
-        match Foreign::of(looked.head()) {
-            Some(what) => Err(Error::Foreign { location: location.clone(), what }),
-            None => Ok(Self { reader: Box::new(looked), size }),
-        }
-    }
-
-    /// The same, unless it is packed again.
-    fn once(self, location: &Location) -> Result<Self, Error> {
-        let Self { reader, size } = self;
-        let looked = Looked::new(reader).map_err(|source| Error::Read { location: location.clone(), source })?;
-        match Format::of(looked.head()) {
-            Some(inner) => Err(Error::PackedTwice { location: location.clone(), inner }),
+        match fault(looked.head()) {
+            Some(error) => Err(error),
             None => Ok(Self { reader: Box::new(looked), size }),
         }
     }
@@ -270,13 +260,16 @@ impl Source {
     /// Where the file is known to have another size, is an archive without the image, or cannot be read or unpacked; without
     /// `image_size` also where it is something else than an image.
     pub fn unpack(self, image_size: Option<u64>, gaps: Gaps) -> Result<Unpacked, Error> {
-        let location = self.location.clone();
-        let unpacked = self.unpack_any(image_size, gaps)?;
-        if image_size.is_some() { Ok(unpacked) } else { unpacked.if_it_may_be_an_image(&location) }
+        self.unpack_unless(image_size, gaps, Foreign::of)
     }
 
-    /// The same for what need not be an image.
-    fn unpack_any(self, image_size: Option<u64>, gaps: Gaps) -> Result<Unpacked, Error> {
+    /// The same for what is refused without `image_size` where `foreign` says that it is something else.
+    fn unpack_unless(
+        self,
+        image_size: Option<u64>,
+        gaps: Gaps,
+        foreign: fn(&[u8]) -> Option<Foreign>,
+    ) -> Result<Unpacked, Error> {
         let Self { location, id, format, packed } = self;
         // A device is hardly ever just as large as the image on it, with which it begins.
         let limit = match (id, image_size) {
@@ -305,12 +298,15 @@ impl Source {
             }
         };
         // One of the image's size is the image, whatever it looks like.
-        if format.is_some() && image_size.is_none() {
-            return unpacked.once(&location);
-        }
         match (unpacked.size, image_size) {
             (Some(found), Some(expected)) if found != expected => Err(Error::Size { location, found, expected }),
-            _ => Ok(unpacked),
+            (_, Some(_)) => Ok(unpacked),
+            (_, None) => unpacked.unless(&location, |head| {
+                let location = || location.clone();
+                let again = format.and_then(|_| Format::of(head));
+                let again = again.map(|inner| Error::PackedTwice { location: location(), inner });
+                again.or_else(|| foreign(head).map(|what| Error::Foreign { location: location(), what }))
+            }),
         }
     }
 }

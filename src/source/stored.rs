@@ -57,7 +57,7 @@ impl Stored {
         let read_error = |source| Error::Read { location: location.clone(), source };
         let packed = Peeked::new(Box::new(Memory::new(bytes)), PREFIX_LEN).map_err(read_error)?;
         let source = Source { location: location.clone(), id, format: Some(format), packed };
-        read_all(source.unpack_any(None, Gaps::MustRead)?.reader, &location, what, limit)
+        read_all(source.unpack_unless(None, Gaps::MustRead, |_| None)?.reader, &location, what, limit)
     }
 }
 
