@@ -27,6 +27,7 @@ fn main() {
         a_reset_is_no_end,
         a_break_says_where_it_was,
         a_changed_image_is_an_error,
+        a_server_that_gives_no_time_is_told,
         a_stall_is_a_break,
         a_strange_address_is_not_believed,
         a_server_that_is_ready_later_but_not_never,
@@ -284,6 +285,20 @@ fn a_changed_image_is_an_error() {
     let times = ["213 20240101000000", "213 20240101000001"];
     let (address, _) = server(bytes, Behaviour { limit: 700_000, end: "426 Lost", times, ..GOOD });
     case.copy_all(&format!("ftp://{address}/disk.img")).fails(&["changed while it was being fetched"]);
+}
+
+fn a_server_that_gives_no_time_is_told() {
+    let case = Case::new();
+    let bytes = std::fs::read(&case.image).unwrap();
+    let times = ["502 Not here"; 2];
+    let (address, _) = server(bytes.clone(), Behaviour { limit: 2_000_000, end: "426 Lost", times, ..GOOD });
+    let outcome = case.copy_all(&format!("ftp://{address}/disk.img")).ok();
+    outcome.says(&["WARNING: the server gives", "no time: a change may stay unnoticed"]);
+    case.assert_copied();
+    let (address, _) = server(bytes, Behaviour { times, ..GOOD });
+    let outcome = case.copy_all(&format!("ftp://{address}/disk.img")).ok();
+    assert!(!outcome.stderr.contains("WARNING"), "{}", outcome.stderr);
+    case.assert_copied();
 }
 
 fn a_stall_is_a_break() {

@@ -89,6 +89,9 @@ impl Download {
             return Err(Failure::Changed { url: self.url.clone() });
         }
         if self.position > 0 {
+            if version.modified.is_none() {
+                log::warn!("the server gives '{}' no time: a change may stay unnoticed", self.url);
+            }
             control.command("REST", self.position.to_string().as_bytes(), &[350])?;
         }
         let data = control.data()?;
