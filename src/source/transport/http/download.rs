@@ -3,6 +3,9 @@
 use std::collections::VecDeque;
 use std::io::{self, Read};
 
+use reqwest::Version;
+use reqwest::header::TRANSFER_ENCODING;
+
 use super::client::root_cause;
 use super::remote::{Body, Remote};
 use crate::range::ByteRange;
@@ -38,7 +41,7 @@ impl Download {
             match self.try_read(wanted, buf) {
                 Err(failure) => {
                     self.breaks.pause(failure)?;
-                    if self.remote.version.condition().is_none() {
+                    if !self.remote.version.is_told() {
                         log::warn!("the server gives '{}' no version: a change cannot be noticed", self.remote.url());
                     }
                 }
@@ -63,7 +66,16 @@ impl Download {
             }
         }
         match self.receive(&mut body, buf)? {
-            0 if body.end.is_none() || self.remote.version.size == Some(body.at) => Ok(0),
+            0 if self.remote.version.size == Some(body.at) => Ok(0),
+            0 if body.end.is_none() => {
+                if !body.has_a_mark_at_its_end() {
+                    log::warn!(
+                        "the server does not say where '{}' ends: cut off, it would look just so",
+                        self.remote.url()
+                    );
+                }
+                Ok(0)
+            }
             0 => Err(self.ended_early(&body)),
             count => {
                 self.breaks.reset();
@@ -109,6 +121,11 @@ impl Download {
 }
 
 impl Body {
+    /// Whether the end is sent, and not just the last thing that came (RFC 9112, section 6.3; RFC 9113, section 8.1).
+    fn has_a_mark_at_its_end(&self) -> bool {
+        self.response.version() >= Version::HTTP_2 || self.response.headers().contains_key(TRANSFER_ENCODING)
+    }
+
     /// Whether reading on leads to `offset`, and is the way to go.
     fn leads_to(&self, offset: u64, may_jump: bool) -> bool {
         let within = self.end.is_none_or(|end| offset < end);

@@ -30,6 +30,11 @@ impl Version {
         self.etag.as_deref().filter(|etag| !etag.starts_with("W/")).or(self.modified.as_deref())
     }
 
+    /// Whether a change of the file is bound to be noticed.
+    pub(super) fn is_told(&self) -> bool {
+        self.etag.is_some() || self.modified.is_some()
+    }
+
     /// Whether anything in what `other` says is known of this version; where nothing is known, anything may be it. A server
     /// in trouble may send a page of its own as if it were the file.
     pub(super) fn is_known_by(&self, other: &Self) -> bool {
