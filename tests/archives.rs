@@ -191,7 +191,9 @@ fn small() -> Work {
 }
 
 fn tar_with_a_long_name_gnu() {
-    small().finds_image(&format!("{LONG} tar -c --format=gnu $n"));
+    let work = small();
+    work.finds_image(&format!("{LONG} tar -c --format=gnu $n"));
+    copy_whole(&work.path("packed"), &work.path("out")).ok().says(&["xxxx' from the tar archive"]);
 }
 
 fn tar_with_a_long_name_pax() {
@@ -330,6 +332,10 @@ fn tar_in_a_zip() {
     work.copy(Path::new("-"), &out).stdin(bytes.clone()).ok();
     assert_same(&work.image, &out);
     copy_whole(Path::new("-"), &out).stdin(bytes).ok().says(&["reading 'small' from the tar"]);
+    // Its size is known, and nothing else.
+    let bytes = fs::read(work.pack(&format!("{tar} zip -q a.zip small disk.tar; cat a.zip"))).unwrap();
+    work.copy(Path::new("-"), &out).stdin(bytes).ok();
+    assert_same(&work.image, &out);
 
     let archive = work.pack(&format!("{tar} zip -q a.zip other.tar disk.img; cat a.zip"));
     work.copy(&archive, &out).ok();

@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -33,6 +33,7 @@ fn main() {
         a_boot_region_that_cannot_be_read_is_zero_where_the_image_has_nothing [Need::Root, STRACE],
         a_full_device_is_noticed_where_it_is_full [Need::Root],
         a_source_that_goes_on_after_the_end_of_the_device [Need::Root],
+        a_device_on_standard_input_is_not_read_behind_the_image [Need::Root],
         partitions_are_read_again [Need::Root],
         partitions_are_read_again_when_the_disk_is_no_longer_busy [Need::Root],
         links_to_devices_are_followed [Need::Root],
@@ -313,6 +314,23 @@ fn a_source_that_goes_on_after_the_end_of_the_device() {
     let tool = copy(["--nobmap", "-", text(disk.path())]).stdin(vec![3; 4 * MIB as usize]);
     tool.fails(&["does not fit", "3146240 bytes", "holds no valid image"]);
     assert!(boot_region_is_zero(disk.path()));
+}
+
+fn a_device_on_standard_input_is_not_read_behind_the_image() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    let bmap = folder.path().join("disk.img.bmap");
+    let size = image.metadata().unwrap().len();
+    let disk = Disk::new(size + 32 * MIB);
+    copy([text(&image), text(disk.path())]).ok();
+    // What is not verified is read to its end.
+    let mut medium = File::open(disk.path()).unwrap();
+    let out = folder.path().join("out");
+    let mut command = copy(["--no-verify", "--bmap", text(&bmap), "-", text(&out)]).command;
+    command.stdin(medium.try_clone().unwrap());
+    assert!(command.status().unwrap().success());
+    assert_same(&image, &out);
+    assert_eq!(medium.stream_position().unwrap(), size);
 }
 
 fn partitions_are_read_again() {

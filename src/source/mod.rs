@@ -80,9 +80,7 @@ pub enum Error {
         expected: Option<u64>,
     },
     /// What it is unpacked to is packed again.
-    #[error(
-        "what '{location}' holds is packed again, with {inner}: unpack it first, or if it is an image, use its bmap"
-    )]
+    #[error("what '{location}' holds is packed again, with {inner}: unpack it first")]
     PackedTwice {
         /// The source.
         location: Location,
@@ -328,6 +326,9 @@ pub fn read_full(reader: &mut (impl Read + ?Sized), buf: &mut [u8]) -> io::Resul
     }
     Ok(filled)
 }
+
+/// The size of the pieces in which bytes are read that nobody wants.
+const SCRATCH_LEN: usize = 128 << 10;
 
 /// Reads and drops up to `count` bytes; returns how many there were.
 ///

@@ -42,7 +42,19 @@ pub fn zips_that_lie() {
     let wide = |size| [&zip_entry(name, 0, crc, u32::MAX, u32::MAX, &zip64(size)), data.as_slice()].concat();
     let escape = [&zip_entry(b"\x1b[2J\x9b\n../../etc/passwd", 0, crc, size, size, b""), data.as_slice()].concat();
     let long = [&zip_entry(&[b'n'; 0xffff], 0, crc, size, size, b""), data.as_slice()].concat();
-    let cases: [(&str, Vec<u8>, i32, &str); 11] = [
+    // Passed over, unread, it has a size that takes 64 bits behind its data, of which nothing was said in front of it.
+    let descriptor = [&b"PK\x07\x08"[..], &[0; 4], &5_u64.to_le_bytes(), &(5_u64 << 30).to_le_bytes()].concat();
+    let large = [&zip_entry(b"large", 8, 0, 0, 0, b""), &b"12345"[..], &descriptor].concat();
+    let large_record = [
+        &zip_record(b"large", 0, u32::MAX, 0)[..30],
+        &20_u16.to_le_bytes(),
+        &zip_record(b"large", 0, 0, 0)[32..],
+        &[&[1, 0, 16, 0], &(5_u64 << 30).to_le_bytes()[..], &5_u64.to_le_bytes()].concat(),
+    ]
+    .concat();
+    let behind = zip_record(name, crc, size, large.len() as u32);
+    let cases: [(&str, Vec<u8>, i32, &str); 12] = [
+        ("behind a large one", end(&[large, entry.clone()].concat(), &[large_record, behind].concat(), 2), 0, ""),
         ("as it should be", end(&entry, &zip_record(name, crc, size, 0), 1), 0, ""),
         ("exabytes", end(&wide(1 << 60), &zip_record(name, crc, u32::MAX, 0), 1), 1, "the zip data ends too early"),
         ("2^64 - 1", end(&wide(u64::MAX), &zip_record(name, crc, u32::MAX, 0), 1), 1, "the zip data ends too early"),

@@ -9,7 +9,7 @@ use twox_hash::XxHash32;
 
 use super::Packed;
 use super::blocks::{Blocks, Blockwise, first};
-use super::packed::{array, only_padding_follows};
+use super::packed::{array, only_padding_follows, skip};
 use crate::source::Gaps;
 use crate::source::damage::{corrupt, unsupported};
 
@@ -127,10 +127,7 @@ impl Lz4 {
             LEGACY => State::Legacy,
             _ if magic & !0xf == SKIPPABLE => {
                 let length = u64::from(self.u32()?);
-                let skipped = io::copy(&mut self.packed.by_ref().take(length), &mut io::sink())?;
-                if skipped < length {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
+                skip(&mut self.packed, length)?;
                 State::Between
             }
             _ => return Err(corrupt("something follows that is no frame")),

@@ -25,17 +25,14 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 
 pub(super) use excerpt::read_at;
-pub(super) use packed::{Packed, array, only_padding_follows, packed};
+pub(super) use packed::{Packed, array, only_padding_follows, packed, skip};
 
 use super::damage::{Damage, unsupported};
 use super::transport::{Peeked, Transport};
-use super::{ForwardRead, Gaps, discard, read_full};
+use super::{ForwardRead, Gaps, SCRATCH_LEN, discard, read_full};
 use crate::magic::{Format, PREFIX_LEN};
 use crate::range::ByteRange;
 use excerpt::{Excerpt, Index};
-
-/// The size of the pieces in which data is unpacked that nobody wants.
-const SCRATCH_LEN: usize = 128 << 10;
 
 /// Unpacks `file`, which is of `format`, from its first byte on; of archives, what they are made of is not a codec's.
 ///

@@ -61,6 +61,12 @@ pub(in crate::source) fn only_padding_follows(packed: &mut impl BufRead) -> io::
     }
 }
 
+/// Passes over the next `length` bytes of `data`, which must be there.
+pub(in crate::source) fn skip(data: &mut impl BufRead, length: u64) -> io::Result<()> {
+    let skipped = io::copy(&mut data.take(length), &mut io::sink())?;
+    if skipped == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
 /// The next `N` bytes of `data`.
 pub(in crate::source) fn array<const N: usize>(data: &mut impl Read) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];

@@ -21,7 +21,7 @@ use std::io::{self, Read};
 
 pub use memory::Memory;
 
-use super::{Error, ForwardRead, Gaps, Location, Protocol, discard, read_full};
+use super::{Error, ForwardRead, Gaps, Location, Protocol, SCRATCH_LEN, discard, read_full};
 use crate::file_id::FileId;
 use crate::range::ByteRange;
 pub use ahead::Traffic;
@@ -199,9 +199,6 @@ impl Raw {
     }
 }
 
-/// The size of the pieces in which data is read that nobody wants.
-const SCRATCH_LEN: usize = 128 << 10;
-
 impl Read for Raw {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let room = usize::try_from(self.end.saturating_sub(self.position)).unwrap_or(usize::MAX).min(buf.len());
@@ -228,7 +225,7 @@ impl ForwardRead for Raw {
         match self.seekable {
             Some(size) => Ok(size),
             None => {
-                self.discard(u64::MAX)?;
+                self.discard(self.end.saturating_sub(self.position))?;
                 Ok(self.position)
             }
         }

@@ -13,7 +13,7 @@ use crate::magic::Format;
 use crate::range::ByteRange;
 use crate::source::damage::{Damage, corrupt};
 use crate::source::{ForwardRead, read_full};
-use header::{BLOCK_LEN, Block, Header, Kind};
+use header::{BLOCK_LEN, Block, Header, Kind, until_zero};
 use pax::Records;
 use sparse::{EXTENTS_MAX, Extent, too_long};
 
@@ -64,7 +64,7 @@ impl Tar {
         while let Some(header) = self.next_header()? {
             match header.kind {
                 Kind::Pax => extended = Records::parse(&self.extension(header.size)?)?,
-                Kind::LongName => long_name = Some(self.extension(header.size)?),
+                Kind::LongName => long_name = Some(until_zero(&self.extension(header.size)?).to_vec()),
                 Kind::Regular | Kind::Sparse => {
                     let size = extended.number("size")?.unwrap_or(header.size);
                     let name = extended.name().or(long_name.take()).unwrap_or_else(|| header.name.clone());

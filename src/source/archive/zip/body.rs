@@ -7,7 +7,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 
 use super::local::{Entry, Method};
 use super::signature;
-use crate::source::codec::array;
+use crate::source::codec::{array, skip};
 use crate::source::damage::corrupt;
 
 /// The data of an entry while it is read.
@@ -56,11 +56,9 @@ impl Body {
     pub(super) fn skip(&mut self, data: &mut impl BufRead) -> io::Result<()> {
         match self.entry.packed_size {
             Some(size) => {
-                if io::copy(&mut data.take(size), &mut io::sink())? < size {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
+                skip(data, size)?;
                 if self.entry.has_descriptor {
-                    Descriptor::read(data, self.is_wide(size))?;
+                    Descriptor::read(data, self.is_wide(size.max(self.entry.size.unwrap_or(0))))?;
                 }
                 Ok(())
             }

@@ -127,12 +127,6 @@ impl<R: BufRead> Counted<R> {
     pub(super) fn new(inner: R) -> Self {
         Self { inner, place: 0 }
     }
-
-    /// Passes over `length` bytes, which must be there.
-    pub(super) fn skip(&mut self, length: u64) -> io::Result<()> {
-        let skipped = io::copy(&mut self.by_ref().take(length), &mut io::sink())?;
-        if skipped == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-    }
 }
 
 impl<R: BufRead> Read for Counted<R> {

@@ -10,7 +10,7 @@ use std::io::{self, Read};
 
 use super::{Member, printable};
 use crate::magic::Format;
-use crate::source::codec::{self, Decoded, Packed, array, only_padding_follows, packed};
+use crate::source::codec::{self, Decoded, Packed, array, only_padding_follows, packed, skip};
 use crate::source::damage::corrupt;
 use crate::source::transport::Peeked;
 use body::Body;
@@ -97,7 +97,7 @@ impl Zip {
                 }
                 signature::END => {
                     let record = array::<18>(&mut self.data)?;
-                    self.data.skip(u64::from(u16_at(&record, 16)))?;
+                    skip(&mut self.data, u64::from(u16_at(&record, 16)))?;
                     return match only_padding_follows(&mut self.data.inner)? {
                         true => Ok(()),
                         false => Err(corrupt("something follows behind its end")),
@@ -109,7 +109,7 @@ impl Zip {
                 signature::EXTRA => u64::from(u32::from_le_bytes(array(&mut self.data)?)),
                 _ => return Err(corrupt("something stands between its files that does not belong there")),
             };
-            self.data.skip(length)?;
+            skip(&mut self.data, length)?;
             signature = array(&mut self.data)?;
         }
     }
