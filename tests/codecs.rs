@@ -83,6 +83,7 @@ fn main() {
         xz_of_a_tar [Need::Program("xz"), Need::Program("tar")],
         seekable_zstd_holes_are_left_out [Need::Program("zstd")],
         zstd_window_over_2_gib,
+        too_little_memory_is_no_damage [Need::Program("zstd"), Need::Program("xz")],
         names_that_contradict [Need::Program("gzip")],
         packed_bmap [Need::Program("lz4")],
         without_any_program [Need::Program("lzop"), Need::Program("xz"), Need::Program("lz4")],
@@ -326,6 +327,18 @@ fn zstd_window_over_2_gib() {
         "it needs a window of over ",
         "a quarter of the machine's memory",
     ]);
+}
+
+fn too_little_memory_is_no_damage() {
+    let work = small();
+    for (command, kilobytes, format) in [("zstd --long=27", 120_000, "zstd"), ("xz -9", 60_000, "xz")] {
+        let packed = work.pack(&format!("(head -c 140000000 /dev/zero; cat disk.img) | {command}"));
+        let script = format!("ulimit -v {kilobytes}; exec \"$@\"");
+        let tool = copy_whole(&packed, &work.path("out")).under(&["sh", "-c", &script, "sh"]);
+        let reason = format!("the {format} data cannot be unpacked: the machine has not enough memory left for it");
+        let outcome = tool.fails(&[&reason]);
+        assert!(!outcome.stderr.contains("corrupt"), "{}", outcome.stderr);
+    }
 }
 
 fn names_that_contradict() {

@@ -69,6 +69,7 @@ impl Read for Stream {
                     "it needs more memory than the {} that are allowed, a quarter of the machine's",
                     human(self.memory_limit)
                 )),
+                Some(stream::Error::Mem) => unsupported("the machine has not enough memory left for it"),
                 _ => error,
             }
         })

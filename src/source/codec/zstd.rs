@@ -87,12 +87,13 @@ impl<R: BufRead> Read for Frames<R> {
 
 fn explained(error: io::Error, window_log: u32) -> io::Error {
     match error.to_string().as_str() {
-        // How libzstd puts it; its crate hands on no code.
+        // How libzstd puts them; its crate hands on no code.
         "Frame requires too much memory for decoding" => unsupported(format!(
             "it needs a window of over {}; the most that is allowed is a quarter of the machine's memory, but from 128 MiB to \
              2 GiB",
             human(1_u64.checked_shl(window_log).unwrap_or(u64::MAX))
         )),
+        "Allocation error : not enough memory" => unsupported("the machine has not enough memory left for its window"),
         _ => error,
     }
 }
