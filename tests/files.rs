@@ -9,7 +9,7 @@ use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::device::Disk;
+use common::device::{Disk, Mount};
 use common::image::assert_same;
 use common::tool::{bmaptool, copy, mapped_disk};
 use common::trace::Trace;
@@ -21,7 +21,10 @@ fn main() {
     common::run(tests![
         character_devices_take_everything,
         character_devices_are_not_waited_for[Need::Program("strace")],
+        a_terminal_is_no_target,
         a_file_of_unknown_size_is_copied,
+        a_file_that_cannot_be_emptied_is_as_it_was[Need::Program("strace")],
+        a_file_that_an_overlay_gives_another_identity[Need::Root, Need::FileSystem("overlay")],
         a_file_that_another_program_has_a_lease_on,
         files_have_the_holes_of_the_bmap,
         a_file_that_existed_is_emptied_first,
@@ -55,6 +58,45 @@ fn character_devices_are_not_waited_for() {
     let opened = lines.iter().any(|line| line.contains("\"/dev/null\", O_WRONLY|O_NONBLOCK"));
     let waits = lines.iter().any(|line| line.contains("</dev/null>, F_SETFL, O_RDONLY"));
     assert!(opened && waits, "{lines:#?}");
+}
+
+fn a_terminal_is_no_target() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    let outcome = copy([text(&image), "/dev/ptmx"]).fails(&["cannot copy to '/dev/ptmx'", "such as a terminal"]);
+    assert!(!outcome.stderr.contains("copying image"), "{}", outcome.stderr);
+}
+
+fn a_file_that_cannot_be_emptied_is_as_it_was() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    let target = folder.path().join("copy");
+    for (from, call) in [("-", 1), (text(&image), 1), (text(&image), 2)] {
+        fs::write(&target, "what was there").unwrap();
+        // As for a file that is in use as swap.
+        let inject = format!("inject=ftruncate:error=ETXTBSY:when={call}");
+        let strace = ["strace", "-f", "-o", "/dev/null", "-e", &inject];
+        let tool = copy(["--nobmap", from, text(&target)]).stdin("an image").under(&strace);
+        tool.fails(&["cannot prepare the target", "Text file busy", "is as it was"]);
+        assert_eq!(fs::read_to_string(&target).unwrap(), "what was there");
+    }
+}
+
+fn a_file_that_an_overlay_gives_another_identity() {
+    let (folder, memory) = (temp_dir(), Mount::in_memory("tmpfs"));
+    let image = mapped_disk(folder.path());
+    let [lower, upper, work] = ["lower", "upper", "work"].map(|name| memory.path().join(name));
+    for folder in [&lower, &upper, &work] {
+        fs::create_dir(folder).unwrap();
+    }
+    fs::write(lower.join("copy"), "what was there").unwrap();
+    fs::hard_link(lower.join("copy"), lower.join("other")).unwrap();
+    let options = format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+    let overlay = Mount::with("overlay", &options);
+    let target = overlay.path().join("copy");
+    copy([&image, &target]).ok();
+    assert_same(&image, &target);
+    assert_eq!(fs::read_to_string(overlay.path().join("other")).unwrap(), "what was there");
 }
 
 fn a_file_of_unknown_size_is_copied() {

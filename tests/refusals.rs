@@ -35,6 +35,7 @@ fn main() {
         a_device_that_is_too_small [Need::Root],
         a_device_without_a_medium [Need::Root, Need::Program("strace")],
         an_empty_device [Need::Root],
+        a_device_that_not_even_root_may_write_to [Need::Root, Need::Program("strace")],
         a_device_of_someone_else [Need::Root, Need::Program("setpriv")],
         what_is_not_removable [Need::Root],
         the_image_itself,
@@ -258,6 +259,13 @@ fn an_empty_device() {
     File::create(stage.path("nothing")).unwrap();
     let device = Loop::attach(&stage.path("nothing"));
     stage.refused(&device.path, &[], &["has no medium"]);
+}
+
+fn a_device_that_not_even_root_may_write_to() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    let strace = ["strace", "-f", "-o", "/dev/null", "-P", text(disk.path()), "-e", "inject=openat:error=EPERM"];
+    let tool = copy([&stage.image, disk.path()]).under(&strace);
+    stage.refused_with(tool, &[&disk.backing], &["not even root", text(disk.path()), "container", "not permitted"]);
 }
 
 fn a_device_of_someone_else() {

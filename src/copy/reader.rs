@@ -20,12 +20,13 @@ pub(super) fn read(
     pool: &Receiver<AlignedBuf>,
     chunks: &SyncSender<Chunk>,
 ) -> Result<(), Error> {
+    let mut offset = 0;
     for range in extents.byte_ranges() {
         let reached = source.skip_to(range.start).map_err(|source| Error::Read { offset: range.start, source })?;
         if reached < range.start {
             return Err(ended_early(extents, reached));
         }
-        let mut offset = range.start;
+        offset = range.start;
         while offset < range.end {
             let Ok(mut buf) = pool.recv() else { return DESERTED };
             let length = chunk_len(ByteRange { start: offset, end: range.end });
@@ -46,7 +47,7 @@ pub(super) fn read(
     }
     match extents {
         Extents::Mapped(map) if verify.covers(map) => Ok(()),
-        _ => check_end(extents, source),
+        _ => check_end(extents, source, offset),
     }
 }
 
@@ -57,11 +58,11 @@ fn chunk_len(range: ByteRange) -> usize {
     usize::try_from(range.len()).map_or(to_boundary, |left| left.min(to_boundary))
 }
 
-/// Reads on to the end of the source, which must be clean, and where the image ends. A source that goes on after that is
-/// not read further: it may be endless.
-fn check_end(extents: &Extents, source: &mut dyn ForwardRead) -> Result<(), Error> {
+/// Reads on from `offset` to the end of the source, which must be clean, and where the image ends. A source that goes on after
+/// that is not read further: it may be endless.
+fn check_end(extents: &Extents, source: &mut dyn ForwardRead, offset: u64) -> Result<(), Error> {
     let Some(expected) = extents.image_size() else {
-        return source.finish().map(drop).map_err(|source| Error::Read { offset: 0, source });
+        return source.finish().map(drop).map_err(|source| Error::Read { offset, source });
     };
     let failed = |source| Error::Read { offset: expected, source };
     let reached = source.skip_to(expected).map_err(failed)?;

@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::geteuid;
 
 use super::aligned::ALIGNMENT;
 use super::kin::Kin;
@@ -29,8 +30,8 @@ pub(super) struct BlockDevice {
     path: PathBuf,
     file: File,
     extent: Extent,
-    /// The disk, as sysfs shows it; nothing where it does not.
-    disk: Option<Device>,
+    /// The disk that it is, or is a part of.
+    disk: Device,
     capacity: u64,
     /// The size of a logical sector in bytes.
     sector: u64,
@@ -65,14 +66,14 @@ impl BlockDevice {
     pub(super) fn open(request: &Request<'_>, number: u64, places: &[Place], sysfs: &Sysfs) -> Result<Self, Error> {
         let path = request.path.to_owned();
         let unclear = |source| Error::Unclear { path: path.clone(), source };
-        let device = sysfs.device(number).map_err(unclear)?;
-        let disk = device.as_ref().map(Device::disk).transpose().map_err(unclear)?;
+        let Some(device) = sysfs.device(number).map_err(unclear)? else { return Err(Error::UnknownDevice { path }) };
+        let disk = device.disk().map_err(unclear)?;
         if request.accept == Accept::Removable {
-            refuse_fixed(&path, disk.as_ref())?;
+            refuse_fixed(&path, &disk)?;
         }
         let kin = Kin::find(&path, places, sysfs)?;
         kin.refuse_used()?;
-        if device.as_ref().map_or(Ok(None), |device| device.attribute("ro")).map_err(unclear)?.as_deref() == Some("1") {
+        if device.attribute("ro").map_err(unclear)?.as_deref() == Some("1") {
             return Err(Error::ReadOnly { path });
         }
         let extent = if device == disk { Extent::Whole } else { Extent::Partition };
@@ -136,7 +137,7 @@ impl BlockDevice {
 
 impl Target for BlockDevice {
     fn begin(&mut self, _size: Option<u64>) -> io::Result<()> {
-        self.tuning = Some(self.disk.as_ref().map(Tuning::apply).unwrap_or_default());
+        self.tuning = Some(Tuning::apply(&self.disk));
         Ok(())
     }
 
@@ -192,11 +193,10 @@ impl Target for BlockDevice {
 
 /// Refuses a disk that the kernel does not call removable. An SD card in a slot of its own is called fixed, as an eMMC is
 /// (type `MMC`), but can be taken out.
-fn refuse_fixed(path: &Path, disk: Option<&Device>) -> Result<(), Error> {
-    let attribute = |name| disk.and_then(|disk| disk.attribute_if_told(name));
-    let why = match attribute("removable").as_deref() {
+fn refuse_fixed(path: &Path, disk: &Device) -> Result<(), Error> {
+    let why = match disk.attribute_if_told("removable").as_deref() {
         Some("1") => return Ok(()),
-        Some(_) if attribute("device/type").as_deref() == Some("SD") => return Ok(()),
+        Some(_) if disk.attribute_if_told("device/type").as_deref() == Some("SD") => return Ok(()),
         Some(_) => "it is a fixed disk",
         None => "the kernel does not say what it is",
     };
@@ -206,6 +206,7 @@ fn refuse_fixed(path: &Path, disk: Option<&Device>) -> Result<(), Error> {
 fn open_error(path: PathBuf, source: io::Error) -> Error {
     match source.raw_os_error() {
         Some(libc::EBUSY) => Error::Busy { path },
+        Some(libc::EACCES | libc::EPERM) if geteuid().is_root() => Error::Forbidden { path, source },
         Some(libc::EACCES | libc::EPERM) => Error::Denied { path },
         Some(libc::EROFS) => Error::ReadOnly { path },
         Some(libc::ENOMEDIUM) => Error::NoMedium { path },
@@ -231,7 +232,7 @@ mod tests {
     fn a_partition_is_as_removable_as_its_disk() {
         let tree = Tree::new();
         let disk = tree.device_with(libc::makedev(8, 1)).disk().unwrap();
-        let refusal = || refuse_fixed(Path::new("/dev/sda1"), Some(&disk));
+        let refusal = || refuse_fixed(Path::new("/dev/sda1"), &disk);
         let unknown = refusal().unwrap_err().to_string();
         assert!(unknown.ends_with("the kernel does not say what it is"), "{unknown}");
         tree.write("usb/sda/removable", "0\n");
@@ -248,7 +249,7 @@ mod tests {
         let disk = tree.device_with(libc::makedev(8, 0));
         for (kind, is_accepted) in [("MMC", false), ("0", false), ("SD", true)] {
             tree.write("usb/sda/device/type", &format!("{kind}\n"));
-            assert_eq!(refuse_fixed(Path::new("/dev/mmcblk0"), Some(&disk)).is_ok(), is_accepted, "{kind}");
+            assert_eq!(refuse_fixed(Path::new("/dev/mmcblk0"), &disk).is_ok(), is_accepted, "{kind}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A character device as target: /dev/null, for a dry run.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Seek};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -17,12 +17,20 @@ impl CharacterDevice {
     /// Opens the device, without waiting for what is at its other end, such as a modem.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let opened = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path);
-        let file = opened.and_then(|file| {
+        let inspected = opened.and_then(|mut file| {
             // Writes do wait.
             fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
+            file.stream_position()?;
             Ok(file)
         });
-        Ok(Self { file: file.map_err(|source| open_error(path, source))? })
+        match inspected {
+            Ok(file) => Ok(Self { file }),
+            Err(error) if error.kind() == io::ErrorKind::NotSeekable => {
+                let what = "a character device that has no places to write to, such as a terminal";
+                Err(Error::WrongKind { path: path.to_owned(), what })
+            }
+            Err(source) => Err(open_error(path, source)),
+        }
     }
 }
 

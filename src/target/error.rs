@@ -33,6 +33,17 @@ pub enum Error {
         /// The target.
         path: PathBuf,
     },
+    /// Not even root may write to it.
+    #[error(
+        "not even root may write to '{path}' here: a container must be given the device, with 'docker run --device {path}' for \
+         example; a security module may forbid it, or the device takes no writes"
+    )]
+    Forbidden {
+        /// The target.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The kernel does not say what it is used for, though it might be used.
     #[error("cannot tell whether '{path}' is in use, or is where the image comes from")]
     Unclear {

@@ -47,7 +47,8 @@ impl fmt::Display for Usage {
             }
             Self::Held(holders) => {
                 write!(f, "held by {}", join(holders.iter().map(|holder| holder.name.clone()), ", "))?;
-                match join(holders.iter().filter_map(|holder| holder.release.clone()), "; ") {
+                // What is built on top of another comes off first.
+                match join(holders.iter().rev().filter_map(|holder| holder.release.clone()), "; ") {
                     commands if commands.is_empty() => Ok(()),
                     commands => write!(f, "; release it with: {commands}"),
                 }
@@ -173,6 +174,27 @@ mod tests {
                 Some(format!("held by dm-0 (device-mapper: vg-root); release it with: {command}"))
             );
         }
+    }
+
+    #[test]
+    fn what_is_built_on_a_holder_is_released_before_it() {
+        let tree = Tree::new();
+        for (name, number, below, uuid) in
+            [("dm-0", "252:0", "usb/sda/sda1", "CRYPT-LUKS2-abc"), ("dm-1", "252:1", "virtual/dm-0", "LVM-abc")]
+        {
+            tree.holder(&format!("virtual/{name}"), number, below);
+            tree.write(&format!("virtual/{name}/dm/name"), &format!("of-{name}\n"));
+            tree.write(&format!("virtual/{name}/dm/uuid"), uuid);
+        }
+        let partition = tree.device_with(libc::makedev(8, 1));
+        let crypt = partition.holders().unwrap();
+        let volume = crypt[0].holders().unwrap();
+        let devices = [vec![partition], crypt, volume].concat();
+        let holders = held(&numbered(&devices).unwrap(), &[]).unwrap().unwrap();
+        let words = Usage::Held(holders).to_string();
+        assert!(words.starts_with("held by dm-0 (device-mapper: of-dm-0), dm-1"), "{words}");
+        let order = "release it with: lvchange -an /dev/mapper/of-dm-1; cryptsetup close of-dm-0";
+        assert!(words.ends_with(order), "{words}");
     }
 
     #[test]

@@ -71,25 +71,21 @@ impl<'a> Kin<'a> {
     /// somebody has a claim to whom nothing else tells of, such as a mount of another namespace.
     pub(super) fn claim(&self) -> Result<Vec<File>, Error> {
         let unclear = |source| Error::Unclear { path: self.target.to_owned(), source };
-        let mut claims = Vec::new();
-        let mut claimed = Vec::new();
+        let mut claims = Claims::default();
+        let mut locks = Vec::new();
         for place in self.places {
             let Some(device) = self.sysfs.device_of(place.id).map_err(unclear)? else { continue };
-            // Several loop devices may lie in it, and the target in all of them.
-            if matches!(place.layer, Some(Layer::Loop(_))) && !claimed.contains(&place.id) {
-                claims.extend(self.claim_device(&device)?);
-                claimed.push(place.id);
+            if matches!(place.layer, Some(Layer::Loop(_))) {
+                self.claim_device(&device, &mut claims)?;
             }
-            claims.extend(self.lock_file_of(&device)?);
+            locks.extend(self.lock_file_of(&device)?);
         }
-        for device in &self.others {
-            let id = device.id().map_err(unclear)?;
-            let is_below = self.places.iter().any(|place| Some(place.id) == id);
-            if is_below || device.is_partition().map_err(unclear)? {
-                continue;
-            }
+        for device in self.siblings().map_err(unclear)? {
+            self.claim_device(device, &mut claims)?;
+        }
+        for device in self.beside(&self.others).map_err(unclear)? {
             // It is left to others, for nobody uses it now.
-            if !self.claim_device(device)?.is_empty() {
+            if self.claim_device(device, &mut claims)? == News::Claimed {
                 let (device, target) = (device.node(), self.target.display());
                 log::warn!(
                     "'{}' shares data with '{target}': it may show what was there before, until it is detached",
@@ -97,21 +93,50 @@ impl<'a> Kin<'a> {
                 );
             }
         }
-        Ok(claims)
+        Ok(claims.files.into_iter().chain(locks).collect())
+    }
+
+    /// Where the target is a partition: others of its disk that have bytes of it, as those of an isohybrid image have. A claim to
+    /// one partition keeps others from the disk, but not from the other partitions.
+    fn siblings(&self) -> io::Result<Vec<&Device>> {
+        match self.places.get(1).map(|place| place.layer) {
+            Some(Some(Layer::Partition(_))) => self.beside(&self.own),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Those of `devices` that the target does not lie in.
+    fn beside<'d>(&self, devices: &'d [Device]) -> io::Result<Vec<&'d Device>> {
+        let mut beside = Vec::new();
+        for device in devices {
+            let id = device.id()?;
+            if !self.places.iter().any(|place| Some(place.id) == id) {
+                beside.push(device);
+            }
+        }
+        Ok(beside)
     }
 
     /// Claims `device`, unless it is gone: where it has partitions that share bytes with the target, only those. That keeps
     /// others from all of it, but not from its other partitions, which may be in use.
-    fn claim_device(&self, device: &Device) -> Result<Vec<File>, Error> {
+    fn claim_device(&self, device: &Device, claims: &mut Claims) -> Result<News, Error> {
         let mut parts = device.partitions().map_err(|source| self.unclear(device, source))?;
         parts.retain(|part| self.others.contains(part));
         if parts.is_empty() {
             parts.push(device.clone());
         }
-        let mut claims = Vec::new();
+        let mut news = News::Nothing;
         for part in parts {
+            // Several loop devices may lie in it, and the target in all of them.
+            if claims.devices.contains(&part) {
+                continue;
+            }
             match open_exclusively(&part) {
-                Ok(claim) => claims.push(claim),
+                Ok(claim) => {
+                    claims.files.push(claim);
+                    claims.devices.push(part);
+                    news = News::Claimed;
+                }
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EBUSY) => return Err(self.busy(device)?),
                     Some(libc::ENXIO | libc::ENODEV) => {}
@@ -119,7 +144,7 @@ impl<'a> Kin<'a> {
                 },
             }
         }
-        Ok(claims)
+        Ok(news)
     }
 
     /// Why there is no claim to `device`: perhaps there is one to a partition of it, though that shares nothing with the target.
@@ -166,6 +191,21 @@ impl<'a> Kin<'a> {
     fn unclear(&self, device: &Device, source: io::Error) -> Error {
         Error::SharedUnclear { path: self.target.to_owned(), device: device.node(), source }
     }
+}
+
+/// Devices that others are kept away from, as long as the files are open.
+#[derive(Default)]
+struct Claims {
+    devices: Vec<Device>,
+    files: Vec<File>,
+}
+
+/// What has come of a claim.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum News {
+    Claimed,
+    /// It was there already, or the device is gone.
+    Nothing,
 }
 
 /// Opens the node of `device`, which nobody else has a claim to then.
@@ -257,6 +297,25 @@ mod tests {
         assert_eq!(kin(&tree, 8, 2), ["dm-0 dm-1 sda sda2", ""]);
         // The volumes lie in the same partition, but not in the same bytes of it.
         assert_eq!(kin(&tree, 252, 0), ["dm-0", "sda sda2"]);
+    }
+
+    #[test]
+    fn partitions_with_the_same_bytes_are_siblings() {
+        let tree = tree();
+        let siblings = |number| {
+            let sysfs = tree.sysfs();
+            let places = places::of(FileId::BlockDevice { number: libc::makedev(8, number) }, &sysfs).unwrap();
+            let kin = Kin::find(Path::new("target"), &places, &sysfs).unwrap();
+            let mut names: Vec<_> = kin.siblings().unwrap().into_iter().map(Device::name).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(siblings(1), [""; 0]);
+        // The first has all of the disk, the second a part of that.
+        tree.write("usb/sda/sda1/size", "16");
+        assert_eq!(siblings(1), ["dm-0", "dm-1", "sda2"]);
+        assert_eq!(siblings(2), ["dm-0", "dm-1", "sda1"]);
+        assert_eq!(siblings(0), [""; 0]);
     }
 
     #[test]

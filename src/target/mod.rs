@@ -188,7 +188,15 @@ pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
     let (kind, target): (_, Box<dyn Target>) = match fs::metadata(path) {
         Ok(metadata) => {
             let kind = kind_of(&metadata, path)?;
-            (kind, open(request, kind, &metadata, &Sysfs::new())?)
+            let target = match open(request, kind, &metadata, &Sysfs::new()) {
+                // An overlay file system gives a file another identity the first time that it is opened for writing.
+                Err(error @ Error::Replaced { .. }) if kind == Kind::RegularFile => match fs::metadata(path) {
+                    Ok(metadata) if metadata.is_file() => open(request, kind, &metadata, &Sysfs::new()),
+                    _ => Err(error),
+                },
+                opened => opened,
+            };
+            (kind, target?)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => (Kind::RegularFile, Box::new(create(request)?)),
         Err(source) => return Err(Error::Access { path: path.to_owned(), action: "inspect", source }),

@@ -104,15 +104,15 @@ impl Drop for RegularFile {
 
 impl Target for RegularFile {
     fn begin(&mut self, size: Option<u64>) -> io::Result<()> {
+        let length = self.file.metadata()?.len();
         // A size that the file system cannot take is found out while what the file held is still there.
+        if let (Origin::Existed, Some(size)) = (self.origin, size) {
+            self.file.set_len(size.max(length))?;
+        }
+        self.file.set_len(0).inspect_err(|_| drop(self.file.set_len(length)))?;
         if self.origin == Origin::Existed {
-            if let Some(size) = size {
-                let length = self.file.metadata()?.len();
-                self.file.set_len(size.max(length))?;
-            }
             self.origin = Origin::Emptied;
         }
-        self.file.set_len(0)?;
         self.end = size.unwrap_or(0);
         self.file.set_len(self.end)
     }

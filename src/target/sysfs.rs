@@ -178,7 +178,7 @@ impl Device {
         Ok(self.number()?.map(|number| FileId::BlockDevice { number }))
     }
 
-    pub(super) fn is_partition(&self) -> io::Result<bool> {
+    fn is_partition(&self) -> io::Result<bool> {
         self.has("partition")
     }
 

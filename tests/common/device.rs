@@ -163,7 +163,7 @@ impl Mount {
     }
 
     /// A file system of this kind that lies on no device.
-    fn with(kind: &str, options: &str) -> Self {
+    pub fn with(kind: &str, options: &str) -> Self {
         let folder = temp_dir();
         sh("mount", &["-t", kind, "-o", options, "test", folder.path().to_str().unwrap()]);
         Self { folder }
