@@ -94,8 +94,12 @@ pub fn create(image: &File, path: &Path, checksum: Checksum) -> Result<Bmap, Err
 
     let metadata = image.metadata().map_err(|source| access("inspect", source))?;
     check_kind(metadata.file_type(), path)?;
-    // A file system may not know the place of data that it has not written yet.
-    image.sync_all().map_err(|source| access("synchronize", source))?;
+    // A file system may not know the place of data that it has not written yet. One that is never written to need not know
+    // how to sync (fsync(2)).
+    match image.sync_all() {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EROFS)) => {}
+        result => result.map_err(|source| access("synchronize", source))?,
+    }
     let before = state()?;
     let map = filemap::map(image, path)?;
     if map.size == 0 {

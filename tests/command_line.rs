@@ -52,7 +52,7 @@ fn an_answer_that_nobody_gets_is_no_success() {
 }
 
 fn wrong_usage_exits_with_2() {
-    let cases: [&[&str]; 16] = [
+    let cases: [&[&str]; 18] = [
         &[],
         &["help"],
         &["frobnicate"],
@@ -69,12 +69,16 @@ fn wrong_usage_exits_with_2() {
         &["copy", "--fingerprint", "", "a", "b"],
         &["copy", "--fingerprint", "0123456789ABCDEF", "a", "b"],
         &["copy", "-", "target"],
+        &["copy", "--bmap", "x", "--bmap-sig", "-", "-", "target"],
+        &["copy", "--bmap", "-", "--bmap-sig", "-", "a", "target"],
     ];
     for arguments in cases {
         let outcome = bmaptool(arguments).run();
         assert_eq!(outcome.status, Some(2), "{arguments:?}");
         assert!(outcome.stdout.is_empty());
         assert!(outcome.stderr.contains("--help"), "{}", outcome.stderr);
+        let takes_stdin = arguments.contains(&"-");
+        assert!(!takes_stdin || outcome.stderr.contains("Usage: bmaptool copy"), "{}", outcome.stderr);
         // Whose error it is must be plain where many programs write to one log.
         let is_help = arguments.is_empty();
         assert!(is_help || outcome.stderr.starts_with("bmaptool: error: "), "{}", outcome.stderr);

@@ -3,18 +3,16 @@
 mod common;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use bmaptool::bmap::Bmap;
 use bmaptool::filemap::{self, Method};
 use common::device::{Disk, Loop, Mount};
 use common::image::{self, Random, disk_like};
-use common::tool::{bmaptool, create, finish};
-use common::{Need, sh, sha256, temp_dir, text};
+use common::tool::{bmaptool, finish};
+use common::{Need, sh, temp_dir, text};
 
 fn main() {
     common::run(tests![
@@ -22,16 +20,7 @@ fn main() {
         packed_images_are_refused [Need::Program("xz"), Need::Program("zstd"), Need::Program("lz4"), Need::Program("lzop"), Need::Program("zip")],
         a_full_image_is_mapped_with_a_warning,
         checksums_can_be_left_out,
-        the_output_is_never_the_image,
-        an_output_file_is_replaced_as_a_whole,
-        an_output_may_be_a_descriptor [Need::Program("bash")],
-        an_output_may_have_a_long_name,
-        an_output_file_needs_no_unnamed_files [Need::Program("strace")],
-        an_output_that_cannot_be_written_is_an_error,
-        an_output_file_needs_no_proc [Need::Root, Need::Program("unshare")],
-        folders_above_may_be_closed [Need::Root, Need::Program("setpriv")],
-        a_killed_run_leaves_nothing_behind,
-        a_closed_pipe_is_an_error_and_no_panic,
+        an_image_on_a_file_system_without_sync [Need::Root, Need::FileSystem("erofs")],
         an_image_that_changes_is_refused,
         what_was_written_to_a_loop_device_is_mapped [Need::Root],
         little_memory_is_named_as_the_cause,
@@ -110,113 +99,6 @@ fn checksums_can_be_left_out() {
     assert!(with.ranges().map(|range| range.blocks).eq(without.ranges().map(|range| range.blocks)));
 }
 
-fn the_output_is_never_the_image() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
-    disk_like(&image, 3);
-    let before = sha256(&image);
-    let link = folder.path().join("link");
-    let hard_link = folder.path().join("hard");
-    std::os::unix::fs::symlink(&image, &link).unwrap();
-    fs::hard_link(&image, &hard_link).unwrap();
-    for output in [&image, &link, &hard_link] {
-        bmaptool(["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()])
-            .fails(&["is the image itself"]);
-    }
-    let mut tool = bmaptool(["create".as_ref(), image.as_os_str()]);
-    let append = File::options().append(true).open(&image).unwrap();
-    let child = tool.command.stdout(Stdio::from(append)).stderr(Stdio::piped()).spawn().unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("standard output is the image itself"));
-    assert_eq!(sha256(&image), before);
-}
-
-fn an_output_file_is_replaced_as_a_whole() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
-    disk_like(&image, 4);
-    let expected = bmaptool(["create".as_ref(), image.as_os_str()]).ok().stdout;
-    let write_to =
-        |output: &Path| bmaptool(["create".as_ref(), image.as_os_str(), "--output".as_ref(), output.as_os_str()]).ok();
-
-    let output = folder.path().join("new.bmap");
-    assert!(write_to(&output).stdout.is_empty());
-    assert_eq!(fs::read(&output).unwrap(), expected);
-
-    // A name that exists keeps its permissions, and a link stays a link.
-    fs::write(&output, "something long and old".repeat(1000)).unwrap();
-    fs::set_permissions(&output, fs::Permissions::from_mode(0o640)).unwrap();
-    let link = folder.path().join("link.bmap");
-    std::os::unix::fs::symlink("new.bmap", &link).unwrap();
-    write_to(&link);
-    assert!(link.is_symlink());
-    assert_eq!(fs::read(&output).unwrap(), expected);
-    assert_eq!(fs::metadata(&output).unwrap().permissions().mode() & 0o777, 0o640);
-
-    bmaptool(["create".as_ref(), image.as_os_str(), "-o".as_ref(), "relative.bmap".as_ref()])
-        .current_dir(folder.path())
-        .ok();
-    assert_eq!(fs::read(folder.path().join("relative.bmap")).unwrap(), expected);
-    // Links that lead nowhere yet, one to the other.
-    std::os::unix::fs::symlink("later.bmap", folder.path().join("second")).unwrap();
-    std::os::unix::fs::symlink("second", folder.path().join("first")).unwrap();
-    write_to(&folder.path().join("first"));
-    assert!(folder.path().join("first").is_symlink() && folder.path().join("second").is_symlink());
-    assert_eq!(fs::read(folder.path().join("later.bmap")).unwrap(), expected);
-
-    write_to(Path::new("/dev/null"));
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 7, "a temporary file was left behind");
-}
-
-/// The name of a pipe or of a removed file leads nowhere but through the descriptor.
-fn an_output_may_be_a_descriptor() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
-    disk_like(&image, 4);
-    let expected = fs::read(create(&image)).unwrap();
-    let script = "set -e
-        \"$0\" create -o /dev/fd/3 disk.img 3>&1 | cat > piped
-        ln -s /proc/self/fd/3 link
-        \"$0\" create -o link disk.img 3>&1 | cat > linked
-        head -c 1000000 /dev/zero > gone
-        exec 3<>gone; rm gone
-        \"$0\" create -o /dev/fd/3 disk.img
-        cat /dev/fd/3 > removed";
-    let mut command = Command::new("bash");
-    command.args(["-o", "pipefail", "-c", script, env!("CARGO_BIN_EXE_bmaptool")]).current_dir(folder.path());
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    for name in ["piped", "linked", "removed"] {
-        assert!(fs::read(folder.path().join(name)).unwrap() == expected, "{name}");
-    }
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 6);
-}
-
-fn an_output_may_have_a_long_name() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
-    disk_like(&image, 4);
-    let output = folder.path().join("x".repeat(255));
-    bmaptool(["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()]).ok();
-    assert_eq!(fs::read(output).unwrap(), fs::read(create(&image)).unwrap());
-}
-
-/// File systems such as vfat have no O_TMPFILE.
-fn an_output_file_needs_no_unnamed_files() {
-    let folder = temp_dir();
-    let images = temp_dir();
-    let image = images.path().join("disk.img");
-    disk_like(&image, 1);
-    let output = folder.path().join("disk.bmap");
-    let arguments = ["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()];
-    let inject =
-        ["-f", "-o", "/dev/null", "-P", folder.path().to_str().unwrap(), "-e", "inject=openat:error=EOPNOTSUPP"];
-    bmaptool(arguments).under(&[&["strace"], &inject[..]].concat()).ok();
-    assert_eq!(fs::read(output).unwrap(), fs::read(create(&image)).unwrap());
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-}
-
 fn what_was_written_to_a_loop_device_is_mapped() {
     let folder = temp_dir();
     let image = folder.path().join("disk.img");
@@ -235,102 +117,18 @@ fn what_was_written_to_a_loop_device_is_mapped() {
     bmaptool(["create".as_ref(), image.as_os_str()]).ok().says(&["may be missing from its map", "mounted: "]);
 }
 
-fn an_output_that_cannot_be_written_is_an_error() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
-    disk_like(&image, 5);
-    let missing = folder.path().join("no/such/folder.bmap");
-    bmaptool(["create".as_ref(), "-o".as_ref(), missing.as_os_str(), image.as_os_str()])
-        .fails(&["cannot write the bmap to '", "folder.bmap': No such file"]);
-    bmaptool(["create".as_ref(), "-o".as_ref(), "/dev/full".as_ref(), image.as_os_str()])
-        .fails(&["cannot write the bmap to '/dev/full'", "No space left"]);
-    let mut tool = bmaptool(["create".as_ref(), image.as_os_str()]);
-    let full = File::options().write(true).open("/dev/full").unwrap();
-    let child = tool.command.stdout(Stdio::from(full)).stderr(Stdio::piped()).spawn().unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write the bmap to standard output"));
-}
-
-fn an_output_file_needs_no_proc() {
+fn an_image_on_a_file_system_without_sync() {
     let folder = temp_dir();
     let image = folder.path().join("disk.img");
     disk_like(&image, 1);
-    let output = folder.path().join("disk.bmap");
-    let arguments = ["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()];
-    bmaptool(arguments).under(&["unshare", "--mount", "sh", "-c", "umount --lazy /proc && exec \"$@\"", "sh"]).ok();
-    assert_eq!(fs::read(output).unwrap(), fs::read(create(&image)).unwrap());
-}
-
-fn folders_above_may_be_closed() {
-    let closed = temp_dir();
-    let open = closed.path().join("open");
-    fs::create_dir(&open).unwrap();
-    disk_like(&open.join("disk.img"), 1);
-    fs::copy(env!("CARGO_BIN_EXE_bmaptool"), open.join("bmaptool")).unwrap();
-    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
-    fs::set_permissions(closed.path(), fs::Permissions::from_mode(0o700)).unwrap();
-    std::os::unix::fs::symlink("disk.bmap", open.join("link")).unwrap();
-    // The program has the folder it is started in, and no way into the one above.
-    let by_nobody = |arguments: &[&str]| {
-        let mut tool = bmaptool::<&str>([]);
-        tool.command = Command::new("setpriv");
-        tool.command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "./bmaptool"]).args(arguments);
-        tool.command.current_dir(&open);
-        tool.ok();
-    };
-    by_nobody(&["create", "-o", "disk.bmap", "disk.img"]);
-    by_nobody(&["copy", "disk.img", "copy"]);
-    image::assert_same(&open.join("disk.img"), &open.join("copy"));
-    // They exist now.
-    by_nobody(&["create", "-o", "link", "disk.img"]);
-    by_nobody(&["copy", "disk.img", "copy"]);
-    assert!(open.join("link").is_symlink());
-}
-
-fn a_killed_run_leaves_nothing_behind() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
-    image::sparse(&image, 300 << 20, &[(0, 64 << 20)], 6);
-    let output = folder.path().join("disk.bmap");
-    let mut random = Random::new(1);
-    for _ in 0..10 {
-        let mut tool = bmaptool(["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()]);
-        let mut child = tool.spawn();
-        std::thread::sleep(Duration::from_millis(random.below(60)));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert!(names.iter().all(|name| name == "disk.img" || name == "disk.bmap"), "{names:?}");
-        if output.exists() {
-            Bmap::parse(&fs::read(&output).unwrap()).unwrap();
-        }
-    }
-}
-
-fn a_closed_pipe_is_an_error_and_no_panic() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
-    // More ranges than a pipe can hold, so that the program meets the closed end.
-    let data: Vec<_> = (0..3000).map(|block| (block * 8192, 4096)).collect();
-    image::sparse(&image, 3000 * 8192, &data, 7);
-    let mut tool = bmaptool(["create".as_ref(), image.as_os_str()]);
-    let mut child = tool.spawn();
-    let mut start = [0; 100];
-    let mut stdout = child.stdout.take().unwrap();
-    stdout.read_exact(&mut start).unwrap();
-    drop(stdout);
-    child.stdout = Some(empty_stdout());
-    let outcome = finish(child);
-    assert_eq!(outcome.status, Some(1));
-    outcome.says(&["cannot write the bmap to standard output: Broken pipe"]);
-}
-
-/// A standard output with nothing to read, for a child whose own is closed.
-fn empty_stdout() -> std::process::ChildStdout {
-    let mut child = Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
-    child.wait().unwrap();
-    child.stdout.take().unwrap()
+    let packed = temp_dir();
+    let packed = packed.path().join("erofs");
+    sh("mkfs.erofs", &[text(&packed), text(folder.path())]);
+    let device = Loop::attach(&packed);
+    let mount = Mount::of(&device.path, "ro");
+    let bmap = bmaptool(["create".as_ref(), mount.path().join("disk.img").as_os_str()]).ok();
+    let map = Bmap::parse(&bmap.stdout).unwrap();
+    assert_eq!(map.image_size(), image.metadata().unwrap().len());
 }
 
 fn an_image_that_changes_is_refused() {

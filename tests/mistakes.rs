@@ -131,7 +131,11 @@ fn outputs_that_cannot_be_written_are_told_before_the_work() {
     let folder = folder();
     // An image that is full is warned of once it has been mapped: no warning, no work.
     fs::write(folder.path().join("full.img"), vec![1; 1 << 20]).unwrap();
-    for (output, why) in [("no/such/folder.bmap", "No such file or directory"), (".", "it is a directory")] {
+    for (output, why) in [
+        ("no/such/folder.bmap", "the folder 'no/such': No such file or directory"),
+        (".", "it is a directory"),
+        ("new.bmap/", "no file's name ends with a slash"),
+    ] {
         let outcome = run(&folder, &format!("create full.img -o {output}"), 1, &["cannot write the bmap to '", why]);
         assert!(!outcome.stderr.contains("WARNING"), "{}", outcome.stderr);
     }

@@ -3,23 +3,17 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use common::gnupg::{self, Who, keys};
-use common::image::{assert_same, sparse};
 use common::server::{File, Server};
-use common::tool::{Outcome, Tool, copy, create};
+use common::signed::{ARMORED, BAD, Bench, CLEAR, DETACHED, GOOD, good};
+use common::tool::copy;
 use common::work::gzip;
-use common::{Need, sh, sha256, temp_dir};
+use common::{Need, sha256, temp_dir};
 
 const GPG: Need = Need::Program("gpg");
 const GPGV: Need = Need::Program("gpgv");
-const BAD: &str = "discovered a BAD GPG signature of bmap file";
-const GOOD: &str = "successfully verified bmap file signature of";
-const DETACHED: &[&str] = &["--detach-sign"];
-const ARMORED: &[&str] = &["--detach-sign", "--armor"];
-const CLEAR: &[&str] = &["--clearsign"];
 
 fn main() {
     let tests = tests![
@@ -33,7 +27,6 @@ fn main() {
         clearsigned_and_detached_must_both_be_good [GPG, GPGV],
         nothing_but_the_signed_part_is_parsed [GPG, GPGV],
         messages_are_not_detached_signatures [GPG, GPGV],
-        a_signature_that_unpacks_to_gigabytes [GPG, GPGV, Need::Program("time")],
         lines_of_clearsigned_text [GPG, GPGV],
         packed_bmaps [GPG, GPGV],
         signatures_on_a_server [GPG, GPGV],
@@ -41,90 +34,8 @@ fn main() {
         signature_files_are_no_targets [GPG, GPGV],
         no_sig_verify [GPG],
         unsigned_bmaps [GPG, GPGV],
-        without_gnupg [GPG],
-        without_a_keyring [GPG],
-        only_status_lines_and_exit_status_count [GPG],
     ];
     common::run_then(tests, gnupg::clean_up);
-}
-
-/// An image with its bmap, and a target that holds something.
-struct Bench {
-    folder: tempfile::TempDir,
-    image: PathBuf,
-    bmap: PathBuf,
-    target: PathBuf,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let folder = temp_dir();
-        let (image, target) = (folder.path().join("disk.img"), folder.path().join("target"));
-        sparse(&image, 256 << 10, &[(0, 5000), (128 << 10, 4096)], 7);
-        let bmap = create(&image);
-        fs::write(&target, "precious").unwrap();
-        Self { folder, image, bmap, target }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn text(&self) -> Vec<u8> {
-        fs::read(&self.bmap).unwrap()
-    }
-
-    fn write_bmap(&self, text: impl AsRef<[u8]>) -> &Self {
-        fs::write(&self.bmap, text).unwrap();
-        self
-    }
-
-    /// Puts a file beside the bmap, with its name and `ending`.
-    fn write_beside(&self, ending: &str, signature: impl AsRef<[u8]>) -> &Self {
-        fs::write(format!("{}{ending}", self.bmap.display()), signature).unwrap();
-        self
-    }
-
-    /// Lays a signature of the bmap beside it.
-    fn sign(&self, who: Who) -> &Self {
-        self.write_beside(".sig", keys().sign(who, DETACHED, &self.text()))
-    }
-
-    /// Makes the bmap a clearsigned one.
-    fn clearsign(&self, who: Who) -> &Self {
-        self.write_bmap(keys().sign(who, CLEAR, &self.text()))
-    }
-
-    /// A copy by the user who knows everybody but the stranger.
-    fn copy(&self, options: &[&str]) -> Tool {
-        let mut tool = copy(options).env("GNUPGHOME", keys().home());
-        tool.command.args([&self.image, &self.target]);
-        tool
-    }
-
-    /// Expects the copy to be made.
-    fn accepts(&self, tool: Tool, fragments: &[&str]) -> Outcome {
-        fs::write(&self.target, "precious").unwrap();
-        let outcome = tool.ok();
-        outcome.says(fragments);
-        assert_same(&self.image, &self.target);
-        outcome
-    }
-
-    /// Expects the copy to be refused, and the target to be left alone.
-    fn refuses(&self, tool: Tool, fragments: &[&str]) -> Outcome {
-        fs::write(&self.target, "precious").unwrap();
-        let before = sha256(&self.target);
-        let outcome = tool.fails(fragments);
-        assert_eq!(sha256(&self.target), before);
-        assert!(!outcome.stderr.contains(GOOD) || !outcome.stderr.contains(BAD), "{}", outcome.stderr);
-        outcome
-    }
-}
-
-/// What is said of a good signature.
-fn good(who: Who) -> String {
-    format!("{GOOD} {} (fingerprint {})", who.user_id(), keys().fingerprints(who).0)
 }
 
 fn good_signatures_of_every_kind() {
@@ -355,29 +266,6 @@ fn messages_are_not_detached_signatures() {
     bench.write_bmap(keys().sign(Who::Ed, &["--sign", "--armor"], &bench.text())).refuses(bench.copy(&[]), &[]);
 }
 
-/// A message of 400 MB, packed to 2 kB.
-fn a_signature_that_unpacks_to_gigabytes() {
-    let bench = Bench::new();
-    let signature = format!("{}.sig", bench.bmap.display());
-    let home = keys().home();
-    sh(
-        "sh",
-        &[
-            "-c",
-            "head -c 400M /dev/zero | GNUPGHOME=$0 gpg -q --store -z 9 --compress-algo bzip2 -o $1",
-            home.to_str().unwrap(),
-            &signature,
-        ],
-    );
-    assert!(fs::metadata(&signature).unwrap().len() < 10_000);
-    let ring = keys().folder().join("ring.gpg");
-    for options in [&[][..], &["--keyring", ring.to_str().unwrap()]] {
-        let outcome = bench.copy(options).measured().fails(&[BAD, "not a detached signature"]);
-        assert!(outcome.memory() < 100 << 20, "{} MiB", outcome.memory() >> 20);
-    }
-    assert_eq!(fs::read(&bench.target).unwrap(), b"precious");
-}
-
 /// The bmap's own checksum tells that its text comes out of the signed part byte by byte.
 fn lines_of_clearsigned_text() {
     let bench = Bench::new();
@@ -477,72 +365,6 @@ fn unsigned_bmaps() {
     // What cannot be read is not taken for absent.
     fs::create_dir(format!("{}.asc", bench.bmap.display())).unwrap();
     bench.refuses(bench.copy(&[]), &["disk.img.bmap.asc", "is a directory"]);
-}
-
-fn without_gnupg() {
-    let bench = Bench::new();
-    let empty = temp_dir();
-    let text = bench.text();
-    let without = |options: &[&str]| bench.copy(options).env("PATH", empty.path());
-    bench.accepts(without(&[]), &["is not signed"]);
-    let refused = ["is signed", "not found on PATH", "install GnuPG", "'--no-sig-verify' and no other option"];
-    let ring = keys().folder().join("ring.gpg");
-    bench.sign(Who::Ed);
-    bench.refuses(without(&[]), &refused);
-    bench.refuses(without(&["--keyring", ring.to_str().unwrap()]), &refused);
-    fs::remove_file(format!("{}.sig", bench.bmap.display())).unwrap();
-    bench.write_bmap(keys().sign(Who::Ed, CLEAR, &text)).refuses(without(&[]), &refused);
-    // With gpgv alone its own default keyring counts.
-    if let Some(gpgv) = common::find_program("gpgv") {
-        std::os::unix::fs::symlink(gpgv, empty.path().join("gpgv")).unwrap();
-        bench.refuses(without(&[]), &[BAD, "unknown key"]);
-        fs::copy(ring, bench.path("trustedkeys.gpg")).unwrap();
-        bench.accepts(without(&[]).env("GNUPGHOME", bench.folder.path()), &[&good(Who::Ed)]);
-    }
-}
-
-fn without_a_keyring() {
-    let bench = Bench::new();
-    bench.sign(Who::Ed);
-    let (home, nowhere) = (temp_dir(), bench.path("nowhere"));
-    for home in [home.path(), &nowhere] {
-        let mut tool = bench.copy(&[]).env("HOME", home);
-        tool.command.env_remove("GNUPGHOME");
-        bench.refuses(tool, &[BAD, "unknown key", "--keyring FILE"]);
-        bench.refuses(bench.copy(&[]).env("GNUPGHOME", home.join("gnupg")), &[BAD, "unknown key"]);
-    }
-    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "something was left in HOME");
-}
-
-/// A verifier that lies in words, and one that dies of what it saw.
-fn only_status_lines_and_exit_status_count() {
-    let bench = Bench::new();
-    bench.sign(Who::Ed);
-    let (fingerprint, _) = keys().fingerprints(Who::Ed);
-    let good = format!("GOODSIG 0123456789ABCDEF Ed\n[GNUPG:] VALIDSIG {fingerprint} 0 0 0 4 0 22 8 00 {fingerprint}");
-    let bin = temp_dir();
-    let run = |status: &str, rest: &str| {
-        let script = format!(
-            "#!/bin/sh\necho 'gpg: Good signature from Ed' >&2\necho '[GNUPG:] {good}'\necho '[GNUPG:] {good}' >&2\n\
-             fd=${{1#--status-fd=}}\necho '[GNUPG:] {status}' > /proc/self/fd/$fd\n\
-             [ \"$LC_ALL\" = C ] || exit 3\n[ -z \"$SECRET\" ] || exit 4\n{rest}\n"
-        );
-        write_program(&bin.path().join("gpg"), &script);
-        bench.copy(&[]).env("PATH", bin.path()).env("LC_ALL", "de_DE.UTF-8").env("SECRET", "x")
-    };
-    bench.accepts(run(&good, "exit 0"), &[GOOD]);
-    for rest in ["exit 1", "exit 2", "kill -9 $$"] {
-        bench.refuses(run(&good, rest), &[BAD, "gpg failed"]);
-    }
-    bench.refuses(run("NEWSIG", "exit 0"), &[BAD, "gpg failed"]);
-    bench.refuses(run("GOODSIG 0123456789ABCDEF Ed", "exit 0"), &[BAD, "not a signature of a file"]);
-    bench.refuses(run(&format!("PLAINTEXT 62 0\n[GNUPG:] {good}"), "exit 0"), &[BAD, "not a detached signature"]);
-    bench.clearsign(Who::Ed).refuses(run(&good, "exit 0"), &[BAD]);
-}
-
-fn write_program(path: &Path, script: &str) {
-    fs::write(path, script).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// The signature of a remote bmap lies beside it, and its name keeps the query.

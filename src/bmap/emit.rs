@@ -8,13 +8,28 @@ use crate::size::{human, percent};
 
 /// Writes `map` as a file of the current version.
 ///
-/// The file holds its own checksum, so it is written twice: first to a hasher, with zeroes for digits, then out.
-pub(super) fn emit(map: &Bmap, out: &mut dyn Write) -> io::Result<()> {
+/// The file holds its own checksum, so it is written twice: first to a hasher, with zeroes for digits, then out. One of more
+/// than `max` bytes is not written, for nobody could read it.
+pub(super) fn emit(map: &Bmap, max: u64, out: &mut dyn Write) -> io::Result<()> {
     let kind = map.checksum_kind().unwrap_or(ChecksumKind::Sha256);
-    let mut hashing = Hashing(kind.hasher());
+    let mut hashing = Hashing { hasher: kind.hasher(), length: 0 };
     write_file(map, kind, &"0".repeat(kind.digits()), &mut hashing)?;
-    let checksum = hashing.0.finish().to_string();
-    write_file(map, kind, &checksum, out)
+    let Hashing { mut hasher, length } = hashing;
+    if length > max {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, TooLong { length, max }));
+    }
+    write_file(map, kind, &hasher.finish().to_string(), out)
+}
+
+/// The map has more ranges than a file may list.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "it would have {length} bytes, and a bmap of over {max} is not read: the image is in too many pieces; \
+     '--no-checksum' makes it smaller"
+)]
+struct TooLong {
+    length: u64,
+    max: u64,
 }
 
 fn write_file(map: &Bmap, kind: ChecksumKind, checksum: &str, out: &mut dyn Write) -> io::Result<()> {
@@ -73,16 +88,40 @@ fn write_file(map: &Bmap, kind: ChecksumKind, checksum: &str, out: &mut dyn Writ
     write!(out, "    </BlockMap>\n</bmap>\n")
 }
 
-/// A writer that only hashes.
-struct Hashing(Hasher);
+/// A writer that only hashes and counts.
+struct Hashing {
+    hasher: Hasher,
+    length: u64,
+}
 
 impl Write for Hashing {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.0.update(data);
+        self.hasher.update(data);
+        self.length = self.length.saturating_add(data.len() as u64);
         Ok(data.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::range::{BlockRange, BlockSize};
+
+    #[test]
+    fn what_nobody_could_read_is_not_written() {
+        let blocks = BlockRange::new(0, 1).unwrap();
+        let map = Bmap::new(4096, BlockSize::new(4096).unwrap(), vec![blocks], None).unwrap();
+        let mut file = Vec::new();
+        emit(&map, u64::MAX, &mut file).unwrap();
+        let length = file.len() as u64;
+        emit(&map, length, &mut file).unwrap();
+        assert_eq!(file.len() as u64, 2 * length);
+        let error = emit(&map, length - 1, &mut file).unwrap_err();
+        assert!(error.to_string().contains("--no-checksum"), "{error}");
+        assert_eq!(file.len() as u64, 2 * length);
     }
 }

@@ -227,7 +227,7 @@ impl Bmap {
     ///
     /// Those of `out`.
     pub fn emit(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
-        emit::emit(self, out)
+        emit::emit(self, MAX_FILE_SIZE, out)
     }
 }
 

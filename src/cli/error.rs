@@ -144,7 +144,7 @@ impl Error {
             {
                 Some("run this as root, with sudo for example")
             }
-            Self::Unverifiable { .. } => Some(
+            Self::Unverifiable { source: signature::Error::NoVerifier { .. }, .. } => Some(
                 "install GnuPG, or use '--no-sig-verify' and no other option about signatures to copy without knowing who \
                      made the bmap",
             ),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::{mem, process};
@@ -50,7 +50,7 @@ impl<'a> Output<'a> {
         match self {
             Self::Stdout => streams::stdout().map(drop),
             Self::File(path) => match Place::of(path)? {
-                Place::New(path) => Ok(access(folder_of(&path), AccessFlags::W_OK)?),
+                Place::New(path) => check_folder(folder_of(&path)),
                 Place::There(path) => Ok(access(&path, AccessFlags::W_OK)?),
             },
         }
@@ -61,10 +61,13 @@ impl<'a> Output<'a> {
     /// A signal that comes while there is something to take away makes it fail as interrupted, with nothing left.
     pub fn write(&self, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
         match self {
-            Self::Stdout => emit_to(&mut io::stdout().lock(), emit),
+            Self::Stdout => {
+                emit_to(&mut io::stdout().lock(), emit)?;
+                close(io::stdout().as_fd().try_clone_to_owned()?)
+            }
             Self::File(path) => match Place::of(path)? {
                 Place::New(path) => replace(&path, signals, emit),
-                Place::There(path) => emit_to(&mut OpenOptions::new().write(true).truncate(true).open(path)?, emit),
+                Place::There(path) => overwrite(&path, emit),
             },
         }
     }
@@ -96,6 +99,9 @@ impl Place {
             Ok(_) => Ok(Self::There(path.to_owned())),
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             Err(_) if is_among_devices(path)? => refuse(ErrorKind::NotFound, "there is no such device"),
+            Err(_) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+                refuse(ErrorKind::NotFound, "there is no such folder, and no file's name ends with a slash")
+            }
             Err(_) => Ok(Self::New(place_of(path)?)),
         }
     }
@@ -118,36 +124,67 @@ impl fmt::Display for Output<'_> {
     }
 }
 
+/// Fails where no file can be made in `folder`.
+fn check_folder(folder: &Path) -> io::Result<()> {
+    access(folder, AccessFlags::W_OK).map_err(|error| {
+        let words = format!("no file can be made in the folder '{}': {}", folder.display(), error.desc());
+        io::Error::new(io::Error::from(error).kind(), words)
+    })
+}
+
+/// Closes a descriptor: network file systems tell only now that they could not store what was written.
+fn close(descriptor: OwnedFd) -> io::Result<()> {
+    Ok(nix::unistd::close(descriptor)?)
+}
+
+/// Writes to what is at `path` as it is.
+fn overwrite(path: &Path, emit: Emit<'_>) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).truncate(true).open(path)?;
+    emit_to(&mut file, emit)?;
+    close(file.into())
+}
+
 fn emit_to(out: &mut dyn Write, emit: Emit<'_>) -> io::Result<()> {
     let mut out = BufWriter::new(out);
     emit(&mut out)?;
     out.flush()
 }
 
-/// Puts a new file in the place of `path`. Until it is complete it has no name, so that nothing is left of it if the
-/// program is killed; file systems without such files get a named temporary instead.
+/// Puts a new file in the place of `path`.
 fn replace(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
-    let folder = folder_of(path);
-    let unnamed = OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).mode(0o666).open(folder);
-    let temporary = match unnamed {
-        Ok(mut file) => {
-            write_whole(&mut file, path, emit)?;
-            signals.defer();
-            Temporary::make(folder, |name| give_name(&file, name))?.0
+    let temporary = match unnamed(path, signals, emit) {
+        // The file system has no such files, or they cannot be named: /proc is not mounted, and we are not root.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)) => {
+            named(path, signals, emit)?
         }
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
-            signals.defer();
-            let create = |name: &Path| OpenOptions::new().write(true).create_new(true).open(name);
-            let (temporary, mut file) = Temporary::make(folder, create)?;
-            write_whole(&mut file, path, emit)?;
-            temporary
-        }
-        Err(error) => return Err(error),
+        made => made?,
     };
     if signals.received().is_some() {
         return Err(ErrorKind::Interrupted.into());
     }
-    temporary.rename(path)
+    match temporary.rename(path) {
+        // A file system is mounted at it, as at a file that a container is given: it cannot be replaced.
+        Err(error) if error.kind() == ErrorKind::ResourceBusy => overwrite(path, emit),
+        renamed => renamed,
+    }
+}
+
+/// Makes a file that gets a name only when it is complete, so that nothing is left of it if the program is killed.
+fn unnamed(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<Temporary> {
+    let folder = folder_of(path);
+    let mut file = OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).mode(0o666).open(folder)?;
+    write_whole(&mut file, path, emit)?;
+    signals.defer();
+    Ok(Temporary::make(folder, |name| give_name(&file, name))?.0)
+}
+
+/// Makes a file that has a name from the start.
+fn named(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<Temporary> {
+    signals.defer();
+    let create = |name: &Path| OpenOptions::new().write(true).create_new(true).open(name);
+    let (temporary, mut file) = Temporary::make(folder_of(path), create)?;
+    write_whole(&mut file, path, emit)?;
+    Ok(temporary)
 }
 
 /// A file with a name that nobody else uses, which is removed as this is dropped.

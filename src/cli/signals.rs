@@ -1,6 +1,8 @@
 //! SIGINT, SIGTERM, SIGHUP, and whatever else would end the program.
 
 use std::io;
+use std::mem::MaybeUninit;
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,6 +11,7 @@ use libc::{
     SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGPWR, SIGQUIT, SIGRTMAX, SIGRTMIN, SIGSTKFLT, SIGTERM, SIGUSR1, SIGUSR2,
     SIGVTALRM, SIGXCPU, SIGXFSZ,
 };
+use nix::sys::signal::{SigHandler, Signal, signal};
 use signal_hook::flag;
 
 use super::console;
@@ -18,26 +21,6 @@ use super::console;
 const HANDLED: [i32; 13] = [
     SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGIO, SIGPWR, SIGSTKFLT, SIGUSR1, SIGUSR2,
 ];
-
-/// The signals that whoever started the program wants it to ignore, as nohup does.
-struct Ignored {
-    /// Bit n - 1 for signal n (`SigIgn` in proc_pid_status(5)).
-    mask: u64,
-}
-
-impl Ignored {
-    /// None where the kernel does not say.
-    fn ask() -> Self {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-        Self { mask: mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0) }
-    }
-
-    fn contains(&self, signal: i32) -> bool {
-        let bit = u32::try_from(signal).ok().and_then(|signal| signal.checked_sub(1));
-        bit.and_then(|bit| self.mask.checked_shr(bit)).is_some_and(|mask| mask & 1 == 1)
-    }
-}
 
 /// What a signal does: ends the program at once, while there is nothing to clean up, or asks the copy to stop.
 pub struct Signals {
@@ -49,11 +32,13 @@ impl Signals {
     /// From now on a signal ends the program with the status that says so.
     pub fn handle() -> io::Result<Self> {
         let signals = Self { at_once: Arc::new(AtomicBool::new(true)), cancel: Cancel::default() };
-        let ignored = Ignored::ask();
-        for signal in HANDLED.into_iter().chain(SIGRTMIN()..=SIGRTMAX()).filter(|signal| !ignored.contains(*signal)) {
+        for signal in HANDLED.into_iter().chain(SIGRTMIN()..=SIGRTMAX()).filter(|signal| !is_ignored(*signal)) {
             flag::register_conditional_shutdown(signal, status(signal), Arc::clone(&signals.at_once))?;
             flag::register_usize(signal, signals.cancel.flag(), usize::try_from(signal).unwrap_or(1))?;
         }
+        // Where it is ignored, the kernel keeps no exit status of a program that we run.
+        // SAFETY: no handler is installed that could be called.
+        unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
         // A file that reaches the limit for files (ulimit -f) is an error like others, and is cleaned up.
         flag::register(SIGXFSZ, Arc::default())?;
         Ok(signals)
@@ -70,6 +55,17 @@ impl Signals {
     pub fn received(&self) -> Option<i32> {
         self.cancel.reason().and_then(|signal| i32::try_from(signal).ok())
     }
+}
+
+/// Whether whoever started the program wants it to ignore `signal`, as nohup does.
+fn is_ignored(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: nothing is changed; the kernel writes to a place for one action, for which zeroes are a value as well.
+    let action = unsafe {
+        libc::sigaction(signal, ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
 }
 
 /// The exit status after a signal, as shells have it.

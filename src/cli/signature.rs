@@ -1,5 +1,7 @@
 //! Whose the bmap is: its signatures are found and verified, and whoever signed is held against what the user asks for.
 
+use std::collections::BTreeSet;
+
 use bmaptool::signature::{self, Clearsigned, Keyring, Keys, Signer};
 use bmaptool::source::{Location, Source, Stored};
 use bmaptool::target::Reserved;
@@ -8,7 +10,7 @@ use super::Error;
 use super::args::Copy;
 use super::network;
 
-/// The largest detached signature that is read, in bytes; one of a few keys has some hundred.
+/// The largest file that is read as a detached signature, in bytes: a page that a server sends in its place has more than any.
 const MAX_SIGNATURE_SIZE: u64 = 1 << 20;
 
 /// The bmap's text as far as it may be believed: what was signed, where anything was.
@@ -115,7 +117,9 @@ fn judge(signers: &[Signer], bmap: &Location, arguments: &Copy) -> Result<(), Er
             Ok(())
         }
         _ => {
-            for signer in signers {
+            // Nobody gains by signing twice.
+            let words: BTreeSet<_> = signers.iter().map(ToString::to_string).collect();
+            for signer in words {
                 log::info!("successfully verified bmap file signature of {signer}");
             }
             Ok(())

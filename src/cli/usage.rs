@@ -1,5 +1,6 @@
 //! Reads the command line of this process.
 
+use std::ffi::OsString;
 use std::io::{Stdout, Write};
 use std::process::exit;
 
@@ -7,7 +8,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use log::LevelFilter;
 
-use super::args::{Arguments, Command};
+use super::args::{Arguments, Command, Copy};
 use super::console;
 use super::passwords::masked;
 use super::streams;
@@ -19,19 +20,36 @@ pub fn parse() -> Arguments {
     if arguments.verbosity.quiet && arguments.verbosity.debug {
         usage_error(ErrorKind::ArgumentConflict, "'--quiet' cannot be used with '--debug'");
     }
-    if let Command::Copy(copy) = &arguments.command
-        && copy.image == "-"
-        && copy.bmap.is_none()
-        && !copy.nobmap
-    {
-        let message = "an image on standard input has no bmap beside it: use '--bmap BMAP' or '--nobmap'";
-        usage_error(ErrorKind::MissingRequiredArgument, message);
+    if let Command::Copy(copy) = &arguments.command {
+        check_stdin(copy);
     }
     arguments
 }
 
+/// Standard input has no neighbours, and can be read once.
+fn check_stdin(copy: &Copy) {
+    if copy.image == "-" && copy.bmap.is_none() && !copy.nobmap {
+        let message = "an image on standard input has no bmap beside it: use '--bmap BMAP' or '--nobmap'";
+        copy_error(ErrorKind::MissingRequiredArgument, message);
+    }
+    let is_stdin = |source: &Option<OsString>| source.as_ref().is_some_and(|source| source == "-");
+    if is_stdin(&copy.bmap_sig) && (copy.image == "-" || is_stdin(&copy.bmap)) {
+        let message = "the signature cannot come from standard input together with the image or the bmap";
+        copy_error(ErrorKind::ArgumentConflict, message);
+    }
+}
+
 fn usage_error(kind: ErrorKind, message: &str) -> ! {
     exit_with(&Arguments::command().error(kind, message))
+}
+
+fn copy_error(kind: ErrorKind, message: &str) -> ! {
+    let mut command = Arguments::command();
+    command.build();
+    match command.find_subcommand_mut("copy") {
+        Some(copy) => exit_with(&copy.error(kind, message)),
+        None => usage_error(kind, message),
+    }
 }
 
 /// Prints a usage error, or help or the version, which are asked for in the same way, and ends the process.

@@ -157,7 +157,7 @@ struct Board {
 
 struct Tasks {
     streams: Vec<Stream>,
-    /// A worker could not read.
+    /// A worker could not be started, could not read, or has panicked.
     failed: bool,
 }
 

@@ -82,7 +82,10 @@ pub enum Method {
 /// Where the file system knows neither, or fails.
 pub fn map(file: &File, path: &Path) -> Result<FileMap, Error> {
     match map_with(Method::Fiemap, file, path) {
-        Err(Error::Query { source, .. }) if is_unsupported(&source) => map_with(Method::Seek, file, path),
+        Err(Error::Query { source, .. }) if is_unsupported(&source) => match map_with(Method::Seek, file, path) {
+            Err(Error::Query { source, .. }) if is_unsupported(&source) => Err(Error::Untold { path: path.to_owned() }),
+            result => result,
+        },
         result => result,
     }
 }

@@ -16,6 +16,8 @@ const END: &[u8] = b"-----END PGP SIGNATURE-----";
 #[derive(Debug, PartialEq, Eq)]
 pub struct Clearsigned<'a> {
     message: Cow<'a, [u8]>,
+    /// The length of the signature in bytes.
+    signature_len: usize,
 }
 
 /// Where a line stands.
@@ -51,6 +53,7 @@ impl<'a> Clearsigned<'a> {
         let mut part = Part::Before;
         let mut outside = None;
         let mut was_converted = false;
+        let mut signature_len: usize = 0;
         for (number, line) in (1..).zip(lines(file)) {
             let content = line.trim_ascii_end();
             if content == BEGIN {
@@ -64,19 +67,22 @@ impl<'a> Clearsigned<'a> {
             {
                 outside.get_or_insert(number);
             }
+            if part == Part::Signature {
+                signature_len = signature_len.saturating_add(line.len());
+            }
             part = next;
         }
         match (part, outside) {
             (Part::Before, _) => Ok(None),
             (Part::Headers | Part::Text | Part::Signature, _) => Err(Refusal::CutOff),
             (Part::After, Some(line)) => Err(Refusal::TextOutside { line }),
-            (Part::After, None) => Ok(Some(Self::new(file, was_converted))),
+            (Part::After, None) => Ok(Some(Self::new(file, signature_len, was_converted))),
         }
     }
 
     /// Line ends do not count in a clearsigned text (section 7.2), and so may be converted on its way; a bmap's own
     /// checksum covers them. `was_converted` is told by the framework's own lines: they get line ends of one byte.
-    fn new(file: &'a [u8], was_converted: bool) -> Self {
+    fn new(file: &'a [u8], signature_len: usize, was_converted: bool) -> Self {
         let restored = |line: &'a [u8]| match line.strip_suffix(b"\r\n") {
             Some(content) => [content, b"\n"],
             None => [line, b""],
@@ -85,7 +91,7 @@ impl<'a> Clearsigned<'a> {
             true => Cow::Owned(lines(file).flat_map(restored).flatten().copied().collect()),
             false => Cow::Borrowed(file),
         };
-        Self { message }
+        Self { message, signature_len }
     }
 
     /// Verifies the signature; what was signed, and by whom.
@@ -94,6 +100,7 @@ impl<'a> Clearsigned<'a> {
     ///
     /// Where it is not good, or that cannot be found out.
     pub fn verify(&self, keys: &Keys) -> Result<Signed, Error> {
+        Refusal::unless_short(self.signature_len)?;
         verifier::verify(&Subject::Clearsigned(&self.message), keys)
     }
 

@@ -20,6 +20,10 @@ pub use keyring::{Keyring, KeyringError};
 
 use verifier::Subject;
 
+/// The longest signature that is looked at, in bytes. Those of some keys have a few hundred each; a verifier checks every one
+/// that it is given, and takes its time.
+const MAX_LEN: usize = 64 << 10;
+
 /// Whose signatures are good.
 pub enum Keys {
     /// Those of the keys in the user's keyring: what `gpg` uses by itself, or `gpgv` where there is no `gpg`.
@@ -88,6 +92,11 @@ pub enum Error {
     /// What the program must read cannot be laid before it.
     #[error("cannot make a file in memory")]
     Memory(#[source] io::Error),
+    /// The program finds what it must read in /proc.
+    #[error(
+        "/proc is not mounted, through which the verifier is given what it reads; mount it with: mount -t proc proc /proc"
+    )]
+    NoProc(#[source] io::Error),
 }
 
 /// Why a signature is not good.
@@ -162,6 +171,12 @@ pub enum Refusal {
     /// There is none.
     #[error("there is no OpenPGP signature in it")]
     NoSignature,
+    /// Whoever made it wants the verifier to be busy.
+    #[error("it has {length} bytes, and signatures of over {MAX_LEN} are not looked at")]
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+    },
     /// It brings its own text along, and signs that.
     #[error("it is not a detached signature but a message of its own")]
     NotDetached,
@@ -192,6 +207,13 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// Refuses a signature of too many bytes.
+    fn unless_short(length: usize) -> Result<(), Self> {
+        if length > MAX_LEN { Err(Self::TooLong { length }) } else { Ok(()) }
+    }
+}
+
 /// The key that a signature names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
@@ -220,5 +242,6 @@ pub fn verify_detached(data: &[u8], signature: &[u8], keys: &Keys) -> Result<Vec
     if Clearsigned::find(signature) != Ok(None) {
         return Err(Refusal::NotDetached.into());
     }
+    Refusal::unless_short(signature.len())?;
     Ok(verifier::verify(&Subject::Detached { data, signature }, keys)?.signers)
 }

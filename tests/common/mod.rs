@@ -11,6 +11,7 @@ pub mod image;
 pub mod inject;
 pub mod package;
 pub mod server;
+pub mod signed;
 pub mod terminal;
 pub mod tool;
 pub mod trace;
