@@ -32,7 +32,7 @@ fn main() {
         a_disk_with_a_partition_under_a_loop_device [Need::Root],
         a_read_only_loop_device [Need::Root],
         a_device_set_read_only [Need::Root],
-        a_device_that_is_too_small [Need::Root],
+        a_device_that_is_too_small [Need::Root, Need::Program("xz")],
         a_device_without_a_medium [Need::Root, Need::Program("strace")],
         an_empty_device [Need::Root],
         a_device_that_not_even_root_may_write_to [Need::Root, Need::Program("strace")],
@@ -245,6 +245,11 @@ fn a_device_that_is_too_small() {
     stage.refused(&partition, &[&disk.backing], &["does not fit", sizes[0], "1048576 bytes (1.0 MiB)"]);
     let raw = copy(["--nobmap".as_ref(), stage.image.as_os_str(), disk.path().as_os_str()]);
     stage.refused_with(raw, &[&disk.backing], &["does not fit", sizes[0], sizes[1]]);
+    // An xz file has an index, which says what it unpacks to.
+    sh("xz", &["-k", "-0", text(&stage.image)]);
+    let packed = format!("{}.xz", stage.image.display());
+    let tool = copy(["--nobmap", &packed, text(disk.path())]);
+    stage.refused_with(tool, &[&disk.backing], &["does not fit", sizes[0], sizes[1]]);
 }
 
 fn a_device_without_a_medium() {

@@ -48,10 +48,14 @@ pub(super) struct Excerpt {
 }
 
 impl Index {
+    /// What the whole file unpacks to, in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.streams.iter().flat_map(|stream| &stream.units).next_back().map_or(0, |unit| unit.holds.end)
+    }
+
     /// What must be read to get at the `wanted` ranges, which are in order.
     pub(super) fn excerpt(self, wanted: &[ByteRange]) -> Excerpt {
-        let last = self.streams.iter().flat_map(|stream| &stream.units).next_back();
-        let size = last.map_or(0, |unit| unit.holds.end);
+        let size = self.size();
         let mut parts = Vec::new();
         let mut holds = Vec::new();
         let mut wanted = wanted.iter().filter(|range| !range.is_empty()).peekable();

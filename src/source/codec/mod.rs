@@ -40,12 +40,16 @@ use excerpt::{Excerpt, Index};
 ///
 /// Where the decoder cannot be set up, or the file cannot be read.
 pub fn open(format: Format, mut file: Peeked, gaps: &Gaps) -> io::Result<Decoded> {
-    match excerpt(format, &mut file, gaps)? {
-        Some(Excerpt { parts, holds, size }) => {
+    match (index(format, &mut file, gaps)?, gaps) {
+        (Some(index), Gaps::MayJump { wanted }) => {
+            let Excerpt { parts, holds, size } = index.excerpt(wanted);
             let codec = decoder(format, packed::from_reader(Box::new(parts.of(file))), gaps)?;
             Ok(Decoded { size: Some(size), holds: holds.into(), ..Decoded::whole(format, codec) })
         }
-        None => Ok(Decoded::whole(format, decoder(format, packed(file), gaps)?)),
+        (index, _) => {
+            let codec = decoder(format, packed(file), gaps)?;
+            Ok(Decoded { size: index.map(|index| index.size()), ..Decoded::whole(format, codec) })
+        }
     }
 }
 
@@ -62,22 +66,24 @@ fn decoder(format: Format, packed: Packed, gaps: &Gaps) -> io::Result<Box<dyn Re
     }
 }
 
-/// What must be read of `file` where not all of it must be, and it has an index that says what lies where.
-fn excerpt(format: Format, file: &mut Peeked, gaps: &Gaps) -> io::Result<Option<Excerpt>> {
-    let Gaps::MayJump { wanted } = gaps else { return Ok(None) };
+/// What lies where in `file`, if it has an index that says so and can be had.
+fn index(format: Format, file: &mut Peeked, gaps: &Gaps) -> io::Result<Option<Index>> {
     let Some(size) = file.size().filter(|_| file.can_seek()) else { return Ok(None) };
-    let index: Option<Index> = match format {
-        Format::Xz => xz::index(file, size)?,
-        Format::Zstd => zstd::index(file, size)?,
-        _ => None,
+    let index = match (format, gaps) {
+        // Only the size is of use then, and on a server it would cost more than it is worth.
+        (Format::Xz, Gaps::MustRead) if file.seeks_at_a_cost() => return Ok(None),
+        (Format::Xz, _) => xz::index(file, size)?,
+        // To its decoder that is a frame to be skipped, whatever it says.
+        (Format::Zstd, Gaps::MayJump { .. }) => zstd::index(file, size)?,
+        _ => return Ok(None),
     };
     // The ranges count from the start of the image, which is unknown until a tar has been read to its first file.
-    let index = match index {
-        Some(index) if !begins_with_tar(format, file)? => Some(index),
-        _ => None,
+    let index = match (index, gaps) {
+        (Some(_), Gaps::MayJump { .. }) if begins_with_tar(format, file)? => None,
+        (index, _) => index,
     };
     file.seek_to(0)?;
-    Ok(index.map(|index| index.excerpt(wanted)))
+    Ok(index)
 }
 
 /// Whether the unpacked data of `file` is a tar. Where it cannot be unpacked, that is found out again.
