@@ -8,6 +8,7 @@ pub mod archive;
 pub mod codec;
 mod damage;
 mod foreign;
+mod head;
 mod location;
 mod looked;
 mod stored;

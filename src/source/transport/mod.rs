@@ -21,7 +21,8 @@ use std::io::{self, Read};
 
 pub use memory::Memory;
 
-use super::{Error, ForwardRead, Gaps, Location, Protocol, SCRATCH_LEN, discard, read_full};
+use super::head::Head;
+use super::{Error, ForwardRead, Gaps, Location, Protocol, SCRATCH_LEN, discard};
 use crate::file_id::FileId;
 use crate::range::ByteRange;
 pub use ahead::Traffic;
@@ -81,11 +82,7 @@ pub fn open(location: &Location, patience: Patience) -> Result<(Box<dyn Transpor
 
 /// A transport whose first bytes have been looked at, and are delivered nevertheless.
 pub struct Peeked {
-    head: Vec<u8>,
-    /// How much of the head has been delivered.
-    delivered: usize,
-    /// How many bytes there are, where all of them have been looked at.
-    whole: Option<u64>,
+    head: Head,
     transport: Box<dyn Transport>,
 }
 
@@ -96,33 +93,25 @@ impl Peeked {
     ///
     /// Those of the transport.
     pub fn new(mut transport: Box<dyn Transport>, length: usize) -> io::Result<Self> {
-        let mut head = vec![0; length];
-        let got = read_full(&mut transport, &mut head)?;
-        head.truncate(got);
-        let whole = (got < length).then_some(got as u64);
-        Ok(Self { head, delivered: 0, whole, transport })
+        Ok(Self { head: Head::of(&mut transport, length)?, transport })
     }
 
     /// The bytes that were looked at.
     pub fn head(&self) -> &[u8] {
-        &self.head
+        self.head.bytes()
     }
 
     /// How many bytes there are, where that was known beforehand or all of them have been looked at.
     pub fn found_size(&self) -> Option<u64> {
-        self.transport.size().or(self.whole)
+        self.transport.size().or(self.head.whole())
     }
 }
 
 impl Read for Peeked {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self.head.get(self.delivered..) {
-            Some(mut rest) if !rest.is_empty() => {
-                let count = rest.read(buf)?;
-                self.delivered = self.delivered.saturating_add(count);
-                Ok(count)
-            }
-            _ => self.transport.read(buf),
+        match self.head.read(buf)? {
+            0 => self.transport.read(buf),
+            count => Ok(count),
         }
     }
 }
@@ -138,7 +127,7 @@ impl Transport for Peeked {
 
     fn seek_to(&mut self, offset: u64) -> io::Result<()> {
         self.transport.seek_to(offset)?;
-        self.delivered = self.head.len();
+        self.head.skip_to(u64::MAX);
         Ok(())
     }
 
