@@ -5,7 +5,7 @@ mod common;
 use std::os::unix::ffi::OsStrExt;
 
 use common::image::{assert_same, disk_like};
-use common::tool::{bmaptool, copy, create, interrupt, wait_until};
+use common::tool::{Tool, bmaptool, copy, create, interrupt, wait_until};
 use common::{sha256, temp_dir};
 use nix::sys::signal::Signal;
 
@@ -18,6 +18,9 @@ fn main() {
         messages_are_lines_on_standard_error,
         passwords_are_never_shown,
         standard_input_is_an_image,
+        an_image_of_the_size_in_the_bmap_is_raw,
+        a_stream_without_a_byte_is_no_image_by_any_name,
+        a_closed_stream_is_closed_by_any_name,
         a_whole_image_is_copied_without_a_bmap,
         a_target_that_is_the_source_is_refused,
         file_names_need_not_be_text,
@@ -120,7 +123,7 @@ fn messages_are_lines_on_standard_error() {
     ];
     let lines: Vec<&str> = outcome.stderr.lines().collect();
     assert_eq!(lines[..expected.len()], expected, "{}", outcome.stderr);
-    assert!(lines[expected.len()].starts_with("bmaptool: info: copying time: 0."), "{}", outcome.stderr);
+    assert!(lines[expected.len()].starts_with("bmaptool: info: copying time: "), "{}", outcome.stderr);
     assert!(lines[expected.len()].ends_with("/sec"));
     assert_eq!(lines.len(), expected.len() + 1);
     assert!(outcome.stdout.is_empty());
@@ -185,6 +188,50 @@ fn standard_input_is_an_image() {
     let map = std::fs::read(&bmap).unwrap();
     copy(["--bmap".as_ref(), "-".as_ref(), image.as_os_str(), target.as_os_str()]).stdin(map).ok();
     copy(["--bmap", "-", "-", "x"]).fails(&["the image and the bmap are the same file, 'standard input'"]);
+}
+
+/// A raw image may begin with anything.
+fn an_image_of_the_size_in_the_bmap_is_raw() {
+    let folder = temp_dir();
+    let (image, target) = (folder.path().join("disk.img"), folder.path().join("target"));
+    let magics: [&[u8]; 5] = [b"\x1f\x8b\x08\0", b"PK\x03\x04", b"BZh9", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
+    for magic in magics {
+        let mut bytes = vec![0; 8192];
+        bytes[..magic.len()].copy_from_slice(magic);
+        // Its map is made before it has a magic, for `create` refuses what is packed.
+        std::fs::write(&image, vec![0; 8192]).unwrap();
+        let map = bmaptool(["create".as_ref(), "--no-checksum".as_ref(), image.as_os_str()]).ok().stdout;
+        std::fs::write(folder.path().join("disk.bmap"), map).unwrap();
+        std::fs::write(&image, &bytes).unwrap();
+        copy([&image, &target]).ok();
+        assert_eq!(std::fs::read(&target).unwrap(), bytes);
+        std::fs::remove_file(&target).unwrap();
+    }
+}
+
+fn a_stream_without_a_byte_is_no_image_by_any_name() {
+    let folder = temp_dir();
+    let target = folder.path().join("target");
+    for (image, name) in [("-", "standard input"), ("/dev/stdin", "'/dev/stdin'"), ("/dev/null", "'/dev/null'")] {
+        std::fs::write(&target, "precious").unwrap();
+        let nothing = format!("nothing came from {name}: there is no image on it");
+        copy(["--nobmap".as_ref(), image.as_ref(), target.as_os_str()]).fails(&[&nothing]);
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
+    }
+}
+
+fn a_closed_stream_is_closed_by_any_name() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    disk_like(&image, 3);
+    create(&image);
+    std::os::unix::fs::symlink("/dev/stdout", folder.path().join("link")).unwrap();
+    for output in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"] {
+        let closed = |tool: Tool| tool.current_dir(folder.path()).under(&["sh", "-c", "exec \"$@\" >&-", "sh"]);
+        closed(bmaptool(["create", "-o", output, "disk.img"])).fails(&[output, "it is closed"]);
+        closed(copy(["disk.img", output])).fails(&[output, "it is closed"]);
+    }
+    bmaptool(["create", "-o", "/dev/stdout", "disk.img"]).current_dir(folder.path()).ok();
 }
 
 fn a_whole_image_is_copied_without_a_bmap() {

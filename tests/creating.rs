@@ -22,6 +22,7 @@ fn main() {
         checksums_can_be_left_out,
         an_image_on_a_file_system_without_sync [Need::Root, Need::FileSystem("erofs")],
         an_image_that_changes_is_refused,
+        an_image_that_grows_is_refused,
         what_was_written_to_a_loop_device_is_mapped [Need::Root],
         little_memory_is_named_as_the_cause,
         a_file_system_that_cannot_tell_holes_is_named [Need::Root, Need::FileSystem("ramfs")],
@@ -131,6 +132,26 @@ fn an_image_on_a_file_system_without_sync() {
     assert_eq!(map.image_size(), image.metadata().unwrap().len());
 }
 
+/// It grows, and its time is what it was.
+fn an_image_that_grows_is_refused() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    image::sparse(&image, 200 << 20, &[(0, 150 << 20)], 8);
+    let writer = File::options().write(true).open(&image).unwrap();
+    let before = writer.metadata().unwrap().modified().unwrap();
+    let mut child = bmaptool(["create".as_ref(), image.as_os_str()]).spawn();
+    let mut size = 200 << 20;
+    while child.try_wait().unwrap().is_none() {
+        size += 4096;
+        writer.set_len(size).unwrap();
+        writer.set_modified(before).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let outcome = finish(child);
+    assert_eq!(outcome.status, Some(1));
+    outcome.says(&["disk.img' changed while it was being mapped"]);
+}
+
 fn an_image_that_changes_is_refused() {
     let folder = temp_dir();
     let image = folder.path().join("disk.img");
@@ -224,4 +245,5 @@ fn many_extents_are_mapped_in_time() {
     let outcome = bmaptool(["create", text(&path)]).measured().ok();
     assert_eq!(Bmap::parse(&outcome.stdout).unwrap().mapped_blocks(), EXTENTS);
     assert!(outcome.processor_time() < Duration::from_secs(2), "{:?}", outcome.processor_time());
+    assert!(outcome.memory() < 64 << 20, "{} MiB", outcome.memory() >> 20);
 }

@@ -2,8 +2,7 @@
 
 mod common;
 
-use std::time::Duration;
-
+use common::daemon::free_port;
 use common::download::{Case, hasty};
 use common::image::{Random, sparse};
 use common::server::{File, Reply, Request, Server};
@@ -138,8 +137,7 @@ fn an_image_is_not_its_own_bmap() {
 
 fn a_server_that_is_not_there_is_an_error() {
     let case = Case::disk_like();
-    let url = Server::of(case.file()).url("x");
-    std::thread::sleep(Duration::from_millis(50));
+    let url = format!("http://127.0.0.1:{}/x", free_port());
     case.copy(&url).fails(&["cannot connect to", &url, "refused"]);
     case.copy("http://no-such-host.invalid/x").fails(&["cannot connect to 'http://no-such-host.invalid/x'"]);
     case.copy("http://me:secret@[broken/x").fails(&["not a valid URL", "http://…@[broken/x"]);
@@ -186,6 +184,13 @@ fn netrc_has_credentials() {
     case.copy_all(&server.url_as("me", "x")).env("HOME", home).ok();
     case.copy_all(&server.url_as("you", "x")).env("HOME", home).fails(&["401"]);
     case.copy_all(&server.url("x")).env("HOME", "/nonexistent").fails(&["401", "~/.netrc"]);
+    // They are for that host, and not for one to which it leads.
+    let other = Server::of(case.file());
+    let target = other.url("x").replace("127.0.0.1", "localhost");
+    let server = Server::start(move |_, reply| reply.status("302 Found", &[&format!("Location: {target}")]));
+    case.copy_all(&server.url("x")).env("HOME", home).ok();
+    assert!(!other.requests().is_empty());
+    assert!(other.requests().iter().all(|request| request.header("authorization").is_none()));
 }
 
 fn redirections() {

@@ -7,11 +7,9 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use bmaptool::bmap::Bmap;
-use common::image::{self, Random, disk_like};
-use common::tool::{bmaptool, create, finish};
+use common::image::{self, disk_like};
+use common::tool::{binary_in, bmaptool, create, finish};
 use common::{Need, sha256, temp_dir, text};
 
 fn main() {
@@ -26,7 +24,7 @@ fn main() {
         an_output_file_that_is_mounted_is_written_as_it_is [Need::Root],
         an_output_that_is_stored_when_it_is_closed [Need::Program("strace")],
         folders_above_may_be_closed [Need::Root, Need::Program("setpriv")],
-        a_killed_run_leaves_nothing_behind,
+        a_killed_run_leaves_the_old_file_or_a_whole_one [Need::Program("strace")],
         a_closed_pipe_is_an_error_and_no_panic,
     ]);
 }
@@ -166,8 +164,7 @@ fn an_output_file_needs_no_proc() {
     let arguments = ["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()];
     let expected = fs::read(create(&image)).unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    let program = folder.path().join("bmaptool");
-    fs::copy(env!("CARGO_BIN_EXE_bmaptool"), &program).unwrap();
+    let program = binary_in(folder.path());
     let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
     for user in ["", nobody] {
         let script = format!("umount --lazy /proc && exec {user} \"$@\"");
@@ -200,13 +197,12 @@ fn an_output_that_is_stored_when_it_is_closed() {
     let image = folder.path().join("disk.img");
     disk_like(&image, 1);
     let output = folder.path().join("output");
-    let file = File::create(&output).unwrap();
     let inject = ["strace", "-f", "-o", "/dev/null", "-P", text(&output), "-e", "inject=close:error=EDQUOT"];
-    let mut command = bmaptool(["create".as_ref(), image.as_os_str()]).under(&inject).command;
-    let result = command.stdout(file).output().unwrap();
-    assert_eq!(result.status.code(), Some(1));
-    let words = String::from_utf8_lossy(&result.stderr);
-    assert!(words.contains("cannot write the bmap to standard output: Disk quota exceeded"), "{words}");
+    for (place, redirection) in [(&[][..], ">\"$0\""), (&["-o", "/dev/fd/3"], "3>\"$0\"; rm \"$0\"")] {
+        let script = format!("exec {redirection}; exec \"$@\"");
+        let tool = bmaptool([&["create", text(&image)], place].concat()).under(&inject);
+        tool.under(&["sh", "-c", &script, text(&output)]).fails(&["cannot write the bmap to ", "Disk quota exceeded"]);
+    }
 }
 
 fn folders_above_may_be_closed() {
@@ -214,7 +210,7 @@ fn folders_above_may_be_closed() {
     let open = closed.path().join("open");
     fs::create_dir(&open).unwrap();
     disk_like(&open.join("disk.img"), 1);
-    fs::copy(env!("CARGO_BIN_EXE_bmaptool"), open.join("bmaptool")).unwrap();
+    binary_in(&open);
     fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
     fs::set_permissions(closed.path(), fs::Permissions::from_mode(0o700)).unwrap();
     std::os::unix::fs::symlink("disk.bmap", open.join("link")).unwrap();
@@ -235,22 +231,33 @@ fn folders_above_may_be_closed() {
     assert!(open.join("link").is_symlink());
 }
 
-fn a_killed_run_leaves_nothing_behind() {
+/// Killed where it makes the file appear.
+fn a_killed_run_leaves_the_old_file_or_a_whole_one() {
     let folder = temp_dir();
     let image = folder.path().join("disk.img");
-    image::sparse(&image, 300 << 20, &[(0, 64 << 20)], 6);
-    let output = folder.path().join("disk.bmap");
-    let mut random = Random::new(1);
-    for _ in 0..10 {
-        let mut tool = bmaptool(["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()]);
-        let mut child = tool.spawn();
-        std::thread::sleep(Duration::from_millis(random.below(60)));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert!(names.iter().all(|name| name == "disk.img" || name == "disk.bmap"), "{names:?}");
-        if output.exists() {
-            Bmap::parse(&fs::read(&output).unwrap()).unwrap();
+    disk_like(&image, 6);
+    let whole = fs::read(create(&image)).unwrap();
+    let output = folder.path().join("output");
+    for call in ["fsync", "linkat", "rename"] {
+        for before in [None, Some("what was there")] {
+            let _ = fs::remove_file(&output);
+            if let Some(before) = before {
+                fs::write(&output, before).unwrap();
+            }
+            let inject = format!("inject={call}:signal=SIGKILL:when=1");
+            let mut command = Command::new("strace");
+            command.args(["-f", "-o", "/dev/null", "-P", text(folder.path()), "-P", text(&output), "-e", &inject]);
+            command.args([env!("CARGO_BIN_EXE_bmaptool"), "create", "-o", text(&output), text(&image)]);
+            command.args(["-e", "signal=none"]);
+            command.output().unwrap();
+            let after = fs::read(&output).ok();
+            assert!(
+                after.as_deref() == Some(&whole) || after.as_deref() == before.map(str::as_bytes),
+                "{call} {before:?}"
+            );
+            if before.is_none() {
+                assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2 + usize::from(after.is_some()), "{call}");
+            }
         }
     }
 }

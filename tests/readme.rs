@@ -4,14 +4,14 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::device::Loop;
 use common::image::{create as hole, disk_like};
 use common::server::{File, Server};
-use common::tool::{Tool, create};
+use common::tool::{Tool, create, write_program};
 use common::{Need, Test, sh, temp_dir, text};
 
 /// How a block of commands is tried.
@@ -296,9 +296,7 @@ impl Scene {
             ),
         ];
         for (name, script) in programs {
-            let program = path("bin").join(name);
-            fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+            write_program(&path("bin").join(name), &script);
         }
         let served = folder.path().to_owned();
         let server = Server::start(move |request, reply| match fs::read(served.join(&request.path()[1..])) {
@@ -339,11 +337,9 @@ fn try_block(block: &str, before: &str, after: &str) {
 }
 
 fn the_quickstart_runs() {
-    // `cargo test` builds the examples, unless it is told to run this file alone.
+    // `cargo test` has built it, unless it was told to run this file alone.
+    sh(env!("CARGO"), &["build", "--quiet", "--offline", "--example", "quickstart"]);
     let example = Path::new(env!("CARGO_BIN_EXE_bmaptool")).with_file_name("examples").join("quickstart");
-    if !example.exists() {
-        sh(env!("CARGO"), &["build", "--quiet", "--offline", "--example", "quickstart"]);
-    }
     let output = Command::new(example).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("no difference"), "{said}");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::device::{Disk, Elsewhere, Loop, Mount, Swap};
-use common::tool::{Outcome, Tool, copy, mapped_disk};
+use common::tool::{Outcome, Tool, binary_in, copy, mapped_disk};
 use common::{Need, sh, sha256, temp_dir, text};
 
 const MIB: u64 = 1 << 20;
@@ -276,8 +276,7 @@ fn a_device_that_not_even_root_may_write_to() {
 fn a_device_of_someone_else() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     fs::set_permissions(stage.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let program = stage.path("bmaptool");
-    fs::copy(env!("CARGO_BIN_EXE_bmaptool"), &program).unwrap();
+    let program = binary_in(stage.folder.path());
     let mut tool = copy::<&str>([]);
     tool.command = Command::new("setpriv");
     tool.command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);

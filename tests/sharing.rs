@@ -13,7 +13,7 @@ use std::process::{Child, ChildStdin, Command};
 
 use common::device::{Disk, Elsewhere, Loop, Mount, Swap};
 use common::image::assert_same;
-use common::tool::{Outcome, Tool, copy, create, finish, mapped_disk, wait_until};
+use common::tool::{Outcome, Tool, binary_in, copy, create, finish, mapped_disk, wait_until};
 use common::{Need, sh, sha256, temp_dir, text};
 
 const MIB: u64 = 1 << 20;
@@ -32,6 +32,7 @@ fn main() {
         a_loop_device_over_a_device_of_another_namespace [Need::Root, Need::Program("unshare")],
         two_loop_devices_over_one_device [Need::Root],
         what_is_below_is_ours_during_the_copy [Need::Root],
+        what_is_above_a_file_is_ours_during_the_copy [Need::Root],
         only_the_partition_below_is_ours_during_the_copy [Need::Root],
         the_image_in_another_loop_device_over_the_file [Need::Root],
         the_image_in_another_part_of_the_file [Need::Root],
@@ -165,13 +166,18 @@ fn two_loop_devices_over_one_device() {
 
 /// A copy of standard input to `target`, which has zeroed the start of `file` by now.
 fn begun(target: &Path, file: &Path) -> (Child, ChildStdin) {
+    begun_with(target, file, 0)
+}
+
+/// The same, which has written `first` to the start of `file` by now.
+fn begun_with(target: &Path, file: &Path, first: u8) -> (Child, ChildStdin) {
     let mut child = copy(["--nobmap", "-", text(target)]).spawn();
     let mut pipe = child.stdin.take().unwrap();
     pipe.write_all(&vec![1; 2 * MIB as usize]).unwrap();
-    wait_until(&mut child, "zeroes", || {
-        let mut first = [1];
-        File::open(file).unwrap().read_exact_at(&mut first, 0).unwrap();
-        first == [0]
+    wait_until(&mut child, "the first write", || {
+        let mut found = [2];
+        let read = File::open(file).unwrap().read_at(&mut found, 0);
+        read.is_ok() && found == [first]
     });
     (child, pipe)
 }
@@ -191,6 +197,17 @@ fn what_is_below_is_ours_during_the_copy() {
     assert_eq!(claimed(disk.path()).unwrap_err().raw_os_error(), Some(libc::EBUSY));
     ended(copying);
     assert!(claimed(disk.path()).is_ok());
+}
+
+fn what_is_above_a_file_is_ours_during_the_copy() {
+    let folder = temp_dir();
+    let file = folder.path().join("file");
+    common::image::create(&file, ROOMY);
+    let upper = Loop::attach(&file);
+    let copying = begun_with(&file, &file, 1);
+    assert_eq!(claimed(&upper.path).unwrap_err().raw_os_error(), Some(libc::EBUSY));
+    ended(copying);
+    assert!(claimed(&upper.path).is_ok());
 }
 
 fn claimed(device: &Path) -> std::io::Result<File> {
@@ -260,8 +277,7 @@ fn the_image_in_another_partition() {
 /// The tool as nobody runs it, who may look into `folder`.
 fn by_nobody(folder: &Path, arguments: &[&Path]) -> Tool {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
-    let program = folder.join("bmaptool");
-    fs::copy(env!("CARGO_BIN_EXE_bmaptool"), &program).unwrap();
+    let program = binary_in(folder);
     let mut tool = copy::<&str>([]);
     tool.command = Command::new("setpriv");
     tool.command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);

@@ -66,7 +66,7 @@ struct Root {
 impl Root {
     fn new() -> Self {
         let work = Work::new(|image| disk_like(image, 7));
-        std::fs::copy(&*BINARY, work.path("bmaptool")).unwrap();
+        sh("cp", &[text(&BINARY), text(&work.path("bmaptool"))]);
         for folder in ["dev", "etc"] {
             std::fs::create_dir(work.path(folder)).unwrap();
         }

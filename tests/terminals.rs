@@ -191,7 +191,7 @@ fn off_a_terminal_there_is_a_line_now_and_then() {
     let folder = scene();
     let slow = |flag| {
         format!(
-            "(head -c 6000000 disk.img; sleep 11; tail -c +6000001 disk.img) | \
+            "(head -c 6000000 disk.img; sleep 15; tail -c +6000001 disk.img) | \
              bmaptool {flag} copy --bmap disk.img.bmap - out{flag} 2>&1"
         )
     };

@@ -16,7 +16,11 @@ pub(super) fn emit(map: &Bmap, max: u64, out: &mut dyn Write) -> io::Result<()> 
     write_file(map, kind, &"0".repeat(kind.digits()), &mut hashing)?;
     let Hashing { mut hasher, length } = hashing;
     if length > max {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, TooLong { length, max }));
+        let advice = match map.checksum_kind() {
+            Some(_) => "'--no-checksum' makes it smaller",
+            None => "a file system with larger pieces may have fewer",
+        };
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, TooLong { length, max, advice }));
     }
     write_file(map, kind, &hasher.finish().to_string(), out)
 }
@@ -24,12 +28,12 @@ pub(super) fn emit(map: &Bmap, max: u64, out: &mut dyn Write) -> io::Result<()> 
 /// The map has more ranges than a file may list.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "it would have {length} bytes, and a bmap of over {max} is not read: the image is in too many pieces; \
-     '--no-checksum' makes it smaller"
+    "it would have {length} bytes, and a bmap of over {max} is not read: the image is in too many pieces; {advice}"
 )]
 struct TooLong {
     length: u64,
     max: u64,
+    advice: &'static str,
 }
 
 fn write_file(map: &Bmap, kind: ChecksumKind, checksum: &str, out: &mut dyn Write) -> io::Result<()> {
@@ -121,7 +125,7 @@ mod tests {
         emit(&map, length, &mut file).unwrap();
         assert_eq!(file.len() as u64, 2 * length);
         let error = emit(&map, length - 1, &mut file).unwrap_err();
-        assert!(error.to_string().contains("--no-checksum"), "{error}");
+        assert!(error.to_string().contains("larger pieces"), "{error}");
         assert_eq!(file.len() as u64, 2 * length);
     }
 }

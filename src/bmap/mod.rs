@@ -225,7 +225,7 @@ impl Bmap {
     ///
     /// # Errors
     ///
-    /// Those of `out`.
+    /// Those of `out`, and where the file would be longer than what is read.
     pub fn emit(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
         emit::emit(self, MAX_FILE_SIZE, out)
     }

@@ -1,5 +1,6 @@
 //! `bmaptool copy`.
 
+use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,10 +51,13 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
         }
         _ => Gaps::MustRead,
     };
+    // Whatever is packed has an end of its own.
+    let tells_no_end = gaps == Gaps::MustRead && source.format().is_none();
     let unpacked = source.unpack(map.as_ref().map(|map| map.bmap.image_size()), gaps)?;
-    if image == Location::Stdin && unpacked.size == Some(0) && map.is_none() {
-        return Err(Error::StdinEmpty);
+    if unpacked.size == Some(0) && map.is_none() && is_stream(&image) {
+        return Err(Error::NothingCame { image });
     }
+    streams::check(&arguments.target).map_err(|source| Error::Closed { target: arguments.target.clone(), source })?;
     // From here on there is something to clean up.
     let cancel = signals.defer();
     let claimed = target::claim(&Request {
@@ -88,6 +92,9 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
     drop((watch, psplash));
     if let Some(traffic) = traffic {
         log::info!("fetched {}", network::amount(&traffic));
+        if tells_no_end && traffic.has_unmarked_end() {
+            log::warn!("the server does not say where '{image}' ends: if it is cut off, that cannot be noticed");
+        }
     }
     log::info!("copying time: {}, copying speed {}/sec", human_time(time), rate(bytes, time));
     Ok(())
@@ -108,6 +115,14 @@ fn check_name(source: &Source, arguments: &Copy) -> Result<(), Error> {
         _ => {}
     }
     Ok(())
+}
+
+/// Whether what feeds us may have failed before the first byte: a pipe, by whatever name.
+fn is_stream(image: &Location) -> bool {
+    match image.as_path() {
+        Some(path) => fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()),
+        None => *image == Location::Stdin,
+    }
 }
 
 /// Looks for the bmap beside the image.

@@ -11,6 +11,7 @@ use bmaptool::magic::Format;
 use bmaptool::signature::{self, KeyringError, Refusal};
 use bmaptool::source::{self, Location};
 use bmaptool::target::{self, Remains};
+use nix::unistd::geteuid;
 
 use super::signals;
 
@@ -47,8 +48,8 @@ pub enum Error {
     NotPacked { image: Location, named: Format },
     #[error("standard input is closed, and there is no image on it")]
     StdinClosed,
-    #[error("nothing came from standard input: there is no image on it")]
-    StdinEmpty,
+    #[error("nothing came from {}: there is no image on it", in_quotes(.image))]
+    NothingCame { image: Location },
     #[error(transparent)]
     Keyring(#[from] KeyringError),
     #[error("no signature found but {flag} given: bmap file '{bmap}' is not signed")]
@@ -67,6 +68,8 @@ pub enum Error {
     Target(#[from] target::Error),
     #[error("copying image '{image}' to '{target}' failed")]
     Copy { image: Location, target: PathBuf, remains: Remains, signal: Option<i32>, source: copy::Error },
+    #[error("cannot write to '{target}'")]
+    Closed { target: PathBuf, source: io::Error },
     #[error("cannot handle signals")]
     Signals(#[source] io::Error),
 }
@@ -142,7 +145,13 @@ impl Error {
             Self::Target(target::Error::SharedUnclear { source, .. })
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {
-                Some("run this as root, with sudo for example")
+                Some(match geteuid().is_root() {
+                    true => "a container must be given that device as well",
+                    false => "run this as root, with sudo for example",
+                })
+            }
+            Self::Unverifiable { source: signature::Error::NoProc { .. }, .. } => {
+                Some("mount it, or use '--no-sig-verify' to copy without knowing who made the bmap")
             }
             Self::Unverifiable { source: signature::Error::NoVerifier { .. }, .. } => Some(
                 "install GnuPG, or use '--no-sig-verify' and no other option about signatures to copy without knowing who \
@@ -167,6 +176,10 @@ impl Error {
 /// Whether a path that leads nowhere looks like an address.
 fn names_protocol(path: Option<&Path>, error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound && path.is_some_and(|path| path.to_string_lossy().contains("://"))
+}
+
+fn in_quotes(location: &Location) -> String {
+    if *location == Location::Stdin { location.to_string() } else { format!("'{location}'") }
 }
 
 fn both_are(image: &Location, bmap: &Location) -> String {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::{mem, process};
 
 use bmaptool::file_id::FileId;
-use bmaptool::target::{is_among_devices, place_of};
+use bmaptool::target::{is_among_devices, is_mount_point, place_of};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, access, linkat};
@@ -49,10 +49,13 @@ impl<'a> Output<'a> {
     pub fn check(&self) -> io::Result<()> {
         match self {
             Self::Stdout => streams::stdout().map(drop),
-            Self::File(path) => match Place::of(path)? {
-                Place::New(path) => check_folder(folder_of(&path)),
-                Place::There(path) => Ok(access(&path, AccessFlags::W_OK)?),
-            },
+            Self::File(path) => {
+                streams::check(path)?;
+                match Place::of(path)? {
+                    Place::New(path) => check_folder(folder_of(&path)),
+                    Place::There(path) => Ok(access(&path, AccessFlags::W_OK)?),
+                }
+            }
         }
     }
 
@@ -93,7 +96,10 @@ impl Place {
                 let place = place_of(path)?;
                 match fs::metadata(&place) {
                     Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::There(path.to_owned())),
-                    found => found.map(|_| Self::New(place)),
+                    Err(error) => Err(error),
+                    // As a file is that a container was given: it cannot be replaced.
+                    Ok(_) if is_mount_point(&place) => Ok(Self::There(place)),
+                    Ok(_) => Ok(Self::New(place)),
                 }
             }
             Ok(_) => Ok(Self::There(path.to_owned())),
@@ -139,8 +145,12 @@ fn close(descriptor: OwnedFd) -> io::Result<()> {
 
 /// Writes to what is at `path` as it is.
 fn overwrite(path: &Path, emit: Emit<'_>) -> io::Result<()> {
+    emit(&mut io::sink())?; // what cannot be written at all shall not cost what is there
     let mut file = OpenOptions::new().write(true).truncate(true).open(path)?;
     emit_to(&mut file, emit)?;
+    if file.metadata()?.is_file() {
+        file.sync_all()?;
+    }
     close(file.into())
 }
 
@@ -153,29 +163,36 @@ fn emit_to(out: &mut dyn Write, emit: Emit<'_>) -> io::Result<()> {
 /// Puts a new file in the place of `path`.
 fn replace(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
     let temporary = match unnamed(path, signals, emit) {
+        Ok(None) => return Ok(()),
+        Ok(Some(temporary)) => temporary,
         // The file system has no such files, or they cannot be named: /proc is not mounted, and we are not root.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)) => {
             named(path, signals, emit)?
         }
-        made => made?,
+        Err(error) => return Err(error),
     };
     if signals.received().is_some() {
         return Err(ErrorKind::Interrupted.into());
     }
-    match temporary.rename(path) {
-        // A file system is mounted at it, as at a file that a container is given: it cannot be replaced.
-        Err(error) if error.kind() == ErrorKind::ResourceBusy => overwrite(path, emit),
-        renamed => renamed,
-    }
+    temporary.rename(path)
 }
 
-/// Makes a file that gets a name only when it is complete, so that nothing is left of it if the program is killed.
-fn unnamed(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<Temporary> {
+/// Makes a file that gets a name only when it is complete, so that nothing is left of it if the program is killed. The name is
+/// `path` itself where that is free; a file that has it can be replaced only by one that has a name of its own.
+fn unnamed(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<Option<Temporary>> {
     let folder = folder_of(path);
     let mut file = OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).mode(0o666).open(folder)?;
     write_whole(&mut file, path, emit)?;
     signals.defer();
-    Ok(Temporary::make(folder, |name| give_name(&file, name))?.0)
+    if signals.received().is_some() {
+        return Err(ErrorKind::Interrupted.into());
+    }
+    match give_name(&file, path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            Ok(Some(Temporary::make(folder, |name| give_name(&file, name))?.0))
+        }
+        named => named.map(|()| None),
+    }
 }
 
 /// Makes a file that has a name from the start.

@@ -3,8 +3,10 @@
 //! Before `main`, the standard library puts `/dev/null` in the place of those that were not, so that no file gets their
 //! numbers. What is written there is lost, and that would be taken for a success.
 
+use std::fs;
 use std::io::{self, Stdout};
 use std::os::fd::RawFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static STDIN: AtomicBool = AtomicBool::new(true);
@@ -18,6 +20,31 @@ pub fn stdin_was_open() -> bool {
 /// The standard output, where there was one.
 pub fn stdout() -> io::Result<Stdout> {
     if STDOUT.load(Ordering::Relaxed) { Ok(io::stdout()) } else { Err(io::Error::other("it is closed")) }
+}
+
+/// Fails where `path` is another name of a standard stream that was closed, as `/dev/stdout` is.
+pub fn check(path: &Path) -> io::Result<()> {
+    match descriptor(path) {
+        Some(libc::STDIN_FILENO) if !stdin_was_open() => Err(io::Error::other("it is closed")),
+        Some(libc::STDOUT_FILENO) => stdout().map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// The descriptor of ours that `path` leads to (proc_pid_fd(5)).
+fn descriptor(path: &Path) -> Option<RawFd> {
+    const LINKS_MAX: usize = 40; // as the kernel has it, path_resolution(7)
+    let ours = fs::canonicalize("/proc/self/fd").ok()?;
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let parent = path.parent()?;
+        let folder = fs::canonicalize(if parent.as_os_str().is_empty() { Path::new(".") } else { parent }).ok()?;
+        if folder == ours {
+            return path.file_name()?.to_str()?.parse().ok();
+        }
+        path = folder.join(fs::read_link(&path).ok()?);
+    }
+    None
 }
 
 extern "C" fn look() {

@@ -55,8 +55,8 @@ fn probe(path: &Path) -> io::Result<bool> {
 
 /// The place that `whence` finds from `offset` on; `None` where there is none (ENXIO).
 fn lseek(file: &File, offset: u64, whence: Whence) -> io::Result<Option<u64>> {
-    let offset = libc::off_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
-    match nix::unistd::lseek(file, offset, whence) {
+    let offset = libc::off64_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
+    match nix::unistd::lseek64(file, offset, whence) {
         Ok(found) => Ok(u64::try_from(found).ok()),
         Err(Errno::ENXIO) => Ok(None),
         Err(error) => Err(error.into()),

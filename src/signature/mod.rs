@@ -93,10 +93,11 @@ pub enum Error {
     #[error("cannot make a file in memory")]
     Memory(#[source] io::Error),
     /// The program finds what it must read in /proc.
-    #[error(
-        "/proc is not mounted, through which the verifier is given what it reads; mount it with: mount -t proc proc /proc"
-    )]
-    NoProc(#[source] io::Error),
+    #[error("/proc is not mounted (mount -t proc proc /proc), where {program} finds what it reads")]
+    NoProc {
+        /// The program.
+        program: &'static str,
+    },
 }
 
 /// Why a signature is not good.

@@ -96,9 +96,6 @@ impl Program {
             command.args(GPG_OPTIONS);
         }
         command.args(files.iter().map(MemoryFile::path));
-        if let Some(Err(source)) = files.first().map(|file| fs::metadata(file.path())) {
-            return Err(Error::NoProc(source));
-        }
         // SAFETY: between fork and exec there is one system call, and nothing is allocated.
         unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
         log::debug!("running {command:?}");
@@ -106,6 +103,10 @@ impl Program {
         let said = MemoryFile::new(b"").map_err(Error::Memory)?;
         command.stdout(Stdio::piped()).stderr(said.0.try_clone().map_err(Error::Memory)?);
         let mut child = command.spawn().map_err(run_error)?;
+        if !fs::exists(status.path()).unwrap_or(false) {
+            let ended = child.kill().and_then(|()| child.wait());
+            return Err(ended.map_or_else(run_error, |_| Error::NoProc { program: self.name() }));
+        }
         let text = text_of(&mut child, subject.text_max());
         let exit = child.wait().map_err(run_error)?;
         let [said, status] = [said, status].map(|file| file.into_contents().map_err(run_error));

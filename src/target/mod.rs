@@ -30,6 +30,7 @@ pub use aligned::AlignedBuf;
 pub use device_fs::place_of;
 pub use error::Error;
 pub use in_use::{Holder, Usage};
+pub use mounts::is_mount_point;
 pub use sameness::Sharing;
 pub use settle::settle;
 
@@ -258,12 +259,12 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, sysfs: &Sysfs) -
             if metadata.len() > 0 && request.reserved.iter().any(|reserved| is_device(reserved.id)) {
                 return Err(Error::Swapped { path: path.to_owned() });
             }
-            let file = regular_file::RegularFile::open(path, id)?;
+            let mut file = regular_file::RegularFile::open(path, id)?;
             // Loop devices over it change with it.
             if sysfs.has_devices().map_err(unclear)? {
                 let kin = Kin::find(path, &places, sysfs)?;
                 kin.refuse_used()?;
-                kin.claim()?;
+                file.keep(kin.claim()?);
             }
             Box::new(file)
         }

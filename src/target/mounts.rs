@@ -34,6 +34,12 @@ pub(super) fn mounts() -> io::Result<Vec<Mount>> {
     Ok(parse_mounts(&if_exists(fs::read("/proc/self/mountinfo"))?.unwrap_or_default()))
 }
 
+/// Whether something is known to be mounted at `path`.
+pub fn is_mount_point(path: &Path) -> bool {
+    let (Ok(path), Ok(mounts)) = (fs::canonicalize(path), mounts()) else { return false };
+    mounts.iter().any(|mount| mount.point == path)
+}
+
 /// The numbers of the devices that are used as swap.
 pub(super) fn swaps() -> io::Result<Vec<u64>> {
     let paths = parse_swaps(&if_exists(fs::read("/proc/swaps"))?.unwrap_or_default());

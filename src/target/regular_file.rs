@@ -21,6 +21,8 @@ pub(super) struct RegularFile {
     writeback: Writeback,
     /// Where the image ends, as far as that is known.
     end: u64,
+    /// Keep others away from loop devices over the file.
+    claims: Vec<File>,
 }
 
 /// What becomes of the file when the copy fails.
@@ -56,7 +58,12 @@ impl RegularFile {
         if !Lock::Exclusive.take(&file) {
             return Err(Error::Locked { path: path.to_owned() });
         }
-        Ok(Self { path: path.to_owned(), file, origin, writeback: Writeback::default(), end: 0 })
+        Ok(Self { path: path.to_owned(), file, origin, writeback: Writeback::default(), end: 0, claims: Vec::new() })
+    }
+
+    /// Has `claims` live as long as this.
+    pub(super) fn keep(&mut self, claims: Vec<File>) {
+        self.claims = claims;
     }
 
     /// Whether the name still leads to the file: somebody may have moved it, or put another one in its place.

@@ -17,7 +17,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tempfile::TempPath;
 
-use super::{find_program, text};
+use super::{find_program, sh, text};
 
 /// How long a run may take before it counts as hanging.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -63,6 +63,19 @@ pub fn bmaptool<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Tool
         command.env_remove(proxy).env_remove(proxy.to_uppercase());
     }
     Tool::of(command)
+}
+
+/// A copy of the binary in `folder`, for those who may not look into ours. Another process writes it: a file that we write to
+/// is open in every child that another test starts meanwhile, and cannot be run until that has gone on to its own program.
+pub fn binary_in(folder: &Path) -> PathBuf {
+    let copy = folder.join("bmaptool");
+    sh("cp", &[env!("CARGO_BIN_EXE_bmaptool"), text(&copy)]);
+    copy
+}
+
+/// Makes a program of a shell's script, in the same way.
+pub fn write_program(path: &Path, script: &str) {
+    sh("sh", &["-c", "printf '#!/bin/sh\n%s\n' \"$1\" >\"$0\" && chmod 755 \"$0\"", text(path), script]);
 }
 
 /// `bmaptool copy` with these arguments.
@@ -252,6 +265,20 @@ pub fn wait_until(child: &mut Child, what: &str, mut is_met: impl FnMut() -> boo
             panic!("{what}: {why}; it said: {}", String::from_utf8_lossy(&said));
         }
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Expects that a process which is not our child ends, though nobody may have asked for its status yet.
+#[track_caller]
+pub fn assert_ends(process: u32) {
+    let is_running = || {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+    };
+    let started = Instant::now();
+    while is_running() {
+        assert!(started.elapsed() < PROMPT, "process {process} runs on");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

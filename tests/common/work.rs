@@ -36,15 +36,24 @@ impl Work {
         self.path("packed")
     }
 
-    /// Copies `from` with the bmap to a new file.
+    /// Copies `from` with the bmap to a new file, or to a device.
     pub fn copy(&self, from: &Path, to: &Path) -> Tool {
+        make_new(to);
         copy(["--bmap".as_ref(), self.bmap.as_os_str(), from.as_os_str(), to.as_os_str()])
     }
 }
 
-/// Copies all that `from` holds, without a bmap.
+/// Copies all that `from` holds to a new file, or to a device, without a bmap.
 pub fn copy_whole(from: &Path, to: &Path) -> Tool {
+    make_new(to);
     copy(["--nobmap".as_ref(), from.as_os_str(), to.as_os_str()])
+}
+
+/// What an earlier copy has written is not to be taken for the work of this one.
+fn make_new(to: &Path) {
+    if to.is_file() {
+        std::fs::remove_file(to).unwrap();
+    }
 }
 
 /// Expects a copy to fail with status 1, or else to be the image: not all bytes of a packed file matter.

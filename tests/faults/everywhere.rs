@@ -104,7 +104,7 @@ pub fn signals_at_every_call_of_a_copy_to_a_file() {
 }
 
 pub fn signals_at_every_call_of_a_map() {
-    interrupt_everywhere("signals in a map", &Map::new());
+    interrupt_everywhere("signals in a map", &Map::new(None));
 }
 
 /// A kernel that interrupts every second call that it may, and does half of what it is asked for in the others.
@@ -125,7 +125,7 @@ pub fn succeed_with_a_hostile_kernel(scene: &dyn Scene) {
 pub fn short_counts_and_interruptions_everywhere() {
     succeed_with_a_hostile_kernel(&ToFile { work: Work::new(), before: None });
     succeed_with_a_hostile_kernel(&ToFile { work: Work::new(), before: Some(b"old") });
-    succeed_with_a_hostile_kernel(&Map::new());
+    succeed_with_a_hostile_kernel(&Map::new(None));
     succeed_with_a_hostile_kernel(&ToDevice::new());
 }
 

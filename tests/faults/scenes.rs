@@ -167,19 +167,25 @@ impl Scene for ToFile {
 pub struct Map {
     pub work: Work,
     pub expected: Vec<u8>,
+    /// What the output holds before, which stays where there is no new one.
+    pub before: Option<&'static str>,
 }
 
 impl Map {
-    pub fn new() -> Self {
+    pub fn new(before: Option<&'static str>) -> Self {
         let work = Work::new();
         let expected = fs::read(work.path("disk.img.bmap")).unwrap();
-        Self { work, expected }
+        Self { work, expected, before }
     }
 }
 
 impl Scene for Map {
     fn reset(&self) {
-        let _ = fs::remove_file(self.work.path("map"));
+        let output = self.work.path("map");
+        match self.before {
+            Some(before) => fs::write(output, before).unwrap(),
+            None => drop(fs::remove_file(output)),
+        }
     }
 
     fn tool(&self) -> Tool {
@@ -193,7 +199,9 @@ impl Scene for Map {
     }
 
     fn judge_failure(&self, _outcome: &Outcome) -> Result<(), String> {
-        self.work.expect_names(&[])
+        let Some(before) = self.before else { return self.work.expect_names(&[]) };
+        self.work.expect_names(&["map"])?;
+        expect(fs::read_to_string(self.work.path("map")).ok().as_deref() == Some(before), "the old map is gone")
     }
 }
 

@@ -99,7 +99,8 @@ pub fn a_copy_to_an_old_file() {
 }
 
 pub fn a_map() {
-    sweep("a map", &Map::new());
+    sweep("a map", &Map::new(None));
+    sweep("a map in the place of another", &Map::new(Some("what was there")));
 }
 
 /// Lets every use of every call fail.

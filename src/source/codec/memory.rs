@@ -14,7 +14,8 @@ pub(super) fn quarter() -> u64 {
         const UNKNOWN: u64 = 1 << 30;
         let machine = sysinfo().map_or(UNKNOWN, |info| info.ram_total());
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        limits(Path::new("/sys/fs/cgroup"), &groups).into_iter().fold(machine, u64::min) / 4
+        let reachable = machine.min(usize::MAX as u64);
+        limits(Path::new("/sys/fs/cgroup"), &groups).into_iter().fold(reachable, u64::min) / 4
     });
     *QUARTER
 }

@@ -89,9 +89,10 @@ fn explained(error: io::Error, window_log: u32) -> io::Error {
     match error.to_string().as_str() {
         // How libzstd puts them; its crate hands on no code.
         "Frame requires too much memory for decoding" => unsupported(format!(
-            "it needs a window of over {}; the most that is allowed is a quarter of the machine's memory, but from 128 MiB to \
-             2 GiB",
-            human(1_u64.checked_shl(window_log).unwrap_or(u64::MAX))
+            "it needs a window of over {}; the most that is allowed is a quarter of the machine's memory, but from {} to {}",
+            human(1 << window_log.min(WINDOW_LOG_MAX)),
+            human(1 << WINDOW_LOG),
+            human(1 << WINDOW_LOG_MAX)
         )),
         "Allocation error : not enough memory" => unsupported("the machine has not enough memory left for its window"),
         _ => error,

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::Transport;
@@ -34,11 +34,12 @@ pub(super) trait Fetch: Send + 'static {
 pub struct Traffic {
     fetched: Arc<AtomicU64>,
     size: Option<u64>,
+    has_unmarked_end: Arc<AtomicBool>,
 }
 
 impl Traffic {
     pub(super) fn of(size: Option<u64>) -> Self {
-        Self { fetched: Arc::default(), size }
+        Self { size, ..Self::default() }
     }
 
     /// The bytes of the file that came over the network, each as often as it came.
@@ -49,6 +50,16 @@ impl Traffic {
     /// The size of the file in bytes, where it is known.
     pub fn size(&self) -> Option<u64> {
         self.size
+    }
+
+    /// Whether the file ended where the connection did, and the server did not say that it would. Cut off, it would have ended
+    /// just so.
+    pub fn has_unmarked_end(&self) -> bool {
+        self.has_unmarked_end.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn ended_unmarked(&self) {
+        self.has_unmarked_end.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn add(&self, bytes: usize) {

@@ -34,10 +34,10 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Whether no file in the zip is known to have `size` bytes.
+    /// Whether it is known that no file in the zip has `size` bytes.
     pub(super) fn lacks(&self, size: u64) -> bool {
         let Self(entries) = self;
-        !entries.values().any(|entry| entry.is_regular && entry.size == size)
+        !entries.is_empty() && !entries.values().any(|entry| entry.is_regular && entry.size == size)
     }
 
     /// The entry whose local header begins at byte `place` of the file.

@@ -69,10 +69,7 @@ impl Download {
             0 if self.remote.version.size == Some(body.at) => Ok(0),
             0 if body.end.is_none() => {
                 if !body.has_a_mark_at_its_end() {
-                    log::warn!(
-                        "the server does not say where '{}' ends: cut off, it would look just so",
-                        self.remote.url()
-                    );
+                    self.remote.traffic.ended_unmarked();
                 }
                 Ok(0)
             }
