@@ -4,6 +4,7 @@ mod common;
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command};
 use std::time::Duration;
@@ -19,6 +20,7 @@ fn main() {
     common::run(tests![
         an_image_that_is_cut_while_it_is_copied [Need::Program("strace")],
         an_image_that_grows_while_it_is_copied [Need::Program("strace")],
+        an_image_that_is_rewritten_while_it_is_copied[Need::Program("strace")],
         a_size_that_the_file_system_does_not_take_costs_no_file,
         a_file_that_took_the_place_of_ours_is_left_alone,
         signals_that_are_ignored_stay_ignored [Need::Program("sh")],
@@ -47,9 +49,9 @@ fn wait_for(child: &mut Child, path: &Path) {
 /// The size of an image that is longer than what is read before the first write.
 const LONG: u64 = 40 << 20;
 
-/// Copies an image of [`LONG`] bytes, which has another size before it is read to its end: strace stops the copy before it
+/// Copies an image of [`LONG`] bytes, to which `change` is made before it is read to its end: strace stops the copy before it
 /// writes.
-fn copy_with_size_changed_to(size: u64) -> Outcome {
+fn copy_with(change: impl FnOnce(&fs::File)) -> Outcome {
     let folder = temp_dir();
     let (image, out) = (folder.path().join("image"), folder.path().join("out"));
     sparse(&image, LONG, &[(0, 1 << 20)], 1);
@@ -57,7 +59,7 @@ fn copy_with_size_changed_to(size: u64) -> Outcome {
     let strace = ["strace", "-D", "-f", "-o", "/dev/null", "-e", "inject=ftruncate:signal=SIGSTOP:when=1"];
     let mut child = copy(["--nobmap".as_ref(), image.as_os_str(), out.as_os_str()]).under(&strace).spawn();
     wait_for(&mut child, &out);
-    fs::File::options().write(true).open(&image).unwrap().set_len(size).unwrap();
+    change(&fs::File::options().write(true).open(&image).unwrap());
     // It may be yet to stop.
     for _ in 0..1000 {
         if child.try_wait().unwrap().is_some() {
@@ -70,28 +72,40 @@ fn copy_with_size_changed_to(size: u64) -> Outcome {
 }
 
 fn an_image_that_is_cut_while_it_is_copied() {
-    let outcome = copy_with_size_changed_to(LONG - 100);
+    let outcome = copy_with(|image| image.set_len(LONG - 100).unwrap());
     assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
     outcome.says(&["the image ended at byte 41942940, but had 41943040 bytes at the start"]);
 }
 
 fn an_image_that_grows_while_it_is_copied() {
-    let outcome = copy_with_size_changed_to(1 << 40);
+    let outcome = copy_with(|image| image.set_len(1 << 40).unwrap());
     assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
     outcome.says(&["the image goes on after the 41943040 bytes that it had at the start"]);
+}
+
+fn an_image_that_is_rewritten_while_it_is_copied() {
+    let outcome = copy_with(|image| image.write_all_at(b"another image", LONG / 2).unwrap());
+    assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
+    outcome.says(&["at byte 41943040", "it changes while it is copied", "has been removed"]);
 }
 
 fn a_size_that_the_file_system_does_not_take_costs_no_file() {
     // Others take any size.
     let (folder, mount) = (temp_dir(), Mount::on_file("ext4", 8 << 20, &["-q"]));
     let (map, target) = (folder.path().join("map"), mount.path().join("target"));
-    let text = "<bmap version='2.0'><ImageSize>1152921504606846976</ImageSize><BlockSize>4096</BlockSize>\
-                <BlocksCount>281474976710656</BlocksCount><MappedBlocksCount>0</MappedBlocksCount><BlockMap/></bmap>";
-    fs::write(&map, text).unwrap();
-    fs::write(&target, "precious").unwrap();
-    let tool = copy(["--bmap".as_ref(), map.as_os_str(), "-".as_ref(), target.as_os_str()]).stdin(vec![1; 1024]);
-    tool.fails(&["cannot prepare the target", "is as it was"]);
-    assert_eq!(fs::read(&target).unwrap(), b"precious");
+    // The second is no offset at all.
+    for size in [1_u64 << 60, 1 << 63] {
+        let text = format!(
+            "<bmap version='2.0'><ImageSize>{size}</ImageSize><BlockSize>4096</BlockSize><BlocksCount>{}</BlocksCount>\
+             <MappedBlocksCount>0</MappedBlocksCount><BlockMap/></bmap>",
+            size / 4096
+        );
+        fs::write(&map, text).unwrap();
+        fs::write(&target, "precious").unwrap();
+        let tool = copy(["--bmap".as_ref(), map.as_os_str(), "-".as_ref(), target.as_os_str()]).stdin(vec![1; 1024]);
+        tool.fails(&["cannot prepare the target: File too large", "is as it was"]);
+        assert_eq!(fs::read(&target).unwrap(), b"precious");
+    }
 }
 
 fn a_file_that_took_the_place_of_ours_is_left_alone() {
@@ -131,7 +145,8 @@ fn signals_that_are_ignored_stay_ignored() {
 fn other_deadly_signals_are_cleaned_up_after() {
     let folder = temp_dir();
     // All that end a program and are no fault of its own (signal(7)), but for those that other tests send.
-    let ordinary = [libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM, libc::SIGVTALRM, libc::SIGPROF];
+    let ordinary =
+        [libc::SIGQUIT, libc::SIGABRT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM, libc::SIGVTALRM, libc::SIGPROF];
     let rare = [libc::SIGXCPU, libc::SIGIO, libc::SIGPWR, libc::SIGSTKFLT];
     for signal in [&ordinary[..], &rare, &[libc::SIGRTMIN(), libc::SIGRTMAX()]].concat() {
         let out = folder.path().join("out");

@@ -4,7 +4,7 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -15,6 +15,7 @@ use common::{Need, sha256, temp_dir, text};
 fn main() {
     common::run(tests![
         the_output_is_never_the_image,
+        an_image_is_not_replaced_by_the_map_of_its_bmap,
         an_output_file_is_replaced_as_a_whole,
         an_output_may_be_a_descriptor [Need::Program("bash")],
         an_output_may_have_a_long_name,
@@ -51,6 +52,18 @@ fn the_output_is_never_the_image() {
     assert_eq!(sha256(&image), before);
 }
 
+/// With the arguments the wrong way round.
+fn an_image_is_not_replaced_by_the_map_of_its_bmap() {
+    let folder = temp_dir();
+    let image = folder.path().join("disk.img");
+    disk_like(&image, 3);
+    let (bmap, before) = (create(&image), sha256(&image));
+    let outcome = bmaptool(["create".as_ref(), "-o".as_ref(), image.as_os_str(), bmap.as_os_str()])
+        .fails(&["disk.img.bmap' is no disk image but an XML file", "behind '-o'"]);
+    assert!(!outcome.stderr.contains("mapped"), "{}", outcome.stderr);
+    assert_eq!(sha256(&image), before);
+}
+
 fn an_output_file_is_replaced_as_a_whole() {
     let folder = temp_dir();
     let image = folder.path().join("disk.img");
@@ -72,6 +85,12 @@ fn an_output_file_is_replaced_as_a_whole() {
     assert!(link.is_symlink());
     assert_eq!(fs::read(&output).unwrap(), expected);
     assert_eq!(fs::metadata(&output).unwrap().permissions().mode() & 0o777, 0o640);
+    // Nor does it become root's.
+    if chown(&output, Some(65534), Some(65534)).is_ok() {
+        write_to(&output);
+        let found = fs::metadata(&output).unwrap();
+        assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (65534, 65534, 0o640));
+    }
 
     bmaptool(["create".as_ref(), image.as_os_str(), "-o".as_ref(), "relative.bmap".as_ref()])
         .current_dir(folder.path())

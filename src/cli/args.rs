@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 
 /// Maps sparse disk images and flashes them: only the mapped blocks, every range verified.
@@ -85,13 +86,13 @@ pub struct Create {
 #[derive(Args, Debug)]
 pub struct Copy {
     /// The bmap of the image; by default it is looked for beside the image
-    #[arg(long, value_name = "BMAP", conflicts_with = "nobmap")]
+    #[arg(long, value_name = "BMAP", conflicts_with = "nobmap", value_parser = named())]
     pub bmap: Option<OsString>,
     /// Copy the whole image, without a bmap
     #[arg(long, conflicts_with_all = ["bmap_sig", "keyring", "fingerprint"])]
     pub nobmap: bool,
     /// The detached OpenPGP signature of the bmap; by default it is looked for beside the bmap
-    #[arg(long, value_name = "SIG")]
+    #[arg(long, value_name = "SIG", value_parser = named())]
     pub bmap_sig: Option<OsString>,
     /// Do not verify the signature of the bmap
     #[arg(long, conflicts_with_all = ["bmap_sig", "keyring", "fingerprint"])]
@@ -117,6 +118,11 @@ pub struct Copy {
     /// Where it is written: a block device or a file
     #[arg(value_name = "TARGET")]
     pub target: PathBuf,
+}
+
+/// A name that is one: an empty one is a variable that a script has not set.
+fn named() -> impl TypedValueParser<Value = OsString> {
+    OsStringValueParser::new().try_map(|name| if name.is_empty() { Err("it is empty") } else { Ok(name) })
 }
 
 /// A whole fingerprint, in upper case and without spaces: 40 digits for OpenPGP version 4 (RFC 4880), 64 for versions 5

@@ -1,6 +1,7 @@
 //! `bmaptool copy`.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use bmaptool::target::{self, Accept, Kind, Request, Reserved};
 
 use super::Error;
 use super::args::Copy;
+use super::error::in_one_line;
 use super::network;
 use super::psplash::Psplash;
 use super::signals::Signals;
@@ -130,6 +132,7 @@ fn discover(image: &Source, arguments: &Copy) -> Result<Source, Error> {
     for candidate in image.location().bmap_candidates() {
         match network::open(&candidate) {
             Err(error) if error.is_not_found() => {}
+            Err(error) if error.is_withheld() => log::warn!("{}", in_one_line(&error)),
             result => {
                 let bmap = result?;
                 log::info!("discovered bmap file '{candidate}'");
@@ -182,12 +185,17 @@ fn announce(image: &Location, arguments: &Copy, kind: Kind, map: Option<&Map>) {
         human(bmap.mapped_bytes()),
         percent(bmap.mapped_blocks(), bmap.blocks()),
     );
-    // Scripts know these two.
-    let kind = match kind {
-        Kind::BlockDevice => "block device",
-        Kind::RegularFile | Kind::CharacterDevice => "file",
+    // Scripts know these two, and that all but devices are named without their folders.
+    let (kind, name) = match kind {
+        Kind::BlockDevice => ("block device", None),
+        Kind::RegularFile | Kind::CharacterDevice => ("file", arguments.target.file_name()),
     };
-    log::info!("copying image '{image}' to {kind} '{target}' using bmap file '{location}'");
+    let target = name.map_or(target, |name| Path::new(name).display());
+    log::info!(
+        "copying image '{}' to {kind} '{target}' using bmap file '{}'",
+        image.short_name(),
+        location.short_name()
+    );
     if arguments.no_verify {
         log::warn!("the image is not verified, as '--no-verify' asks for");
     } else if bmap.checksum_kind().is_none() && bmap.mapped_blocks() > 0 {

@@ -8,7 +8,7 @@ use bmaptool::digest::ChecksumKind;
 use bmaptool::file_id::FileId;
 use bmaptool::magic::{Format, PREFIX_LEN};
 use bmaptool::size::human;
-use bmaptool::source::read_full;
+use bmaptool::source::{Foreign, read_full};
 use bmaptool::target;
 
 use super::Error;
@@ -58,8 +58,11 @@ fn refuse_packed(image: &File, path: &Path) -> Result<(), Error> {
         offset: 0,
         source,
     })?;
-    match Format::of(prefix.get(..length).unwrap_or_default()) {
-        None | Some(Format::Tar) => Ok(()),
-        Some(format) => Err(Error::Packed { path: path.to_owned(), format }),
+    let prefix = prefix.get(..length).unwrap_or_default();
+    match (Format::of(prefix), Foreign::of(prefix)) {
+        // The image may be what stands in the place of the output.
+        (_, Some(what @ Foreign::Xml)) => Err(Error::NoImage { path: path.to_owned(), what }),
+        (None | Some(Format::Tar), _) => Ok(()),
+        (Some(format), _) => Err(Error::Packed { path: path.to_owned(), format }),
     }
 }

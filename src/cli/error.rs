@@ -1,6 +1,5 @@
 //! What can go wrong, put into words, and the exit status that it has.
 
-use std::error::Error as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +8,7 @@ use bmaptool::copy;
 use bmaptool::create;
 use bmaptool::magic::Format;
 use bmaptool::signature::{self, KeyringError, Refusal};
-use bmaptool::source::{self, Location};
+use bmaptool::source::{self, Foreign, Location};
 use bmaptool::target::{self, Remains};
 use nix::unistd::geteuid;
 
@@ -22,6 +21,8 @@ pub enum Error {
     OpenImage { path: PathBuf, source: io::Error },
     #[error("'{path}' is compressed ({format}), and create maps a raw image; decompress it first")]
     Packed { path: PathBuf, format: Format },
+    #[error("'{path}' is no disk image but {what}: the image comes last, the output behind '-o'")]
+    NoImage { path: PathBuf, what: Foreign },
     #[error("{output} is the image itself; choose another output")]
     OutputIsImage { output: String },
     #[error(transparent)]
@@ -86,16 +87,7 @@ impl Error {
 
     /// Prints what happened, and what state it leaves behind.
     pub fn report(&self) {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            // Some errors repeat their cause in their own words.
-            let words = error.to_string();
-            if !text.ends_with(&words) {
-                text = format!("{text}: {words}");
-            }
-            cause = error.source();
-        }
+        let mut text = in_one_line(self);
         if let Some(advice) = self.advice() {
             text = format!("{text}; {advice}");
         }
@@ -176,6 +168,21 @@ impl Error {
 /// Whether a path that leads nowhere looks like an address.
 fn names_protocol(path: Option<&Path>, error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound && path.is_some_and(|path| path.to_string_lossy().contains("://"))
+}
+
+/// An error and what it comes from.
+pub fn in_one_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Some errors repeat their cause in their own words.
+        let words = error.to_string();
+        if !text.ends_with(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 fn in_quotes(location: &Location) -> String {

@@ -14,10 +14,10 @@ pub fn open(location: &Location) -> Result<Source, Error> {
     Source::open_with(location, factor.map_or(patience, |factor| patience.scaled(factor)))
 }
 
-/// As in `12.3 MiB of 64.0 MiB`.
+/// As in `12.3 MiB of 64.0 MiB`; without the size where some of it came twice.
 pub fn amount(traffic: &Traffic) -> String {
     let fetched = human(traffic.fetched());
-    match traffic.size() {
+    match traffic.size().filter(|&size| traffic.fetched() <= size) {
         Some(size) => format!("{fetched} of {}", human(size)),
         None => fetched,
     }

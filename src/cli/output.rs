@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::{mem, process};
 
@@ -239,6 +239,8 @@ impl Drop for Temporary {
 
 fn write_whole(file: &mut File, replaced: &Path, emit: Emit<'_>) -> io::Result<()> {
     if let Ok(metadata) = fs::metadata(replaced) {
+        // Only root can give a file away.
+        let _ = fchown(&*file, Some(metadata.uid()), Some(metadata.gid()));
         file.set_permissions(fs::Permissions::from_mode(metadata.permissions().mode() & 0o777))?;
     }
     emit_to(file, emit)?;

@@ -8,18 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bmaptool::copy::Cancel;
 use libc::{
-    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGPWR, SIGQUIT, SIGRTMAX, SIGRTMIN, SIGSTKFLT, SIGTERM, SIGUSR1, SIGUSR2,
-    SIGVTALRM, SIGXCPU, SIGXFSZ,
+    SIGABRT, SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGPWR, SIGQUIT, SIGRTMAX, SIGRTMIN, SIGSTKFLT, SIGTERM, SIGUSR1,
+    SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
 };
 use nix::sys::signal::{SigHandler, Signal, signal};
 use signal_hook::flag;
 
 use super::console;
 
-/// The signals that end a program by default and can be handled, but for those of its own errors (signal(7)); the real-time
-/// signals do so as well.
-const HANDLED: [i32; 13] = [
-    SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGIO, SIGPWR, SIGSTKFLT, SIGUSR1, SIGUSR2,
+/// The signals that end a program by default and can be handled, but for those of its own errors (signal(7)), of which watchdogs
+/// send SIGABRT; the real-time signals do so as well.
+const HANDLED: [i32; 14] = [
+    SIGABRT, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGIO, SIGPWR, SIGSTKFLT, SIGUSR1,
+    SIGUSR2,
 ];
 
 /// What a signal does: ends the program at once, while there is nothing to clean up, or asks the copy to stop.

@@ -33,7 +33,7 @@ const MAGICS: [(Foreign, &[u8]); 9] = [
 
 impl Foreign {
     /// What begins with `head`; `None` where it may be an image.
-    pub(super) fn of(head: &[u8]) -> Option<Self> {
+    pub fn of(head: &[u8]) -> Option<Self> {
         if let Some((foreign, _)) = MAGICS.iter().find(|(_, magic)| starts_with(head, magic)) {
             return Some(*foreign);
         }

@@ -109,6 +109,11 @@ impl Location {
         }
     }
 
+    /// What it is called where its folder does not matter.
+    pub fn short_name(&self) -> String {
+        self.file_name().map_or_else(|| self.to_string(), |name| String::from_utf8_lossy(name).into_owned())
+    }
+
     /// The file's name without its folder; that of a URL as it stands there, percent-encoded.
     fn file_name(&self) -> Option<&[u8]> {
         let name = match self {

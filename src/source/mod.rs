@@ -124,6 +124,13 @@ fn of_size(expected: Option<u64>) -> String {
 }
 
 impl Error {
+    /// Whether a server will not say whether there is a file at that location: it does not like the name, or wants to know who
+    /// asks, which it may do of every name that it does not have.
+    pub fn is_withheld(&self) -> bool {
+        let Self::Open { source, .. } = self else { return false };
+        Failure::of(source).is_some_and(Failure::is_withheld)
+    }
+
     /// Whether there is no file at that location. Whatever else goes wrong on the way there does not tell.
     pub fn is_not_found(&self) -> bool {
         let Self::Open { source, .. } = self else { return false };

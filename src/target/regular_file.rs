@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use super::existing::if_exists;
 use super::lock::Lock;
 use super::writeback::Writeback;
@@ -66,6 +68,12 @@ impl RegularFile {
         self.claims = claims;
     }
 
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        // What is no offset has no file system's own words.
+        libc::off64_t::try_from(length).map_err(|_| io::Error::from(Errno::EFBIG))?;
+        self.file.set_len(length)
+    }
+
     /// Whether the name still leads to the file: somebody may have moved it, or put another one in its place.
     fn is_in_place(&self) -> io::Result<bool> {
         let named = if_exists(fs::metadata(&self.path))?.as_ref().map(FileId::of);
@@ -114,14 +122,14 @@ impl Target for RegularFile {
         let length = self.file.metadata()?.len();
         // A size that the file system cannot take is found out while what the file held is still there.
         if let (Origin::Existed, Some(size)) = (self.origin, size) {
-            self.file.set_len(size.max(length))?;
+            self.set_len(size.max(length))?;
         }
         self.file.set_len(0).inspect_err(|_| drop(self.file.set_len(length)))?;
         if self.origin == Origin::Existed {
             self.origin = Origin::Emptied;
         }
         self.end = size.unwrap_or(0);
-        self.file.set_len(self.end)
+        self.set_len(self.end)
     }
 
     fn write_all_at(&mut self, buf: &[u8], offset: u64) -> Result<(), WriteError> {

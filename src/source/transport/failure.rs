@@ -145,6 +145,11 @@ impl Failure {
         }
     }
 
+    /// Whether a server says neither that there is such a file nor that there is none.
+    pub fn is_withheld(&self) -> bool {
+        matches!(self, Self::Status { status: StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED, .. })
+    }
+
     /// Whether it may work when it is tried again.
     pub(super) fn is_break(&self) -> bool {
         match self {

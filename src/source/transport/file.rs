@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
+use std::time::SystemTime;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
@@ -27,7 +28,8 @@ pub(super) fn open(path: &Path, location: &Location) -> Result<(Box<dyn Transpor
     };
     // Only advice: it makes the kernel read further ahead.
     let _ = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
-    Ok((Box::new(LocalFile { file, size }), Some(FileId::of(&metadata))))
+    let modified = kind.is_file().then(|| metadata.modified()).transpose().map_err(open_error)?;
+    Ok((Box::new(LocalFile { file, size, modified }), Some(FileId::of(&metadata))))
 }
 
 /// The size of a regular file that claims to have `length` bytes. One whose contents are made up as they are read, as in
@@ -47,6 +49,8 @@ struct LocalFile {
     file: File,
     /// Known for a block device and most regular files; what has none, such as a FIFO, only goes forward.
     size: Option<u64>,
+    /// When a regular file was last written to before it was opened.
+    modified: Option<SystemTime>,
 }
 
 impl Read for LocalFile {
@@ -66,5 +70,14 @@ impl Transport for LocalFile {
 
     fn seek_to(&mut self, offset: u64) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(offset)).map(drop)
+    }
+
+    fn check_unchanged(&self) -> io::Result<()> {
+        match self.modified {
+            Some(modified) if self.file.metadata()?.modified()? != modified => {
+                Err(io::Error::other("it has been written to since it was opened: it changes while it is copied"))
+            }
+            _ => Ok(()),
+        }
     }
 }

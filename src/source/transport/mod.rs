@@ -53,6 +53,15 @@ pub trait Transport: Read + Send {
     /// From now on only these ranges are going to be read, in order: the rest need not be fetched.
     fn fetch_only(&mut self, _wanted: &[ByteRange]) {}
 
+    /// Makes sure, as far as that can be told, that the file is still what it was when it was opened.
+    ///
+    /// # Errors
+    ///
+    /// Where somebody has written to it.
+    fn check_unchanged(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// How much was fetched, where there is a network.
     fn traffic(&self) -> Option<Traffic> {
         None
@@ -139,6 +148,10 @@ impl Transport for Peeked {
         self.transport.fetch_only(wanted);
     }
 
+    fn check_unchanged(&self) -> io::Result<()> {
+        self.transport.check_unchanged()
+    }
+
     fn traffic(&self) -> Option<Traffic> {
         self.transport.traffic()
     }
@@ -211,6 +224,7 @@ impl ForwardRead for Raw {
     }
 
     fn finish(&mut self) -> io::Result<u64> {
+        self.packed.check_unchanged()?;
         match self.seekable {
             Some(size) => Ok(size),
             None => {

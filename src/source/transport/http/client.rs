@@ -1,6 +1,6 @@
 //! Requests: one at a time, with credentials, along redirections.
 
-use std::io;
+use std::{env, io};
 
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::StatusCode;
@@ -37,10 +37,19 @@ pub(super) struct Part<'a> {
     pub(super) version: Option<&'a str>,
 }
 
+/// Whether the environment asks for no proxy at all. To reqwest the `*` that stands for all hosts is none of their addresses.
+fn no_host_is_proxied() -> bool {
+    ["no_proxy", "NO_PROXY"].into_iter().find_map(|name| env::var(name).ok()).is_some_and(|hosts| hosts.trim() == "*")
+}
+
 impl Client {
     pub(super) fn new(file: &Url, patience: Patience) -> io::Result<Self> {
         let tls = tls::config().map_err(io::Error::other)?;
-        let http = resolver::find_hosts_for(reqwest::blocking::Client::builder())
+        let mut builder = reqwest::blocking::Client::builder();
+        if no_host_is_proxied() {
+            builder = builder.no_proxy();
+        }
+        let http = resolver::find_hosts_for(builder)
             .tls_backend_preconfigured(tls)
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
@@ -159,7 +168,7 @@ impl Client {
         }
         // The rules by which reqwest has found it.
         let proxy = self.current.as_str().parse().ok().and_then(|uri| Matcher::from_env().intercept(&uri));
-        if let Some(proxy) = proxy {
+        if let Some(proxy) = proxy.filter(|_| !no_host_is_proxied()) {
             detour += &format!(", through the proxy '{}'", proxy.uri());
         }
         detour
