@@ -317,7 +317,6 @@ fn odd_surroundings() {
 
 fn odd_arguments() {
     let victim = Victim::new();
-    let image = text(&victim.image);
     let long = "x".repeat(100_000);
     victim.refuses(&["--nobmap", ""], &["cannot open ''"]);
     victim.refuses(&["--nobmap", &long], &["File name too long"]);
