@@ -191,10 +191,13 @@ pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
             let kind = kind_of(&metadata, path)?;
             let target = match open(request, kind, &metadata, &Sysfs::new()) {
                 // An overlay file system gives a file another identity the first time that it is opened for writing.
-                Err(error @ Error::Replaced { .. }) if kind == Kind::RegularFile => match fs::metadata(path) {
-                    Ok(metadata) if metadata.is_file() => open(request, kind, &metadata, &Sysfs::new()),
-                    _ => Err(error),
-                },
+                Err(error @ Error::Replaced { .. }) if kind == Kind::RegularFile => {
+                    log::debug!("{error}");
+                    match fs::metadata(path) {
+                        Ok(metadata) if metadata.is_file() => open(request, kind, &metadata, &Sysfs::new()),
+                        _ => Err(error),
+                    }
+                }
                 opened => opened,
             };
             (kind, target?)

@@ -32,7 +32,7 @@ pub fn a_link_that_changes_to_the_image() {
     let mut run = |moment: usize| {
         fs::write(&other, "other").unwrap();
         lead_to(&other);
-        let tool = copy([work.image.as_path(), &link]);
+        let tool = copy(["--debug".as_ref(), work.image.as_os_str(), link.as_os_str()]);
         let traced = inject::run_watched(tool, &[], &mut |number| {
             if number == moment {
                 lead_to(&work.image);
@@ -41,6 +41,7 @@ pub fn a_link_that_changes_to_the_image() {
         let said = &traced.outcome.stderr;
         assert!(matches!(traced.outcome.status, Some(0 | 1)), "{moment}: {said}");
         assert!(sha256(&work.image) == before, "{moment}: the image was written to: {said}");
+        // It is inspected once more then.
         noticed += usize::from(said.contains("has become another file or device"));
         traced.calls.len()
     };
