@@ -5,6 +5,7 @@ mod common;
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -274,6 +275,19 @@ fn partitioned_image(folder: &Path) -> PathBuf {
     image
 }
 
+/// Writes a table of two partitions to a disk, of which the second lies in the first, as that of an isohybrid image does.
+fn overlapping_partitions(disk: &Path) {
+    let mut table = [0; 66];
+    for (entry, [start, sectors]) in [[64_u32, 49152], [8192, 16384]].into_iter().enumerate() {
+        let entry = &mut table[16 * entry..][..16];
+        entry[4] = 0x83;
+        entry[8..12].copy_from_slice(&start.to_le_bytes());
+        entry[12..].copy_from_slice(&sectors.to_le_bytes());
+    }
+    table[64..].copy_from_slice(&[0x55, 0xaa]);
+    fs::File::options().write(true).open(disk).unwrap().write_all_at(&table, 446).unwrap();
+}
+
 /// The options of QEMU for a USB stick, an SD card and a fixed disk, in this order.
 fn disk_options(stick: &Path, card: &Path, fixed: &Path) -> Vec<String> {
     let words = format!(
@@ -294,6 +308,7 @@ fn a_usb_stick_and_an_sd_card_are_flashed() {
     machine.add_program("dmsetup");
     fs::write(machine.root("table"), "0 2048 linear /dev/mmcblk0p1 0\n").unwrap();
     fs::write(machine.root("next"), "0 2048 linear /dev/mmcblk0p1 2048\n").unwrap();
+    overlapping_partitions(&fixed);
     let pattern = common::sha256(&fixed);
 
     for device in ["sda", "mmcblk0", "vda"] {
@@ -303,6 +318,9 @@ fn a_usb_stick_and_an_sd_card_are_flashed() {
     let before = settings.map(|setting| machine.step(&format!("show /sys/block/{setting}")));
     let nodes_before = machine.step("list /dev");
     let to_fixed = machine.step("run /bmaptool copy --removable-device /disk.img.xz /dev/vda");
+    machine.step("wait /dev/vda2");
+    machine.step("hold /dev/vda2");
+    let to_sibling = machine.step("run /bmaptool copy --nobmap /part.img /dev/vda1");
     let to_stick = machine.step("run /bmaptool copy --removable-device /disk.img.xz /dev/sda");
     let to_card = machine.step("run /bmaptool copy --removable-device /disk.img.xz /dev/mmcblk0");
     let nodes = machine.step("list /dev");
@@ -329,6 +347,11 @@ fn a_usb_stick_and_an_sd_card_are_flashed() {
     let disks = disk_options(&stick, &card, &fixed);
     let report = machine.run(&disks.iter().map(String::as_str).collect::<Vec<_>>(), |_| None);
     report.expect(to_fixed, "1", &["'/dev/vda' is not a removable device"]);
+    report.expect(
+        to_sibling,
+        "1",
+        &["'/dev/vda1' shares its data with '/dev/vda2', which is in use by another program"],
+    );
     assert_eq!(common::sha256(&fixed), pattern);
     for (step, device) in [(to_stick, "/dev/sda"), (to_card, "/dev/mmcblk0")] {
         report.expect(step, "0", &[&format!("to block device '{device}'"), "copying time"]);

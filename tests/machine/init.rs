@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::raw::{c_char, c_int, c_long, c_ulong, c_void};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -21,6 +22,8 @@ unsafe extern "C" {
 }
 
 const MS_RDONLY: c_ulong = 1;
+/// Of Linux.
+const O_EXCL: c_int = 0o200;
 /// Of x86_64.
 const SYS_FINIT_MODULE: c_long = 313;
 const RB_POWER_OFF: c_int = 0x4321_fedc;
@@ -73,6 +76,8 @@ fn step(line: &str, report: &mut File) -> io::Result<i32> {
             fs::create_dir_all(folder)?;
             mount_at(kind, device, folder, MS_RDONLY)?;
         }
+        // For good, as a copy or a mount of another namespace would for a while.
+        ["hold", device] => std::mem::forget(File::options().read(true).custom_flags(O_EXCL).open(device)?),
         ["umount", folder] => {
             let folder = CString::new(folder)?;
             // SAFETY: the string outlives the call.
