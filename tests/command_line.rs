@@ -228,7 +228,7 @@ fn a_closed_stream_is_closed_by_any_name() {
     disk_like(&image, 3);
     create(&image);
     std::os::unix::fs::symlink("/dev/stdout", folder.path().join("link")).unwrap();
-    for output in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"] {
+    for output in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/proc/thread-self/fd/1", "link"] {
         let closed = |tool: Tool| tool.current_dir(folder.path()).under(&["sh", "-c", "exec \"$@\" >&-", "sh"]);
         closed(bmaptool(["create", "-o", output, "disk.img"])).fails(&[output, "it is closed"]);
         closed(copy(["disk.img", output])).fails(&[output, "it is closed"]);

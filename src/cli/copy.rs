@@ -53,8 +53,6 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
         }
         _ => Gaps::MustRead,
     };
-    // Whatever is packed has an end of its own.
-    let tells_no_end = gaps == Gaps::MustRead && source.format().is_none();
     let unpacked = source.unpack(map.as_ref().map(|map| map.bmap.image_size()), gaps)?;
     if unpacked.size == Some(0) && map.is_none() && is_stream(&image) {
         return Err(Error::NothingCame { image });
@@ -70,6 +68,8 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
     })?;
 
     announce(&image, arguments, claimed.kind, map.as_ref());
+    // A bmap tells where the image ends; what is packed may end between two of its members.
+    let ends_anywhere = map.is_none();
     let extents = match map {
         Some(map) => Extents::Mapped(map.bmap),
         None => Extents::Whole { size: unpacked.size },
@@ -94,7 +94,7 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
     drop((watch, psplash));
     if let Some(traffic) = traffic {
         log::info!("fetched {}", network::amount(&traffic));
-        if tells_no_end && traffic.has_unmarked_end() {
+        if ends_anywhere && traffic.has_unmarked_end() {
             log::warn!("the server does not say where '{image}' ends: if it is cut off, that cannot be noticed");
         }
     }
@@ -122,23 +122,31 @@ fn check_name(source: &Source, arguments: &Copy) -> Result<(), Error> {
 /// Whether what feeds us may have failed before the first byte: a pipe, by whatever name.
 fn is_stream(image: &Location) -> bool {
     match image.as_path() {
-        Some(path) => fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()),
+        // What has lost its name was no file that is there to stay.
+        Some(path) => !fs::metadata(path).is_ok_and(|metadata| metadata.is_file()),
         None => *image == Location::Stdin,
     }
 }
 
 /// Looks for the bmap beside the image.
 fn discover(image: &Source, arguments: &Copy) -> Result<Source, Error> {
+    let mut withheld = None;
     for candidate in image.location().bmap_candidates() {
         match network::open(&candidate) {
             Err(error) if error.is_not_found() => {}
-            Err(error) if error.is_withheld() => log::warn!("{}", in_one_line(&error)),
+            Err(error) if error.is_withheld() => {
+                log::info!("{}", in_one_line(&error));
+                withheld.get_or_insert(error);
+            }
             result => {
                 let bmap = result?;
                 log::info!("discovered bmap file '{candidate}'");
                 return Ok(bmap);
             }
         }
+    }
+    if let Some(error) = withheld {
+        return Err(error.into());
     }
     let location = image.location().clone();
     Err(match image.id() {

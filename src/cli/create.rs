@@ -61,7 +61,7 @@ fn refuse_packed(image: &File, path: &Path) -> Result<(), Error> {
     let prefix = prefix.get(..length).unwrap_or_default();
     match (Format::of(prefix), Foreign::of(prefix)) {
         // The image may be what stands in the place of the output.
-        (_, Some(what @ Foreign::Xml)) => Err(Error::NoImage { path: path.to_owned(), what }),
+        (_, Some(what @ (Foreign::Xml | Foreign::Signed))) => Err(Error::NoImage { path: path.to_owned(), what }),
         (None | Some(Format::Tar), _) => Ok(()),
         (Some(format), _) => Err(Error::Packed { path: path.to_owned(), format }),
     }

@@ -174,7 +174,11 @@ fn replace(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
     if signals.received().is_some() {
         return Err(ErrorKind::Interrupted.into());
     }
-    temporary.rename(path)
+    match temporary.rename(path) {
+        // Without /proc it shows only now that something is mounted there.
+        Err(error) if error.kind() == ErrorKind::ResourceBusy => overwrite(path, emit),
+        renamed => renamed,
+    }
 }
 
 /// Makes a file that gets a name only when it is complete, so that nothing is left of it if the program is killed. The name is
@@ -239,9 +243,9 @@ impl Drop for Temporary {
 
 fn write_whole(file: &mut File, replaced: &Path, emit: Emit<'_>) -> io::Result<()> {
     if let Ok(metadata) = fs::metadata(replaced) {
-        // Only root can give a file away.
-        let _ = fchown(&*file, Some(metadata.uid()), Some(metadata.gid()));
         file.set_permissions(fs::Permissions::from_mode(metadata.permissions().mode() & 0o777))?;
+        // Only root can give a file away, and may have no right to change it after that.
+        let _ = fchown(&*file, Some(metadata.uid()), Some(metadata.gid()));
     }
     emit_to(file, emit)?;
     file.sync_all()

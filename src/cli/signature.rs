@@ -8,7 +8,6 @@ use bmaptool::target::Reserved;
 
 use super::Error;
 use super::args::Copy;
-use super::error::in_one_line;
 use super::network;
 
 /// The largest file that is read as a detached signature, in bytes: a page that a server sends in its place has more than any.
@@ -82,7 +81,6 @@ fn find_detached(bmap: &Location, arguments: &Copy) -> Result<Option<Stored>, Er
     for candidate in [".asc", ".sig"].into_iter().filter_map(|ending| bmap.with_ending(ending)) {
         match network::open(&candidate) {
             Err(error) if error.is_not_found() => {}
-            Err(error) if error.is_withheld() => log::warn!("{}", in_one_line(&error)),
             result => {
                 let signature = read(result?)?;
                 if is_page(&signature) {

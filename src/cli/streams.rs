@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static STDIN: AtomicBool = AtomicBool::new(true);
 static STDOUT: AtomicBool = AtomicBool::new(true);
+static STDERR: AtomicBool = AtomicBool::new(true);
 
 /// Whether there was a standard input.
 pub fn stdin_was_open() -> bool {
@@ -19,27 +20,33 @@ pub fn stdin_was_open() -> bool {
 
 /// The standard output, where there was one.
 pub fn stdout() -> io::Result<Stdout> {
-    if STDOUT.load(Ordering::Relaxed) { Ok(io::stdout()) } else { Err(io::Error::other("it is closed")) }
+    if STDOUT.load(Ordering::Relaxed) { Ok(io::stdout()) } else { Err(closed()) }
+}
+
+fn closed() -> io::Error {
+    io::Error::other("it is closed")
 }
 
 /// Fails where `path` is another name of a standard stream that was closed, as `/dev/stdout` is.
 pub fn check(path: &Path) -> io::Result<()> {
-    match descriptor(path) {
-        Some(libc::STDIN_FILENO) if !stdin_was_open() => Err(io::Error::other("it is closed")),
-        Some(libc::STDOUT_FILENO) => stdout().map(drop),
-        _ => Ok(()),
-    }
+    let was_open = match descriptor(path) {
+        Some(libc::STDIN_FILENO) => &STDIN,
+        Some(libc::STDOUT_FILENO) => &STDOUT,
+        Some(libc::STDERR_FILENO) => &STDERR,
+        _ => return Ok(()),
+    };
+    if was_open.load(Ordering::Relaxed) { Ok(()) } else { Err(closed()) }
 }
 
 /// The descriptor of ours that `path` leads to (proc_pid_fd(5)).
 fn descriptor(path: &Path) -> Option<RawFd> {
     const LINKS_MAX: usize = 40; // as the kernel has it, path_resolution(7)
-    let ours = fs::canonicalize("/proc/self/fd").ok()?;
+    let ours = ["/proc/self/fd", "/proc/thread-self/fd"].map(|folder| fs::canonicalize(folder).ok());
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
         let parent = path.parent()?;
         let folder = fs::canonicalize(if parent.as_os_str().is_empty() { Path::new(".") } else { parent }).ok()?;
-        if folder == ours {
+        if ours.iter().flatten().any(|ours| *ours == folder) {
             return path.file_name()?.to_str()?.parse().ok();
         }
         path = folder.join(fs::read_link(&path).ok()?);
@@ -50,6 +57,7 @@ fn descriptor(path: &Path) -> Option<RawFd> {
 extern "C" fn look() {
     STDIN.store(is_open(libc::STDIN_FILENO), Ordering::Relaxed);
     STDOUT.store(is_open(libc::STDOUT_FILENO), Ordering::Relaxed);
+    STDERR.store(is_open(libc::STDERR_FILENO), Ordering::Relaxed);
 }
 
 fn is_open(descriptor: RawFd) -> bool {

@@ -15,6 +15,8 @@ pub enum Foreign {
     Page,
     /// Such as a bmap.
     Xml,
+    /// A clearsigned text, such as a bmap.
+    Signed,
 }
 
 /// What they begin with: a byte `?` may be any.
@@ -42,6 +44,7 @@ impl Foreign {
         match () {
             () if begins(b"<!doctype html") || begins(b"<html") => Some(Self::Page),
             () if begins(b"<?xml") => Some(Self::Xml),
+            () if begins(b"-----BEGIN PGP SIGNED MESSAGE-----") => Some(Self::Signed),
             () => None,
         }
     }
@@ -55,6 +58,7 @@ impl fmt::Display for Foreign {
             Self::Image(format) => write!(f, "an image in the format {format}: convert it to a raw one first"),
             Self::Page => f.write_str("an HTML page, as a server sends it in place of a file"),
             Self::Xml => f.write_str("an XML file, such as a bmap"),
+            Self::Signed => f.write_str("a signed text, such as a bmap"),
         }
     }
 }
@@ -65,13 +69,14 @@ mod tests {
 
     #[test]
     fn what_is_no_image_is_told_by_its_start() {
-        let cases: [(&[u8], Option<Foreign>); 9] = [
+        let cases: [(&[u8], Option<Foreign>); 10] = [
             (b"LZIP\x01\x0c", Some(Foreign::Packed("lzip"))),
             (b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\0", Some(Foreign::Packed("lzma"))),
             (b"QFI\xfb\0\0\0\x03", Some(Foreign::Image("QCOW"))),
             (b"\n<!DOCTYPE HTML>", Some(Foreign::Page)),
             (b"<html lang=en>", Some(Foreign::Page)),
             (b"\xef\xbb\xbf<?xml version", Some(Foreign::Xml)),
+            (b"-----BEGIN PGP SIGNED MESSAGE-----\nHash", Some(Foreign::Signed)),
             (b"\xeb\x58\x90mkfs.fat", None),
             (b"<", None),
             (b"", None),

@@ -1,12 +1,13 @@
 //! A file of this machine.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 use std::time::SystemTime;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::sys::statfs::{FUSE_SUPER_MAGIC, fstatfs};
 
 use super::{Error, FileId, Location, Transport};
 
@@ -28,8 +29,15 @@ pub(super) fn open(path: &Path, location: &Location) -> Result<(Box<dyn Transpor
     };
     // Only advice: it makes the kernel read further ahead.
     let _ = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
-    let modified = kind.is_file().then(|| metadata.modified()).transpose().map_err(open_error)?;
+    let modified = time_of(&file, &metadata).map_err(open_error)?;
     Ok((Box::new(LocalFile { file, size, modified }), Some(FileId::of(&metadata))))
+}
+
+/// When a regular file was last written to. What a program shows in the place of one (FUSE) may have any time, such as that of
+/// each look at it.
+fn time_of(file: &File, metadata: &Metadata) -> io::Result<Option<SystemTime>> {
+    let is_told = metadata.is_file() && fstatfs(file)?.filesystem_type() != FUSE_SUPER_MAGIC;
+    is_told.then(|| metadata.modified()).transpose()
 }
 
 /// The size of a regular file that claims to have `length` bytes. One whose contents are made up as they are read, as in
@@ -49,7 +57,7 @@ struct LocalFile {
     file: File,
     /// Known for a block device and most regular files; what has none, such as a FIFO, only goes forward.
     size: Option<u64>,
-    /// When a regular file was last written to before it was opened.
+    /// When a regular file had last been written to as it was opened, where that is known.
     modified: Option<SystemTime>,
 }
 
@@ -74,9 +82,9 @@ impl Transport for LocalFile {
 
     fn check_unchanged(&self) -> io::Result<()> {
         match self.modified {
-            Some(modified) if self.file.metadata()?.modified()? != modified => {
-                Err(io::Error::other("it has been written to since it was opened: it changes while it is copied"))
-            }
+            Some(modified) if self.file.metadata()?.modified()? != modified => Err(io::Error::other(
+                "its time has changed since it was opened: it may have been written to while it was copied",
+            )),
             _ => Ok(()),
         }
     }

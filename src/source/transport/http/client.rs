@@ -39,7 +39,8 @@ pub(super) struct Part<'a> {
 
 /// Whether the environment asks for no proxy at all. To reqwest the `*` that stands for all hosts is none of their addresses.
 fn no_host_is_proxied() -> bool {
-    ["no_proxy", "NO_PROXY"].into_iter().find_map(|name| env::var(name).ok()).is_some_and(|hosts| hosts.trim() == "*")
+    // In the order in which it looks at them.
+    ["NO_PROXY", "no_proxy"].into_iter().find_map(|name| env::var(name).ok()).is_some_and(|hosts| hosts.trim() == "*")
 }
 
 impl Client {
