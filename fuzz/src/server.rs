@@ -242,7 +242,7 @@ struct Facts {
 }
 
 impl Script {
-    fn next(&mut self, is_part: bool) -> (Answer, Facts) {
+    fn next(&mut self, asks_for_part: bool) -> (Answer, Facts) {
         let mut answer = self.answers.next().unwrap_or_default();
         let tells_versions = self.has_etag || self.has_date;
         if !tells_versions {
@@ -261,10 +261,12 @@ impl Script {
             answer.kind = Kind::Proper;
         }
         // A first part that does not say that it is the whole is not looked at: the whole is asked for again.
-        let is_part = answer.kind == Kind::Status(206) || (answer.kind == Kind::Proper && is_part && self.takes_ranges);
+        let is_part =
+            answer.kind == Kind::Status(206) || (answer.kind == Kind::Proper && asks_for_part && self.takes_ranges);
         let start = usize::try_from(answer.shift).unwrap_or(0).min(self.size.saturating_sub(1));
         let says_nothing = matches!(answer.part, PartHeader::Missing | PartHeader::Garbage | PartHeader::NoSize);
-        let is_dismissed = is_part && (says_nothing || start > 0 || self.size == 0);
+        // Nor is a part that nobody has asked for.
+        let is_dismissed = is_part && (!asks_for_part || says_nothing || start > 0 || self.size == 0);
         let has_bytes = matches!(answer.kind, Kind::Proper | Kind::Whole | Kind::Status(200 | 206)) && !is_dismissed;
         if self.first_version.is_none() && has_bytes {
             self.first_version = Some(answer.version);
