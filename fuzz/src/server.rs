@@ -263,7 +263,9 @@ impl Script {
         // A first part that does not say that it is the whole is not looked at: the whole is asked for again.
         let is_part =
             answer.kind == Kind::Status(206) || (answer.kind == Kind::Proper && asks_for_part && self.takes_ranges);
-        let start = usize::try_from(answer.shift).unwrap_or(0).min(self.size.saturating_sub(1));
+        // One that knows no parts sends the whole and calls it a part.
+        let shift = if self.takes_ranges { usize::try_from(answer.shift).unwrap_or(0) } else { 0 };
+        let start = shift.min(self.size.saturating_sub(1));
         let says_nothing = matches!(answer.part, PartHeader::Missing | PartHeader::Garbage | PartHeader::NoSize);
         // Nor is a part that nobody has asked for.
         let is_dismissed = is_part && (!asks_for_part || says_nothing || start > 0 || self.size == 0);
