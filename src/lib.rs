@@ -9,7 +9,8 @@
 //!
 //! Below them lie the words that all share: [`range`] turns blocks into bytes, [`digest`] knows the checksums,
 //! [`magic`] tells how a file is packed, [`file_id`] which file is which, [`size`] writes sizes for people, [`retry`] lets no
-//! signal stop a system call, [`threads`] starts threads.
+//! signal stop a system call, [`threads`] starts threads, `programs` sees that those that are run end with us, and [`paths`]
+//! tells folders.
 //!
 //! ```text
 //! the command line      -> create, copy, signature, source, target, bmap
@@ -17,7 +18,7 @@
 //! copy                  -> bmap, digest, range, threads, and the traits of source and target with what goes with them
 //! source, target,
 //! signature, filemap,
-//! bmap                  -> range, digest, magic, file_id, size, retry, threads; never each other
+//! bmap                  -> range, digest, magic, file_id, size, retry, threads, programs, paths; never each other
 //! ```
 //!
 //! Nothing here knows a command line or a terminal: that is the binary's, which cannot be imported. What is worth
@@ -50,6 +51,8 @@ pub mod digest;
 pub mod file_id;
 pub mod filemap;
 pub mod magic;
+pub mod paths;
+mod programs;
 pub mod range;
 pub mod retry;
 pub mod signature;

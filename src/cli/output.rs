@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::{mem, process};
 
 use bmaptool::file_id::FileId;
+use bmaptool::paths::folder_of;
 use bmaptool::target::{is_among_devices, is_mount_point, place_of};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -113,13 +114,6 @@ impl Place {
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
 /// `standard output`, or the file's name.
 impl fmt::Display for Output<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,10 +139,12 @@ fn close(descriptor: OwnedFd) -> io::Result<()> {
 
 /// Writes to what is at `path` as it is.
 fn overwrite(path: &Path, emit: Emit<'_>) -> io::Result<()> {
-    emit(&mut io::sink())?; // what cannot be written at all shall not cost what is there
-    let mut file = OpenOptions::new().write(true).truncate(true).open(path)?;
+    // Not emptied before it is written to: what cannot be written at all shall not cost what is there.
+    let mut file = OpenOptions::new().write(true).open(path)?;
     emit_to(&mut file, emit)?;
     if file.metadata()?.is_file() {
+        let end = file.stream_position()?;
+        file.set_len(end)?;
         file.sync_all()?;
     }
     close(file.into())

@@ -9,6 +9,8 @@ use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bmaptool::paths::folder_of;
+
 static STDIN: AtomicBool = AtomicBool::new(true);
 static STDOUT: AtomicBool = AtomicBool::new(true);
 static STDERR: AtomicBool = AtomicBool::new(true);
@@ -44,8 +46,7 @@ fn descriptor(path: &Path) -> Option<RawFd> {
     let ours = ["/proc/self/fd", "/proc/thread-self/fd"].map(|folder| fs::canonicalize(folder).ok());
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
-        let parent = path.parent()?;
-        let folder = fs::canonicalize(if parent.as_os_str().is_empty() { Path::new(".") } else { parent }).ok()?;
+        let folder = fs::canonicalize(folder_of(&path)).ok()?;
         if ours.iter().flatten().any(|ours| *ours == folder) {
             return path.file_name()?.to_str()?.parse().ok();
         }

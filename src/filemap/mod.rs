@@ -82,10 +82,12 @@ pub enum Method {
 /// Where the file system knows neither, or fails.
 pub fn map(file: &File, path: &Path) -> Result<FileMap, Error> {
     match map_with(Method::Fiemap, file, path) {
-        Err(Error::Query { source, .. }) if is_unsupported(&source) => match map_with(Method::Seek, file, path) {
-            Err(Error::Query { source, .. }) if is_unsupported(&source) => Err(Error::Untold { path: path.to_owned() }),
-            result => result,
-        },
+        Err(Error::Query { source, .. }) if is_unsupported(&source) => {
+            map_with(Method::Seek, file, path).map_err(|error| match error {
+                Error::Query { source, .. } if is_unsupported(&source) => Error::Untold { path: path.to_owned() },
+                error => error,
+            })
+        }
         result => result,
     }
 }

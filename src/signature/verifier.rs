@@ -6,17 +6,16 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::getuid;
 
 use super::status::Report;
 use super::{Error, Keys, Refusal, Signed};
+use crate::programs::end_with_us;
 
 /// What is verified.
 pub(super) enum Subject<'a> {
@@ -72,7 +71,7 @@ impl Program {
         }
     }
 
-    /// Runs it to its end, or to ours: a signal may end us at once.
+    /// Runs it to its end, or to ours.
     fn run(self, subject: &Subject<'_>, keys: &Keys) -> Result<Answer, Error> {
         let status = MemoryFile::new(b"").map_err(Error::Memory)?;
         let keyring = match keys {
@@ -96,8 +95,7 @@ impl Program {
             command.args(GPG_OPTIONS);
         }
         command.args(files.iter().map(MemoryFile::path));
-        // SAFETY: between fork and exec there is one system call, and nothing is allocated.
-        unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
+        end_with_us(&mut command, Signal::SIGKILL);
         log::debug!("running {command:?}");
         let run_error = |source| Error::Run { program: self.name(), source };
         let said = MemoryFile::new(b"").map_err(Error::Memory)?;

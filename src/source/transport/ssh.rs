@@ -3,16 +3,15 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 
 use super::ahead::{Fetch, PIECE_LEN, Piece, Sequential, Traffic};
 use super::{Failure, Patience, Transport};
+use crate::programs::end_with_us;
 use crate::source::{Url, read_full};
 use crate::threads;
 
@@ -26,10 +25,8 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 pub(super) fn open(url: &Url, patience: Patience) -> io::Result<Box<dyn Transport>> {
     let (mut command, program) = command(url, patience)?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // A signal may end us before we can end it; sshpass passes this one on.
-    // SAFETY: between fork and exec there is one system call, and nothing is allocated.
-    unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGTERM)?)) };
-    let spawned = command.spawn();
+    // sshpass passes this signal on.
+    let spawned = end_with_us(&mut command, Signal::SIGTERM).spawn();
     let mut child = spawned.map_err(|source| Failure::Program { program, source })?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(io::ErrorKind::BrokenPipe.into());
