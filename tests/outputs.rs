@@ -5,12 +5,13 @@ mod common;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use common::image::{self, disk_like};
-use common::tool::{binary_in, bmaptool, create, finish};
+use common::tool::{Tool, binary_in, bmaptool, create, finish};
 use common::{Need, sha256, temp_dir, text};
+use tempfile::TempDir;
 
 fn main() {
     common::run(tests![
@@ -30,18 +31,28 @@ fn main() {
     ]);
 }
 
-fn the_output_is_never_the_image() {
+/// A folder with an image like that of a small disk.
+fn scene() -> (TempDir, PathBuf) {
     let folder = temp_dir();
     let image = folder.path().join("disk.img");
-    disk_like(&image, 3);
+    disk_like(&image, 1);
+    (folder, image)
+}
+
+/// Maps the image to a file.
+fn create_to(output: &Path, image: &Path) -> Tool {
+    bmaptool(["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()])
+}
+
+fn the_output_is_never_the_image() {
+    let (folder, image) = scene();
     let before = sha256(&image);
     let link = folder.path().join("link");
     let hard_link = folder.path().join("hard");
     std::os::unix::fs::symlink(&image, &link).unwrap();
     fs::hard_link(&image, &hard_link).unwrap();
     for output in [&image, &link, &hard_link] {
-        bmaptool(["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()])
-            .fails(&["is the image itself"]);
+        create_to(output, &image).fails(&["is the image itself"]);
     }
     let mut tool = bmaptool(["create".as_ref(), image.as_os_str()]);
     let append = File::options().append(true).open(&image).unwrap();
@@ -54,22 +65,17 @@ fn the_output_is_never_the_image() {
 
 /// With the arguments the wrong way round.
 fn an_image_is_not_replaced_by_the_map_of_its_bmap() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
-    disk_like(&image, 3);
+    let (_folder, image) = scene();
     let (bmap, before) = (create(&image), sha256(&image));
-    let outcome = bmaptool(["create".as_ref(), "-o".as_ref(), image.as_os_str(), bmap.as_os_str()])
-        .fails(&["disk.img.bmap' is no disk image but an XML file", "behind '-o'"]);
+    let outcome = create_to(&image, &bmap).fails(&["disk.img.bmap' is no disk image but an XML file", "behind '-o'"]);
     assert!(!outcome.stderr.contains("mapped"), "{}", outcome.stderr);
     fs::write(&bmap, "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n<bmap>").unwrap();
-    bmaptool(["create".as_ref(), "-o".as_ref(), image.as_os_str(), bmap.as_os_str()]).fails(&["a signed text"]);
+    create_to(&image, &bmap).fails(&["a signed text"]);
     assert_eq!(sha256(&image), before);
 }
 
 fn an_output_file_is_replaced_as_a_whole() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
-    disk_like(&image, 4);
+    let (folder, image) = scene();
     let expected = bmaptool(["create".as_ref(), image.as_os_str()]).ok().stdout;
     let write_to =
         |output: &Path| bmaptool(["create".as_ref(), image.as_os_str(), "--output".as_ref(), output.as_os_str()]).ok();
@@ -111,9 +117,7 @@ fn an_output_file_is_replaced_as_a_whole() {
 
 /// The name of a pipe or of a removed file leads nowhere but through the descriptor.
 fn an_output_may_be_a_descriptor() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
-    disk_like(&image, 4);
+    let (folder, image) = scene();
     let expected = fs::read(create(&image)).unwrap();
     let script = "set -e
         \"$0\" create -o /dev/fd/3 disk.img 3>&1 | cat > piped
@@ -134,11 +138,9 @@ fn an_output_may_be_a_descriptor() {
 }
 
 fn an_output_may_have_a_long_name() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
-    disk_like(&image, 4);
+    let (folder, image) = scene();
     let output = folder.path().join("x".repeat(255));
-    bmaptool(["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()]).ok();
+    create_to(&output, &image).ok();
     assert_eq!(fs::read(output).unwrap(), fs::read(create(&image)).unwrap());
 }
 
@@ -149,26 +151,18 @@ fn an_output_file_needs_no_unnamed_files() {
     let image = images.path().join("disk.img");
     disk_like(&image, 1);
     let output = folder.path().join("disk.bmap");
-    let arguments = ["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()];
     let inject =
         ["-f", "-o", "/dev/null", "-P", folder.path().to_str().unwrap(), "-e", "inject=openat:error=EOPNOTSUPP"];
-    bmaptool(arguments).under(&[&["strace"], &inject[..]].concat()).ok();
+    create_to(&output, &image).under(&[&["strace"], &inject[..]].concat()).ok();
     assert_eq!(fs::read(output).unwrap(), fs::read(create(&image)).unwrap());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 fn an_output_that_cannot_be_written_is_an_error() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
-    disk_like(&image, 5);
+    let (folder, image) = scene();
     let missing = folder.path().join("no/such/folder.bmap");
-    bmaptool(["create".as_ref(), "-o".as_ref(), missing.as_os_str(), image.as_os_str()]).fails(&[
-        "cannot write the bmap to '",
-        "folder.bmap'",
-        "no/such': No such file",
-    ]);
-    bmaptool(["create".as_ref(), "-o".as_ref(), "/dev/full".as_ref(), image.as_os_str()])
-        .fails(&["cannot write the bmap to '/dev/full'", "No space left"]);
+    create_to(&missing, &image).fails(&["cannot write the bmap to '", "folder.bmap'", "no/such': No such file"]);
+    create_to(Path::new("/dev/full"), &image).fails(&["cannot write the bmap to '/dev/full'", "No space left"]);
     let mut tool = bmaptool(["create".as_ref(), image.as_os_str()]);
     let full = File::options().write(true).open("/dev/full").unwrap();
     let child = tool.command.stdout(Stdio::from(full)).stderr(Stdio::piped()).spawn().unwrap();
@@ -178,9 +172,7 @@ fn an_output_that_cannot_be_written_is_an_error() {
 }
 
 fn an_output_file_needs_no_proc() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
-    disk_like(&image, 1);
+    let (folder, image) = scene();
     let output = folder.path().join("disk.bmap");
     let arguments = ["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()];
     let expected = fs::read(create(&image)).unwrap();
@@ -200,16 +192,13 @@ fn an_output_file_needs_no_proc() {
 
 /// As a container sees a file that it is given.
 fn an_output_file_that_is_mounted_is_written_as_it_is() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
-    disk_like(&image, 1);
+    let (folder, image) = scene();
     let output = folder.path().join("mounted");
-    let arguments = ["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()];
     let expected = fs::read(create(&image)).unwrap();
     for proc in ["", "umount --lazy /proc &&"] {
         fs::write(&output, "x".repeat(1 << 20)).unwrap();
         let script = format!("mount --bind '{0}' '{0}' && {proc} exec \"$@\"", output.display());
-        bmaptool(arguments).under(&["unshare", "--mount", "sh", "-c", &script, "sh"]).ok();
+        create_to(&output, &image).under(&["unshare", "--mount", "sh", "-c", &script, "sh"]).ok();
         assert_eq!(fs::read(&output).unwrap(), expected);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
     }
@@ -217,9 +206,7 @@ fn an_output_file_that_is_mounted_is_written_as_it_is() {
 
 /// As those of network file systems are.
 fn an_output_that_is_stored_when_it_is_closed() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
-    disk_like(&image, 1);
+    let (folder, image) = scene();
     let output = folder.path().join("output");
     let inject = ["strace", "-f", "-o", "/dev/null", "-P", text(&output), "-e", "inject=close:error=EDQUOT"];
     for (place, redirection) in [(&[][..], ">\"$0\""), (&["-o", "/dev/fd/3"], "3>\"$0\"; rm \"$0\"")] {
@@ -257,9 +244,7 @@ fn folders_above_may_be_closed() {
 
 /// Killed where it makes the file appear.
 fn a_killed_run_leaves_the_old_file_or_a_whole_one() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
-    disk_like(&image, 6);
+    let (folder, image) = scene();
     let whole = fs::read(create(&image)).unwrap();
     let output = folder.path().join("output");
     // The image is synchronized first, then the map.
@@ -272,8 +257,7 @@ fn a_killed_run_leaves_the_old_file_or_a_whole_one() {
             let names = || fs::read_dir(folder.path()).unwrap().count();
             let names_before = names();
             let inject = format!("inject={call}:signal=SIGKILL:when={number}");
-            let arguments = ["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()];
-            let tool = bmaptool(arguments).under(&["strace", "-f", "-o", "/dev/null", "-e", &inject]);
+            let tool = create_to(&output, &image).under(&["strace", "-f", "-o", "/dev/null", "-e", &inject]);
             let outcome = tool.run();
             // Where the name is free, there is nothing to rename.
             let is_killed = (call, before) != ("rename", None);
