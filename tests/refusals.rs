@@ -3,14 +3,15 @@
 mod common;
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::device::{Disk, Elsewhere, Loop, Mount, Swap};
-use common::tool::{Outcome, Tool, binary_in, copy, mapped_disk};
-use common::{Need, sh, sha256, temp_dir, text};
+use common::stage::Stage;
+use common::tool::{binary_in, copy};
+use common::{Need, sh, text};
 
 const MIB: u64 = 1 << 20;
 
@@ -38,22 +39,6 @@ fn main() {
         a_device_that_not_even_root_may_write_to [Need::Root, Need::Program("strace")],
         a_device_of_someone_else [Need::Root, Need::Program("setpriv")],
         what_is_not_removable [Need::Root],
-        the_image_itself,
-        the_image_by_a_hard_link,
-        the_image_by_a_symbolic_link,
-        the_image_on_standard_input,
-        the_bmap,
-        the_image_device_by_a_symbolic_link [Need::Root],
-        the_image_device_by_another_node [Need::Root],
-        a_loop_device_over_the_image [Need::Root],
-        a_loop_device_over_a_loop_device_over_the_image [Need::Root],
-        a_loop_device_over_an_image_that_lost_a_name [Need::Root],
-        a_loop_device_over_the_bmap [Need::Root],
-        the_file_behind_the_image [Need::Root],
-        the_file_two_loop_devices_behind_the_image [Need::Root],
-        a_partition_of_the_image [Need::Root],
-        the_disk_of_the_image [Need::Root],
-        the_disk_that_the_image_is_stored_on [Need::Root],
         a_file_that_is_mounted [Need::Root],
         directories_pipes_and_sockets,
         a_device_that_is_not_plugged_in,
@@ -62,60 +47,6 @@ fn main() {
         a_file_among_the_devices [Need::Root],
         a_file_in_a_folder_that_does_not_exist,
     ]);
-}
-
-/// An image with its bmap, to be copied to where it must not be.
-struct Stage {
-    folder: tempfile::TempDir,
-    image: PathBuf,
-}
-
-impl Stage {
-    fn new() -> Self {
-        let folder = temp_dir();
-        let image = mapped_disk(folder.path());
-        Self { folder, image }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Makes a node of the block device with this number.
-    fn node(&self, name: &str, number: u64) -> PathBuf {
-        let (node, mode) = (self.path(name), nix::sys::stat::Mode::from_bits_truncate(0o600));
-        nix::sys::stat::mknod(&node, nix::sys::stat::SFlag::S_IFBLK, mode, number).unwrap();
-        node
-    }
-
-    fn bmap(&self) -> PathBuf {
-        self.path("disk.img.bmap")
-    }
-
-    /// Expects that the image is not copied to `target`, for the reasons that are given, and that the image and the files
-    /// at `untouched` stay as they are.
-    fn refused(&self, target: &Path, untouched: &[&Path], fragments: &[&str]) -> Outcome {
-        self.refused_with(copy([&self.image, target]), untouched, fragments)
-    }
-
-    /// The same, for a whole command.
-    fn refused_with(&self, tool: Tool, untouched: &[&Path], fragments: &[&str]) -> Outcome {
-        let digests = || {
-            let sources = [sha256(&self.image), sha256(self.bmap())].into_iter();
-            sources.chain(untouched.iter().map(sha256)).collect::<Vec<_>>()
-        };
-        let before = digests();
-        let outcome = tool.fails(fragments);
-        assert_eq!(digests(), before, "something has changed");
-        assert!(!outcome.stderr.contains("copying image"), "{}", outcome.stderr);
-        outcome
-    }
-
-    /// Expects that the device at `image` is not copied to `target`.
-    fn device_refused(&self, image: &Path, target: &Path, untouched: &[&Path], fragments: &[&str]) {
-        let tool = copy(["--nobmap".as_ref(), image.as_os_str(), target.as_os_str()]);
-        self.refused_with(tool, untouched, fragments);
-    }
 }
 
 fn a_mounted_disk() {
@@ -305,120 +236,6 @@ fn what_is_not_removable() {
         stage.refused_with(tool, &[&disk.backing, &file], &["is not a removable device", text(target), why]);
     }
     assert!(!missing.exists());
-}
-
-fn the_image_itself() {
-    let stage = Stage::new();
-    stage.refused(&stage.image, &[], &["is the image itself"]);
-    stage.device_refused(&stage.image, &stage.image, &[], &["is the image itself"]);
-}
-
-fn the_image_by_a_hard_link() {
-    let stage = Stage::new();
-    fs::hard_link(&stage.image, stage.path("other")).unwrap();
-    stage.refused(&stage.path("other"), &[], &["is the image itself"]);
-}
-
-fn the_image_by_a_symbolic_link() {
-    let stage = Stage::new();
-    symlink(&stage.image, stage.path("link")).unwrap();
-    symlink(stage.path("link"), stage.path("second")).unwrap();
-    stage.refused(&stage.path("second"), &[], &["is the image itself"]);
-}
-
-fn the_image_on_standard_input() {
-    let stage = Stage::new();
-    let mut tool = copy::<&str>([]);
-    tool.command = Command::new("sh");
-    let script = "exec \"$0\" copy --nobmap - \"$1\" < \"$1\"";
-    tool.command.args(["-c", script, env!("CARGO_BIN_EXE_bmaptool"), text(&stage.image)]);
-    stage.refused_with(tool, &[], &["is the image itself"]);
-}
-
-fn the_bmap() {
-    let stage = Stage::new();
-    stage.refused(&stage.bmap(), &[], &["is the bmap file itself"]);
-}
-
-fn the_image_device_by_a_symbolic_link() {
-    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
-    // As in /dev/disk/by-id.
-    let link = stage.path("by-id");
-    symlink(disk.path(), &link).unwrap();
-    stage.device_refused(disk.path(), &link, &[&disk.backing], &["is the image itself"]);
-    stage.device_refused(&link, disk.path(), &[&disk.backing], &["is the image itself"]);
-}
-
-fn the_image_device_by_another_node() {
-    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
-    let node = stage.node("node", fs::metadata(disk.path()).unwrap().rdev());
-    stage.device_refused(disk.path(), &node, &[&disk.backing], &["is the image itself"]);
-}
-
-fn a_loop_device_over_the_image() {
-    let stage = Stage::new();
-    let device = Loop::attach(&stage.image);
-    stage.refused(&device.path, &[], &["lies in the image", "loop device over it"]);
-}
-
-fn a_loop_device_over_a_loop_device_over_the_image() {
-    let stage = Stage::new();
-    let lower = Loop::attach(&stage.image);
-    let upper = Loop::attach(&lower.path);
-    stage.refused(&upper.path, &[], &["lies in the image"]);
-    stage.device_refused(&lower.path, &upper.path, &[], &["lies in the image"]);
-}
-
-fn a_loop_device_over_an_image_that_lost_a_name() {
-    let stage = Stage::new();
-    let name = stage.path("name");
-    fs::hard_link(&stage.image, &name).unwrap();
-    let device = Loop::attach(&name);
-    fs::remove_file(&name).unwrap();
-    stage.refused(&device.path, &[], &["lies in the image"]);
-}
-
-fn a_loop_device_over_the_bmap() {
-    let stage = Stage::new();
-    let device = Loop::attach(&stage.bmap());
-    stage.refused(&device.path, &[], &["lies in the bmap file"]);
-}
-
-fn the_file_behind_the_image() {
-    let stage = Stage::new();
-    let disk = Disk::new(ROOMY);
-    stage.device_refused(disk.path(), &disk.backing, &[&disk.backing], &["the image lies in", text(&disk.backing)]);
-}
-
-fn the_file_two_loop_devices_behind_the_image() {
-    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
-    let upper = Loop::attach(&disk.partition(1, MIB, 4 * MIB));
-    stage.device_refused(&upper.path, &disk.backing, &[&disk.backing], &["the image lies in", text(&disk.backing)]);
-    stage.device_refused(&upper.path, disk.path(), &[&disk.backing], &["the image lies in", text(disk.path())]);
-}
-
-fn a_partition_of_the_image() {
-    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
-    let partition = disk.partition(1, MIB, 4 * MIB);
-    stage.device_refused(disk.path(), &partition, &[&disk.backing], &["lies in the image", "partition"]);
-}
-
-fn the_disk_of_the_image() {
-    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
-    let partition = disk.partition(1, MIB, 4 * MIB);
-    stage.device_refused(&partition, disk.path(), &[&disk.backing], &["the image lies in", text(disk.path())]);
-}
-
-fn the_disk_that_the_image_is_stored_on() {
-    let (stage, disk) = (Stage::new(), Disk::new(2 * ROOMY));
-    let partition = disk.partition(1, MIB, ROOMY);
-    sh("mkfs.ext4", &["-q", text(&partition)]);
-    let writable = Mount::of(&partition, "rw");
-    let stored = writable.path().join("image");
-    fs::write(&stored, "an image").unwrap();
-    sh("mount", &["-o", "remount,ro", text(writable.path())]);
-    stage.device_refused(&stored, disk.path(), &[&disk.backing, &stored], &["the image lies in", text(disk.path())]);
-    stage.device_refused(&stored, &partition, &[&disk.backing, &stored], &["the image lies in", text(&partition)]);
 }
 
 fn a_file_that_is_mounted() {

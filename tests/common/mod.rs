@@ -12,6 +12,7 @@ pub mod inject;
 pub mod package;
 pub mod server;
 pub mod signed;
+pub mod stage;
 pub mod terminal;
 pub mod tool;
 pub mod trace;
