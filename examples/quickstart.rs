@@ -14,9 +14,10 @@ use bmaptool::bmap::{self, Bmap};
 use bmaptool::copy::{self, Cancel, Extents, Progress, Verify};
 use bmaptool::create::{self, Checksum};
 use bmaptool::digest::ChecksumKind;
+use bmaptool::event::{Observer, Silent};
+use bmaptool::sink::{self, Accept, Request};
 use bmaptool::size::{human, percent};
 use bmaptool::source::{Gaps, Location, Source};
-use bmaptool::target::{self, Accept, Request};
 use xz2::stream::MtStreamBuilder;
 
 const MIB: u64 = 1 << 20;
@@ -116,11 +117,13 @@ fn flash(image: &Path, map: &Path, target: &Path) -> Result<(), Box<dyn Error>> 
     let size = Some(bmap.image_size());
     let gaps = Gaps::MayJump { wanted: bmap.ranges().map(|range| range.bytes).collect() };
     let source = Source::open(&Location::Path(image.to_owned()))?.unpack(size, gaps)?;
-    let claimed = target::claim(&Request { path: target, size, reserved: &[], accept: Accept::Any })?;
+    let observer: std::sync::Arc<dyn Observer> = std::sync::Arc::new(Silent);
+    let request = Request { path: target, size, inputs: &[], accept: Accept::Any, observer: &observer };
+    let claimed = sink::claim(&request)?;
     let (progress, cancel) = (Progress::default(), Cancel::default());
     let extents = Extents::Mapped(bmap);
     let failed = |failure: copy::Failure| failure.error;
-    copy::transfer(extents, Verify::Checksums, source.reader, claimed.target, &progress, &cancel)
+    copy::transfer(extents, Verify::Checksums, source.reader, claimed.sink, &progress, &cancel)
         .map_err(failed)?
         .commit(&progress, &cancel)
         .map_err(failed)?;

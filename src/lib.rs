@@ -4,7 +4,7 @@
 //!
 //! Two things are done here. [`create`] asks the file system which blocks of an image hold data ([`filemap`]), hashes
 //! them, and so makes a block map ([`bmap`]). [`copy`] is the engine: it takes what to copy ([`copy::Extents`], mostly a
-//! block map), where the bytes come from ([`source`]) and where they go ([`target`]), and moves each byte once. Who made
+//! block map), where the bytes come from ([`source`]) and where they go ([`sink`]), and moves each byte once. Who made
 //! the block map, and so vouches for every byte, is told by its [`signature`].
 //!
 //! Below them lie the words that all share: [`range`] turns blocks into bytes, [`digest`] knows the checksums,
@@ -48,6 +48,7 @@ pub mod bmap;
 pub mod copy;
 pub mod create;
 pub mod digest;
+pub mod event;
 pub mod file_id;
 pub mod filemap;
 pub mod magic;
@@ -56,7 +57,7 @@ mod programs;
 pub mod range;
 pub mod retry;
 pub mod signature;
+pub mod sink;
 pub mod size;
 pub mod source;
-pub mod target;
 pub mod threads;

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use bmaptool::bmap::{self, Bmap};
 use bmaptool::copy::{self as engine, Extents, Failure, Progress, Verify};
+use bmaptool::event::{Observer, Silent};
 use bmaptool::file_id::FileId;
+use bmaptool::sink::{self, Accept, InputFile, Kind, Request};
 use bmaptool::size::{human, percent};
 use bmaptool::source::{Gaps, Location, Source};
-use bmaptool::target::{self, Accept, Kind, Request, Reserved};
 
 use super::Error;
 use super::args::Copy;
@@ -27,7 +28,7 @@ struct Map {
     location: Location,
     bmap: Bmap,
     /// The files that it was read from, and verified with.
-    read: Vec<Reserved>,
+    read: Vec<InputFile>,
 }
 
 pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
@@ -45,7 +46,7 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
         (None, true) => None,
         (None, false) => Some(load(discover(&source, arguments)?, &source, arguments)?),
     };
-    let reserved = reserved(&source, map.as_ref());
+    let inputs = inputs(&source, map.as_ref());
     let verify = if arguments.no_verify { Verify::Skip } else { Verify::Checksums };
     let gaps = match &map {
         Some(Map { bmap, .. }) if verify.covers(bmap) => {
@@ -60,11 +61,13 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
     streams::check(&arguments.target).map_err(|source| Error::Closed { target: arguments.target.clone(), source })?;
     // From here on there is something to clean up.
     let cancel = signals.defer();
-    let claimed = target::claim(&Request {
+    let observer: Arc<dyn Observer> = Arc::new(Silent);
+    let claimed = sink::claim(&Request {
         path: &arguments.target,
         size: map.as_ref().map(|map| map.bmap.image_size()).or(unpacked.size),
-        reserved: &reserved,
+        inputs: &inputs,
         accept: if arguments.removable_device { Accept::Removable } else { Accept::Any },
+        observer: &observer,
     })?;
 
     announce(&image, arguments, claimed.kind, map.as_ref());
@@ -86,7 +89,7 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
         source: failure.error,
     };
 
-    let transferred = engine::transfer(extents, verify, unpacked.reader, claimed.target, &progress, cancel);
+    let transferred = engine::transfer(extents, verify, unpacked.reader, claimed.sink, &progress, cancel);
     let transferred = transferred.map_err(of_copy)?;
     log::info!("synchronizing '{}'", arguments.target.display());
     let bytes = transferred.commit(&progress, cancel).map_err(of_copy)?;
@@ -166,13 +169,13 @@ fn load(file: Source, image: &Source, arguments: &Copy) -> Result<Map, Error> {
     let stored = file.read_stored("bmap", bmap::MAX_FILE_SIZE)?;
     let Authentic { text, mut read } = signature::authenticate(stored, arguments)?;
     let bmap = Bmap::parse(&text).map_err(|source| Error::Bmap { bmap: location.clone(), source })?;
-    read.extend(id.map(|id| Reserved { role: "bmap file", id }));
+    read.extend(id.map(|id| InputFile { role: "bmap file", id }));
     Ok(Map { location, bmap, read })
 }
 
 /// The files that the copy reads.
-fn reserved(source: &Source, map: Option<&Map>) -> Vec<Reserved> {
-    let image = source.id().map(|id| Reserved { role: "image", id });
+fn inputs(source: &Source, map: Option<&Map>) -> Vec<InputFile> {
+    let image = source.id().map(|id| InputFile { role: "image", id });
     image.into_iter().chain(map.into_iter().flat_map(|map| map.read.iter().copied())).collect()
 }
 

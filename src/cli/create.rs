@@ -7,9 +7,9 @@ use bmaptool::create::{self as engine, Checksum};
 use bmaptool::digest::ChecksumKind;
 use bmaptool::file_id::FileId;
 use bmaptool::magic::{Format, PREFIX_LEN};
+use bmaptool::sink;
 use bmaptool::size::human;
 use bmaptool::source::{Foreign, read_full};
-use bmaptool::target;
 
 use super::Error;
 use super::args::Create;
@@ -29,7 +29,7 @@ pub fn run(arguments: &Create) -> Result<(), Error> {
     let output_error = |source| Error::Output { output: output.to_string(), signal: signals.received(), source };
     output.check().map_err(output_error)?;
 
-    if let Err(error) = target::settle(path, id) {
+    if let Err(error) = sink::settle(path, id) {
         log::debug!("{error}"); // it is not going to be written to
     }
     let checksum = if arguments.no_checksum { Checksum::None } else { Checksum::Of(ChecksumKind::Sha256) };

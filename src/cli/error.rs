@@ -8,8 +8,8 @@ use bmaptool::copy;
 use bmaptool::create;
 use bmaptool::magic::Format;
 use bmaptool::signature::{self, KeyringError, Refusal};
+use bmaptool::sink::{self, TargetState};
 use bmaptool::source::{self, Foreign, Location};
-use bmaptool::target::{self, Remains};
 use nix::unistd::geteuid;
 
 use super::signals;
@@ -66,9 +66,9 @@ pub enum Error {
     #[error("bmap file '{bmap}' cannot be used")]
     Bmap { bmap: Location, source: ParseError },
     #[error(transparent)]
-    Target(#[from] target::Error),
+    Target(#[from] sink::Error),
     #[error("copying image '{image}' to '{target}' failed")]
-    Copy { image: Location, target: PathBuf, remains: Remains, signal: Option<i32>, source: copy::Error },
+    Copy { image: Location, target: PathBuf, remains: TargetState, signal: Option<i32>, source: copy::Error },
     #[error("cannot write to '{target}'")]
     Closed { target: PathBuf, source: io::Error },
     #[error("cannot handle signals")]
@@ -95,21 +95,23 @@ impl Error {
         if let Self::Copy { target, remains, .. } = self {
             let target = target.display();
             match remains {
-                Remains::Removed => log::info!("the incomplete file '{target}' has been removed"),
-                Remains::Incomplete => log::error!("'{target}' is incomplete"),
-                Remains::Displaced => log::error!(
+                TargetState::Removed => log::info!("the incomplete file '{target}' has been removed"),
+                TargetState::Incomplete => log::error!("'{target}' is incomplete"),
+                TargetState::Moved => log::error!(
                     "what was written is incomplete, and no longer at '{target}': somebody has moved, removed or replaced it"
                 ),
-                Remains::Invalid => log::error!("'{target}' holds no valid image now; copy again before using it"),
-                Remains::Revoked => log::error!(
+                TargetState::BootRegionZero => {
+                    log::error!("'{target}' holds no valid image now; copy again before using it")
+                }
+                TargetState::BootRegionCleared => log::error!(
                     "the start of '{target}' has been zeroed again: it holds no valid image now; copy again before using it"
                 ),
-                Remains::Doubtful => log::error!(
+                TargetState::MaybeBootable => log::error!(
                     "the start of '{target}' could not be zeroed again: it may look like a valid image, but it holds none; \
                      copy again, or to another device, before using it"
                 ),
-                Remains::Untouched => log::info!("'{target}' is as it was: nothing has been written"),
-                Remains::Nothing => {}
+                TargetState::Untouched => log::info!("'{target}' is as it was: nothing has been written"),
+                TargetState::Complete | TargetState::NotApplicable => {}
             }
         }
     }
@@ -131,10 +133,10 @@ impl Error {
             Self::OpenImage { path, source } if names_protocol(Some(path), source) => {
                 Some("create maps a file of this machine, not an address")
             }
-            Self::Target(target::Error::Access { path, source, .. }) if names_protocol(Some(path), source) => {
+            Self::Target(sink::Error::Access { path, source, .. }) if names_protocol(Some(path), source) => {
                 Some("the target is a device or a file of this machine, not an address")
             }
-            Self::Target(target::Error::SharedUnclear { source, .. })
+            Self::Target(sink::Error::SharedUnclear { source, .. })
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {
                 Some(match geteuid().is_root() {

@@ -10,7 +10,7 @@ use std::{mem, process};
 
 use bmaptool::file_id::FileId;
 use bmaptool::paths::folder_of;
-use bmaptool::target::{is_among_devices, is_mount_point, place_of};
+use bmaptool::sink::{is_among_devices, is_mount_point, place_of};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, access, linkat};

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use bmaptool::signature::{self, Clearsigned, Keyring, Keys, Signer};
+use bmaptool::sink::InputFile;
 use bmaptool::source::{Location, Source, Stored};
-use bmaptool::target::Reserved;
 
 use super::Error;
 use super::args::Copy;
@@ -17,7 +17,7 @@ const MAX_SIGNATURE_SIZE: u64 = 1 << 20;
 pub struct Authentic {
     pub text: Vec<u8>,
     /// The files that it was verified with.
-    pub read: Vec<Reserved>,
+    pub read: Vec<InputFile>,
 }
 
 /// Verifies the signatures of a bmap as `arguments` ask for.
@@ -47,9 +47,9 @@ pub fn authenticate(bmap: Stored, arguments: &Copy) -> Result<Authentic, Error> 
     };
     judge(&signers, &location, arguments)?;
 
-    let signature = detached.and_then(|signature| signature.id()).map(|id| Reserved { role: "signature", id });
+    let signature = detached.and_then(|signature| signature.id()).map(|id| InputFile { role: "signature", id });
     let keyring = match &keys {
-        Keys::In(keyring) => Some(Reserved { role: "keyring", id: keyring.id() }),
+        Keys::In(keyring) => Some(InputFile { role: "keyring", id: keyring.id() }),
         Keys::OfUser => None,
     };
     Ok(Authentic { text, read: signature.into_iter().chain(keyring).collect() })

@@ -4,7 +4,7 @@
 //! is interrupted in between leaves nothing that looks like a disk. What the image leaves out in the region is put back
 //! with it, as it is kept everywhere else.
 
-use crate::target::{AlignedBuf, Remains, Target};
+use crate::sink::{AlignedBuf, Sink, TargetState};
 
 use super::{Cancel, Error};
 
@@ -27,18 +27,20 @@ enum State {
 
 impl BootRegion {
     /// The boot region of `target`, in memory. Nothing is written.
-    pub(super) fn of(target: &mut dyn Target) -> Result<Self, Error> {
-        let length = usize::try_from(target.boot_region()).unwrap_or(0);
+    pub(super) fn of(target: &mut dyn Sink) -> Result<Self, Error> {
+        let length = usize::try_from(target.info().boot_region).unwrap_or(0);
         let zeroes = AlignedBuf::zeroed(length).map_err(Error::Memory)?;
         let mut contents = AlignedBuf::zeroed(length).map_err(Error::Memory)?;
-        target.read_boot_region(&mut contents);
+        if target.read_at(&mut contents, 0).is_err() {
+            contents.fill(0);
+        }
         Ok(Self { contents, zeroes, state: State::Zeroes })
     }
 
     /// Zeroes the region in `target`, if it has one, and makes that durable.
-    pub(super) fn clear(&self, target: &mut dyn Target) -> Result<(), Error> {
+    pub(super) fn clear(&self, target: &mut dyn Sink) -> Result<(), Error> {
         if !self.zeroes.is_empty() {
-            target.write_all_at(&self.zeroes, 0)?;
+            target.write_at(&self.zeroes, 0)?;
             target.sync().map_err(Error::Sync)?;
         }
         Ok(())
@@ -54,7 +56,7 @@ impl BootRegion {
     }
 
     /// Makes the rest durable, then writes the region and makes that durable.
-    pub(super) fn commit(&mut self, target: &mut dyn Target, cancel: &Cancel) -> Result<(), Error> {
+    pub(super) fn commit(&mut self, target: &mut dyn Sink, cancel: &Cancel) -> Result<(), Error> {
         cancel.check()?;
         target.sync().map_err(Error::Sync)?;
         cancel.check()?;
@@ -63,18 +65,18 @@ impl BootRegion {
         }
         self.state = State::Written;
         // In one piece, so that it goes to the device directly: who kills the program here gets all of it or nothing.
-        target.write_all_at(&self.contents, 0)?;
+        target.write_at(&self.contents, 0)?;
         target.sync().map_err(Error::Sync)
     }
 
     /// After an error: zeroes again what has been written, for it may be incomplete and must not look like a disk.
     /// Returns what that leaves, or `None` where nothing had been written.
-    pub(super) fn revoke(&self, target: &mut dyn Target) -> Option<Remains> {
+    pub(super) fn revoke(&self, target: &mut dyn Sink) -> Option<TargetState> {
         if self.state == State::Zeroes {
             return None;
         }
-        let zeroed = target.write_all_at(&self.zeroes, 0).map_err(|error| error.source).and_then(|()| target.sync());
-        Some(if zeroed.is_ok() { Remains::Revoked } else { Remains::Doubtful })
+        let zeroed = target.write_at(&self.zeroes, 0).map_err(|error| error.source).and_then(|()| target.sync());
+        Some(if zeroed.is_ok() { TargetState::BootRegionCleared } else { TargetState::MaybeBootable })
     }
 }
 
@@ -85,8 +87,10 @@ mod tests {
 
     use super::*;
     use crate::copy::{Extents, Failure, Progress, Verify, transfer};
+    use crate::event::Outcome;
+    use crate::range::ByteRange;
+    use crate::sink::{Kind, ReadError, SinkInfo, WriteError};
     use crate::source::ForwardRead;
-    use crate::target::WriteError;
 
     const MIB: u64 = 1 << 20;
 
@@ -132,41 +136,42 @@ mod tests {
         }
     }
 
-    impl Target for Recorder {
-        fn begin(&mut self, _size: Option<u64>) -> io::Result<()> {
+    impl Sink for Recorder {
+        fn info(&self) -> SinkInfo {
+            SinkInfo { kind: Kind::BlockDevice, capacity: Some(8 * MIB), boot_region: MIB }
+        }
+
+        fn prepare(&mut self, _size: Option<u64>) -> io::Result<()> {
             self.note(Begin)
         }
 
-        fn write_all_at(&mut self, buf: &[u8], offset: u64) -> Result<(), WriteError> {
+        fn write_at(&mut self, buf: &[u8], offset: u64) -> Result<(), WriteError> {
             self.note(Write(offset, buf.len() as u64)).map_err(|source| WriteError { offset, source })?;
             let start = usize::try_from(offset).unwrap();
             self.0.lock().unwrap().contents[start..start + buf.len()].copy_from_slice(buf);
             Ok(())
         }
 
+        fn read_at(&mut self, buf: &mut [u8], _offset: u64) -> Result<(), ReadError> {
+            buf.copy_from_slice(&self.0.lock().unwrap().contents[..buf.len()]);
+            Ok(())
+        }
+
+        fn zero(&mut self, _range: ByteRange) -> Result<(), WriteError> {
+            unimplemented!()
+        }
+
+        fn discard(&mut self, _range: ByteRange) -> Result<(), WriteError> {
+            unimplemented!()
+        }
+
         fn sync(&mut self) -> io::Result<()> {
             self.note(Sync)
         }
 
-        fn capacity(&self) -> Option<u64> {
-            Some(8 * MIB)
-        }
-
-        fn boot_region(&self) -> u64 {
-            MIB
-        }
-
-        fn read_boot_region(&mut self, buf: &mut [u8]) {
-            buf.copy_from_slice(&self.0.lock().unwrap().contents[..buf.len()]);
-        }
-
-        fn finish(&mut self) {
-            self.note(Finish).unwrap();
-        }
-
-        fn abandon(&mut self) -> Remains {
-            self.note(Abandon).unwrap();
-            Remains::Invalid
+        fn finish(self: Box<Self>, outcome: Outcome) -> TargetState {
+            self.note(if outcome == Outcome::Complete { Finish } else { Abandon }).unwrap();
+            TargetState::BootRegionZero
         }
     }
 
@@ -249,9 +254,9 @@ mod tests {
             let mut expected = all[..=failed].to_vec();
             if failed >= 6 {
                 expected.extend([Write(0, MIB), Sync]);
-                assert_eq!(failure.remains, Remains::Revoked);
+                assert_eq!(failure.remains, TargetState::BootRegionCleared);
             } else {
-                assert_eq!(failure.remains, Remains::Invalid);
+                assert_eq!(failure.remains, TargetState::BootRegionZero);
             }
             expected.push(Abandon);
             assert_eq!(record.events, expected);
@@ -265,7 +270,7 @@ mod tests {
         }
         for number in [5, 6] {
             let (result, _) = copy(3 * MIB, Record { failing: number..usize::MAX, ..Record::default() });
-            assert_eq!(result.unwrap_err().remains, Remains::Doubtful);
+            assert_eq!(result.unwrap_err().remains, TargetState::MaybeBootable);
         }
     }
 
@@ -274,7 +279,7 @@ mod tests {
         for sync in [0, 1] {
             let cancel = Some((sync, Cancel::default()));
             let (result, record) = copy(2 * MIB, Record { cancel, ..Record::default() });
-            assert!(matches!(result, Err(Failure { error: Error::Cancelled, remains: Remains::Invalid })));
+            assert!(matches!(result, Err(Failure { error: Error::Cancelled, remains: TargetState::BootRegionZero })));
             assert_eq!(record.events.iter().filter(|&&event| event == Write(0, MIB)).count(), 1);
             assert_eq!(record.events.last(), Some(&Abandon));
         }

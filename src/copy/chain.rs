@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::boot_region::BootRegion;
 use super::{Cancel, Error, Extents, Progress, Verify, reader, verifier};
+use crate::sink::{AlignedBuf, Sink};
 use crate::source::ForwardRead;
-use crate::target::{AlignedBuf, Target};
 use crate::threads;
 
 /// The length of a chunk in bytes. Chunks end on its multiples, so that none straddles the end of a boot region; a
@@ -60,13 +60,13 @@ pub(super) fn run(
     extents: Extents,
     verify: Verify,
     mut source: Box<dyn ForwardRead>,
-    target: &mut dyn Target,
+    target: &mut dyn Sink,
     progress: &Progress,
     cancel: &Cancel,
 ) -> Result<Written, Error> {
     cancel.check()?;
     let image_size = extents.image_size();
-    let is_device = target.boot_region() > 0;
+    let is_device = target.info().boot_region > 0;
     if is_device && image_size == Some(0) {
         return Err(Error::Empty);
     }
@@ -87,7 +87,7 @@ pub(super) fn run(
     let boot_region = BootRegion::of(target)?;
 
     // What may be short, memory and threads, is there before anything changes.
-    target.begin(image_size).map_err(Error::Prepare)?;
+    target.prepare(image_size).map_err(Error::Prepare)?;
     boot_region.clear(target)?;
     let mut writer = Writer { target, boot_region, progress, written: 0 };
     writer.write(&verified, &give_back, cancel)?;
@@ -109,7 +109,7 @@ fn join<T>(thread: JoinHandle<T>) -> T {
 }
 
 struct Writer<'a> {
-    target: &'a mut dyn Target,
+    target: &'a mut dyn Sink,
     boot_region: BootRegion,
     progress: &'a Progress,
     written: u64,
@@ -132,12 +132,12 @@ impl Writer<'_> {
     }
 
     fn write_chunk(&mut self, chunk: &Chunk) -> Result<(), Error> {
-        if let Some(capacity) = self.target.capacity().filter(|&capacity| capacity < chunk.end()) {
+        if let Some(capacity) = self.target.info().capacity.filter(|&capacity| capacity < chunk.end()) {
             return Err(Error::Full { capacity });
         }
         let held = self.boot_region.hold(chunk.data(), chunk.offset);
         if let Some(rest) = chunk.data().get(held..).filter(|rest| !rest.is_empty()) {
-            self.target.write_all_at(rest, chunk.offset.saturating_add(held as u64))?;
+            self.target.write_at(rest, chunk.offset.saturating_add(held as u64))?;
         }
         let length = chunk.length as u64;
         self.written = self.written.saturating_add(length);

@@ -16,9 +16,10 @@ pub use progress::{Cancel, Phase, Progress};
 
 use crate::bmap::Bmap;
 use crate::digest::{ChecksumKind, Digest};
+use crate::event::Outcome;
 use crate::range::{BlockRange, ByteRange};
+use crate::sink::{Sink, TargetState, WriteError};
 use crate::source::ForwardRead;
-use crate::target::{Remains, Target, WriteError};
 use boot_region::BootRegion;
 use chain::Written;
 
@@ -183,7 +184,7 @@ pub struct Failure {
     /// Why.
     pub error: Error,
     /// What is left of the target.
-    pub remains: Remains,
+    pub remains: TargetState,
 }
 
 /// Copies `extents` from `source` to `target`, all but the boot region, and verifies them.
@@ -198,30 +199,30 @@ pub fn transfer(
     extents: Extents,
     verify: Verify,
     source: Box<dyn ForwardRead>,
-    mut target: Box<dyn Target>,
+    mut target: Box<dyn Sink>,
     progress: &Progress,
     cancel: &Cancel,
 ) -> Result<Transferred, Failure> {
     match chain::run(extents, verify, source, &mut *target, progress, cancel) {
         Ok(Written { boot_region, bytes }) => Ok(Transferred { target, boot_region, bytes }),
-        Err(error) => Err(fail(error, &mut *target, cancel)),
+        Err(error) => Err(fail(error, target, cancel)),
     }
 }
 
 /// Gives the target up.
-fn fail(error: Error, target: &mut dyn Target, cancel: &Cancel) -> Failure {
+fn fail(error: Error, target: Box<dyn Sink>, cancel: &Cancel) -> Failure {
     // The signal may have ended the program that feeds us as well; then it is what stopped the copy, not the early end.
     let error = match error {
         Error::Read { .. } | Error::EndedEarly { .. } if cancel.reason().is_some() => Error::Cancelled,
         error => error,
     };
-    Failure { error, remains: target.abandon() }
+    Failure { error, remains: target.finish(Outcome::Failed) }
 }
 
 /// An image that is written and verified, but for its boot region, and not yet durable.
 #[must_use = "the copy is complete only after `commit`"]
 pub struct Transferred {
-    target: Box<dyn Target>,
+    target: Box<dyn Sink>,
     boot_region: BootRegion,
     bytes: u64,
 }
@@ -237,12 +238,12 @@ impl Transferred {
         let committed = self.boot_region.commit(&mut *self.target, cancel);
         match committed {
             Ok(()) => {
-                self.target.finish();
+                self.target.finish(Outcome::Complete);
                 Ok(self.bytes)
             }
             Err(error) => {
                 let revoked = self.boot_region.revoke(&mut *self.target);
-                let abandoned = self.target.abandon();
+                let abandoned = self.target.finish(Outcome::Failed);
                 Err(Failure { error, remains: revoked.unwrap_or(abandoned) })
             }
         }

@@ -6,8 +6,10 @@ use std::sync::Mutex;
 use super::*;
 use crate::bmap::{Bmap, Checksums};
 use crate::digest::ChecksumKind;
+use crate::event::Outcome;
+use crate::range::ByteRange;
 use crate::range::{BlockRange, BlockSize};
-use crate::target::{Remains, WriteError};
+use crate::sink::{Kind, ReadError, SinkInfo, TargetState, WriteError};
 
 /// Delivers an image in pieces of one byte to a few, interrupts now and then, and ends or fails where it is told to.
 struct Reluctant {
@@ -60,12 +62,16 @@ struct Memory {
     fails_at: Option<u64>,
 }
 
-impl Target for Memory {
-    fn begin(&mut self, _size: Option<u64>) -> io::Result<()> {
+impl Sink for Memory {
+    fn info(&self) -> SinkInfo {
+        SinkInfo { kind: Kind::RegularFile, capacity: self.capacity, boot_region: 0 }
+    }
+
+    fn prepare(&mut self, _size: Option<u64>) -> io::Result<()> {
         Ok(())
     }
 
-    fn write_all_at(&mut self, buf: &[u8], offset: u64) -> Result<(), WriteError> {
+    fn write_at(&mut self, buf: &[u8], offset: u64) -> Result<(), WriteError> {
         if let Some(offset) = self.fails_at.filter(|at| (offset..offset + buf.len() as u64).contains(at)) {
             return Err(WriteError { offset, source: io::Error::from_raw_os_error(libc::ENOSPC) });
         }
@@ -76,22 +82,24 @@ impl Target for Memory {
         Ok(())
     }
 
+    fn read_at(&mut self, _buf: &mut [u8], _offset: u64) -> Result<(), ReadError> {
+        unimplemented!()
+    }
+
+    fn zero(&mut self, _range: ByteRange) -> Result<(), WriteError> {
+        unimplemented!()
+    }
+
+    fn discard(&mut self, _range: ByteRange) -> Result<(), WriteError> {
+        unimplemented!()
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    fn capacity(&self) -> Option<u64> {
-        self.capacity
-    }
-
-    fn boot_region(&self) -> u64 {
-        0
-    }
-
-    fn finish(&mut self) {}
-
-    fn abandon(&mut self) -> Remains {
-        Remains::Nothing
+    fn finish(self: Box<Self>, _outcome: Outcome) -> TargetState {
+        TargetState::NotApplicable
     }
 }
 

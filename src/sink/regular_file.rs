@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -12,7 +12,10 @@ use nix::errno::Errno;
 use super::existing::if_exists;
 use super::lock::Lock;
 use super::writeback::Writeback;
-use super::{Error, Remains, Target, WriteError, open_error, refuse_replaced, write_all_at};
+use super::{
+    Error, Kind, ReadError, Sink, SinkInfo, TargetState, WriteError, open_error, refuse_replaced, write_all_at,
+};
+use crate::event::Outcome;
 use crate::file_id::FileId;
 use crate::range::ByteRange;
 
@@ -93,19 +96,19 @@ impl RegularFile {
     }
 
     /// Removes the file if it was created for the copy; says what is left.
-    fn give_up(&mut self) -> io::Result<Remains> {
+    fn give_up(&mut self) -> io::Result<TargetState> {
         let origin = std::mem::replace(&mut self.origin, Origin::Settled);
         if origin == Origin::Existed {
-            return Ok(Remains::Untouched);
+            return Ok(TargetState::Untouched);
         }
         if !self.is_in_place()? {
-            return Ok(Remains::Displaced);
+            return Ok(TargetState::Moved);
         }
         if origin == Origin::Created {
             fs::remove_file(&self.path)?;
-            return Ok(Remains::Removed);
+            return Ok(TargetState::Removed);
         }
-        Ok(Remains::Incomplete)
+        Ok(TargetState::Incomplete)
     }
 }
 
@@ -117,8 +120,12 @@ impl Drop for RegularFile {
     }
 }
 
-impl Target for RegularFile {
-    fn begin(&mut self, size: Option<u64>) -> io::Result<()> {
+impl Sink for RegularFile {
+    fn info(&self) -> SinkInfo {
+        SinkInfo { kind: Kind::RegularFile, capacity: None, boot_region: 0 }
+    }
+
+    fn prepare(&mut self, size: Option<u64>) -> io::Result<()> {
         let length = self.file.metadata()?.len();
         // A size that the file system cannot take is found out while what the file held is still there.
         if let (Origin::Existed, Some(size)) = (self.origin, size) {
@@ -132,9 +139,9 @@ impl Target for RegularFile {
         self.set_len(self.end)
     }
 
-    fn write_all_at(&mut self, buf: &[u8], offset: u64) -> Result<(), WriteError> {
-        write_all_at(&self.file, buf, offset)?;
-        let bytes = ByteRange { start: offset, end: offset.saturating_add(buf.len() as u64) };
+    fn write_at(&mut self, data: &[u8], offset: u64) -> Result<(), WriteError> {
+        write_all_at(&self.file, data, offset)?;
+        let bytes = ByteRange { start: offset, end: offset.saturating_add(data.len() as u64) };
         self.end = self.end.max(bytes.end);
         self.writeback.written(&self.file, bytes)
     }
@@ -144,20 +151,26 @@ impl Target for RegularFile {
         self.check()
     }
 
-    fn capacity(&self) -> Option<u64> {
-        None
+    fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        self.file.read_exact_at(buf, offset).map_err(|source| ReadError { offset, source })
     }
 
-    fn boot_region(&self) -> u64 {
-        0
+    fn zero(&mut self, range: ByteRange) -> Result<(), WriteError> {
+        Err(WriteError { offset: range.start, source: io::ErrorKind::Unsupported.into() })
     }
 
-    fn finish(&mut self) {
-        self.origin = Origin::Settled;
+    fn discard(&mut self, range: ByteRange) -> Result<(), WriteError> {
+        Err(WriteError { offset: range.start, source: io::ErrorKind::Unsupported.into() })
     }
 
-    fn abandon(&mut self) -> Remains {
-        self.give_up().unwrap_or(Remains::Incomplete)
+    fn finish(mut self: Box<Self>, outcome: Outcome) -> TargetState {
+        match outcome {
+            Outcome::Complete => {
+                self.origin = Origin::Settled;
+                TargetState::Complete
+            }
+            Outcome::Failed => self.give_up().unwrap_or(TargetState::Incomplete),
+        }
     }
 }
 

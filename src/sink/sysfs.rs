@@ -307,12 +307,12 @@ pub(super) mod tests {
     use super::*;
 
     /// A sysfs tree with one disk, 8:0 (`sda`), and its partition 8:1, and what a test adds.
-    pub(in crate::target) struct Tree {
-        pub(in crate::target) folder: tempfile::TempDir,
+    pub(in crate::sink) struct Tree {
+        pub(in crate::sink) folder: tempfile::TempDir,
     }
 
     impl Tree {
-        pub(in crate::target) fn new() -> Self {
+        pub(in crate::sink) fn new() -> Self {
             let tree = Self { folder: tempfile::tempdir().unwrap() };
             tree.device("usb/sda", "8:0");
             tree.device("usb/sda/sda1", "8:1");
@@ -320,22 +320,22 @@ pub(super) mod tests {
             tree
         }
 
-        pub(in crate::target) fn sysfs(&self) -> Sysfs {
+        pub(in crate::sink) fn sysfs(&self) -> Sysfs {
             Sysfs::at(self.folder.path())
         }
 
         /// The device with this number.
-        pub(in crate::target) fn device_with(&self, number: u64) -> Device {
+        pub(in crate::sink) fn device_with(&self, number: u64) -> Device {
             self.sysfs().device(number).unwrap().unwrap()
         }
 
-        pub(in crate::target) fn device(&self, place: &str, numbers: &str) {
+        pub(in crate::sink) fn device(&self, place: &str, numbers: &str) {
             self.write(&format!("{place}/dev"), &format!("{numbers}\n"));
             self.link(place, &format!("dev/block/{numbers}"));
         }
 
         /// A device that is built on the one at `base`.
-        pub(in crate::target) fn holder(&self, place: &str, numbers: &str, base: &str) {
+        pub(in crate::sink) fn holder(&self, place: &str, numbers: &str, base: &str) {
             let name = |place: &str| place.rsplit('/').next().unwrap().to_owned();
             self.device(place, numbers);
             self.link(base, &format!("devices/{place}/slaves/{}", name(base)));
@@ -343,7 +343,7 @@ pub(super) mod tests {
         }
 
         /// Writes a file below devices/.
-        pub(in crate::target) fn write(&self, place: &str, text: &str) -> PathBuf {
+        pub(in crate::sink) fn write(&self, place: &str, text: &str) -> PathBuf {
             let path = self.folder.path().join("devices").join(place);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, text).unwrap();
@@ -351,7 +351,7 @@ pub(super) mod tests {
         }
 
         /// Makes `link` lead to a place below devices/.
-        pub(in crate::target) fn link(&self, place: &str, link: &str) {
+        pub(in crate::sink) fn link(&self, place: &str, link: &str) {
             let link = self.folder.path().join(link);
             fs::create_dir_all(link.parent().unwrap()).unwrap();
             symlink(self.folder.path().join("devices").join(place), link).unwrap();

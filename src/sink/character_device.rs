@@ -7,7 +7,9 @@ use std::path::Path;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use super::{Error, Remains, Target, WriteError, open_error, write_all_at};
+use super::{Error, Kind, ReadError, Sink, SinkInfo, TargetState, WriteError, open_error, write_all_at};
+use crate::event::Outcome;
+use crate::range::ByteRange;
 
 pub(super) struct CharacterDevice {
     file: File,
@@ -34,13 +36,29 @@ impl CharacterDevice {
     }
 }
 
-impl Target for CharacterDevice {
-    fn begin(&mut self, _size: Option<u64>) -> io::Result<()> {
+impl Sink for CharacterDevice {
+    fn info(&self) -> SinkInfo {
+        SinkInfo { kind: Kind::CharacterDevice, capacity: None, boot_region: 0 }
+    }
+
+    fn prepare(&mut self, _size: Option<u64>) -> io::Result<()> {
         Ok(())
     }
 
-    fn write_all_at(&mut self, buf: &[u8], offset: u64) -> Result<(), WriteError> {
-        write_all_at(&self.file, buf, offset)
+    fn write_at(&mut self, data: &[u8], offset: u64) -> Result<(), WriteError> {
+        write_all_at(&self.file, data, offset)
+    }
+
+    fn read_at(&mut self, _buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        Err(ReadError { offset, source: io::ErrorKind::Unsupported.into() })
+    }
+
+    fn zero(&mut self, _range: ByteRange) -> Result<(), WriteError> {
+        Ok(())
+    }
+
+    fn discard(&mut self, range: ByteRange) -> Result<(), WriteError> {
+        Err(WriteError { offset: range.start, source: io::ErrorKind::Unsupported.into() })
     }
 
     /// Such a device keeps nothing, and most of them say so.
@@ -53,17 +71,7 @@ impl Target for CharacterDevice {
         }
     }
 
-    fn capacity(&self) -> Option<u64> {
-        None
-    }
-
-    fn boot_region(&self) -> u64 {
-        0
-    }
-
-    fn finish(&mut self) {}
-
-    fn abandon(&mut self) -> Remains {
-        Remains::Nothing
+    fn finish(self: Box<Self>, _outcome: Outcome) -> TargetState {
+        TargetState::NotApplicable
     }
 }

@@ -18,7 +18,11 @@ use super::places::Place;
 use super::sysfs::{Device, Sysfs};
 use super::tuning::Tuning;
 use super::writeback::Writeback;
-use super::{Accept, Error, Remains, Request, Target, WriteError, partitions, refuse_replaced, write_all_at};
+use super::{
+    Accept, Error, Kind, ReadError, Request, Sink, SinkInfo, TargetState, WriteError, partitions, refuse_replaced,
+    write_all_at,
+};
+use crate::event::Outcome;
 use crate::file_id::FileId;
 use crate::range::ByteRange;
 use crate::retry::uninterrupted;
@@ -135,59 +139,51 @@ impl BlockDevice {
     }
 }
 
-impl Target for BlockDevice {
-    fn begin(&mut self, _size: Option<u64>) -> io::Result<()> {
+impl Sink for BlockDevice {
+    fn info(&self) -> SinkInfo {
+        let boot_region = BOOT_REGION.min(self.capacity);
+        SinkInfo { kind: Kind::BlockDevice, capacity: Some(self.capacity), boot_region }
+    }
+
+    fn prepare(&mut self, _size: Option<u64>) -> io::Result<()> {
         self.tuning = Some(Tuning::apply(&self.disk));
         Ok(())
     }
 
-    fn write_all_at(&mut self, buf: &[u8], offset: u64) -> Result<(), WriteError> {
-        let done = self.write_direct(buf, offset)?;
-        match buf.get(done..) {
+    fn write_at(&mut self, data: &[u8], offset: u64) -> Result<(), WriteError> {
+        let done = self.write_direct(data, offset)?;
+        match data.get(done..) {
             Some(rest) if !rest.is_empty() => self.write_buffered(rest, offset.saturating_add(done as u64)),
             _ => Ok(()),
         }
+    }
+
+    fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        self.file.read_exact_at(buf, offset).map_err(|source| ReadError { offset, source })
+    }
+
+    fn zero(&mut self, range: ByteRange) -> Result<(), WriteError> {
+        Err(WriteError { offset: range.start, source: io::ErrorKind::Unsupported.into() })
+    }
+
+    fn discard(&mut self, range: ByteRange) -> Result<(), WriteError> {
+        Err(WriteError { offset: range.start, source: io::ErrorKind::Unsupported.into() })
     }
 
     fn sync(&mut self) -> io::Result<()> {
         self.file.sync_all()
     }
 
-    fn capacity(&self) -> Option<u64> {
-        Some(self.capacity)
-    }
-
-    fn boot_region(&self) -> u64 {
-        BOOT_REGION.min(self.capacity)
-    }
-
-    fn read_boot_region(&mut self, buf: &mut [u8]) {
-        if let Err(error) = self.file.read_exact_at(buf, 0) {
-            buf.fill(0);
-            let (length, path) = (buf.len(), self.path.display());
-            log::warn!(
-                "cannot read the first {length} bytes of '{path}', which will be zero where the image has nothing: {error}"
-            );
-        }
-    }
-
-    fn finish(&mut self) {
-        if let Some(tuning) = &mut self.tuning {
-            tuning.restore();
+    fn finish(mut self: Box<Self>, outcome: Outcome) -> TargetState {
+        let Some(tuning) = &mut self.tuning else { return TargetState::Untouched };
+        tuning.restore();
+        if outcome == Outcome::Failed {
+            return TargetState::BootRegionZero;
         }
         if self.extent == Extent::Whole {
             partitions::reread(&self.file, &self.path);
         }
-    }
-
-    fn abandon(&mut self) -> Remains {
-        match &mut self.tuning {
-            Some(tuning) => {
-                tuning.restore();
-                Remains::Invalid
-            }
-            None => Remains::Untouched,
-        }
+        TargetState::Complete
     }
 }
 

@@ -20,20 +20,20 @@ pub enum Sharing {
 
 /// Refuses a target, the bytes of which lie in `places`, where something that is read during the copy has bytes there too.
 pub(super) fn refuse(request: &Request<'_>, target: FileId, places: &[Place], sysfs: &Sysfs) -> Result<(), Error> {
-    for reserved in request.reserved {
-        let of_source = places::with_file_system(reserved.id, sysfs)
+    for input in request.inputs {
+        let of_source = places::with_file_system(input.id, sysfs)
             .map_err(|source| Error::Unclear { path: request.path.to_owned(), source })?;
         if !overlap(&of_source, places) {
             continue;
         }
         let is_in = |id, places: &[Place]| places.iter().any(|place| place.id == id);
         let sharing = match () {
-            () if reserved.id == target => Sharing::Same,
-            () if is_in(reserved.id, places) => Sharing::TargetInSource,
+            () if input.id == target => Sharing::Same,
+            () if is_in(input.id, places) => Sharing::TargetInSource,
             () if is_in(target, &of_source) => Sharing::SourceInTarget,
             () => Sharing::Overlapping,
         };
-        return Err(Error::Source { path: request.path.to_owned(), role: reserved.role, sharing });
+        return Err(Error::Source { path: request.path.to_owned(), role: input.role, sharing });
     }
     Ok(())
 }

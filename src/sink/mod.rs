@@ -25,6 +25,7 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::sync::Arc;
 
 pub use aligned::AlignedBuf;
 pub use device_fs::place_of;
@@ -34,26 +35,53 @@ pub use mounts::is_mount_point;
 pub use sameness::Sharing;
 pub use settle::settle;
 
+use crate::event::{Observer, Outcome};
 use crate::file_id::FileId;
+use crate::range::ByteRange;
 use kin::Kin;
 use sysfs::Sysfs;
 
-/// A place that an image is written to.
-pub trait Target: Send {
+/// A place that an image is written to, and that is ours until it is finished.
+pub trait Sink: Send {
+    /// What it is and what it can take.
+    fn info(&self) -> SinkInfo;
+
     /// Gives up what the target held and makes it ready for an image of `size` bytes, if that is known.
     ///
     /// # Errors
     ///
     /// Those of the file system.
-    fn begin(&mut self, size: Option<u64>) -> io::Result<()>;
+    fn prepare(&mut self, size: Option<u64>) -> io::Result<()>;
 
-    /// Writes all of `buf` at `offset`, both in bytes.
+    /// Writes all of `data` at `offset`, both in bytes.
     ///
     /// # Errors
     ///
-    /// Those of the target, with the offset of the first byte that was not written. They may be about earlier writes, which
-    /// were on their way until now.
-    fn write_all_at(&mut self, buf: &[u8], offset: u64) -> Result<(), WriteError>;
+    /// Those of the target, with the offset of the first byte that was not written. A failure may belong to an earlier write
+    /// whose writeback failed only now.
+    fn write_at(&mut self, data: &[u8], offset: u64) -> Result<(), WriteError>;
+
+    /// Fills `buf` with what the target holds at `offset`, read from the medium and not from the page cache where that can be
+    /// had.
+    ///
+    /// # Errors
+    ///
+    /// Those of the target, and where it ends before `buf` is full.
+    fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<(), ReadError>;
+
+    /// Has `range` read as zeroes from now on, in the cheapest way that the target has.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Sink::write_at`].
+    fn zero(&mut self, range: ByteRange) -> Result<(), WriteError>;
+
+    /// Tells the target that what `range` holds is not needed any more.
+    ///
+    /// # Errors
+    ///
+    /// Those of the target; `Unsupported` where it has no such command.
+    fn discard(&mut self, range: ByteRange) -> Result<(), WriteError>;
 
     /// Makes durable what was written.
     ///
@@ -62,27 +90,34 @@ pub trait Target: Send {
     /// Those of the target: then what was written before may be lost.
     fn sync(&mut self) -> io::Result<()>;
 
+    /// Gives the target back, with the settings that it had, and says what is on it.
+    fn finish(self: Box<Self>, outcome: Outcome) -> TargetState;
+}
+
+/// What a sink is and what it can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SinkInfo {
+    /// What it is.
+    pub kind: Kind,
     /// How many bytes it can hold, where there is a limit that is known.
-    fn capacity(&self) -> Option<u64>;
-
-    /// How many bytes at its start make it bootable. They are zeroed first and written last.
-    fn boot_region(&self) -> u64;
-
-    /// Reads what the boot region holds into `buf`, which is as long, and zero: what cannot be read stays so, and a warning says
-    /// it. A target without a boot region has nothing to read.
-    fn read_boot_region(&mut self, _buf: &mut [u8]) {}
-
-    /// Ends a copy that succeeded, after the last sync.
-    fn finish(&mut self);
-
-    /// Ends a copy that failed, and says what is left of it.
-    fn abandon(&mut self) -> Remains;
+    pub capacity: Option<u64>,
+    /// How many bytes at its start make it bootable. They are zeroed first and written last; 0 where nothing boots from it.
+    pub boot_region: u64,
 }
 
 /// A write that failed.
 #[derive(Debug)]
 pub struct WriteError {
     /// The first byte that was not written, or may not have been, counted from the start of the target.
+    pub offset: u64,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// A read that failed.
+#[derive(Debug)]
+pub struct ReadError {
+    /// The first byte that was not read, counted from the start of the target.
     pub offset: u64,
     /// Why.
     pub source: io::Error,
@@ -106,26 +141,28 @@ fn write_all_at(file: &File, buf: &[u8], offset: u64) -> Result<(), WriteError> 
     Ok(())
 }
 
-/// What is left of a target after a copy that failed.
+/// What is on a target after a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remains {
+pub enum TargetState {
+    /// The image, complete.
+    Complete,
     /// Nothing: the file was created for the copy and has been removed.
     Removed,
     /// A file that existed before the copy is incomplete.
     Incomplete,
     /// A file is incomplete, and no longer at its name: somebody has moved, removed or replaced it.
-    Displaced,
+    Moved,
     /// A device holds no valid image: its boot region is zeroed.
-    Invalid,
+    BootRegionZero,
     /// The same, but the boot region had been written already and was zeroed again.
-    Revoked,
+    BootRegionCleared,
     /// A device holds no valid image, but may look as if it did: its boot region was written, may not be durable, and
     /// could not be zeroed again.
-    Doubtful,
+    MaybeBootable,
     /// What was there before: nothing has been written.
     Untouched,
-    /// There is nothing to hold anything.
-    Nothing,
+    /// The target keeps nothing.
+    NotApplicable,
 }
 
 /// What a target is.
@@ -149,8 +186,8 @@ pub enum Accept {
 }
 
 /// A file that is read during the copy and must not be its target.
-#[derive(Clone, Copy)]
-pub struct Reserved {
+#[derive(Clone, Copy, Debug)]
+pub struct InputFile {
     /// What it is to the user, as in `image`.
     pub role: &'static str,
     /// Which file it is.
@@ -163,10 +200,12 @@ pub struct Request<'a> {
     pub path: &'a Path,
     /// How many bytes it must hold, where that is known.
     pub size: Option<u64>,
-    /// What it must not be.
-    pub reserved: &'a [Reserved],
+    /// What it must not be, nor share bytes with.
+    pub inputs: &'a [InputFile],
     /// Which devices it may be.
     pub accept: Accept,
+    /// Is told what is worth telling, as long as the target is ours.
+    pub observer: &'a Arc<dyn Observer>,
 }
 
 /// A target that is ours.
@@ -174,7 +213,7 @@ pub struct Claimed {
     /// What it is.
     pub kind: Kind,
     /// Takes the bytes.
-    pub target: Box<dyn Target>,
+    pub sink: Box<dyn Sink>,
 }
 
 /// Checks that the target can take the image and opens it for us alone. Nothing in it changes yet; but a file that does
@@ -186,7 +225,7 @@ pub struct Claimed {
 /// what the request accepts.
 pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
     let path = request.path;
-    let (kind, target): (_, Box<dyn Target>) = match fs::metadata(path) {
+    let (kind, sink): (_, Box<dyn Sink>) = match fs::metadata(path) {
         Ok(metadata) => {
             let kind = kind_of(&metadata, path)?;
             let target = match open(request, kind, &metadata, &Sysfs::new()) {
@@ -205,10 +244,10 @@ pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => (Kind::RegularFile, Box::new(create(request)?)),
         Err(source) => return Err(Error::Access { path: path.to_owned(), action: "inspect", source }),
     };
-    if let Some((size, capacity)) = request.size.zip(target.capacity()).filter(|(size, capacity)| size > capacity) {
+    if let Some((size, capacity)) = request.size.zip(sink.info().capacity).filter(|(size, capacity)| size > capacity) {
         return Err(Error::TooSmall { path: path.to_owned(), size, capacity });
     }
-    Ok(Claimed { kind, target })
+    Ok(Claimed { kind, sink })
 }
 
 /// Whether a file that is created at `path` would lie among the device nodes, in memory, where it has no place.
@@ -235,7 +274,7 @@ fn create(request: &Request<'_>) -> Result<regular_file::RegularFile, Error> {
 }
 
 /// Opens what exists, if it may be written to.
-fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, sysfs: &Sysfs) -> Result<Box<dyn Target>, Error> {
+fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, sysfs: &Sysfs) -> Result<Box<dyn Sink>, Error> {
     let path = request.path;
     if request.accept == Accept::Removable && kind != Kind::BlockDevice {
         return Err(Error::NotRemovable { path: path.to_owned(), why: "it is not a block device" });
@@ -246,7 +285,7 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, sysfs: &Sysfs) -
     if !sysfs.shows(id).map_err(unclear)? && sysfs.has_devices().map_err(unclear)? {
         return Err(Error::UnknownDevice { path: path.to_owned() });
     }
-    for used in request.reserved.iter().map(|reserved| reserved.id).chain([id]) {
+    for used in request.inputs.iter().map(|input| input.id).chain([id]) {
         if !sysfs.shows(used).map_err(unclear)? {
             return Err(Error::NoSysfs { path: path.to_owned() });
         }
@@ -259,7 +298,7 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, sysfs: &Sysfs) -
                 return Err(Error::FileAmongDevices { path: path.to_owned() });
             }
             // The arguments in the wrong order would cost the image.
-            if metadata.len() > 0 && request.reserved.iter().any(|reserved| is_device(reserved.id)) {
+            if metadata.len() > 0 && request.inputs.iter().any(|input| is_device(input.id)) {
                 return Err(Error::Swapped { path: path.to_owned() });
             }
             let mut file = regular_file::RegularFile::open(path, id)?;
