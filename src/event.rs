@@ -109,6 +109,45 @@ pub enum Notice<'a> {
         error: &'a io::Error,
     },
 
+    // Bmaps and their signatures.
+    /// A bmap was found beside the image.
+    BmapFound {
+        /// The bmap's location.
+        bmap: &'a dyn Printable,
+    },
+    /// A server does not say whether there is a bmap of one of the names that are tried; the search goes on.
+    BmapWithheld {
+        /// What the server says, with the location.
+        error: &'a dyn Error,
+    },
+    /// A detached signature was found beside the bmap.
+    SignatureFound {
+        /// The signature's location.
+        signature: &'a dyn Printable,
+    },
+    /// A server sent a web page for the name of a signature; it is passed over.
+    WebPageForSignature {
+        /// The signature's location.
+        signature: &'a dyn Printable,
+    },
+    /// The bmap has a good signature of an accepted key. Told once for each signer.
+    BmapSignedBy {
+        /// The bmap's location.
+        bmap: &'a dyn Printable,
+        /// Name, address and fingerprint.
+        signer: &'a dyn Printable,
+    },
+    /// The bmap has no signature, and needs none.
+    BmapNotSigned {
+        /// The bmap's location.
+        bmap: &'a dyn Printable,
+    },
+    /// The bmap is signed, and its signature is not verified because the caller asked for that.
+    SignatureNotVerified {
+        /// The bmap's location.
+        bmap: &'a dyn Printable,
+    },
+
     // Devices and sinks.
     /// A device that shares bytes with the target is free, but may show old data from its cache until it is detached.
     SharesData {

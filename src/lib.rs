@@ -4,8 +4,9 @@
 //!
 //! Two things are done here. [`create`] asks the file system which blocks of an image hold data ([`filemap`]), hashes
 //! them, and so makes a block map ([`bmap`]). [`copy`] is the engine: it takes what to copy ([`copy::Extents`], mostly a
-//! block map), where the bytes come from ([`source`]) and where they go ([`sink`]), and moves each byte once. Who made
-//! the block map, and so vouches for every byte, is told by its [`signature`].
+//! block map), where the bytes come from ([`source`]) and where they go ([`sink`]), and moves each byte once. A
+//! signature on the block map authenticates it and, through its checksums, every byte that is written: [`trust`] verifies it.
+//! [`load`] puts together what a command needs of a block map: [`discover`] finds it, `trust` verifies it, `bmap` parses it.
 //!
 //! Below them lie the words that all share: [`range`] turns blocks into bytes, [`digest`] knows the checksums,
 //! [`magic`] tells how a file is packed, [`file_id`] which file is which, [`size`] writes sizes for people, [`retry`] lets no
@@ -13,12 +14,13 @@
 //! tells folders.
 //!
 //! ```text
-//! the command line      -> create, copy, signature, source, target, bmap
+//! the command line      -> create, copy, load, trust, source, target, bmap
+//! load                  -> discover, trust, source, target, bmap
+//! discover, trust       -> source
 //! create                -> filemap, bmap, digest, range
 //! copy                  -> bmap, digest, range, threads, and the traits of source and target with what goes with them
 //! source, target,
-//! signature, filemap,
-//! bmap                  -> range, digest, magic, file_id, size, retry, threads, programs, paths; never each other
+//! filemap, bmap         -> range, digest, magic, file_id, size, retry, threads, programs, paths; never each other
 //! ```
 //!
 //! Nothing here knows a command line or a terminal: that is the binary's, which cannot be imported. What is worth
@@ -48,16 +50,18 @@ pub mod bmap;
 pub mod copy;
 pub mod create;
 pub mod digest;
+pub mod discover;
 pub mod event;
 pub mod file_id;
 pub mod filemap;
+pub mod load;
 pub mod magic;
 pub mod paths;
 mod programs;
 pub mod range;
 pub mod retry;
-pub mod signature;
 pub mod sink;
 pub mod size;
 pub mod source;
 pub mod threads;
+pub mod trust;

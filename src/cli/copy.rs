@@ -5,31 +5,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bmaptool::bmap::{self, Bmap};
 use bmaptool::copy::{self as engine, Extents, Failure, Progress, Verify};
 use bmaptool::event::{Observer, Silent};
-use bmaptool::file_id::FileId;
+use bmaptool::load::LoadedBmap;
 use bmaptool::sink::{self, Accept, InputFile, Kind, Request};
 use bmaptool::size::{human, percent};
 use bmaptool::source::{Gaps, Location, Source};
 
 use super::Error;
 use super::args::Copy;
-use super::error::in_one_line;
+use super::bmap;
 use super::network;
 use super::psplash::Psplash;
 use super::signals::Signals;
-use super::signature::{self, Authentic};
 use super::streams;
 use super::watch::{Display, Watch, rate};
-
-/// A bmap, and where it came from.
-struct Map {
-    location: Location,
-    bmap: Bmap,
-    /// The files that it was read from, and verified with.
-    read: Vec<InputFile>,
-}
 
 pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
     let signals = Signals::handle().map_err(Error::Signals)?;
@@ -41,15 +31,11 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
     let source = network::open(&image)?;
     let traffic = source.traffic();
     check_name(&source, arguments)?;
-    let map = match (&arguments.bmap, arguments.nobmap) {
-        (Some(given), _) => Some(load(network::open(&Location::parse(given)?)?, &source, arguments)?),
-        (None, true) => None,
-        (None, false) => Some(load(discover(&source, arguments)?, &source, arguments)?),
-    };
+    let map = if arguments.nobmap { None } else { Some(bmap::load(&source, arguments)?) };
     let inputs = inputs(&source, map.as_ref());
     let verify = if arguments.no_verify { Verify::Skip } else { Verify::Checksums };
     let gaps = match &map {
-        Some(Map { bmap, .. }) if verify.covers(bmap) => {
+        Some(LoadedBmap { bmap, .. }) if verify.covers(bmap) => {
             Gaps::MayJump { wanted: bmap.ranges().map(|range| range.bytes).collect() }
         }
         _ => Gaps::MustRead,
@@ -131,58 +117,16 @@ fn is_stream(image: &Location) -> bool {
     }
 }
 
-/// Looks for the bmap beside the image.
-fn discover(image: &Source, arguments: &Copy) -> Result<Source, Error> {
-    let mut withheld = None;
-    for candidate in image.location().bmap_candidates() {
-        match network::open(&candidate) {
-            Err(error) if error.is_not_found() => {}
-            Err(error) if error.is_withheld() => {
-                log::info!("{}", in_one_line(&error));
-                withheld.get_or_insert(error);
-            }
-            result => {
-                let bmap = result?;
-                log::info!("discovered bmap file '{candidate}'");
-                return Ok(bmap);
-            }
-        }
-    }
-    if let Some(error) = withheld {
-        return Err(error.into());
-    }
-    let location = image.location().clone();
-    Err(match image.id() {
-        Some(FileId::BlockDevice { .. }) => {
-            Error::NoBmapOfDevice { device: location, target: arguments.target.clone() }
-        }
-        _ => Error::NoBmap { image: location },
-    })
-}
-
-/// Reads a bmap, once its signature has been verified.
-fn load(file: Source, image: &Source, arguments: &Copy) -> Result<Map, Error> {
-    let (location, id) = (file.location().clone(), file.id());
-    if location == *image.location() || (id.is_some() && id == image.id()) {
-        return Err(Error::SameFile { image: image.location().clone(), bmap: location });
-    }
-    let stored = file.read_stored("bmap", bmap::MAX_FILE_SIZE)?;
-    let Authentic { text, mut read } = signature::authenticate(stored, arguments)?;
-    let bmap = Bmap::parse(&text).map_err(|source| Error::Bmap { bmap: location.clone(), source })?;
-    read.extend(id.map(|id| InputFile { role: "bmap file", id }));
-    Ok(Map { location, bmap, read })
-}
-
 /// The files that the copy reads.
-fn inputs(source: &Source, map: Option<&Map>) -> Vec<InputFile> {
+fn inputs(source: &Source, map: Option<&LoadedBmap>) -> Vec<InputFile> {
     let image = source.id().map(|id| InputFile { role: "image", id });
-    image.into_iter().chain(map.into_iter().flat_map(|map| map.read.iter().copied())).collect()
+    image.into_iter().chain(map.into_iter().flat_map(|map| map.inputs.iter().copied())).collect()
 }
 
 /// Says what is going to be done.
-fn announce(image: &Location, arguments: &Copy, kind: Kind, map: Option<&Map>) {
+fn announce(image: &Location, arguments: &Copy, kind: Kind, map: Option<&LoadedBmap>) {
     let target = arguments.target.display();
-    let Some(Map { location, bmap, .. }) = map else {
+    let Some(LoadedBmap { location, bmap, .. }) = map else {
         log::info!("no bmap given, copy entire image to '{target}'");
         return;
     };

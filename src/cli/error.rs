@@ -3,13 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bmaptool::bmap::ParseError;
 use bmaptool::copy;
 use bmaptool::create;
+use bmaptool::load;
 use bmaptool::magic::Format;
-use bmaptool::signature::{self, KeyringError, Refusal};
 use bmaptool::sink::{self, TargetState};
 use bmaptool::source::{self, Foreign, Location};
+use bmaptool::trust::{self, Fingerprint, KeyringError, Refusal, RequiredBy, VerifierError};
 use nix::unistd::geteuid;
 
 use super::signals;
@@ -40,8 +40,6 @@ pub enum Error {
          device to '{target}', use '--nobmap'"
     )]
     NoBmapOfDevice { device: Location, target: PathBuf },
-    #[error("{}: the image cannot be its own bmap", both_are(.image, .bmap))]
-    SameFile { image: Location, bmap: Location },
     #[error(
         "the name of '{image}' says {named}, but it is not compressed: it may be damaged, or a page that a server sends; if it \
          is the image as it is, rename it, or use its bmap"
@@ -55,16 +53,12 @@ pub enum Error {
     Keyring(#[from] KeyringError),
     #[error("no signature found but {flag} given: bmap file '{bmap}' is not signed")]
     NotSigned { bmap: Location, flag: &'static str },
-    #[error("discovered a BAD GPG signature of bmap file '{bmap}'{}", in_file(.signature, .bmap))]
-    BadSignature { bmap: Location, signature: Location, source: Refusal },
     #[error(
         "discovered a BAD GPG signature of bmap file '{bmap}': it is by {found}, but '--fingerprint' asks for {expected}"
     )]
-    WrongSigner { bmap: Location, found: String, expected: String },
-    #[error("bmap file '{bmap}' is signed, but the signature cannot be verified")]
-    Unverifiable { bmap: Location, source: signature::Error },
-    #[error("bmap file '{bmap}' cannot be used")]
-    Bmap { bmap: Location, source: ParseError },
+    WrongSigner { bmap: Location, found: String, expected: Fingerprint },
+    #[error(transparent)]
+    Bmap(load::Error),
     #[error(transparent)]
     Target(#[from] sink::Error),
     #[error("copying image '{image}' to '{target}' failed")]
@@ -75,16 +69,28 @@ pub enum Error {
     Signals(#[source] io::Error),
 }
 
-impl Error {
-    /// What it means that `signature`, which is in `bmap` itself where the two are the same, could not be verified.
-    pub fn signature(bmap: &Location, signature: &Location, error: signature::Error) -> Self {
-        let (bmap, signature) = (bmap.clone(), signature.clone());
+/// What the user asked for is named by the options that ask for it.
+impl From<load::Error> for Error {
+    fn from(error: load::Error) -> Self {
         match error {
-            signature::Error::Refused(source) => Self::BadSignature { bmap, signature, source },
-            source => Self::Unverifiable { bmap, source },
+            load::Error::Source(error) | load::Error::Trust(trust::Error::Source(error)) => Self::Source(error),
+            load::Error::Trust(trust::Error::NotSigned { bmap, required_by }) => {
+                let flag = match required_by {
+                    RequiredBy::Fingerprint => "--fingerprint",
+                    RequiredBy::Keyring => "--keyring",
+                };
+                Self::NotSigned { bmap, flag }
+            }
+            load::Error::Trust(trust::Error::WrongSigner { bmap, found, expected }) => {
+                let found = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+                Self::WrongSigner { bmap, found, expected }
+            }
+            error => Self::Bmap(error),
         }
     }
+}
 
+impl Error {
     /// Prints what happened, and what state it leaves behind.
     pub fn report(&self) {
         let mut text = in_one_line(self);
@@ -119,11 +125,7 @@ impl Error {
     /// What the user can do about it.
     fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::BadSignature { source: Refusal::UnknownKey { .. }, .. } => Some(
-                "get the key from someone you trust, and name a keyring that has it with '--keyring FILE', or import it with \
-                 'gpg --import FILE' and name no keyring",
-            ),
-            Self::BadSignature { source: Refusal::FromTheFuture { .. }, .. } => Some("set the clock"),
+            Self::Bmap(load::Error::Trust(error)) => advice_on_signatures(error),
             Self::OpenImage { path, source } if path.as_os_str() == "-" && source.kind() == io::ErrorKind::NotFound => {
                 Some("standard input cannot be mapped: only a file has holes")
             }
@@ -144,13 +146,6 @@ impl Error {
                     false => "run this as root, with sudo for example",
                 })
             }
-            Self::Unverifiable { source: signature::Error::NoProc { .. }, .. } => {
-                Some("mount it, or use '--no-sig-verify' to copy without knowing who made the bmap")
-            }
-            Self::Unverifiable { source: signature::Error::NoVerifier { .. }, .. } => Some(
-                "install GnuPG, or use '--no-sig-verify' and no other option about signatures to copy without knowing who \
-                     made the bmap",
-            ),
             _ => None,
         }
     }
@@ -164,6 +159,24 @@ impl Error {
             }
             _ => super::FAILED,
         }
+    }
+}
+
+fn advice_on_signatures(error: &trust::Error) -> Option<&'static str> {
+    match error {
+        trust::Error::BadSignature { source: Refusal::UnknownKey { .. }, .. } => Some(
+            "get the key from someone you trust, and name a keyring that has it with '--keyring FILE', or import it with \
+             'gpg --import FILE' and name no keyring",
+        ),
+        trust::Error::BadSignature { source: Refusal::FromTheFuture { .. }, .. } => Some("set the clock"),
+        trust::Error::Unverifiable { source: VerifierError::NoProc { .. }, .. } => {
+            Some("mount it, or use '--no-sig-verify' to copy without knowing who made the bmap")
+        }
+        trust::Error::Unverifiable { source: VerifierError::NoVerifier { .. }, .. } => Some(
+            "install GnuPG, or use '--no-sig-verify' and no other option about signatures to copy without knowing who \
+             made the bmap",
+        ),
+        _ => None,
     }
 }
 
@@ -189,16 +202,4 @@ pub fn in_one_line(error: &dyn std::error::Error) -> String {
 
 fn in_quotes(location: &Location) -> String {
     if *location == Location::Stdin { location.to_string() } else { format!("'{location}'") }
-}
-
-fn both_are(image: &Location, bmap: &Location) -> String {
-    if image == bmap {
-        format!("the image and the bmap are the same file, '{image}'")
-    } else {
-        format!("'{image}' and '{bmap}' are the same file")
-    }
-}
-
-fn in_file(signature: &Location, bmap: &Location) -> String {
-    if signature == bmap { String::new() } else { format!(" in '{signature}'") }
 }

@@ -2,11 +2,13 @@
 
 mod args;
 mod bar;
+mod bmap;
 pub mod console;
 mod copy;
 mod create;
 mod error;
 mod network;
+mod notices;
 mod output;
 pub mod panics;
 mod passwords;
@@ -15,7 +17,6 @@ pub mod process_list;
 mod psplash;
 mod screen;
 mod signals;
-mod signature;
 mod streams;
 pub mod usage;
 mod watch;

@@ -90,7 +90,7 @@ fn read(path: &Path) -> io::Result<(FileId, Vec<u8>)> {
     Ok((id, bytes))
 }
 
-/// GnuPG's kbx/keybox-blob.c: the first blob has `KBXf` behind its length, type, version and flags.
+/// GnuPG's kbx/keybox-blob.c: the first blob has `KBXf` after its length, type, version and flags.
 fn is_keybox(bytes: &[u8]) -> bool {
     bytes.get(8..12) == Some(b"KBXf")
 }

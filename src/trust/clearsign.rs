@@ -5,8 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::verifier::{self, Subject};
-use super::{Error, Keys, Refusal, Signed};
+use super::Refusal;
 
 const BEGIN: &[u8] = b"-----BEGIN PGP SIGNED MESSAGE-----";
 const SIGNATURE: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
@@ -16,7 +15,6 @@ const END: &[u8] = b"-----END PGP SIGNATURE-----";
 #[derive(Debug, PartialEq, Eq)]
 pub struct Clearsigned<'a> {
     message: Cow<'a, [u8]>,
-    /// The length of the signature in bytes.
     signature_len: usize,
 }
 
@@ -94,14 +92,14 @@ impl<'a> Clearsigned<'a> {
         Self { message, signature_len }
     }
 
-    /// Verifies the signature; what was signed, and by whom.
-    ///
-    /// # Errors
-    ///
-    /// Where it is not good, or that cannot be found out.
-    pub fn verify(&self, keys: &Keys) -> Result<Signed, Error> {
-        Refusal::unless_short(self.signature_len)?;
-        verifier::verify(&Subject::Clearsigned(&self.message), keys)
+    /// The whole message, as a verifier must be given it.
+    pub(super) fn message(&self) -> &[u8] {
+        &self.message
+    }
+
+    /// The length of the signature in bytes.
+    pub(super) fn signature_len(&self) -> usize {
+        self.signature_len
     }
 
     /// What seems to be signed; nothing is verified.

@@ -1,4 +1,6 @@
-//! Running `gpgv` and `gpg`.
+//! GnuPG as the verifier: `gpg` and `gpgv` are run, and their status lines read.
+
+pub(super) mod status;
 
 use std::env;
 use std::ffi::OsStr;
@@ -13,22 +15,9 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
 use nix::unistd::getuid;
 
-use super::status::Report;
-use super::{Error, Keys, Refusal, Signed};
+use super::{Keys, Refusal, Signed, Subject, VerifierError};
 use crate::programs::end_with_us;
-
-/// What is verified.
-pub(super) enum Subject<'a> {
-    /// A file that brings its signature along.
-    Clearsigned(&'a [u8]),
-    /// A file with its signature beside it.
-    Detached {
-        /// What is signed.
-        data: &'a [u8],
-        /// The signature.
-        signature: &'a [u8],
-    },
-}
+use status::Report;
 
 /// A program that verifies signatures.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,20 +36,21 @@ const ENVIRONMENT: [&str; 4] = ["PATH", "HOME", "GNUPGHOME", "TMPDIR"];
 /// How much of what a verifier says is repeated.
 const SAID_LEN: usize = 200;
 
-/// Verifies `subject`; the text is empty where the signature is a detached one.
-pub(super) fn verify(subject: &Subject<'_>, keys: &Keys) -> Result<Signed, Error> {
+/// Verifies `subject`: with `gpgv`, which reads a keyring in a file, and where the user's own keyring counts, with `gpg`
+/// before `gpgv`.
+pub(super) fn verify(subject: &Subject<'_>, keys: &Keys) -> Result<Signed, VerifierError> {
     let (programs, names) = match keys {
         Keys::OfUser => (&[Program::Gpg, Program::Gpgv][..], "gpg and gpgv"),
         Keys::In(_) => (&[Program::Gpgv][..], "gpgv"),
     };
     for program in programs {
         match program.run(subject, keys) {
-            Err(Error::Run { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(VerifierError::Run { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
             Ok(answer) => return Ok(answer.judge(*program, subject)?),
         }
     }
-    Err(Error::NoVerifier { programs: names })
+    Err(VerifierError::NoVerifier { programs: names })
 }
 
 impl Program {
@@ -72,13 +62,13 @@ impl Program {
     }
 
     /// Runs it to its end, or to ours.
-    fn run(self, subject: &Subject<'_>, keys: &Keys) -> Result<Answer, Error> {
-        let status = MemoryFile::new(b"").map_err(Error::Memory)?;
+    fn run(self, subject: &Subject<'_>, keys: &Keys) -> Result<Answer, VerifierError> {
+        let status = MemoryFile::new(b"").map_err(VerifierError::Memory)?;
         let keyring = match keys {
             Keys::OfUser => None,
-            Keys::In(keyring) => Some(MemoryFile::new(keyring.bytes()).map_err(Error::Memory)?),
+            Keys::In(keyring) => Some(MemoryFile::new(keyring.bytes()).map_err(VerifierError::Memory)?),
         };
-        let files = subject.files().map_err(Error::Memory)?;
+        let files = subject.files().map_err(VerifierError::Memory)?;
 
         let mut command = Command::new(self.name());
         command.env_clear().env("LC_ALL", "C").stdin(Stdio::null());
@@ -97,13 +87,13 @@ impl Program {
         command.args(files.iter().map(MemoryFile::path));
         end_with_us(&mut command, Signal::SIGKILL);
         log::debug!("running {command:?}");
-        let run_error = |source| Error::Run { program: self.name(), source };
-        let said = MemoryFile::new(b"").map_err(Error::Memory)?;
-        command.stdout(Stdio::piped()).stderr(said.0.try_clone().map_err(Error::Memory)?);
+        let run_error = |source| VerifierError::Run { program: self.name(), source };
+        let said = MemoryFile::new(b"").map_err(VerifierError::Memory)?;
+        command.stdout(Stdio::piped()).stderr(said.0.try_clone().map_err(VerifierError::Memory)?);
         let mut child = command.spawn().map_err(run_error)?;
         if !fs::exists(status.path()).unwrap_or(false) {
             let ended = child.kill().and_then(|()| child.wait());
-            return Err(ended.map_or_else(run_error, |_| Error::NoProc { program: self.name() }));
+            return Err(ended.map_or_else(run_error, |_| VerifierError::NoProc { program: self.name() }));
         }
         let text = text_of(&mut child, subject.text_max());
         let exit = child.wait().map_err(run_error)?;
@@ -118,7 +108,7 @@ impl Program {
 }
 
 /// What `verifier` puts out; `None` where that has more than `max` bytes, and the verifier is ended. A message of one kilobyte
-/// may unpack to any length.
+/// may decompress to any length.
 fn text_of(verifier: &mut Child, max: usize) -> io::Result<Option<Vec<u8>>> {
     let mut text = Vec::new();
     if let Some(output) = verifier.stdout.take() {
@@ -135,7 +125,7 @@ impl Subject<'_> {
     /// The files that a verifier is given, in its order.
     fn files(&self) -> io::Result<Vec<MemoryFile>> {
         match self {
-            Self::Clearsigned(message) => [*message].into_iter().map(MemoryFile::new).collect(),
+            Self::Clearsigned(message) => [message.message()].into_iter().map(MemoryFile::new).collect(),
             Self::Detached { data, signature } => [*signature, *data].into_iter().map(MemoryFile::new).collect(),
         }
     }
@@ -143,7 +133,7 @@ impl Subject<'_> {
     /// The longest text that a verifier may put out, in bytes.
     fn text_max(&self) -> usize {
         match self {
-            Self::Clearsigned(message) => message.len(),
+            Self::Clearsigned(message) => message.message().len(),
             // None at all; but a file that is longer than what it should be the signature of is not worth looking at.
             Self::Detached { data, .. } => data.len(),
         }
@@ -189,7 +179,7 @@ fn failure(program: Program, exit: ExitStatus, said: &str) -> Refusal {
     Refusal::VerifierFailed { program: program.name(), status: exit.to_string(), said }
 }
 
-/// Whether the user has a folder for `gpg`.
+/// Whether the user has a directory for `gpg`.
 fn has_home() -> bool {
     let named = env::var_os("GNUPGHOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     named.or_else(|| Some(home()?.join(".gnupg"))).is_some_and(|home| home.is_dir())

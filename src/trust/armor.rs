@@ -1,5 +1,11 @@
 //! ASCII armour (RFC 9580, section 6), only so far as keyrings need it: `gpgv` reads none.
 
+use std::mem;
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
 /// Why armour cannot be taken off.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArmorError {
@@ -17,6 +23,14 @@ pub enum ArmorError {
 const BEGIN: &[u8] = b"-----BEGIN PGP PUBLIC KEY BLOCK-----";
 const END: &[u8] = b"-----END PGP PUBLIC KEY BLOCK-----";
 
+/// Lenient where nothing is lost by it: without padding, or with bits in the last digit that belong to no byte.
+const RADIX64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
 /// Where a line stands.
 enum Part {
     Outside,
@@ -29,26 +43,31 @@ pub(super) fn is_armored(text: &[u8]) -> bool {
     text.split(|&byte| byte == b'\n').any(|line| line.trim_ascii_end() == BEGIN)
 }
 
-/// The contents of all blocks of armoured keys in `text`, one after another. A checksum (CRC24) behind the data is passed
+/// The contents of all blocks of armoured keys in `text`, one after another. A checksum (CRC24) after the data is passed
 /// over, as the RFC demands.
 pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, ArmorError> {
-    let mut decoded = Vec::with_capacity((text.len() / 4).saturating_mul(3));
+    let mut decoded = Vec::with_capacity(text.len());
     let mut part = Part::Outside;
-    let mut block = Radix64::default();
+    // Of the block: what the lines so far leave over from their groups of four digits.
+    let mut rest = Vec::new();
     for (line, number) in text.split(|&byte| byte == b'\n').zip(1..) {
         let line = line.trim_ascii_end();
+        let damaged = |_| ArmorError::Damaged { line: number };
         part = match part {
             Part::Outside if line == BEGIN => Part::Headers,
             Part::Outside => Part::Outside,
             Part::Headers if line.is_empty() => Part::Data,
             Part::Headers => Part::Headers,
             Part::Data if line == END => {
-                block = Radix64::default();
+                RADIX64.decode_vec(mem::take(&mut rest), &mut decoded).map_err(damaged)?;
                 Part::Outside
             }
             Part::Data if line.starts_with(b"=") => Part::Data,
+            Part::Data if !line.iter().all(is_digit) => return Err(ArmorError::Damaged { line: number }),
             Part::Data => {
-                block.decode(line, &mut decoded).ok_or(ArmorError::Damaged { line: number })?;
+                rest.extend_from_slice(line);
+                let left_over = rest.split_off(rest.len() & !3);
+                RADIX64.decode_vec(mem::replace(&mut rest, left_over), &mut decoded).map_err(damaged)?;
                 Part::Data
             }
         };
@@ -59,44 +78,10 @@ pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, ArmorError> {
     }
 }
 
-/// Four digits of six bits each make three bytes.
-#[derive(Default)]
-struct Radix64 {
-    bits: u32,
-    /// How many of the bits are not delivered yet: less than 8 between two digits.
-    count: u32,
-}
-
-impl Radix64 {
-    #[expect(
-        clippy::arithmetic_side_effects,
-        reason = "the count is less than 8 between two digits, and less than 14 within"
-    )]
-    fn decode(&mut self, digits: &[u8], out: &mut Vec<u8>) -> Option<()> {
-        let padding = digits.iter().rev().take_while(|&&digit| digit == b'=').count();
-        for &digit in digits.get(..digits.len().checked_sub(padding)?)? {
-            self.bits = self.bits << 6 | value(digit)?;
-            self.count += 6;
-            if self.count >= 8 {
-                self.count -= 8;
-                out.push((self.bits >> self.count) as u8);
-            }
-        }
-        Some(())
-    }
-}
-
-#[expect(clippy::arithmetic_side_effects, reason = "each arm has the digits from the one on that it subtracts")]
-fn value(digit: u8) -> Option<u32> {
-    let value = match digit {
-        b'A'..=b'Z' => digit - b'A',
-        b'a'..=b'z' => digit - b'a' + 26,
-        b'0'..=b'9' => digit - b'0' + 52,
-        b'+' => 62,
-        b'/' => 63,
-        _ => return None,
-    };
-    Some(u32::from(value))
+/// Whether `byte` may stand in a line of data. A whole line is asked, so that damage is told of the line that has it and not
+/// of the one after it, with which its last digits are decoded.
+fn is_digit(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/=".contains(byte)
 }
 
 #[cfg(test)]
@@ -110,7 +95,15 @@ mod tests {
     #[test]
     fn blocks_are_joined() {
         // The test vectors of RFC 4648, section 10.
-        let cases = [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9v\nYmFy", "foobar")];
+        // Lines end anywhere, and the padding may be missing.
+        let cases = [
+            ("", ""),
+            ("Zg==", "f"),
+            ("Zm8=", "fo"),
+            ("Zm9v", "foo"),
+            ("Zm9v\nYmFy", "foobar"),
+            ("Z\nm9vYm\nE", "fooba"),
+        ];
         for (body, decoded) in cases {
             assert_eq!(decode(block(body).as_bytes()), Ok(decoded.into()));
             let windows = block(&format!("{body}\n=njUN")).replace('\n', "\r\n");
@@ -125,7 +118,10 @@ mod tests {
     fn damage_is_named() {
         assert!(!is_armored(b"Zm9v"));
         assert_eq!(decode(block("Zm9v\nZm 9v").as_bytes()), Err(ArmorError::Damaged { line: 5 }));
+        assert_eq!(decode(block("Zm9v v\nZm9v").as_bytes()), Err(ArmorError::Damaged { line: 4 }));
         assert_eq!(decode(block("Z=m9").as_bytes()), Err(ArmorError::Damaged { line: 4 }));
+        // A digit of its own makes no byte.
+        assert_eq!(decode(block("Zm9vZ").as_bytes()), Err(ArmorError::Damaged { line: 5 }));
         let whole = block("Zm9v");
         for lines in 1..4 {
             let cut: String = whole.split_inclusive('\n').take(lines).collect();

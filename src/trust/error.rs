@@ -1,77 +1,72 @@
-//! Who signed a file: OpenPGP signatures (RFC 9580), verified by GnuPG.
-//!
-//! A signature is detached, in a file of its own ([`verify_detached`]), or it encloses what it signs ([`Clearsigned`]).
-//! What is known about the signers comes from `gpgv` or `gpg`, of which only the status lines and the exit status count.
-//! What they are given lies in memory, not in files that others could reach or that could be left behind.
+//! Why a bmap is not believed.
 
-mod armor;
-mod clearsign;
-#[cfg(fuzzing)]
-pub mod fuzzing;
-mod keyring;
-mod status;
-mod verifier;
-
-use std::fmt;
 use std::io;
 
-pub use clearsign::Clearsigned;
-pub use keyring::{Keyring, KeyringError};
+use super::{Fingerprint, Key, MAX_LEN, RequiredBy, Signer};
+use crate::source::{self, Location};
 
-use verifier::Subject;
-
-/// The longest signature that is looked at, in bytes. Those of some keys have a few hundred each; a verifier checks every one
-/// that it is given, and takes its time.
-const MAX_LEN: usize = 64 << 10;
-
-/// Whose signatures are good.
-pub enum Keys {
-    /// Those of the keys in the user's keyring: what `gpg` uses by itself, or `gpgv` where there is no `gpg`.
-    OfUser,
-    /// Those of the keys in this keyring.
-    In(Keyring),
+/// Why a bmap's signatures are not what the policy asks for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A signature is not good.
+    #[error("discovered a BAD GPG signature of bmap file '{bmap}'{}", in_file(.signature, .bmap))]
+    BadSignature {
+        /// What is signed.
+        bmap: Location,
+        /// Where the signature is: the bmap itself where that is a clearsigned text.
+        signature: Location,
+        /// What is wrong with it.
+        source: Refusal,
+    },
+    /// The signatures are good, but none is by the signer that is asked for.
+    #[error("bmap file '{bmap}' is not signed by {expected}")]
+    WrongSigner {
+        /// What is signed.
+        bmap: Location,
+        /// Who did sign; at least one.
+        found: Vec<Signer>,
+        /// Who should have.
+        expected: Fingerprint,
+    },
+    /// There is no signature, and there must be one.
+    #[error("bmap file '{bmap}' is not signed")]
+    NotSigned {
+        /// What should be signed.
+        bmap: Location,
+        /// What in the policy demands it.
+        required_by: RequiredBy,
+    },
+    /// There is a signature, and nothing that can verify it.
+    #[error("bmap file '{bmap}' is signed, but the signature cannot be verified")]
+    Unverifiable {
+        /// What is signed.
+        bmap: Location,
+        /// What is missing.
+        source: VerifierError,
+    },
+    /// The bmap is compressed, and cannot be decompressed.
+    #[error(transparent)]
+    Source(#[from] source::Error),
 }
 
-/// Someone who made a good signature.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signer {
-    /// Who that is, as the key says.
-    pub user_id: String,
-    /// The fingerprint of the key that signed, in hexadecimal digits.
-    pub fingerprint: String,
-    /// The fingerprint of the primary key that it belongs to; the same where it is the primary key itself.
-    pub primary: String,
-}
-
-impl Signer {
-    /// Whether `fingerprint`, in hexadecimal digits, is that of the key or of its primary key.
-    pub fn has(&self, fingerprint: &str) -> bool {
-        [&self.fingerprint, &self.primary].into_iter().any(|own| own.eq_ignore_ascii_case(fingerprint))
-    }
-}
-
-/// `UID (fingerprint FPR)`, and for a subkey the primary key.
-impl fmt::Display for Signer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (fingerprint {})", self.user_id, self.fingerprint)?;
-        if self.primary != self.fingerprint {
-            write!(f, ", a subkey of {}", self.primary)?;
+impl Error {
+    /// What it means for `bmap` that its `signature` could not be verified.
+    pub(super) fn of_signature(bmap: &Location, signature: &Location, error: VerifierError) -> Self {
+        let (bmap, signature) = (bmap.clone(), signature.clone());
+        match error {
+            VerifierError::Refused(source) => Self::BadSignature { bmap, signature, source },
+            source => Self::Unverifiable { bmap, source },
         }
-        Ok(())
     }
 }
 
-/// A text, and who signed it.
-pub struct Signed {
-    /// What was signed, as the verifier put it out.
-    pub text: Vec<u8>,
-    /// At least one.
-    pub signers: Vec<Signer>,
+fn in_file(signature: &Location, bmap: &Location) -> String {
+    if signature == bmap { String::new() } else { format!(" in '{signature}'") }
 }
 
 /// Why nothing good can be said about a signature.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum VerifierError {
     /// It is not good.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -84,18 +79,18 @@ pub enum Error {
     /// The program that could tell cannot be run.
     #[error("cannot run {program}")]
     Run {
-        /// The program.
+        /// Its name.
         program: &'static str,
-        /// Why.
+        /// What the system says.
         source: io::Error,
     },
-    /// What the program must read cannot be laid before it.
+    /// The system gives no file in memory (memfd) for what the program must read.
     #[error("cannot make a file in memory")]
     Memory(#[source] io::Error),
     /// The program finds what it must read in /proc.
     #[error("/proc is not mounted (mount -t proc proc /proc), where {program} finds what it reads")]
     NoProc {
-        /// The program.
+        /// Its name.
         program: &'static str,
     },
 }
@@ -206,43 +201,4 @@ pub enum Refusal {
         /// The last that it said.
         said: String,
     },
-}
-
-impl Refusal {
-    /// Refuses a signature of too many bytes.
-    fn unless_short(length: usize) -> Result<(), Self> {
-        if length > MAX_LEN { Err(Self::TooLong { length }) } else { Ok(()) }
-    }
-}
-
-/// The key that a signature names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// Whose it is, as the key says.
-    pub user_id: String,
-    /// The fingerprint, or the key id where no more is known.
-    pub id: String,
-}
-
-/// `UID (key ID)`.
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (key {})", self.user_id, self.id)
-    }
-}
-
-/// Verifies that `signature`, binary or armoured, is a good one of `data`. Returns who signed.
-///
-/// Of several signatures one good one is enough if the others only cannot be checked for want of their keys or
-/// algorithms.
-///
-/// # Errors
-///
-/// Where it is not good, or that cannot be found out.
-pub fn verify_detached(data: &[u8], signature: &[u8], keys: &Keys) -> Result<Vec<Signer>, Error> {
-    if Clearsigned::find(signature) != Ok(None) {
-        return Err(Refusal::NotDetached.into());
-    }
-    Refusal::unless_short(signature.len())?;
-    Ok(verifier::verify(&Subject::Detached { data, signature }, keys)?.signers)
 }

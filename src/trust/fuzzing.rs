@@ -1,7 +1,9 @@
 //! What the fuzz targets try of this module, and nobody else sees.
 
-use super::status::Report;
+use super::gnupg::status::Report;
 use super::{Refusal, Signer, armor};
+
+pub use super::clearsign::Clearsigned;
 
 /// The contents of all blocks of armoured keys in `text`; `None` where there is none, or one is damaged.
 pub fn armored(text: &[u8]) -> Option<Vec<u8>> {
