@@ -19,16 +19,16 @@ const MAX_SIGNATURE_SIZE: u64 = 1 << 20;
 ///
 /// # Errors
 ///
-/// Where one cannot be opened for another reason than that it is not there. If a server withholds whether there is one of
-/// some name, the other names are tried first.
+/// Where one cannot be opened for another reason than that it is not there. Where a server denies access to a name, be there
+/// such a file or not, the other names are tried first.
 pub fn bmap(image: &Location, open: &Open<'_>, observer: &dyn Observer) -> Result<Option<Source>, source::Error> {
-    let mut withheld = None;
+    let mut denied = None;
     for candidate in image.bmap_candidates() {
         match open(&candidate) {
             Err(error) if error.is_not_found() => {}
             Err(error) if error.is_withheld() => {
-                observer.notice(Notice::BmapWithheld { error: &error });
-                withheld.get_or_insert(error);
+                observer.notice(Notice::BmapAccessDenied { error: &error });
+                denied.get_or_insert(error);
             }
             opened => {
                 let bmap = opened?;
@@ -37,7 +37,7 @@ pub fn bmap(image: &Location, open: &Open<'_>, observer: &dyn Observer) -> Resul
             }
         }
     }
-    withheld.map_or(Ok(None), Err)
+    denied.map_or(Ok(None), Err)
 }
 
 /// The detached signature beside the bmap at `bmap`, or `None`.

@@ -115,8 +115,8 @@ pub enum Notice<'a> {
         /// The bmap's location.
         bmap: &'a dyn Printable,
     },
-    /// A server does not say whether there is a bmap of one of the names that are tried; the search goes on.
-    BmapWithheld {
+    /// A server denies access to one of the names that a bmap may have, be there such a file or not; the search goes on.
+    BmapAccessDenied {
         /// What the server says, with the location.
         error: &'a dyn Error,
     },

@@ -132,3 +132,105 @@ impl Loader<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::event::Event;
+    use crate::file_id::FileId;
+
+    const BMAP: &str = "<bmap version=\"2.0\"><ImageSize>4</ImageSize><BlockSize>4</BlockSize><BlocksCount>1</BlocksCount>\
+                        <MappedBlocksCount>1</MappedBlocksCount><BlockMap><Range>0</Range></BlockMap></bmap>\n";
+
+    /// Keeps the names of what it is told.
+    #[derive(Default)]
+    struct Told(Mutex<Vec<&'static str>>);
+
+    impl Observer for Told {
+        fn event(&self, event: Event<'_>) {
+            self.0.lock().unwrap().push(match event {
+                Event::Notice(Notice::BmapFound { .. }) => "found",
+                Event::Notice(Notice::BmapNotSigned { .. }) => "not signed",
+                Event::Notice(Notice::SignatureNotVerified { .. }) => "not verified",
+                other => panic!("{other:?}"),
+            });
+        }
+    }
+
+    /// A directory with an image.
+    struct Directory(tempfile::TempDir);
+
+    impl Directory {
+        fn new() -> Self {
+            let directory = Self(tempfile::tempdir().unwrap());
+            fs::write(directory.path("disk.img"), "data").unwrap();
+            directory
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn location(&self, name: &str) -> Location {
+            Location::Path(self.path(name))
+        }
+
+        fn load(&self, policy: &Policy, given: Option<&str>, told: &Told) -> Result<LoadedBmap, Error> {
+            let image = Source::open(&self.location("disk.img")).unwrap();
+            let loader = Loader { policy, open: &Source::open, observer: told };
+            loader.load_for(&image, given.map(|name| self.location(name)).as_ref())
+        }
+    }
+
+    fn any_user() -> Policy {
+        Policy::Verify(Requirements { keys: Keys::OfUser, fingerprint: None, signature: None })
+    }
+
+    #[test]
+    fn the_bmap_beside_the_image_is_loaded() {
+        let (directory, told) = (Directory::new(), Told::default());
+        fs::write(directory.path("disk.bmap"), BMAP).unwrap();
+        let loaded = directory.load(&any_user(), None, &told).unwrap();
+        assert_eq!((loaded.location, loaded.bmap.image_size()), (directory.location("disk.bmap"), 4));
+        assert_eq!(loaded.signatures, Signatures::None);
+        let inputs: Vec<_> = loaded.inputs.iter().map(|input| (input.role, input.id)).collect();
+        let id = FileId::of(&fs::metadata(directory.path("disk.bmap")).unwrap());
+        assert_eq!(inputs, [("bmap file", id)]);
+        assert_eq!(*told.0.lock().unwrap(), ["found", "not signed"]);
+    }
+
+    /// With [`Policy::Skip`] a signature beside the bmap is not even opened, and one in it is taken off.
+    #[test]
+    fn signatures_can_be_left_unverified() {
+        let (directory, told) = (Directory::new(), Told::default());
+        fs::create_dir(directory.path("disk.bmap.asc")).unwrap();
+        fs::write(directory.path("disk.bmap"), BMAP).unwrap();
+        let load = || directory.load(&Policy::Skip, Some("disk.bmap"), &told).map(|loaded| loaded.signatures);
+        assert_eq!(load().unwrap(), Signatures::Unknown);
+        let signed = format!(
+            "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{BMAP}\
+             -----BEGIN PGP SIGNATURE-----\n\niHUE\n-----END PGP SIGNATURE-----\n"
+        );
+        fs::write(directory.path("disk.bmap"), signed).unwrap();
+        assert_eq!(load().unwrap(), Signatures::Unverified);
+        assert_eq!(*told.0.lock().unwrap(), ["not verified"]);
+        assert!(matches!(directory.load(&any_user(), Some("disk.bmap"), &told), Err(Error::Source(_))));
+    }
+
+    #[test]
+    fn a_missing_bmap_the_image_itself_and_an_invalid_one_are_told_apart() {
+        let (directory, told) = (Directory::new(), Told::default());
+        let load = |given| directory.load(&Policy::Skip, given, &told);
+        assert!(matches!(load(None), Err(Error::NotFound { .. })));
+        fs::hard_link(directory.path("disk.img"), directory.path("disk.img.bmap")).unwrap();
+        for given in [None, Some("disk.img"), Some("disk.img.bmap")] {
+            assert!(matches!(load(given), Err(Error::IsImage { .. })), "{given:?}");
+        }
+        fs::write(directory.path("other.bmap"), "data").unwrap();
+        assert!(matches!(load(Some("other.bmap")), Err(Error::Invalid { .. })));
+    }
+}

@@ -12,7 +12,7 @@ impl Observer for Notices {
         let Event::Notice(notice) = event else { return };
         match notice {
             Notice::BmapFound { bmap } => log::info!("discovered bmap file '{bmap}'"),
-            Notice::BmapWithheld { error } => log::info!("{}", in_one_line(error)),
+            Notice::BmapAccessDenied { error } => log::info!("{}", in_one_line(error)),
             Notice::SignatureFound { signature } => log::info!("discovered signature file '{signature}'"),
             Notice::WebPageForSignature { signature } => log::warn!("'{signature}' is a web page, not a signature"),
             Notice::BmapSignedBy { signer, .. } => {

@@ -9,7 +9,7 @@ const PREFIX: &str = "[GNUPG:] ";
 
 /// What a verifier found out.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(in crate::trust) struct Report {
     signatures: Vec<Signature>,
     /// How many messages brought their own text along.
     pub(super) texts: usize,
@@ -51,7 +51,7 @@ struct Valid {
 
 impl Report {
     /// Reads the status lines.
-    pub(super) fn parse(lines: &str) -> Self {
+    pub(in crate::trust) fn parse(lines: &str) -> Self {
         let mut report = Self::default();
         for line in lines.lines().filter_map(|line| line.strip_prefix(PREFIX)) {
             let (keyword, arguments) = line.split_once(' ').unwrap_or((line, ""));
@@ -98,7 +98,7 @@ impl Report {
 
     /// The makers of the good signatures, with the text that they signed. One is enough if the others merely lack a key or an
     /// algorithm.
-    pub(super) fn judge(self, text: Vec<u8>) -> Result<Signed, Refusal> {
+    pub(in crate::trust) fn judge(self, text: Vec<u8>) -> Result<Signed, Refusal> {
         let mut signers = Vec::new();
         let mut lacking = None;
         for signature in self.signatures {
