@@ -8,17 +8,17 @@
 //! the block map, and so vouches for every byte, is told by its [`signature`].
 //!
 //! Below them lie the words that all share: [`range`] turns blocks into bytes, [`digest`] knows the checksums,
-//! [`magic`] tells how a file is packed, [`file_id`] which file is which, [`size`] writes sizes for people, [`retry`] lets no
-//! signal stop a system call, [`threads`] starts threads, `programs` sees that those that are run end with us, and [`paths`]
-//! tells folders.
+//! [`magic`] tells how a file is packed, [`size`] writes sizes for people, and [`sys`] holds odds and ends of system calls.
+//! [`device`] tells what block devices there are, who uses them and how they share bytes; it writes to none.
 //!
 //! ```text
-//! the command line      -> create, copy, signature, source, target, bmap
+//! the command line      -> create, copy, signature, source, sink, device, bmap
 //! create                -> filemap, bmap, digest, range
-//! copy                  -> bmap, digest, range, threads, and the traits of source and target with what goes with them
-//! source, target,
+//! copy                  -> bmap, digest, range, sys, and the traits of source and sink with what goes with them
+//! sink                  -> device
+//! source, device,
 //! signature, filemap,
-//! bmap                  -> range, digest, magic, file_id, size, retry, threads, programs, paths; never each other
+//! bmap                  -> range, digest, magic, size, sys; never each other
 //! ```
 //!
 //! Nothing here knows a command line or a terminal: that is the binary's, which cannot be imported. What is worth
@@ -47,17 +47,14 @@
 pub mod bmap;
 pub mod copy;
 pub mod create;
+pub mod device;
 pub mod digest;
 pub mod event;
-pub mod file_id;
 pub mod filemap;
 pub mod magic;
-pub mod paths;
-mod programs;
 pub mod range;
-pub mod retry;
 pub mod signature;
 pub mod sink;
 pub mod size;
 pub mod source;
-pub mod threads;
+pub mod sys;

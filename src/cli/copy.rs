@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use bmaptool::bmap::{self, Bmap};
 use bmaptool::copy::{self as engine, Extents, Failure, Progress, Verify};
 use bmaptool::event::{Observer, Silent};
-use bmaptool::file_id::FileId;
 use bmaptool::sink::{self, Accept, InputFile, Kind, Request};
 use bmaptool::size::{human, percent};
 use bmaptool::source::{Gaps, Location, Source};
+use bmaptool::sys::file_id::FileId;
 
 use super::Error;
 use super::args::Copy;

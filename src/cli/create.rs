@@ -4,12 +4,13 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use bmaptool::create::{self as engine, Checksum};
+use bmaptool::device::flush_loop_devices;
 use bmaptool::digest::ChecksumKind;
-use bmaptool::file_id::FileId;
+use bmaptool::event::Silent;
 use bmaptool::magic::{Format, PREFIX_LEN};
-use bmaptool::sink;
 use bmaptool::size::human;
 use bmaptool::source::{Foreign, read_full};
+use bmaptool::sys::file_id::FileId;
 
 use super::Error;
 use super::args::Create;
@@ -29,8 +30,9 @@ pub fn run(arguments: &Create) -> Result<(), Error> {
     let output_error = |source| Error::Output { output: output.to_string(), signal: signals.received(), source };
     output.check().map_err(output_error)?;
 
-    if let Err(error) = sink::settle(path, id) {
-        log::debug!("{error}"); // it is not going to be written to
+    if let Err(error) = flush_loop_devices(path, id, &Silent) {
+        // The image is not going to be written to.
+        log::debug!("cannot tell which loop devices are attached to '{}': {error}", path.display());
     }
     let checksum = if arguments.no_checksum { Checksum::None } else { Checksum::Of(ChecksumKind::Sha256) };
     let map = engine::create(&image, path, checksum)?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bmaptool::bmap::ParseError;
 use bmaptool::copy;
 use bmaptool::create;
+use bmaptool::device::Conflict;
 use bmaptool::magic::Format;
 use bmaptool::signature::{self, KeyringError, Refusal};
 use bmaptool::sink::{self, TargetState};
@@ -136,7 +137,7 @@ impl Error {
             Self::Target(sink::Error::Access { path, source, .. }) if names_protocol(Some(path), source) => {
                 Some("the target is a device or a file of this machine, not an address")
             }
-            Self::Target(sink::Error::SharedUnclear { source, .. })
+            Self::Target(sink::Error::Conflict(Conflict::SharedUnclear { source, .. }))
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {
                 Some(match geteuid().is_root() {

@@ -8,9 +8,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt
 use std::path::{Path, PathBuf};
 use std::{mem, process};
 
-use bmaptool::file_id::FileId;
-use bmaptool::paths::folder_of;
-use bmaptool::sink::{is_among_devices, is_mount_point, place_of};
+use bmaptool::device::{devtmpfs, is_mount_point};
+use bmaptool::sys::file_id::FileId;
+use bmaptool::sys::paths::{parent_dir, resolve_symlinks};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, access, linkat};
@@ -53,7 +53,7 @@ impl<'a> Output<'a> {
             Self::File(path) => {
                 streams::check(path)?;
                 match Place::of(path)? {
-                    Place::New(path) => check_folder(folder_of(&path)),
+                    Place::New(path) => check_folder(parent_dir(&path)),
                     Place::There(path) => Ok(access(&path, AccessFlags::W_OK)?),
                 }
             }
@@ -94,7 +94,7 @@ impl Place {
             Ok(kind) if kind.is_block_device() => refuse(ErrorKind::InvalidInput, "it is a block device"),
             Ok(kind) if kind.is_file() => {
                 // A symbolic link stays one; what it leads to is replaced.
-                let place = place_of(path)?;
+                let place = resolve_symlinks(path)?;
                 match fs::metadata(&place) {
                     Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::There(path.to_owned())),
                     Err(error) => Err(error),
@@ -105,11 +105,13 @@ impl Place {
             }
             Ok(_) => Ok(Self::There(path.to_owned())),
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            Err(_) if is_among_devices(path)? => refuse(ErrorKind::NotFound, "there is no such device"),
+            Err(_) if devtmpfs::contains(&resolve_symlinks(path)?)? => {
+                refuse(ErrorKind::NotFound, "there is no such device")
+            }
             Err(_) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
                 refuse(ErrorKind::NotFound, "there is no such folder, and no file's name ends with a slash")
             }
-            Err(_) => Ok(Self::New(place_of(path)?)),
+            Err(_) => Ok(Self::New(resolve_symlinks(path)?)),
         }
     }
 }
@@ -180,7 +182,7 @@ fn replace(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
 /// Makes a file that gets a name only when it is complete, so that nothing is left of it if the program is killed. The name is
 /// `path` itself where that is free; a file that has it can be replaced only by one that has a name of its own.
 fn unnamed(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<Option<Temporary>> {
-    let folder = folder_of(path);
+    let folder = parent_dir(path);
     let mut file = OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).mode(0o666).open(folder)?;
     write_whole(&mut file, path, emit)?;
     signals.defer();
@@ -199,7 +201,7 @@ fn unnamed(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<Option<
 fn named(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<Temporary> {
     signals.defer();
     let create = |name: &Path| OpenOptions::new().write(true).create_new(true).open(name);
-    let (temporary, mut file) = Temporary::make(folder_of(path), create)?;
+    let (temporary, mut file) = Temporary::make(parent_dir(path), create)?;
     write_whole(&mut file, path, emit)?;
     Ok(temporary)
 }

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::process::exit;
 
-use bmaptool::threads;
+use bmaptool::sys::threads;
 
 /// Where the runtime sets up the stack for signals of a new thread.
 const START_OF_THREADS: &str = "/sys/pal/unix/stack_overflow.rs";

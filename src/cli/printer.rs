@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use bmaptool::copy::Cancel;
-use bmaptool::threads;
+use bmaptool::sys::threads;
 
 /// How long a message is waited for, so that messages stand where they belong among all else that is printed.
 const MOMENT: Duration = Duration::from_millis(100);

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bmaptool::copy::Progress;
-use bmaptool::threads;
+use bmaptool::sys::threads;
 
 /// How often it is looked whether there is something to write.
 const INTERVAL: Duration = Duration::from_millis(100);

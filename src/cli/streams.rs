@@ -9,7 +9,7 @@ use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bmaptool::paths::folder_of;
+use bmaptool::sys::paths::parent_dir;
 
 static STDIN: AtomicBool = AtomicBool::new(true);
 static STDOUT: AtomicBool = AtomicBool::new(true);
@@ -46,7 +46,7 @@ fn descriptor(path: &Path) -> Option<RawFd> {
     let ours = ["/proc/self/fd", "/proc/thread-self/fd"].map(|folder| fs::canonicalize(folder).ok());
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
-        let folder = fs::canonicalize(folder_of(&path)).ok()?;
+        let folder = fs::canonicalize(parent_dir(&path)).ok()?;
         if ours.iter().flatten().any(|ours| *ours == folder) {
             return path.file_name()?.to_str()?.parse().ok();
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bmaptool::copy::{Phase, Progress};
 use bmaptool::size::{human, percent};
-use bmaptool::threads;
+use bmaptool::sys::threads;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::Verbosity;

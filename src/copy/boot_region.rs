@@ -4,7 +4,8 @@
 //! is interrupted in between leaves nothing that looks like a disk. What the image leaves out in the region is put back
 //! with it, as it is kept everywhere else.
 
-use crate::sink::{AlignedBuf, Sink, TargetState};
+use crate::sink::{Sink, TargetState};
+use crate::sys::aligned::AlignedBuf;
 
 use super::{Cancel, Error};
 
@@ -138,7 +139,7 @@ mod tests {
 
     impl Sink for Recorder {
         fn info(&self) -> SinkInfo {
-            SinkInfo { kind: Kind::BlockDevice, capacity: Some(8 * MIB), boot_region: MIB }
+            SinkInfo { capacity: Some(8 * MIB), boot_region: MIB, ..SinkInfo::of(Kind::BlockDevice) }
         }
 
         fn prepare(&mut self, _size: Option<u64>) -> io::Result<()> {

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::boot_region::BootRegion;
 use super::{Cancel, Error, Extents, Progress, Verify, reader, verifier};
-use crate::sink::{AlignedBuf, Sink};
+use crate::sink::Sink;
 use crate::source::ForwardRead;
-use crate::threads;
+use crate::sys::aligned::AlignedBuf;
+use crate::sys::threads;
 
 /// The length of a chunk in bytes. Chunks end on its multiples, so that none straddles the end of a boot region; a
 /// device that takes 4 MiB a second is done with one in time for a user who wants to stop.

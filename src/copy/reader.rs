@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use super::chain::{CHUNK_LEN, Chunk};
 use super::{Error, Extents, Verify};
 use crate::range::ByteRange;
-use crate::sink::AlignedBuf;
 use crate::source::{ForwardRead, read_full};
+use crate::sys::aligned::AlignedBuf;
 
 /// Nobody asks the reader how it ended then; if anybody did, it would be no success.
 const DESERTED: Result<(), Error> = Err(Error::Cancelled);

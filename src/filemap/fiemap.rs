@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::Error;
 use crate::range::ByteRange;
-use crate::retry::uninterrupted;
+use crate::sys::eintr::retry_on_eintr;
 
 /// `struct fiemap`, without the extents that follow it.
 #[repr(C)]
@@ -88,7 +88,7 @@ pub(super) fn extents(file: &File, path: &Path, size: u64, each: &mut dyn FnMut(
 }
 
 fn query(file: &File, request: &mut Request, start: u64, length: u64, flags: u32) -> io::Result<()> {
-    uninterrupted(|| {
+    retry_on_eintr(|| {
         request.header = Header { start, length, flags, extent_count: BATCH as u32, ..Header::default() };
         // SAFETY: the request is a `struct fiemap` followed by room for `extent_count` extents, both laid out as the kernel
         // has them; the kernel writes no more extents than that, and any bytes make valid values of their integer fields.

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::range::{BlockRange, BlockSize, ByteRange};
-use crate::retry::uninterrupted;
+use crate::sys::eintr::retry_on_eintr;
 
 /// The mapped blocks of a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -139,7 +139,7 @@ fn block_size(file: &File, suggested: u64) -> BlockSize {
     nix::ioctl_read_bad!(figetbsz, FIGETBSZ, libc::c_int);
     let mut bytes: libc::c_int = 0;
     // SAFETY: FIGETBSZ writes one int, to a place that is one and outlives the call.
-    let told = uninterrupted(|| unsafe { figetbsz(file.as_raw_fd(), &raw mut bytes) });
+    let told = retry_on_eintr(|| unsafe { figetbsz(file.as_raw_fd(), &raw mut bytes) });
     let told = told.ok().and_then(|_| u64::try_from(bytes).ok());
     told.and_then(BlockSize::new).or_else(|| BlockSize::new(suggested)).unwrap_or(FALLBACK)
 }

@@ -9,8 +9,8 @@ use nix::errno::Errno;
 use nix::unistd::Whence;
 
 use super::Error;
-use crate::paths::folder_of;
 use crate::range::ByteRange;
+use crate::sys::paths::parent_dir;
 
 /// Calls `each` for every piece of data in the file's first `size` bytes, in order.
 pub(super) fn extents(file: &File, path: &Path, size: u64, each: &mut dyn FnMut(ByteRange)) -> Result<(), Error> {
@@ -45,7 +45,7 @@ pub(super) fn tells_holes(path: &Path, metadata: &Metadata) -> bool {
 /// Whether a file of nothing but a hole, beside the one at `path`, is told to be one.
 fn probe(path: &Path) -> io::Result<bool> {
     const SIZE: u64 = 1 << 20;
-    let unnamed = OpenOptions::new().read(true).write(true).custom_flags(libc::O_TMPFILE).open(folder_of(path))?;
+    let unnamed = OpenOptions::new().read(true).write(true).custom_flags(libc::O_TMPFILE).open(parent_dir(path))?;
     unnamed.set_len(SIZE)?;
     Ok(lseek(&unnamed, 0, Whence::SeekData)?.is_none())
 }

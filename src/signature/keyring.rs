@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::armor::{self, ArmorError};
-use crate::file_id::FileId;
+use crate::sys::file_id::FileId;
 
 /// The largest keyring that is read, in bytes; that of all Debian developers has 30 MiB.
 const MAX_FILE_SIZE: u64 = 256 << 20;

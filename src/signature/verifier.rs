@@ -15,7 +15,7 @@ use nix::unistd::getuid;
 
 use super::status::Report;
 use super::{Error, Keys, Refusal, Signed};
-use crate::programs::end_with_us;
+use crate::sys::programs::end_with_us;
 
 /// What is verified.
 pub(super) enum Subject<'a> {

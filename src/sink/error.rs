@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Sharing, Usage};
+use crate::device::{Conflict, Sharing};
 use crate::size::human;
 
 /// Why a target cannot be written to.
@@ -121,53 +121,9 @@ pub enum Error {
         /// The target.
         path: PathBuf,
     },
-    /// It is used for something else.
-    #[error("block device '{path}' is {usage}")]
-    InUse {
-        /// The target.
-        path: PathBuf,
-        /// For what.
-        usage: Usage,
-    },
-    /// It shares bytes with another device, which is used for something else.
-    #[error("'{path}' shares its data with a device that is {usage}")]
-    SharedInUse {
-        /// The target.
-        path: PathBuf,
-        /// For what, which names the device.
-        usage: Usage,
-    },
-    /// It lies in another device, and another part of that is used for something else.
-    #[error("'{path}' shares its data with '{device}', which is not free as long as another part of it is {usage}")]
-    PartInUse {
-        /// The target.
-        path: PathBuf,
-        /// The other device.
-        device: PathBuf,
-        /// For what the part is used, which names it.
-        usage: Usage,
-    },
-    /// It shares bytes with another device, of which it cannot be told whether it is used.
-    #[error("'{path}' shares its data with '{device}', and it cannot be told whether that is in use")]
-    SharedUnclear {
-        /// The target.
-        path: PathBuf,
-        /// The other device.
-        device: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// It shares bytes with another device that is opened exclusively by someone else.
-    #[error(
-        "'{path}' shares its data with '{device}', which is in use by another program, or mounted in a container \
-         or another mount namespace; 'fuser -v {device}' and 'grep -l {device} /proc/*/mountinfo' show which"
-    )]
-    SharedBusy {
-        /// The target.
-        path: PathBuf,
-        /// The other device.
-        device: PathBuf,
-    },
+    /// It is used for something else, or shares bytes with what is.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
     /// Another copy writes to it.
     #[error(
         "'{path}' is locked by another program, perhaps another copy that writes to it; 'fuser -v {path}' shows which"
@@ -175,17 +131,6 @@ pub enum Error {
     Locked {
         /// The target.
         path: PathBuf,
-    },
-    /// Another copy writes to the file that it lies in.
-    #[error(
-        "'{path}' lies in the file '{file}', which is locked by another program, perhaps another copy that writes to it; \
-         'fuser -v {file}' shows which"
-    )]
-    FileLocked {
-        /// The target.
-        path: PathBuf,
-        /// The file.
-        file: PathBuf,
     },
     /// It takes no writes.
     #[error(

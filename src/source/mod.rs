@@ -21,9 +21,9 @@ pub use foreign::Foreign;
 pub use location::{InvalidUrl, Location, Protocol, Url};
 pub use stored::Stored;
 
-use crate::file_id::FileId;
 use crate::magic::{Format, PREFIX_LEN};
 use crate::range::ByteRange;
+use crate::sys::file_id::FileId;
 use looked::Looked;
 use transport::{Failure, Patience, Peeked, Traffic, Transport};
 

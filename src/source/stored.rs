@@ -4,8 +4,8 @@ use std::io::Read;
 
 use super::transport::{Memory, Peeked};
 use super::{Error, Gaps, Location, Source};
-use crate::file_id::FileId;
 use crate::magic::{Format, PREFIX_LEN};
+use crate::sys::file_id::FileId;
 
 /// All bytes of a file, as they are stored.
 pub struct Stored {

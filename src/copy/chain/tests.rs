@@ -64,7 +64,7 @@ struct Memory {
 
 impl Sink for Memory {
     fn info(&self) -> SinkInfo {
-        SinkInfo { kind: Kind::RegularFile, capacity: self.capacity, boot_region: 0 }
+        SinkInfo { capacity: self.capacity, ..SinkInfo::of(Kind::RegularFile) }
     }
 
     fn prepare(&mut self, _size: Option<u64>) -> io::Result<()> {

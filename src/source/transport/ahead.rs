@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::Transport;
-use crate::threads;
+use crate::sys::threads;
 
 /// The size of a piece in bytes.
 pub(super) const PIECE_LEN: usize = 128 << 10;

@@ -23,8 +23,8 @@ pub use memory::Memory;
 
 use super::head::Head;
 use super::{Error, ForwardRead, Gaps, Location, Protocol, SCRATCH_LEN, discard};
-use crate::file_id::FileId;
 use crate::range::ByteRange;
+use crate::sys::file_id::FileId;
 pub use ahead::Traffic;
 pub use failure::Failure;
 pub use patience::Patience;

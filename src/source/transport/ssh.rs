@@ -11,9 +11,9 @@ use nix::sys::signal::Signal;
 
 use super::ahead::{Fetch, PIECE_LEN, Piece, Sequential, Traffic};
 use super::{Failure, Patience, Transport};
-use crate::programs::end_with_us;
 use crate::source::{Url, read_full};
-use crate::threads;
+use crate::sys::programs::end_with_us;
+use crate::sys::threads;
 
 /// How much is kept of what ssh says.
 const WORDS_LEN: u64 = 16 << 10;

@@ -8,7 +8,7 @@ use std::thread;
 
 use super::block::{Block, Decoder, Flaw, MIN_PACKED};
 use super::scanner::{Kind, Piece, Scanner};
-use crate::threads;
+use crate::sys::threads;
 
 /// How many blocks are decoded at the same time, at most. Each takes 8 MiB, those that wait for their turn included, and
 /// all together shall leave room for the rest of a copy in 64 MiB.

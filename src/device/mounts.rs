@@ -7,62 +7,61 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::existing::{if_exists, if_visible};
+use super::topology::parse_number;
+use crate::sys::missing::{ok_if_missing, ok_if_missing_or_denied};
 
 /// A mounted file system.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mount {
-    /// The number of its device. File systems of several devices have one that belongs to none of them.
+    /// The number of the device that was mounted, as far as that is known. File systems of several devices have one that
+    /// belongs to none of them.
     pub(super) number: u64,
-    /// Where it is mounted.
+    /// The directory that it is mounted at.
     pub(super) point: PathBuf,
-    /// What was mounted, in the file system's words; mostly a device node.
-    source: PathBuf,
 }
 
-impl Mount {
-    /// The number of the device that was mounted.
-    pub(super) fn device(&self) -> io::Result<u64> {
-        // Other names are left alone: to look at one may wake a network file system.
-        let anonymous = libc::major(self.number) == 0 && self.source.starts_with("/dev");
-        Ok(if anonymous { block_device(&self.source)? } else { None }.unwrap_or(self.number))
-    }
-}
-
-/// What is mounted in our mount namespace.
+/// What is mounted in our mount namespace, in the order in which it was mounted.
 pub(super) fn mounts() -> io::Result<Vec<Mount>> {
-    Ok(parse_mounts(&if_exists(fs::read("/proc/self/mountinfo"))?.unwrap_or_default()))
+    let mountinfo = ok_if_missing(fs::read("/proc/self/mountinfo"))?.unwrap_or_default();
+    let mut mounts = Vec::new();
+    for (mount, source) in parse_mounts(&mountinfo) {
+        // Other sources are left alone: to look at one may wake a network file system.
+        let is_anonymous = libc::major(mount.number) == 0 && source.starts_with("/dev");
+        let device = if is_anonymous { block_device(&source)? } else { None };
+        mounts.push(Mount { number: device.unwrap_or(mount.number), ..mount });
+    }
+    Ok(mounts)
 }
 
 /// Whether something is known to be mounted at `path`.
 pub fn is_mount_point(path: &Path) -> bool {
-    let (Ok(path), Ok(mounts)) = (fs::canonicalize(path), mounts()) else { return false };
-    mounts.iter().any(|mount| mount.point == path)
+    let (Ok(path), Ok(mountinfo)) = (fs::canonicalize(path), fs::read("/proc/self/mountinfo")) else { return false };
+    parse_mounts(&mountinfo).any(|(mount, _)| mount.point == path)
 }
 
 /// The numbers of the devices that are used as swap.
 pub(super) fn swaps() -> io::Result<Vec<u64>> {
-    let paths = parse_swaps(&if_exists(fs::read("/proc/swaps"))?.unwrap_or_default());
+    let paths = parse_swaps(&ok_if_missing(fs::read("/proc/swaps"))?.unwrap_or_default());
     paths.iter().filter_map(|path| block_device(path).transpose()).collect()
 }
 
 fn block_device(node: &Path) -> io::Result<Option<u64>> {
-    let metadata = if_visible(fs::metadata(node))?;
+    let metadata = ok_if_missing_or_denied(fs::metadata(node))?;
     Ok(metadata.filter(|metadata| metadata.file_type().is_block_device()).map(|metadata| metadata.rdev()))
 }
 
-fn parse_mounts(mountinfo: &[u8]) -> Vec<Mount> {
-    mountinfo.split(|&byte| byte == b'\n').filter_map(parse_mount).collect()
+/// The mounts of a mountinfo file, each with what was mounted, in the file system's words: mostly a device node.
+fn parse_mounts(mountinfo: &[u8]) -> impl Iterator<Item = (Mount, PathBuf)> {
+    mountinfo.split(|&byte| byte == b'\n').filter_map(parse_mount)
 }
 
 /// `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [TAG]... - TYPE SOURCE SUPER-OPTIONS`
-fn parse_mount(line: &[u8]) -> Option<Mount> {
+fn parse_mount(line: &[u8]) -> Option<(Mount, PathBuf)> {
     let mut fields = line.split(|&byte| byte == b' ');
-    let numbers = std::str::from_utf8(fields.nth(2)?).ok()?;
-    let (major, minor) = numbers.split_once(':')?;
+    let number = parse_number(std::str::from_utf8(fields.nth(2)?).ok()?)?;
     let point = unescape(fields.nth(1)?);
     let source = unescape(fields.skip_while(|&field| field != b"-").nth(2)?);
-    Some(Mount { number: libc::makedev(major.parse().ok()?, minor.parse().ok()?), point, source })
+    Some((Mount { number, point }, source))
 }
 
 /// The first field of each line but the first, which has the titles.
@@ -93,20 +92,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mounts_with_and_without_tags() {
+    fn mounts_with_and_without_tags_are_parsed_and_broken_lines_left_out() {
         let text = b"27 1 254:3 / / rw,relatime - ext4 /dev/vda3 rw\n\
             40 27 0:35 /sub /mnt/a\\040b\\134c rw shared:1 master:2 - btrfs /dev/sd\\011b rw,space_cache\n\
             cut off\n\
             41 27 x:y / /mnt - ext4 a b\n";
-        let mount = |number, point: &str, source: &str| Mount { number, point: point.into(), source: source.into() };
+        let mount = |number, point: &str, source: &str| (Mount { number, point: point.into() }, source.into());
         assert_eq!(
-            parse_mounts(text),
+            parse_mounts(text).collect::<Vec<_>>(),
             [mount(libc::makedev(254, 3), "/", "/dev/vda3"), mount(libc::makedev(0, 35), "/mnt/a b\\c", "/dev/sd\tb")]
         );
     }
 
     #[test]
-    fn swaps_of_files_and_devices() {
+    fn swaps_are_parsed_whether_files_or_devices() {
         let text = b"Filename\t\t\tType\t\tSize\tUsed\tPriority\n\
             /dev/sda2                              partition\t65532\t0\t-2\n\
             /swap\\040file                          file\t65532\t0\t-3\n";

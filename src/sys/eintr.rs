@@ -7,7 +7,7 @@ use std::io;
 /// # Errors
 ///
 /// Those of the call, but for interruptions.
-pub fn uninterrupted<T, E: Into<io::Error>>(mut call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
+pub fn retry_on_eintr<T, E: Into<io::Error>>(mut call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
     loop {
         match call().map_err(Into::into) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -25,7 +25,7 @@ mod tests {
     #[test]
     fn only_interruptions_are_passed_over() {
         let mut results = [Err(Errno::EINTR), Err(Errno::EINTR), Ok(7), Err(Errno::EIO)].into_iter();
-        assert_eq!(uninterrupted(|| results.next().unwrap()).unwrap(), 7);
-        assert_eq!(uninterrupted(|| results.next().unwrap()).unwrap_err().raw_os_error(), Some(libc::EIO));
+        assert_eq!(retry_on_eintr(|| results.next().unwrap()).unwrap(), 7);
+        assert_eq!(retry_on_eintr(|| results.next().unwrap()).unwrap_err().raw_os_error(), Some(libc::EIO));
     }
 }
