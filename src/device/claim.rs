@@ -133,15 +133,18 @@ impl SharedStorage<'_> {
     }
 
     fn open_backing_file(&self, device: &Device) -> io::Result<Option<(PathBuf, File)>> {
-        let Driver::Loop { backing } = &device.driver else { return Ok(None) };
-        let is_it = |found: &Metadata| found.is_file() && self.stack.contains(FileId::of(found));
+        let (Driver::Loop { backing }, [(file @ FileId::File { .. }, _)]) = (&device.driver, &device.lies_in[..])
+        else {
+            return Ok(None);
+        };
+        let is_it = |found: &Metadata| FileId::of(found) == *file;
         if !ok_if_missing_or_denied(fs::metadata(backing))?.is_some_and(|found| is_it(&found)) {
             return Ok(None);
         }
         // What has taken its place by now may be a pipe, which is not to be waited for.
         let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(backing);
-        let Some(file) = ok_if_missing_or_denied(opened)? else { return Ok(None) };
-        Ok(is_it(&file.metadata()?).then(|| (backing.clone(), file)))
+        let Some(opened) = ok_if_missing_or_denied(opened)? else { return Ok(None) };
+        Ok(is_it(&opened.metadata()?).then(|| (backing.clone(), opened)))
     }
 
     fn unclear(&self, device: &Device, source: io::Error) -> Conflict {

@@ -56,7 +56,7 @@ pub enum Conflict {
         target: PathBuf,
         /// The node of the other device.
         device: PathBuf,
-        /// Why the node, or the file behind it, cannot be opened.
+        /// Why the node, or the file that it shows, cannot be opened.
         source: io::Error,
     },
     /// The target shares bytes with another device that somebody else has opened exclusively.

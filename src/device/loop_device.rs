@@ -36,7 +36,7 @@ fn status(device: &File) -> Option<FileId> {
     nix::ioctl_read_bad!(loop_get_status64, LOOP_GET_STATUS64, LoopInfo);
 
     let mut info = LoopInfo { device: 0, inode: 0, backing_number: 0, _rest: [0; 26] };
-    // SAFETY: LOOP_GET_STATUS64 writes one `loop_info64`, 232 bytes, to a place that is one and outlives the call.
+    // SAFETY: LOOP_GET_STATUS64 writes one `loop_info64`, 232 bytes, into `info`, which is one and outlives the call.
     retry_on_eintr(|| unsafe { loop_get_status64(device.as_raw_fd(), &raw mut info) }).ok()?;
     Some(match info.backing_number {
         0 => FileId::File { device: info.device, inode: info.inode },

@@ -1,6 +1,7 @@
 //! The block devices of this machine, what each lies in, and what is mounted and used as swap: read once, from sysfs
 //! (Documentation/ABI/stable/sysfs-block) and proc(5).
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -82,19 +83,14 @@ impl Topology {
     /// The devices that the sysfs mounted at `root` shows.
     pub(super) fn of_sysfs(root: &Path) -> io::Result<Self> {
         // A container may have either list hidden.
-        let mut directories = linked_from(&root.join("dev/block"))?;
-        for disk in linked_from(&root.join("block"))? {
-            directories.extend(partitions_of(&disk)?);
-            directories.push(disk);
+        let lists = [devices_in(&root.join("dev/block"))?, devices_in(&root.join("class/block"))?];
+        let listed: BTreeMap<_, _> = lists.into_iter().flatten().collect();
+        let devices = listed.into_iter().map(|(number, directory)| Device::read(number, directory));
+        let mut btrfs = Vec::new();
+        for file_system in entries(&root.join("fs/btrfs"))? {
+            btrfs.push(devices_in(&file_system.join("devices"))?.into_iter().map(|(number, _)| number).collect());
         }
-        directories.sort();
-        directories.dedup();
-        let devices = directories.into_iter().filter_map(|directory| Device::read(directory).transpose());
-        let mut devices = devices.collect::<io::Result<Vec<_>>>()?;
-        devices.sort_by_key(|device| device.number);
-        let members = |file_system: PathBuf| numbers_of(&linked_from(&file_system.join("devices"))?);
-        let btrfs = entries(&root.join("fs/btrfs"))?.into_iter().map(members).collect::<io::Result<_>>()?;
-        Ok(Self { devices, btrfs, ..Self::default() })
+        Ok(Self { devices: devices.collect::<io::Result<_>>()?, btrfs, ..Self::default() })
     }
 
     /// Whether sysfs shows any device: one that is not mounted shows none.
@@ -139,29 +135,29 @@ impl Topology {
 }
 
 impl Device {
-    /// The device whose directory this is; `None` where it is gone.
-    fn read(directory: PathBuf) -> io::Result<Option<Self>> {
-        let Some(number) = number_of(&directory)? else { return Ok(None) };
-        let slaves = numbers_of(&linked_from(&directory.join("slaves"))?)?;
+    fn read(number: u64, directory: PathBuf) -> io::Result<Self> {
         // A slash in a name stands as an exclamation mark, as in cciss!c0d0.
         let name = directory.file_name().unwrap_or_default().to_string_lossy().replace('!', "/");
-        let lies_in = slaves.into_iter().map(|number| (FileId::BlockDevice { number }, Layer::Mapped)).collect();
-        let mut device = Self { number, name, directory, lies_in, driver: Driver::Other };
+        let mut device = Self { number, name, directory, lies_in: Vec::new(), driver: Driver::Other };
+        let bases = devices_in(&device.file("slaves"))?.into_iter();
+        device.lies_in.extend(bases.map(|(number, _)| (FileId::BlockDevice { number }, Layer::Mapped)));
         if !device.lies_in.is_empty() {
             device.driver = device.mapper();
         }
-        if is_partition(&device.directory)? {
+        if device.attribute("partition")?.is_some() {
             let layer = Layer::Partition(device.window("start", SECTOR)?);
             let disk = device.directory.parent().map(number_of).transpose()?.flatten();
             device.lies_in.extend(disk.map(|number| (FileId::BlockDevice { number }, layer)));
         }
-        if let Some(backing) = device.backing_name()? {
+        if let Some(mut backing) = ok_if_missing(fs::read(device.file("loop/backing_file")))? {
+            backing.pop_if(|&mut last| last == b'\n');
+            let backing = PathBuf::from(OsString::from_vec(backing));
             let layer = Layer::Loop(device.window("loop/offset", 1)?);
             let attached = loop_device::attached_file(&device.node(), number, &backing)?;
             device.lies_in.extend(attached.map(|file| (file, layer)));
             device.driver = Driver::Loop { backing };
         }
-        Ok(Some(device))
+        Ok(device)
     }
 
     /// Which device it is.
@@ -197,14 +193,6 @@ impl Device {
         }
     }
 
-    fn backing_name(&self) -> io::Result<Option<PathBuf>> {
-        let text = ok_if_missing(fs::read(self.file("loop/backing_file")))?;
-        Ok(text.map(|mut text| {
-            text.pop_if(|&mut last| last == b'\n');
-            PathBuf::from(OsString::from_vec(text))
-        }))
-    }
-
     /// Which bytes it shows of what it lies in: as many as its size, from where the attribute `start` says in this unit; all
     /// where sysfs does not say.
     fn window(&self, start: &str, unit: u64) -> io::Result<ByteRange> {
@@ -232,37 +220,21 @@ fn number_of(directory: &Path) -> io::Result<Option<u64>> {
     Ok(attribute(directory, "dev")?.as_deref().and_then(parse_number))
 }
 
-fn numbers_of(directories: &[PathBuf]) -> io::Result<Vec<u64>> {
-    directories.iter().filter_map(|directory| number_of(directory).transpose()).collect()
-}
-
-fn is_partition(directory: &Path) -> io::Result<bool> {
-    Ok(ok_if_missing(fs::metadata(directory.join("partition")))?.is_some())
-}
-
-/// The directories of the partitions of a disk, whose names all begin with its own.
-fn partitions_of(disk: &Path) -> io::Result<Vec<PathBuf>> {
-    let name = disk.file_name().unwrap_or_default().as_encoded_bytes();
-    let mut partitions = Vec::new();
-    for child in entries(disk)? {
-        let begins_with_it = |child: &Path| child.file_name().is_some_and(|of| of.as_encoded_bytes().starts_with(name));
-        if begins_with_it(&child) && is_partition(&child)? {
-            partitions.push(child);
-        }
-    }
-    Ok(partitions)
-}
-
 /// The paths of what is in `directory`; nothing where there is no such directory.
 fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = ok_if_missing(retry_on_eintr(|| fs::read_dir(directory)))?;
     entries.into_iter().flatten().map(|entry| Ok(entry?.path())).collect()
 }
 
-/// What the symbolic links in `directory` lead to, without those that we may not follow.
-fn linked_from(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let targets = entries(directory)?.into_iter().map(|link| ok_if_missing_or_denied(fs::canonicalize(link)));
-    targets.filter_map(Result::transpose).collect()
+/// The devices that the symbolic links in `directory` lead to, by number, with their directories; without those that are gone
+/// or that we may not look at.
+fn devices_in(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut devices = Vec::new();
+    for link in entries(directory)? {
+        let Some(directory) = ok_if_missing_or_denied(fs::canonicalize(link))? else { continue };
+        devices.extend(number_of(&directory)?.map(|number| (number, directory)));
+    }
+    Ok(devices)
 }
 
 #[cfg(test)]
@@ -298,12 +270,13 @@ mod tests {
         let tree = Tree::new();
         let listed = tree.topology().devices;
         assert_eq!(names(&listed), ["sda", "sda1"]);
-        tree.link("usb/sda", "block/sda");
+        tree.link("usb/sda", "class/block/sda");
+        tree.link("usb/sda/sda1", "class/block/sda1");
         assert_eq!(tree.topology().devices, listed);
         fs::remove_dir_all(tree.root().join("dev")).unwrap();
         assert_eq!(tree.topology().devices, listed);
         assert!(tree.topology().has_devices());
-        fs::remove_dir_all(tree.root().join("block")).unwrap();
+        fs::remove_dir_all(tree.root().join("class")).unwrap();
         assert_eq!(tree.topology().device(number(8, 1)), None);
         assert!(!tree.topology().has_devices());
     }

@@ -242,7 +242,7 @@ impl Sink for BlockDevice {
                 result => return result,
             }
         }
-        drop_cached(&self.file, ByteRange { start: offset, end: offset.saturating_add(buf.len() as u64) });
+        drop_cached(&self.file);
         read_all_at(&self.file, buf, offset)
     }
 
@@ -250,7 +250,7 @@ impl Sink for BlockDevice {
     fn zero(&mut self, range: ByteRange) -> Result<(), WriteError> {
         let sectors = self.sectors_of(range);
         let zeroed = commands(&self.file, sectors, |device, range| {
-            // SAFETY: BLKZEROOUT reads two numbers, from a place that has them and outlives the call.
+            // SAFETY: BLKZEROOUT reads two numbers, from `range`, which outlives the call.
             unsafe { blkzeroout(device.as_raw_fd(), range) }
         });
         // The device does not know the command, or has not for sectors of this kind.
@@ -271,7 +271,7 @@ impl Sink for BlockDevice {
     /// What does not lie on sectors is left as it is.
     fn discard(&mut self, range: ByteRange) -> Result<(), WriteError> {
         let discarded = commands(&self.file, self.sectors_of(range), |device, range| {
-            // SAFETY: BLKDISCARD reads two numbers, from a place that has them and outlives the call.
+            // SAFETY: BLKDISCARD reads two numbers, from `range`, which outlives the call.
             unsafe { blkdiscard(device.as_raw_fd(), range) }
         });
         discarded.map_err(|error| match is_unsupported(&error.source) {
@@ -338,7 +338,7 @@ fn open_error(path: PathBuf, source: io::Error) -> Error {
 fn sector_size(device: &File) -> io::Result<u32> {
     nix::ioctl_read_bad!(blksszget, libc::BLKSSZGET, libc::c_int);
     let mut bytes: libc::c_int = 0;
-    // SAFETY: BLKSSZGET writes one int, to a place that is one and outlives the call.
+    // SAFETY: BLKSSZGET writes one int, into `bytes`, which is one and outlives the call.
     retry_on_eintr(|| unsafe { blksszget(device.as_raw_fd(), &raw mut bytes) })?;
     u32::try_from(bytes).ok().filter(|bytes| bytes.is_power_of_two()).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }

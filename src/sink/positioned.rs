@@ -1,4 +1,4 @@
-//! Reading and writing at a place in a file or device, whatever the number of calls that it takes.
+//! Reading and writing at an offset in a file or device, in as many calls as it takes.
 
 use std::fs::File;
 use std::io;
@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use super::{ReadError, WriteError};
 use crate::range::ByteRange;
-use crate::sys::aligned::{ALIGNMENT, AlignedBuf};
+use crate::sys::aligned::AlignedBuf;
 use crate::sys::eintr::retry_on_eintr;
 
 /// How many bytes are zeroed or discarded in one call, which no signal ends early.
@@ -87,19 +87,12 @@ pub(super) fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::ENOTTY))
 }
 
-/// Has the kernel forget what it has of `range` of `file` in the page cache, so that it is read from the medium; what has not
-/// been written to the medium yet stays. A file system without a medium keeps all.
-#[expect(clippy::arithmetic_side_effects, reason = "a page has bytes, and the sum saturates")]
-pub(super) fn drop_cached(file: &File, range: ByteRange) {
-    // The kernel forgets whole pages only.
-    let page = ALIGNMENT as u64;
-    let end = range.end.saturating_add(page - 1);
-    let (start, end) = (range.start - range.start % page, end - end % page);
-    let (Ok(start), Ok(length)) = (libc::off64_t::try_from(start), libc::off64_t::try_from(end - start)) else {
-        return;
-    };
+/// Has the kernel forget what it has of `file` in the page cache, so that it is read from the medium; what has not been written
+/// to the medium yet stays. A file system without a medium keeps all.
+pub(super) fn drop_cached(file: &File) {
+    // All of it, for of the memory that is cached in one go, as a large folio, no part is given up alone.
     // SAFETY: posix_fadvise takes a descriptor, which is open as long as `file` is borrowed, and numbers. It is mere advice.
-    unsafe { libc::posix_fadvise64(file.as_raw_fd(), start, length, libc::POSIX_FADV_DONTNEED) };
+    unsafe { libc::posix_fadvise64(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
 }
 
 #[cfg(test)]

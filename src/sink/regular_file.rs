@@ -183,7 +183,7 @@ impl Sink for RegularFile {
     }
 
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
-        drop_cached(&self.file, ByteRange { start: offset, end: offset.saturating_add(buf.len() as u64) });
+        drop_cached(&self.file);
         read_all_at(&self.file, buf, offset)
     }
 

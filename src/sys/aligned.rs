@@ -10,7 +10,7 @@ pub struct AlignedBuf {
 }
 
 /// At least the logical sector size of any device that is written to directly, and the size of a page, in bytes.
-pub(crate) const ALIGNMENT: usize = 4096;
+const ALIGNMENT: usize = 4096;
 
 impl AlignedBuf {
     /// A buffer of `length` zeroes.
