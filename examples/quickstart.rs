@@ -17,7 +17,7 @@ use bmaptool::digest::ChecksumKind;
 use bmaptool::event::{Observer, Silent};
 use bmaptool::sink::{self, Accept, Request};
 use bmaptool::size::{human, percent};
-use bmaptool::source::{Gaps, Location, Source};
+use bmaptool::source::{Location, ReadPolicy, Source};
 use xz2::stream::MtStreamBuilder;
 
 const MIB: u64 = 1 << 20;
@@ -112,11 +112,11 @@ fn pack(image: &Path, packed: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 fn flash(image: &Path, map: &Path, target: &Path) -> Result<(), Box<dyn Error>> {
-    let bytes = Source::open(&Location::Path(map.to_owned()))?.read_stored("bmap", bmap::MAX_FILE_SIZE)?.unpack()?;
+    let bytes = Source::open(&Location::Path(map.to_owned()))?.read_small("bmap", bmap::MAX_FILE_SIZE)?.decompress()?;
     let bmap = Bmap::parse(&bytes)?;
     let size = Some(bmap.image_size());
-    let gaps = Gaps::MayJump { wanted: bmap.ranges().map(|range| range.bytes).collect() };
-    let source = Source::open(&Location::Path(image.to_owned()))?.unpack(size, gaps)?;
+    let policy = ReadPolicy::SkipHoles { wanted: bmap.ranges().map(|range| range.bytes).collect() };
+    let source = Source::open(&Location::Path(image.to_owned()))?.unpack(size, policy)?;
     let observer: std::sync::Arc<dyn Observer> = std::sync::Arc::new(Silent);
     let request = Request { path: target, size, inputs: &[], accept: Accept::Any, observer: &observer };
     let claimed = sink::claim(&request)?;

@@ -51,7 +51,6 @@ pub mod digest;
 pub mod event;
 pub mod file_id;
 pub mod filemap;
-pub mod magic;
 pub mod paths;
 mod programs;
 pub mod range;

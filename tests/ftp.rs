@@ -55,7 +55,7 @@ impl Case {
     }
 
     fn copy(&self, url: &str) -> Tool {
-        copy([url.as_ref(), self.out().as_os_str()]).env("BMAPTOOL_PATIENCE", "0.03")
+        copy([url.as_ref(), self.out().as_os_str()]).env("BMAPTOOL_TIMEOUT_SCALE", "0.03")
     }
 
     fn copy_all(&self, url: &str) -> Tool {
@@ -108,7 +108,7 @@ fn with_a_password_from_a_real_server() {
     case.assert_copied();
     assert!(!outcome.stderr.contains("cret"), "{}", outcome.stderr);
     // That server thinks it over for some seconds.
-    let patient = case.copy(&url("me:wr%26ng@")).env("BMAPTOOL_PATIENCE", "1");
+    let patient = case.copy(&url("me:wr%26ng@")).env("BMAPTOOL_TIMEOUT_SCALE", "1");
     let outcome = patient.fails(&["cannot open", "refuses 'PASS': 530"]);
     assert!(!outcome.stderr.contains("26ng") && !outcome.stderr.contains("r&ng"), "{}", outcome.stderr);
     std::fs::write(case.folder.path().join(".netrc"), "machine 127.0.0.1 login me password s&cret").unwrap();

@@ -105,7 +105,7 @@ impl Nginx {
     fn copy(&self, url: &str) -> Tool {
         let mut tool = copy([url.as_ref(), self.file("out").as_os_str()]);
         tool.command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR");
-        tool.env("BMAPTOOL_PATIENCE", "0.1")
+        tool.env("BMAPTOOL_TIMEOUT_SCALE", "0.1")
     }
 
     fn assert_copied(&self) {

@@ -60,7 +60,7 @@ impl Victim {
 
     /// A copy with these arguments to the target, with time-outs of about a second.
     fn copy(&self, arguments: &[&str]) -> Tool {
-        let mut tool = copy(arguments).env("BMAPTOOL_PATIENCE", "0.03").env("HOME", self.folder.path());
+        let mut tool = copy(arguments).env("BMAPTOOL_TIMEOUT_SCALE", "0.03").env("HOME", self.folder.path());
         tool.command.arg(self.path("target"));
         tool.measured()
     }

@@ -11,7 +11,7 @@ use bmaptool::event::{Observer, Silent};
 use bmaptool::file_id::FileId;
 use bmaptool::sink::{self, Accept, InputFile, Kind, Request};
 use bmaptool::size::{human, percent};
-use bmaptool::source::{Gaps, Location, Source};
+use bmaptool::source::{Location, ReadPolicy, Source};
 
 use super::Error;
 use super::args::Copy;
@@ -39,7 +39,7 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
         return Err(Error::StdinClosed);
     }
     let source = network::open(&image)?;
-    let traffic = source.traffic();
+    let stats = source.transfer_stats();
     check_name(&source, arguments)?;
     let map = match (&arguments.bmap, arguments.nobmap) {
         (Some(given), _) => Some(load(network::open(&Location::parse(given)?)?, &source, arguments)?),
@@ -48,13 +48,13 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
     };
     let inputs = inputs(&source, map.as_ref());
     let verify = if arguments.no_verify { Verify::Skip } else { Verify::Checksums };
-    let gaps = match &map {
+    let policy = match &map {
         Some(Map { bmap, .. }) if verify.covers(bmap) => {
-            Gaps::MayJump { wanted: bmap.ranges().map(|range| range.bytes).collect() }
+            ReadPolicy::SkipHoles { wanted: bmap.ranges().map(|range| range.bytes).collect() }
         }
-        _ => Gaps::MustRead,
+        _ => ReadPolicy::ReadAll,
     };
-    let unpacked = source.unpack(map.as_ref().map(|map| map.bmap.image_size()), gaps)?;
+    let unpacked = source.unpack(map.as_ref().map(|map| map.bmap.image_size()), policy)?;
     if unpacked.size == Some(0) && map.is_none() && is_stream(&image) {
         return Err(Error::NothingCame { image });
     }
@@ -95,9 +95,9 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
     let bytes = transferred.commit(&progress, cancel).map_err(of_copy)?;
     let time = started.elapsed();
     drop((watch, psplash));
-    if let Some(traffic) = traffic {
-        log::info!("fetched {}", network::amount(&traffic));
-        if ends_anywhere && traffic.has_unmarked_end() {
+    if let Some(stats) = stats {
+        log::info!("fetched {}", network::amount(&stats));
+        if ends_anywhere && stats.has_unmarked_end() {
             log::warn!("the server does not say where '{image}' ends: if it is cut off, that cannot be noticed");
         }
     }
@@ -133,13 +133,13 @@ fn is_stream(image: &Location) -> bool {
 
 /// Looks for the bmap beside the image.
 fn discover(image: &Source, arguments: &Copy) -> Result<Source, Error> {
-    let mut withheld = None;
+    let mut denied = None;
     for candidate in image.location().bmap_candidates() {
         match network::open(&candidate) {
             Err(error) if error.is_not_found() => {}
-            Err(error) if error.is_withheld() => {
+            Err(error) if error.is_access_denied() => {
                 log::info!("{}", in_one_line(&error));
-                withheld.get_or_insert(error);
+                denied.get_or_insert(error);
             }
             result => {
                 let bmap = result?;
@@ -148,7 +148,7 @@ fn discover(image: &Source, arguments: &Copy) -> Result<Source, Error> {
             }
         }
     }
-    if let Some(error) = withheld {
+    if let Some(error) = denied {
         return Err(error.into());
     }
     let location = image.location().clone();
@@ -166,7 +166,7 @@ fn load(file: Source, image: &Source, arguments: &Copy) -> Result<Map, Error> {
     if location == *image.location() || (id.is_some() && id == image.id()) {
         return Err(Error::SameFile { image: image.location().clone(), bmap: location });
     }
-    let stored = file.read_stored("bmap", bmap::MAX_FILE_SIZE)?;
+    let stored = file.read_small("bmap", bmap::MAX_FILE_SIZE)?;
     let Authentic { text, mut read } = signature::authenticate(stored, arguments)?;
     let bmap = Bmap::parse(&text).map_err(|source| Error::Bmap { bmap: location.clone(), source })?;
     read.extend(id.map(|id| InputFile { role: "bmap file", id }));

@@ -6,10 +6,9 @@ use std::path::Path;
 use bmaptool::create::{self as engine, Checksum};
 use bmaptool::digest::ChecksumKind;
 use bmaptool::file_id::FileId;
-use bmaptool::magic::{Format, PREFIX_LEN};
 use bmaptool::sink;
 use bmaptool::size::human;
-use bmaptool::source::{Foreign, read_full};
+use bmaptool::source::{Format, HEAD_LEN, Kind, NotAnImage, detect, read_full};
 
 use super::Error;
 use super::args::Create;
@@ -52,17 +51,18 @@ fn refuse_output(image: FileId, output: &Output<'_>) -> Result<(), Error> {
 }
 
 fn refuse_packed(image: &File, path: &Path) -> Result<(), Error> {
-    let mut prefix = [0; PREFIX_LEN];
-    let length = read_full(&mut &*image, &mut prefix).map_err(|source| engine::Error::Read {
+    let mut head = [0; HEAD_LEN];
+    let length = read_full(&mut &*image, &mut head).map_err(|source| engine::Error::Read {
         path: path.to_owned(),
         offset: 0,
         source,
     })?;
-    let prefix = prefix.get(..length).unwrap_or_default();
-    match (Format::of(prefix), Foreign::of(prefix)) {
+    match detect(head.split_at(length).0) {
         // The image may be what stands in the place of the output.
-        (_, Some(what @ (Foreign::Xml | Foreign::Signed))) => Err(Error::NoImage { path: path.to_owned(), what }),
-        (None | Some(Format::Tar), _) => Ok(()),
-        (Some(format), _) => Err(Error::Packed { path: path.to_owned(), format }),
+        Kind::NotAnImage(what @ (NotAnImage::Xml | NotAnImage::Signed)) => {
+            Err(Error::NoImage { path: path.to_owned(), what })
+        }
+        Kind::NotAnImage(_) | Kind::Raw | Kind::Encoded(Format::Tar) => Ok(()),
+        Kind::Encoded(format) => Err(Error::Packed { path: path.to_owned(), format }),
     }
 }

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use bmaptool::bmap::ParseError;
 use bmaptool::copy;
 use bmaptool::create;
-use bmaptool::magic::Format;
 use bmaptool::signature::{self, KeyringError, Refusal};
 use bmaptool::sink::{self, TargetState};
-use bmaptool::source::{self, Foreign, Location};
+use bmaptool::source::{self, Format, Location, NotAnImage};
 use nix::unistd::geteuid;
 
 use super::signals;
@@ -22,7 +21,7 @@ pub enum Error {
     #[error("'{path}' is compressed ({format}), and create maps a raw image; decompress it first")]
     Packed { path: PathBuf, format: Format },
     #[error("'{path}' is no disk image but {what}: the image comes last, the output behind '-o'")]
-    NoImage { path: PathBuf, what: Foreign },
+    NoImage { path: PathBuf, what: NotAnImage },
     #[error("{output} is the image itself; choose another output")]
     OutputIsImage { output: String },
     #[error(transparent)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bmaptool::signature::{self, Clearsigned, Keyring, Keys, Signer};
 use bmaptool::sink::InputFile;
-use bmaptool::source::{Location, Source, Stored};
+use bmaptool::source::{Location, SmallFile, Source};
 
 use super::Error;
 use super::args::Copy;
@@ -21,7 +21,7 @@ pub struct Authentic {
 }
 
 /// Verifies the signatures of a bmap as `arguments` ask for.
-pub fn authenticate(bmap: Stored, arguments: &Copy) -> Result<Authentic, Error> {
+pub fn authenticate(bmap: SmallFile, arguments: &Copy) -> Result<Authentic, Error> {
     let location = bmap.location().clone();
     if arguments.no_sig_verify {
         return without_verifying(bmap, &location);
@@ -36,14 +36,14 @@ pub fn authenticate(bmap: Stored, arguments: &Copy) -> Result<Authentic, Error> 
         let verified = signature::verify_detached(bmap.bytes(), signature.bytes(), &keys);
         signers.extend(verified.map_err(|source| Error::signature(&location, signature.location(), source))?);
     }
-    let unpacked = bmap.unpack()?;
-    let text = match find_clearsigned(&unpacked, &location)? {
+    let decompressed = bmap.decompress()?;
+    let text = match find_clearsigned(&decompressed, &location)? {
         Some(message) => {
             let signed = message.verify(&keys).map_err(|source| Error::signature(&location, &location, source))?;
             signers.extend(signed.signers);
             signed.text
         }
-        None => unpacked,
+        None => decompressed,
     };
     judge(&signers, &location, arguments)?;
 
@@ -56,14 +56,14 @@ pub fn authenticate(bmap: Stored, arguments: &Copy) -> Result<Authentic, Error> 
 }
 
 /// The text of a clearsigned bmap must be taken out of it even if nobody cares who signed it.
-fn without_verifying(bmap: Stored, location: &Location) -> Result<Authentic, Error> {
-    let unpacked = bmap.unpack()?;
-    let text = match find_clearsigned(&unpacked, location)? {
+fn without_verifying(bmap: SmallFile, location: &Location) -> Result<Authentic, Error> {
+    let decompressed = bmap.decompress()?;
+    let text = match find_clearsigned(&decompressed, location)? {
         Some(message) => {
             log::warn!("the signature of bmap file '{location}' is not verified, as '--no-sig-verify' asks for");
             message.unverified_text()
         }
-        None => unpacked,
+        None => decompressed,
     };
     Ok(Authentic { text, read: Vec::new() })
 }
@@ -73,8 +73,8 @@ fn find_clearsigned<'a>(text: &'a [u8], location: &Location) -> Result<Option<Cl
 }
 
 /// The detached signature that is named, or lies beside the bmap.
-fn find_detached(bmap: &Location, arguments: &Copy) -> Result<Option<Stored>, Error> {
-    let read = |source: Source| source.read_stored("signature", MAX_SIGNATURE_SIZE);
+fn find_detached(bmap: &Location, arguments: &Copy) -> Result<Option<SmallFile>, Error> {
+    let read = |source: Source| source.read_small("signature", MAX_SIGNATURE_SIZE);
     if let Some(given) = &arguments.bmap_sig {
         return Ok(Some(read(network::open(&Location::parse(given)?)?)?));
     }
@@ -96,7 +96,7 @@ fn find_detached(bmap: &Location, arguments: &Copy) -> Result<Option<Stored>, Er
 }
 
 /// Whether a server sent a page in place of a file that it does not have. No signature begins with markup.
-fn is_page(signature: &Stored) -> bool {
+fn is_page(signature: &SmallFile) -> bool {
     signature.location().as_path().is_none() && signature.bytes().trim_ascii_start().starts_with(b"<")
 }
 

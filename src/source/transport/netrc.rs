@@ -64,7 +64,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 /// The first word of a line that has one, and what follows. A word in double quotes may hold spaces; in it a backslash
-/// protects the sign behind it.
+/// protects the sign after it.
 fn first_word(line: &str) -> (String, &str) {
     let Some(quoted) = line.strip_prefix('"') else {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));

@@ -9,9 +9,9 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 
 use super::{Member, printable};
-use crate::magic::Format;
 use crate::range::ByteRange;
-use crate::source::damage::{Damage, corrupt};
+use crate::source::decode_error::{DecodeError, corrupt};
+use crate::source::detect::Format;
 use crate::source::{ForwardRead, read_full};
 use header::{BLOCK_LEN, Block, Header, Kind, until_zero};
 use pax::Records;
@@ -45,7 +45,7 @@ struct File {
     size: u64,
     /// What of it is stored, and where.
     extents: VecDeque<Extent>,
-    /// The place of the header behind it.
+    /// The place of the header after it.
     next_header: u64,
 }
 
@@ -68,7 +68,7 @@ impl Tar {
                 Kind::Regular | Kind::Sparse => {
                     let size = extended.number("size")?.unwrap_or(header.size);
                     let name = extended.name().or(long_name.take()).unwrap_or_else(|| header.name.clone());
-                    // Before there was a type for it, this is how a folder was told.
+                    // Before there was a type for it, this is how a directory was told.
                     if !name.ends_with(b"/") {
                         return self.file(&header, &name, size, &extended).map(Some);
                     }
@@ -134,7 +134,7 @@ impl Tar {
     fn block(&mut self) -> io::Result<Block> {
         let mut block = [0; BLOCK_LEN];
         if self.read(&mut block)? < BLOCK_LEN {
-            return Err(Damage::CutOff(Format::Tar).into());
+            return Err(DecodeError::CutOff(Format::Tar).into());
         }
         Ok(Block(block))
     }
@@ -164,7 +164,7 @@ impl Tar {
         if place > self.place {
             self.place = self.data.skip_to(place)?;
         }
-        if self.place == place { Ok(()) } else { Err(Damage::CutOff(Format::Tar).into()) }
+        if self.place == place { Ok(()) } else { Err(DecodeError::CutOff(Format::Tar).into()) }
     }
 
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -175,12 +175,12 @@ impl Tar {
 
     /// Checks that only zeroes follow the mark at the end, and that the data ends cleanly.
     fn finish(&mut self) -> io::Result<()> {
-        let mut piece = vec![0; 64 << 10];
+        let mut chunk = vec![0; 64 << 10];
         loop {
-            let count = self.read(&mut piece)?;
-            let piece = piece.get(..count).unwrap_or_default();
-            if piece.iter().any(|&byte| byte != 0) {
-                return Err(bad(corrupt("something follows behind its end")));
+            let count = self.read(&mut chunk)?;
+            let chunk = chunk.get(..count).unwrap_or_default();
+            if chunk.iter().any(|&byte| byte != 0) {
+                return Err(bad(corrupt("something follows its end")));
             }
             if count == 0 {
                 return self.data.finish().map(drop);
@@ -196,7 +196,7 @@ fn padded(place: u64) -> io::Result<u64> {
 
 /// What this module says of a tar, as its damage.
 fn bad(error: io::Error) -> io::Error {
-    Damage::from_decoder(Format::Tar, error).into()
+    DecodeError::from_decoder(Format::Tar, error).into()
 }
 
 /// The image in a tar.
@@ -206,7 +206,7 @@ struct Image {
     extents: VecDeque<Extent>,
     size: u64,
     position: u64,
-    /// The place of the header behind the image.
+    /// The place of the header after the image.
     next_header: u64,
 }
 
@@ -227,7 +227,7 @@ impl Read for Image {
                 let passed = self.position.saturating_sub(extent.range.start);
                 self.tar.go_to(extent.stored.saturating_add(passed))?;
                 if self.tar.read(buf)? < length {
-                    return Err(Damage::CutOff(Format::Tar).into());
+                    return Err(DecodeError::CutOff(Format::Tar).into());
                 }
             }
             None => buf.fill(0),

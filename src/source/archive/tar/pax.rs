@@ -5,7 +5,7 @@ use std::str;
 
 use super::bad;
 use super::sparse::{EXTENTS_MAX, too_long};
-use crate::source::damage::corrupt;
+use crate::source::decode_error::corrupt;
 
 /// The keys that matter, but for those that come once for each extent.
 const KEYS: [&str; 7] =

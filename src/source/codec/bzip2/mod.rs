@@ -28,11 +28,11 @@ mod tests;
 
 use std::io::{self, BufRead, Read};
 
-use super::Packed;
+use super::Compressed;
 use runs::Runs;
 use stream::Blocks;
 
-pub(super) fn decoder(packed: Packed) -> io::Result<Box<dyn Read + Send>> {
+pub(super) fn decoder(packed: Compressed) -> io::Result<Box<dyn Read + Send>> {
     Ok(Box::new(Decoder::new(packed)?))
 }
 

@@ -1,18 +1,19 @@
 //! Files that have an index: their parts that are wanted, read as if they were a file of their own.
 //!
 //! The decoder need not know: what it reads is sound data of its format, only with parts left out, and so it can read
-//! ahead and unpack several at once.
+//! ahead and decompress several at once.
 
 use std::io::{self, Read};
 use std::vec;
 
 use crate::range::ByteRange;
-use crate::source::transport::{Peeked, Transport};
+use crate::source::peek::StoredFile;
+use crate::source::transport::Transport;
 
-/// The most units that an index may have, all streams together, so that memory stays bounded.
-pub(super) const UNITS_MAX: usize = 1 << 18;
+/// The most frames that an index may have, all streams together, so that memory stays bounded.
+pub(super) const FRAMES_MAX: usize = 1 << 18;
 
-/// What a packed file consists of.
+/// What a compressed file consists of.
 pub(super) struct Index {
     /// In the order of the file.
     pub(super) streams: Vec<Stream>,
@@ -20,70 +21,70 @@ pub(super) struct Index {
 
 /// Units that belong together, and what a decoder needs to see around them.
 pub(super) struct Stream {
-    pub(super) units: Vec<Unit>,
-    /// Stands before the units.
+    pub(super) frames: Vec<Frame>,
+    /// Stands before the frames.
     pub(super) header: Vec<u8>,
-    /// What stands behind those units that are read.
-    pub(super) trailer: fn(header: &[u8], units: &[Unit]) -> Vec<u8>,
+    /// What stands after those frames that are read.
+    pub(super) trailer: fn(header: &[u8], frames: &[Frame]) -> Vec<u8>,
 }
 
-/// A part of a file that can be unpacked without the others.
+/// A part of a file that can be decompressed without the others.
 #[derive(Clone, Copy)]
-pub(super) struct Unit {
+pub(super) struct Frame {
     /// Where it is stored.
     pub(super) stored: ByteRange,
     /// How many bytes of it count, without padding.
     pub(super) unpadded: u64,
-    /// What it unpacks to, in bytes from the start of the image.
-    pub(super) holds: ByteRange,
+    /// What it decompresses to, in bytes from the start of the image.
+    pub(super) decoded: ByteRange,
 }
 
 /// What is read of a file.
-pub(super) struct Excerpt {
+pub(super) struct Subset {
     pub(super) parts: Parts,
-    /// What that unpacks to, in order.
-    pub(super) holds: Vec<ByteRange>,
-    /// What the whole file would unpack to, in bytes.
+    /// What that decompresses to, in order.
+    pub(super) decoded: Vec<ByteRange>,
+    /// What the whole file would decompress to, in bytes.
     pub(super) size: u64,
 }
 
 impl Index {
-    /// What the whole file unpacks to, in bytes.
+    /// What the whole file decompresses to, in bytes.
     pub(super) fn size(&self) -> u64 {
-        self.streams.iter().flat_map(|stream| &stream.units).next_back().map_or(0, |unit| unit.holds.end)
+        self.streams.iter().flat_map(|stream| &stream.frames).next_back().map_or(0, |frame| frame.decoded.end)
     }
 
     /// What must be read to get at the `wanted` ranges, which are in order.
-    pub(super) fn excerpt(self, wanted: &[ByteRange]) -> Excerpt {
+    pub(super) fn subset(self, wanted: &[ByteRange]) -> Subset {
         let size = self.size();
         let mut parts = Vec::new();
-        let mut holds = Vec::new();
+        let mut decoded = Vec::new();
         let mut wanted = wanted.iter().filter(|range| !range.is_empty()).peekable();
-        let mut is_wanted = |unit: &Unit| {
-            while wanted.next_if(|range| range.end <= unit.holds.start).is_some() {}
-            wanted.peek().is_some_and(|range| range.start < unit.holds.end)
+        let mut is_wanted = |frame: &Frame| {
+            while wanted.next_if(|range| range.end <= frame.decoded.start).is_some() {}
+            wanted.peek().is_some_and(|range| range.start < frame.decoded.end)
         };
-        for Stream { mut units, header, trailer } in self.streams {
-            units.retain(&mut is_wanted);
-            if units.is_empty() {
+        for Stream { mut frames, header, trailer } in self.streams {
+            frames.retain(&mut is_wanted);
+            if frames.is_empty() {
                 continue;
             }
-            let trailer = trailer(&header, &units);
+            let trailer = trailer(&header, &frames);
             parts.push(Part::Made(header));
-            for unit in &units {
+            for frame in &frames {
                 match parts.last_mut() {
-                    Some(Part::Stored(last)) if last.end == unit.stored.start => last.end = unit.stored.end,
-                    _ => parts.push(Part::Stored(unit.stored)),
+                    Some(Part::Stored(last)) if last.end == frame.stored.start => last.end = frame.stored.end,
+                    _ => parts.push(Part::Stored(frame.stored)),
                 }
             }
             parts.push(Part::Made(trailer));
-            holds.extend(units.iter().map(|unit| unit.holds));
+            decoded.extend(frames.iter().map(|frame| frame.decoded));
         }
-        Excerpt { parts: Parts(parts), holds, size }
+        Subset { parts: Parts(parts), decoded, size }
     }
 }
 
-/// The parts that make up an excerpt.
+/// The parts that make up an subset.
 pub(super) struct Parts(Vec<Part>);
 
 enum Part {
@@ -95,7 +96,7 @@ enum Part {
 
 impl Parts {
     /// The bytes of these parts of `file`.
-    pub(super) fn of(self, mut file: Peeked) -> impl Read + Send + use<> {
+    pub(super) fn of(self, mut file: StoredFile) -> impl Read + Send + use<> {
         let stored = self.0.iter().filter_map(|part| match part {
             Part::Made(_) => None,
             Part::Stored(range) => Some(*range),
@@ -106,7 +107,7 @@ impl Parts {
 }
 
 struct PartsOf {
-    file: Peeked,
+    file: StoredFile,
     parts: vec::IntoIter<Part>,
     current: Current,
 }
@@ -147,7 +148,7 @@ impl Read for PartsOf {
 }
 
 /// The bytes of `file` from `offset` on, `length` of them, or as many as there are.
-pub(in crate::source) fn read_at(file: &mut Peeked, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+pub(in crate::source) fn read_at(file: &mut StoredFile, offset: u64, length: u64) -> io::Result<Vec<u8>> {
     file.seek_to(offset)?;
     let mut bytes = Vec::new();
     file.by_ref().take(length).read_to_end(&mut bytes)?;

@@ -1,12 +1,12 @@
-//! Packed data that is not what its format asks for.
+//! Compressed data that is not what its format asks for.
 
 use std::io;
 
-use crate::magic::Format;
+use crate::source::detect::Format;
 
-/// What is wrong with packed data. Travels inside an [`io::Error`], and so can be told from a failure to read the data.
+/// What is wrong with compressed data. Travels inside an [`io::Error`], and so can be told from a failure to read the data.
 #[derive(Debug, thiserror::Error)]
-pub enum Damage {
+pub enum DecodeError {
     /// It ends too early.
     #[error("the {0} data ends too early: the file is cut off")]
     CutOff(Format),
@@ -18,7 +18,7 @@ pub enum Damage {
         /// What the decoder says.
         source: io::Error,
     },
-    /// It is sound as far as can be told, but cannot be unpacked here.
+    /// It is sound as far as can be told, but cannot be decompressed here.
     #[error("the {format} data cannot be unpacked")]
     Unsupported {
         /// The format.
@@ -28,7 +28,7 @@ pub enum Damage {
     },
 }
 
-impl Damage {
+impl DecodeError {
     /// The damage that a decoder of `format` means by `error`.
     pub(super) fn from_decoder(format: Format, error: io::Error) -> Self {
         match error.kind() {
@@ -39,12 +39,12 @@ impl Damage {
     }
 }
 
-impl From<Damage> for io::Error {
-    fn from(damage: Damage) -> Self {
+impl From<DecodeError> for io::Error {
+    fn from(damage: DecodeError) -> Self {
         let kind = match &damage {
-            Damage::CutOff(_) => io::ErrorKind::UnexpectedEof,
-            Damage::Corrupt { .. } => io::ErrorKind::InvalidData,
-            Damage::Unsupported { .. } => io::ErrorKind::Unsupported,
+            DecodeError::CutOff(_) => io::ErrorKind::UnexpectedEof,
+            DecodeError::Corrupt { .. } => io::ErrorKind::InvalidData,
+            DecodeError::Unsupported { .. } => io::ErrorKind::Unsupported,
         };
         Self::new(kind, damage)
     }
@@ -55,7 +55,7 @@ pub(super) fn corrupt(words: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, words.into())
 }
 
-/// What a decoder says of data that it cannot unpack, though it may be sound.
+/// What a decoder says of data that it cannot decompress, though it may be sound.
 pub(super) fn unsupported(words: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, words.into())
 }

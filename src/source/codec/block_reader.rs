@@ -1,10 +1,10 @@
-//! From blocks that are unpacked whole to bytes.
+//! From blocks that are decompressed whole to bytes.
 
 use std::io::{self, Read};
 
-/// A decoder that unpacks one block at a time.
-pub(super) trait Blocks: Send {
-    /// Unpacks the next block into the start of `room`, which it makes as long as it needs; returns the block's length
+/// A decoder that decompresses one block at a time.
+pub(super) trait BlockDecoder: Send {
+    /// Decompresses the next block into the start of `room`, which it makes as long as it needs; returns the block's length
     /// in bytes, or `None` at the clean end of the data.
     ///
     /// # Errors
@@ -14,7 +14,7 @@ pub(super) trait Blocks: Send {
 }
 
 /// The bytes of all blocks.
-pub(super) struct Blockwise<B> {
+pub(super) struct BlockReader<B> {
     blocks: B,
     room: Vec<u8>,
     /// The length of the block in `room`.
@@ -23,13 +23,13 @@ pub(super) struct Blockwise<B> {
     delivered: usize,
 }
 
-impl<B: Blocks> Blockwise<B> {
+impl<B: BlockDecoder> BlockReader<B> {
     pub(super) fn new(blocks: B) -> Self {
         Self { blocks, room: Vec::new(), length: 0, delivered: 0 }
     }
 }
 
-impl<B: Blocks> Read for Blockwise<B> {
+impl<B: BlockDecoder> Read for BlockReader<B> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if buf.is_empty() {
             return Ok(0);

@@ -21,7 +21,7 @@ pub(super) fn quarter() -> u64 {
 }
 
 /// The limits of memory, in bytes, that hold for a process in `groups`, as `/proc/PID/cgroup` lists them (cgroups(7)): those
-/// of its control groups of both versions and of all groups above, which are folders under `root`. A container may see only
+/// of its control groups of both versions and of all groups above, which are directories under `root`. A container may see only
 /// itself there, and take its own group for the uppermost.
 fn limits(root: &Path, groups: &str) -> Vec<u64> {
     let folders = groups.lines().filter_map(|line| {

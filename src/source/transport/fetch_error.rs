@@ -7,9 +7,9 @@ use reqwest::StatusCode;
 use crate::source::Url;
 
 /// Why a file cannot be fetched. It travels as the inner error of an [`io::Error`], so that a decoder's caller can tell
-/// it from what is wrong with the data: [`Failure::of`].
+/// it from what is wrong with the data: [`FetchError::of`].
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum FetchError {
     /// The server cannot be reached.
     #[error("cannot connect to '{url}'{detour}: {cause}")]
     Connect {
@@ -36,7 +36,7 @@ pub enum Failure {
         /// How many there were.
         breaks: u32,
         /// The last one.
-        source: Box<Failure>,
+        source: Box<FetchError>,
     },
     /// The connection was lost, and the rest of the file cannot be fetched alone.
     #[error("cannot fetch '{url}' from byte {offset} on: its server sends whole files only")]
@@ -62,7 +62,7 @@ pub enum Failure {
     },
     /// What comes after a break may be something else: nothing that was known of the file is said of it.
     #[error("what the server sends for '{url}' now does not say that it is the same file")]
-    Stranger {
+    CannotRevalidate {
         /// The file.
         url: Url,
     },
@@ -76,7 +76,7 @@ pub enum Failure {
     },
     /// The server packs what it sends, in a way that nothing in the data would tell.
     #[error("the server packs '{url}' on its way ({coding}), although it was asked not to")]
-    Packed {
+    Compressed {
         /// The file.
         url: Url,
         /// How, in the words of HTTP.
@@ -126,7 +126,7 @@ pub enum Failure {
     },
 }
 
-impl Failure {
+impl FetchError {
     /// The failure that `error` carries, if it is one of a transport.
     pub fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
@@ -146,14 +146,14 @@ impl Failure {
     }
 
     /// Whether a server says neither that there is such a file nor that there is none.
-    pub fn is_withheld(&self) -> bool {
+    pub fn is_access_denied(&self) -> bool {
         matches!(self, Self::Status { status: StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED, .. })
     }
 
     /// Whether it may work when it is tried again.
-    pub(super) fn is_break(&self) -> bool {
+    pub(super) fn is_retryable(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Broken { .. } | Self::Stranger { .. } => true,
+            Self::Connect { .. } | Self::Broken { .. } | Self::CannotRevalidate { .. } => true,
             Self::Status { status, .. } => status.is_server_error(),
             // RFC 959: transient.
             Self::Ftp { reply, .. } => reply.starts_with('4'),
@@ -162,8 +162,8 @@ impl Failure {
     }
 }
 
-impl From<Failure> for io::Error {
-    fn from(failure: Failure) -> Self {
+impl From<FetchError> for io::Error {
+    fn from(failure: FetchError) -> Self {
         Self::other(failure)
     }
 }

@@ -2,33 +2,34 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use crate::source::transport::Peeked;
+use crate::retry::uninterrupted;
+use crate::source::peek::StoredFile;
 
-/// How much packed data is read at a time, in bytes.
-const PACKED_LEN: usize = 256 << 10;
+/// How much compressed data is read at a time, in bytes.
+const COMPRESSED_LEN: usize = 256 << 10;
 
-/// Packed data, as a decoder reads it.
-pub type Packed = BufReader<Marked<Box<dyn Read + Send>>>;
+/// Compressed data, as a decoder reads it.
+pub type Compressed = BufReader<TagIoErrors<Box<dyn Read + Send>>>;
 
-/// The packed data that `file` delivers from where it stands.
-pub(in crate::source) fn packed(file: Peeked) -> Packed {
+/// The compressed data that `file` delivers from where it stands.
+pub(in crate::source) fn compressed(file: StoredFile) -> Compressed {
     from_reader(Box::new(file))
 }
 
-/// The packed data that `reader` delivers.
-pub(super) fn from_reader(reader: Box<dyn Read + Send>) -> Packed {
-    BufReader::with_capacity(PACKED_LEN, Marked(reader))
+/// The compressed data that `reader` delivers.
+pub(super) fn from_reader(reader: Box<dyn Read + Send>) -> Compressed {
+    BufReader::with_capacity(COMPRESSED_LEN, TagIoErrors(reader))
 }
 
 /// Passes bytes on as they are, and errors as [`ReadFailed`].
-pub struct Marked<R>(R);
+pub struct TagIoErrors<R>(R);
 
 /// An error that is not the decoder's own: the data could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 struct ReadFailed(io::Error);
 
-impl<R: Read> Read for Marked<R> {
+impl<R: Read> Read for TagIoErrors<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.read(buf).map_err(|error| match error.kind() {
             io::ErrorKind::Interrupted => error,
@@ -46,15 +47,13 @@ pub(in crate::source) fn read_error(error: io::Error) -> Result<io::Error, io::E
 }
 
 /// Passes over zeroes, with which tapes and devices are filled up; whether nothing follows them.
-pub(in crate::source) fn only_padding_follows(packed: &mut impl BufRead) -> io::Result<bool> {
+pub(in crate::source) fn only_padding_follows(compressed: &mut impl BufRead) -> io::Result<bool> {
     loop {
-        let data = match packed.fill_buf() {
-            Ok(data) => data,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        let (zeroes, length) = (data.iter().take_while(|&&byte| byte == 0).count(), data.len());
-        packed.consume(zeroes);
+        let (zeroes, length) = uninterrupted(|| {
+            let data = compressed.fill_buf()?;
+            Ok::<_, io::Error>((data.iter().take_while(|&&byte| byte == 0).count(), data.len()))
+        })?;
+        compressed.consume(zeroes);
         if zeroes < length || length == 0 {
             return Ok(length == 0);
         }

@@ -1,9 +1,29 @@
-//! How a file is packed, told by its first bytes.
+//! What a file is, told by its first bytes: compressed or an archive, something else that is no disk image, or an image.
 
 use std::fmt;
 use std::ops::Range;
 
-/// A way to pack an image.
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Compressed, or an archive.
+    Encoded(Format),
+    /// Something that cannot be a disk image. It matters where there is no bmap, whose checksums would tell.
+    NotAnImage(NotAnImage),
+    /// It may be a disk image.
+    Raw,
+}
+
+/// What a file is that begins with `head`, its first [`HEAD_LEN`] bytes or as many as there are.
+pub fn detect(head: &[u8]) -> Kind {
+    match (Format::of(head), NotAnImage::of(head)) {
+        (Some(format), _) => Kind::Encoded(format),
+        (None, Some(what)) => Kind::NotAnImage(what),
+        (None, None) => Kind::Raw,
+    }
+}
+
+/// A compressed format, or an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// gzip, RFC 1952.
@@ -24,9 +44,10 @@ pub enum Format {
     Tar,
 }
 
-/// How many bytes it takes to tell every format.
-pub const PREFIX_LEN: usize = 512;
+/// How many bytes it takes to tell what a file is.
+pub const HEAD_LEN: usize = 512;
 
+/// How a format is recognised.
 struct Signature {
     format: Format,
     name: &'static str,
@@ -42,7 +63,7 @@ const SIGNATURES: [Signature; 8] = [
     Signature {
         format: Format::Bzip2,
         name: "bzip2",
-        // Behind the digit for the level: the magic of a block, or of the end of a stream without any.
+        // After the digit for the level: the magic of a block, or of the end of a stream without any.
         magics: &[b"BZh?1AY&SY", b"BZh?\x17\x72\x45\x38\x50\x90"],
         endings: &["bz2", "tbz", "tbz2"],
     },
@@ -69,23 +90,23 @@ const SIGNATURES: [Signature; 8] = [
 const SKIPPABLE: &[u8] = b"\x2a\x4d\x18";
 
 impl Format {
-    /// The format of a file that begins with `prefix`, of which the first [`PREFIX_LEN`] bytes count; `None` where it
-    /// has no known magic: it is raw.
-    pub fn of(prefix: &[u8]) -> Option<Self> {
-        let prefix = prefix.get(..PREFIX_LEN).unwrap_or(prefix);
-        Self::by_signature(prefix).or_else(|| {
-            let mut rest = behind_skippable(prefix)?;
-            while let Some(next) = behind_skippable(rest) {
+    /// The format of a file that begins with `head`, of which the first [`HEAD_LEN`] bytes count; `None` where it is
+    /// stored as it is.
+    pub fn of(head: &[u8]) -> Option<Self> {
+        let head = head.get(..HEAD_LEN).unwrap_or(head);
+        Self::by_signature(head).or_else(|| {
+            let mut rest = after_skippable(head)?;
+            while let Some(next) = after_skippable(rest) {
                 rest = next;
             }
             Some(if Self::by_signature(rest) == Some(Self::Lz4) { Self::Lz4 } else { Self::Zstd })
         })
     }
 
-    fn by_signature(prefix: &[u8]) -> Option<Self> {
+    fn by_signature(head: &[u8]) -> Option<Self> {
         let fits = |signature: &Signature| match signature.format {
-            Self::Tar => has_tar_checksum(prefix),
-            _ => signature.magics.iter().any(|magic| starts_with(prefix, magic)),
+            Self::Tar => has_tar_checksum(head),
+            _ => signature.magics.iter().any(|magic| starts_with(head, magic)),
         };
         SIGNATURES.iter().find(|&signature| fits(signature)).map(|signature| signature.format)
     }
@@ -109,9 +130,68 @@ impl fmt::Display for Format {
     }
 }
 
-/// What follows the skippable frame that `prefix` begins with, as far as it is there.
-fn behind_skippable(prefix: &[u8]) -> Option<&[u8]> {
-    let (magic, rest) = prefix.split_first_chunk::<4>()?;
+/// What a file is that cannot be a disk image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAnImage {
+    /// Compressed in a way that is not decompressed here.
+    Compressed(&'static str),
+    /// An image in a format of its own.
+    Image(&'static str),
+    /// What servers send in place of a file that they do not have.
+    Page,
+    /// Such as a bmap.
+    Xml,
+    /// A clearsigned text, such as a bmap.
+    Signed,
+}
+
+/// What they begin with: a byte `?` may be any.
+const MAGICS: [(NotAnImage, &[u8]); 9] = [
+    (NotAnImage::Compressed("lzip"), b"LZIP\x01"),
+    // Properties, dictionary, and a size that is unknown, as xz and lzma write it.
+    (NotAnImage::Compressed("lzma"), b"\x5d\0\0??\xff\xff\xff\xff\xff\xff\xff\xff"),
+    (NotAnImage::Compressed("compress"), b"\x1f\x9d"),
+    (NotAnImage::Compressed("7-Zip"), b"7z\xbc\xaf\x27\x1c"),
+    (NotAnImage::Compressed("RAR"), b"Rar!\x1a\x07"),
+    (NotAnImage::Image("QCOW"), b"QFI\xfb"),
+    (NotAnImage::Image("VMDK"), b"KDMV"),
+    (NotAnImage::Image("VHDX"), b"vhdxfile"),
+    (NotAnImage::Image("Android sparse"), b"\x3a\xff\x26\xed"),
+];
+
+impl NotAnImage {
+    /// What begins with `head`; `None` where it may be an image.
+    pub fn of(head: &[u8]) -> Option<Self> {
+        if let Some((foreign, _)) = MAGICS.iter().find(|(_, magic)| starts_with(head, magic)) {
+            return Some(*foreign);
+        }
+        let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+        let begins = |tag: &[u8]| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
+        match () {
+            () if begins(b"<!doctype html") || begins(b"<html") => Some(Self::Page),
+            () if begins(b"<?xml") => Some(Self::Xml),
+            () if begins(b"-----BEGIN PGP SIGNED MESSAGE-----") => Some(Self::Signed),
+            () => None,
+        }
+    }
+}
+
+/// What it is and what helps, as in `packed with lzip, which …`.
+impl fmt::Display for NotAnImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Compressed(how) => write!(f, "packed with {how}, which is not unpacked here: unpack it first"),
+            Self::Image(format) => write!(f, "an image in the format {format}: convert it to a raw one first"),
+            Self::Page => f.write_str("an HTML page, as a server sends it in place of a file"),
+            Self::Xml => f.write_str("an XML file, such as a bmap"),
+            Self::Signed => f.write_str("a signed text, such as a bmap"),
+        }
+    }
+}
+
+/// What follows the skippable frame that `head` begins with, as far as it is there.
+fn after_skippable(head: &[u8]) -> Option<&[u8]> {
+    let (magic, rest) = head.split_first_chunk::<4>()?;
     if !matches!(magic, [0x50..=0x5f, rest @ ..] if rest == SKIPPABLE) {
         return None;
     }
@@ -121,7 +201,7 @@ fn behind_skippable(prefix: &[u8]) -> Option<&[u8]> {
 
 /// Whether `block`, of 512 bytes, has the checksum of a tar's header: the sum of its bytes, those of the checksum itself
 /// counted as spaces.
-pub(crate) fn has_tar_checksum(block: &[u8]) -> bool {
+pub(super) fn has_tar_checksum(block: &[u8]) -> bool {
     const CHECKSUM: Range<usize> = 148..156;
     let (Some(block), Some(field)) = (block.get(..512), block.get(CHECKSUM)) else { return false };
     let digits: String = field.iter().map(|&byte| char::from(byte)).take_while(|&char| char != '\0').collect();
@@ -131,7 +211,7 @@ pub(crate) fn has_tar_checksum(block: &[u8]) -> bool {
 }
 
 /// Whether `data` begins with `magic`, in which `?` stands for any byte.
-pub(crate) fn starts_with(data: &[u8], magic: &[u8]) -> bool {
+fn starts_with(data: &[u8], magic: &[u8]) -> bool {
     data.len() >= magic.len() && data.iter().zip(magic).all(|(&byte, &wanted)| wanted == b'?' || byte == wanted)
 }
 
@@ -154,16 +234,16 @@ mod tests {
             (b"PK\x03\x04", Some(Format::Zip)),
             (b"", None),
         ];
-        for (prefix, format) in cases {
-            assert_eq!(Format::of(prefix), format, "{prefix:?}");
+        for (head, format) in cases {
+            assert_eq!(Format::of(head), format, "{head:?}");
         }
-        let mut tar = [0; PREFIX_LEN];
+        let mut tar = [0; HEAD_LEN];
         assert_eq!(Format::of(&tar), None);
         tar[257..262].copy_from_slice(b"ustar");
         assert_eq!(Format::of(&tar), None);
         tar[148..156].copy_from_slice(b"001457\0 ");
         assert_eq!(Format::of(&tar), Some(Format::Tar));
-        let mut old = [0; PREFIX_LEN];
+        let mut old = [0; HEAD_LEN];
         old[0] = b'a';
         old[148..156].copy_from_slice(b"000541\0 ");
         assert_eq!(Format::of(&old), Some(Format::Tar));
@@ -175,5 +255,24 @@ mod tests {
         assert_eq!(Format::of_name("disk.txz"), Some(Format::Xz));
         assert_eq!(Format::of_name("disk.img"), None);
         assert_eq!(Format::of_name("gz"), None);
+    }
+
+    #[test]
+    fn what_is_no_image_is_told_by_its_start() {
+        let cases: [(&[u8], Option<NotAnImage>); 10] = [
+            (b"LZIP\x01\x0c", Some(NotAnImage::Compressed("lzip"))),
+            (b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\0", Some(NotAnImage::Compressed("lzma"))),
+            (b"QFI\xfb\0\0\0\x03", Some(NotAnImage::Image("QCOW"))),
+            (b"\n<!DOCTYPE HTML>", Some(NotAnImage::Page)),
+            (b"<html lang=en>", Some(NotAnImage::Page)),
+            (b"\xef\xbb\xbf<?xml version", Some(NotAnImage::Xml)),
+            (b"-----BEGIN PGP SIGNED MESSAGE-----\nHash", Some(NotAnImage::Signed)),
+            (b"\xeb\x58\x90mkfs.fat", None),
+            (b"<", None),
+            (b"", None),
+        ];
+        for (head, foreign) in cases {
+            assert_eq!(NotAnImage::of(head), foreign, "{head:?}");
+        }
     }
 }

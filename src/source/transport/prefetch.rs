@@ -5,39 +5,39 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use super::Transport;
+use super::{Info, Seek, Transport};
 use crate::threads;
 
-/// The size of a piece in bytes.
-pub(super) const PIECE_LEN: usize = 128 << 10;
+/// The size of a chunk in bytes.
+pub(super) const CHUNK_LEN: usize = 128 << 10;
 
-/// How many pieces may wait: 4 MiB.
-const PIECES: usize = 32;
+/// How many chunks may wait: 4 MiB.
+const CHUNKS: usize = 32;
 
 /// A part of a file.
 #[derive(Default)]
-pub(super) struct Piece {
+pub(super) struct Chunk {
     /// Where it belongs, in bytes from the start of the file.
     pub(super) offset: u64,
     pub(super) data: Vec<u8>,
 }
 
-/// Fetches one piece after another.
+/// Fetches one chunk after another.
 pub(super) trait Fetch: Send + 'static {
-    /// The next piece, which is not empty and not before the one that came last; `None` at the end, which was a clean
+    /// The next chunk, which is not empty and not before the one that came last; `None` at the end, which was a clean
     /// one.
-    fn fetch(&mut self) -> io::Result<Option<Piece>>;
+    fn fetch(&mut self) -> io::Result<Option<Chunk>>;
 }
 
 /// How much was fetched of a file, and how much there is.
 #[derive(Clone, Debug, Default)]
-pub struct Traffic {
+pub struct TransferStats {
     fetched: Arc<AtomicU64>,
     size: Option<u64>,
     has_unmarked_end: Arc<AtomicBool>,
 }
 
-impl Traffic {
+impl TransferStats {
     pub(super) fn of(size: Option<u64>) -> Self {
         Self { size, ..Self::default() }
     }
@@ -71,85 +71,85 @@ impl Traffic {
 /// the second: a look at the first bytes costs no more than these.
 ///
 /// The thread is not waited for, as it may sit in a read; it ends when that returns.
-pub(super) struct Ahead(State);
+pub(super) struct Prefetcher(State);
 
 enum State {
     New(Box<dyn Fetch>),
     Looked(Box<dyn Fetch>),
-    Running(Receiver<io::Result<Option<Piece>>>),
+    Running(Receiver<io::Result<Option<Chunk>>>),
     Ended,
 }
 
-impl Ahead {
+impl Prefetcher {
     pub(super) fn new(fetch: impl Fetch) -> Self {
         Self(State::New(Box::new(fetch)))
     }
 
-    /// The next piece; `None` at the end.
-    pub(super) fn next(&mut self) -> io::Result<Option<Piece>> {
+    /// The next chunk; `None` at the end.
+    pub(super) fn next(&mut self) -> io::Result<Option<Chunk>> {
         match std::mem::replace(&mut self.0, State::Ended) {
             State::New(mut fetch) => {
-                let piece = fetch.fetch()?;
-                if piece.is_some() {
+                let chunk = fetch.fetch()?;
+                if chunk.is_some() {
                     self.0 = State::Looked(fetch);
                 }
-                Ok(piece)
+                Ok(chunk)
             }
             State::Looked(fetch) => {
                 self.0 = State::Running(start(fetch)?);
                 self.next()
             }
-            State::Running(pieces) => {
-                let piece = pieces.recv().map_err(|_| io::Error::other("the fetching thread is gone"))??;
-                if piece.is_some() {
-                    self.0 = State::Running(pieces);
+            State::Running(chunks) => {
+                let chunk = chunks.recv().map_err(|_| io::Error::other("the fetching thread is gone"))??;
+                if chunk.is_some() {
+                    self.0 = State::Running(chunks);
                 }
-                Ok(piece)
+                Ok(chunk)
             }
             State::Ended => Ok(None),
         }
     }
 }
 
-fn start(mut fetch: Box<dyn Fetch>) -> io::Result<Receiver<io::Result<Option<Piece>>>> {
-    let (sender, pieces) = sync_channel(PIECES);
+fn start(mut fetch: Box<dyn Fetch>) -> io::Result<Receiver<io::Result<Option<Chunk>>>> {
+    let (sender, chunks) = sync_channel(CHUNKS);
     threads::start("fetch", move || {
         loop {
-            let piece = fetch.fetch();
-            let goes_on = matches!(piece, Ok(Some(_)));
-            if sender.send(piece).is_err() || !goes_on {
+            let chunk = fetch.fetch();
+            let goes_on = matches!(chunk, Ok(Some(_)));
+            if sender.send(chunk).is_err() || !goes_on {
                 return;
             }
         }
     })?;
-    Ok(pieces)
+    Ok(chunks)
 }
 
 /// A file that is fetched ahead from its first byte to its last.
-pub(super) struct Sequential {
-    pieces: Ahead,
+pub(super) struct StreamTransport {
+    chunks: Prefetcher,
     data: Vec<u8>,
     /// How much of the data has been read.
     read: usize,
-    traffic: Traffic,
+    stats: TransferStats,
 }
 
-impl Sequential {
+impl StreamTransport {
     /// The file that `fetch` delivers.
-    pub(super) fn new(fetch: impl Fetch, traffic: Traffic) -> Self {
-        Self { pieces: Ahead::new(fetch), data: Vec::new(), read: 0, traffic }
+    pub(super) fn new(fetch: impl Fetch, stats: TransferStats) -> Self {
+        Self { chunks: Prefetcher::new(fetch), data: Vec::new(), read: 0, stats }
     }
 
     /// What is at hand of the file, without reading it; nothing at its end.
     pub(super) fn fill(&mut self) -> io::Result<&[u8]> {
         if self.read >= self.data.len() {
-            (self.data, self.read) = (self.pieces.next()?.unwrap_or_default().data, 0);
+            (self.data, self.read) = (self.chunks.next()?.unwrap_or_default().data, 0);
         }
         Ok(self.data.get(self.read..).unwrap_or_default())
     }
 }
 
-impl Read for Sequential {
+impl Read for StreamTransport {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let count = self.fill()?.read(buf)?;
         self.read = self.read.saturating_add(count);
@@ -157,20 +157,8 @@ impl Read for Sequential {
     }
 }
 
-impl Transport for Sequential {
-    fn size(&self) -> Option<u64> {
-        self.traffic.size()
-    }
-
-    fn can_seek(&self) -> bool {
-        false
-    }
-
-    fn seek_to(&mut self, _offset: u64) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn traffic(&self) -> Option<Traffic> {
-        Some(self.traffic.clone())
+impl Transport for StreamTransport {
+    fn info(&self) -> Info {
+        Info { size: self.stats.size(), seek: Seek::No, stats: Some(self.stats.clone()) }
     }
 }

@@ -3,11 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Failure;
+use super::FetchError;
+use crate::event::Notice;
+use crate::source::OpenOptions;
 
-/// How long is waited for what.
+/// How long the network is waited for, and how often it is tried again.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct RetryPolicy {
     /// For a connection.
     pub connect: Duration,
     /// For the next byte, before that counts as a break.
@@ -22,7 +24,7 @@ pub struct Patience {
     pub breaks: u32,
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(30),
@@ -35,7 +37,7 @@ impl Default for Patience {
     }
 }
 
-impl Patience {
+impl RetryPolicy {
     /// All times multiplied by `factor`, which is finite and not negative.
     #[must_use]
     pub fn scaled(self, factor: f64) -> Self {
@@ -52,18 +54,18 @@ impl Patience {
 }
 
 /// The breaks since the last new byte.
-pub(super) struct Breaks {
-    patience: Patience,
+pub(super) struct Retry {
+    options: OpenOptions,
     count: u32,
     since: Instant,
 }
 
-impl Breaks {
-    pub(super) fn new(patience: Patience) -> Self {
-        Self { patience, count: 0, since: Instant::now() }
+impl Retry {
+    pub(super) fn new(options: &OpenOptions) -> Self {
+        Self { options: options.clone(), count: 0, since: Instant::now() }
     }
 
-    /// A new byte is waited for from now on: the last one has come, or nobody wanted any.
+    /// Begins to wait for a new byte: the last one has come, or nobody wanted any.
     pub(super) fn reset(&mut self) {
         self.count = 0;
         self.since = Instant::now();
@@ -74,17 +76,18 @@ impl Breaks {
     /// # Errors
     ///
     /// Where there shall be none.
-    pub(super) fn pause(&mut self, failure: Failure) -> Result<(), Failure> {
-        if !failure.is_break() {
+    pub(super) fn pause(&mut self, failure: FetchError) -> Result<(), FetchError> {
+        if !failure.is_retryable() {
             return Err(failure);
         }
         self.count = self.count.saturating_add(1);
-        if self.count >= self.patience.breaks || self.since.elapsed() >= self.patience.give_up {
-            return Err(Failure::GivenUp { breaks: self.count, source: Box::new(failure) });
+        let policy = &self.options.retry;
+        if self.count >= policy.breaks || self.since.elapsed() >= policy.give_up {
+            return Err(FetchError::GivenUp { breaks: self.count, source: Box::new(failure) });
         }
         let doublings = 1 << self.count.saturating_sub(1).min(16);
-        let pause = self.patience.first_pause.saturating_mul(doublings).min(self.patience.longest_pause);
-        log::info!("{failure}; trying again in {:.1} s", pause.as_secs_f64());
+        let pause = policy.first_pause.saturating_mul(doublings).min(policy.longest_pause);
+        self.options.observer.notice(Notice::Retries { error: &failure, pause: Some(pause) });
         thread::sleep(pause);
         Ok(())
     }
@@ -94,15 +97,19 @@ impl Breaks {
 mod tests {
     use super::*;
 
-    fn failure() -> Failure {
+    fn failure() -> FetchError {
         let location = crate::source::Location::parse("http://h/p".as_ref()).unwrap();
         let crate::source::Location::Url(url) = location else { panic!("not a URL") };
-        Failure::Broken { url, offset: 1, cause: "end".to_owned() }
+        FetchError::Broken { url, offset: 1, cause: "end".to_owned() }
+    }
+
+    fn retry(policy: RetryPolicy) -> Retry {
+        Retry::new(&OpenOptions { retry: policy, ..OpenOptions::default() })
     }
 
     #[test]
     fn breaks_in_a_row_are_counted() {
-        let mut breaks = Breaks::new(Patience { first_pause: Duration::ZERO, ..Patience::default() });
+        let mut breaks = retry(RetryPolicy { first_pause: Duration::ZERO, ..RetryPolicy::default() });
         for _ in 0..20 {
             assert!(breaks.pause(failure()).is_ok());
             breaks.reset();
@@ -110,12 +117,12 @@ mod tests {
         for _ in 1..8 {
             assert!(breaks.pause(failure()).is_ok());
         }
-        assert!(matches!(breaks.pause(failure()), Err(Failure::GivenUp { breaks: 8, .. })));
+        assert!(matches!(breaks.pause(failure()), Err(FetchError::GivenUp { breaks: 8, .. })));
     }
 
     #[test]
     fn time_runs_out() {
-        let mut breaks = Breaks::new(Patience::default().scaled(0.0));
-        assert!(matches!(breaks.pause(failure()), Err(Failure::GivenUp { breaks: 1, .. })));
+        let mut breaks = retry(RetryPolicy::default().scaled(0.0));
+        assert!(matches!(breaks.pause(failure()), Err(FetchError::GivenUp { breaks: 1, .. })));
     }
 }
