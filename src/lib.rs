@@ -8,7 +8,7 @@
 //! the block map, and so vouches for every byte, is told by its [`signature`].
 //!
 //! Below them lie the words that all share: [`range`] turns blocks into bytes, [`digest`] knows the checksums,
-//! [`magic`] tells how a file is packed, [`file_id`] which file is which, [`size`] writes sizes for people, [`retry`] lets no
+//! [`file_id`] tells which file is which, [`size`] writes sizes for people, [`retry`] lets no
 //! signal stop a system call, [`threads`] starts threads, `programs` sees that those that are run end with us, and [`paths`]
 //! tells folders.
 //!
@@ -18,7 +18,7 @@
 //! copy                  -> bmap, digest, range, threads, and the traits of source and target with what goes with them
 //! source, target,
 //! signature, filemap,
-//! bmap                  -> range, digest, magic, file_id, size, retry, threads, programs, paths; never each other
+//! bmap                  -> range, digest, file_id, size, retry, threads, programs, paths; never each other
 //! ```
 //!
 //! Nothing here knows a command line or a terminal: that is the binary's, which cannot be imported. What is worth

@@ -2,7 +2,7 @@
 //! finds damage.
 #![no_main]
 
-use bmaptool::magic::Format;
+use bmaptool::source::Format;
 use bmaptool_fuzz::{End, MIB, Outcome, bounded, file, pipe};
 use bzip2::read::MultiBzDecoder;
 use libfuzzer_sys::fuzz_target;

@@ -1,7 +1,7 @@
 //! bzip2 that is sound, but that no program would make: any symbols, any codes. It is unpacked like by the reference.
 #![no_main]
 
-use bmaptool::magic::Format;
+use bmaptool::source::Format;
 use bmaptool_fuzz::{End, Input, MIB, Outcome, bounded, file, forge};
 use bzip2::read::MultiBzDecoder;
 use libfuzzer_sys::fuzz_target;

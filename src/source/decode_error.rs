@@ -29,7 +29,7 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    /// The damage that a decoder of `format` means by `error`.
+    /// What a decoder of `format` means by `error`.
     pub(super) fn from_decoder(format: Format, error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::CutOff(format),
@@ -40,13 +40,13 @@ impl DecodeError {
 }
 
 impl From<DecodeError> for io::Error {
-    fn from(damage: DecodeError) -> Self {
-        let kind = match &damage {
+    fn from(error: DecodeError) -> Self {
+        let kind = match &error {
             DecodeError::CutOff(_) => io::ErrorKind::UnexpectedEof,
             DecodeError::Corrupt { .. } => io::ErrorKind::InvalidData,
             DecodeError::Unsupported { .. } => io::ErrorKind::Unsupported,
         };
-        Self::new(kind, damage)
+        Self::new(kind, error)
     }
 }
 

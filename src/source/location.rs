@@ -129,9 +129,9 @@ impl Location {
             Self::Path(path) => Self::Path(path.with_file_name(OsStr::from_bytes(name))),
             Self::Stdin => Self::Stdin,
             Self::Url(Url { protocol, url }) => {
-                let folder = url.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+                let directory = url.path().rsplit_once('/').map_or("", |(directory, _)| directory);
                 let mut beside = url::Url::clone(url);
-                beside.set_path(&format!("{folder}/{}", String::from_utf8_lossy(name)));
+                beside.set_path(&format!("{directory}/{}", String::from_utf8_lossy(name)));
                 Self::Url(Url { protocol: *protocol, url: Arc::new(beside) })
             }
         }

@@ -55,7 +55,7 @@ impl fmt::Debug for OpenOptions {
     }
 }
 
-/// An image's bytes, unpacked, from first to last.
+/// An image's bytes, from first to last.
 pub trait ForwardRead: Read + Send {
     /// Moves on to `offset`, counted from the start of the image, without delivering what lies between. `offset` is not
     /// before the current place. Returns the place that was reached: `offset`, or where the data ended before it.

@@ -86,3 +86,45 @@ impl Transport for StoredFile {
         self.rest.check_unchanged()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Raw;
+
+    fn file(length: usize) -> StoredFile {
+        let bytes: Vec<u8> = (0..length).map(|at| at as u8).collect();
+        Peek::new(Box::new(io::Cursor::new(bytes)) as _).unwrap()
+    }
+
+    #[test]
+    fn what_was_looked_at_is_delivered() {
+        for length in [0, 10, HEAD_LEN, HEAD_LEN + 10] {
+            let mut bytes = Vec::new();
+            let mut file = file(length);
+            assert_eq!(file.head().len(), length.min(HEAD_LEN));
+            assert_eq!(file.whole_size(), Some(length as u64).filter(|_| length < HEAD_LEN));
+            file.read_to_end(&mut bytes).unwrap();
+            assert!(bytes.iter().enumerate().all(|(at, &byte)| byte == at as u8) && bytes.len() == length);
+        }
+    }
+
+    #[test]
+    fn places_in_the_head_and_after_it_are_reached() {
+        let byte_at = |offset: u64| {
+            let mut image = Peek::new(Box::new(Raw::new(file(2000))) as Box<dyn ForwardRead>).unwrap();
+            assert_eq!(image.skip_to(offset).unwrap(), offset);
+            let mut byte = [0];
+            image.read_exact(&mut byte).unwrap();
+            byte[0]
+        };
+        for offset in [0, 300, HEAD_LEN as u64 - 1, HEAD_LEN as u64, 1500] {
+            assert_eq!(byte_at(offset), offset as u8);
+        }
+        let mut file = file(2000);
+        file.seek_to(3).unwrap();
+        let mut byte = [0];
+        file.read_exact(&mut byte).unwrap();
+        assert_eq!(byte, [3]);
+    }
+}

@@ -3,7 +3,6 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use crate::retry::uninterrupted;
-use crate::source::peek::StoredFile;
 
 /// How much compressed data is read at a time, in bytes.
 const COMPRESSED_LEN: usize = 256 << 10;
@@ -11,14 +10,9 @@ const COMPRESSED_LEN: usize = 256 << 10;
 /// Compressed data, as a decoder reads it.
 pub type Compressed = BufReader<TagIoErrors<Box<dyn Read + Send>>>;
 
-/// The compressed data that `file` delivers from where it stands.
-pub(in crate::source) fn compressed(file: StoredFile) -> Compressed {
-    from_reader(Box::new(file))
-}
-
-/// The compressed data that `reader` delivers.
-pub(super) fn from_reader(reader: Box<dyn Read + Send>) -> Compressed {
-    BufReader::with_capacity(COMPRESSED_LEN, TagIoErrors(reader))
+/// The compressed data that `reader` delivers from where it stands.
+pub(in crate::source) fn compressed(reader: impl Read + Send + 'static) -> Compressed {
+    BufReader::with_capacity(COMPRESSED_LEN, TagIoErrors(Box::new(reader)))
 }
 
 /// Passes bytes on as they are, and errors as [`ReadFailed`].

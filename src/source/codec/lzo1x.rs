@@ -6,9 +6,9 @@
 pub(super) enum Error {
     #[error("the block ends within an instruction")]
     InputTooShort,
-    #[error("the block goes on behind its end")]
+    #[error("the block goes on after its end")]
     InputTooLong,
-    #[error("the block unpacks to more than it should")]
+    #[error("the block decompresses to more than it should")]
     OutputTooLong,
     #[error("an instruction refers to data before the block")]
     Distance,
@@ -18,7 +18,7 @@ pub(super) enum Error {
 
 /// Decompresses the block `input` into `output`; returns how many bytes it holds.
 #[expect(clippy::arithmetic_side_effects, reason = "distances are made of at most 16 bits, lengths of 3")]
-pub(super) fn unpack(input: &[u8], output: &mut [u8]) -> Result<usize, Error> {
+pub(super) fn decompress(input: &[u8], output: &mut [u8]) -> Result<usize, Error> {
     let mut block = Block { input, output, filled: 0 };
     // How many literals followed the last match, which changes the meaning of small instructions; 4 stands for a run.
     let mut literals = 0;
@@ -143,7 +143,7 @@ mod tests {
 
     fn decompressed(input: &[u8]) -> Result<Vec<u8>, Error> {
         let mut output = [0; 64];
-        unpack(input, &mut output).map(|length| output[..length].to_vec())
+        decompress(input, &mut output).map(|length| output[..length].to_vec())
     }
 
     #[test]

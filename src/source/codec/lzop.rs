@@ -85,7 +85,7 @@ impl Lzop {
             let input = first(&mut self.input, compressed_length);
             self.compressed.read_exact(input)?;
             compressed_sums.check(input)?;
-            let decompressed = lzo1x::unpack(input, output).map_err(|error| corrupt(error.to_string()))?;
+            let decompressed = lzo1x::decompress(input, output).map_err(|error| corrupt(error.to_string()))?;
             if decompressed != length {
                 return Err(corrupt(format!("a block decompresses to {decompressed} bytes, not to {length}")));
             }

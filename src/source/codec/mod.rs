@@ -44,7 +44,7 @@ pub fn open(format: Format, mut file: StoredFile, policy: &ReadPolicy) -> io::Re
     match (index(format, &mut file, policy)?, policy) {
         (Some(index), ReadPolicy::SkipHoles { wanted }) => {
             let Subset { parts, decoded, size } = index.subset(wanted);
-            let codec = decoder(format, compressed::from_reader(Box::new(parts.of(file))), policy)?;
+            let codec = decoder(format, compressed(parts.of(file)), policy)?;
             Ok(Decoded { size: Some(size), ranges: decoded.into(), ..Decoded::whole(format, codec) })
         }
         (index, _) => {
@@ -61,7 +61,7 @@ pub fn open(format: Format, mut file: StoredFile, policy: &ReadPolicy) -> io::Re
 /// Where it is damaged, or an archive.
 pub fn decode_all(file: Vec<u8>, limit: u64) -> io::Result<Option<Vec<u8>>> {
     let Some(format) = Format::of(&file) else { return Ok(Some(file)) };
-    let compressed = compressed::from_reader(Box::new(io::Cursor::new(file)));
+    let compressed = compressed(io::Cursor::new(file));
     let decoded = Decoded::whole(format, decoder(format, compressed, &ReadPolicy::ReadAll)?);
     let mut bytes = Vec::new();
     let length = decoded.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -195,6 +195,8 @@ impl ForwardRead for Decoded {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     /// Delivers some bytes, and then fails.
@@ -214,6 +216,17 @@ mod tests {
     }
 
     #[test]
+    fn small_files_are_decompressed_up_to_a_limit() {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&[7; 1000]).unwrap();
+        let file = encoder.finish().unwrap();
+        assert_eq!(decode_all(file.clone(), 1000).unwrap(), Some(vec![7; 1000]));
+        assert_eq!(decode_all(file.clone(), 999).unwrap(), None);
+        assert!(decode_all(file[..file.len() - 1].to_vec(), 1000).is_err());
+        assert_eq!(decode_all(b"<bmap".to_vec(), 1000).unwrap(), Some(b"<bmap".to_vec()));
+    }
+
+    #[test]
     fn errors_of_reading_are_not_taken_for_damage() {
         let cases: [(Format, &[u8]); 6] = [
             (Format::Gzip, b"\x1f\x8b\x08\0\0\0\0\0\0\x03"),
@@ -224,7 +237,7 @@ mod tests {
             (Format::Lzop, b"\x89LZO\0\r\n\x1a\n"),
         ];
         for (format, data) in cases {
-            let compressed = compressed::from_reader(Box::new(Failing(io::Cursor::new(data))));
+            let compressed = compressed(Failing(io::Cursor::new(data)));
             let codec = decoder(format, compressed, &ReadPolicy::ReadAll).unwrap();
             let mut decoded = Decoded::whole(format, codec);
             let error = decoded.read(&mut [0; 10]).unwrap_err();

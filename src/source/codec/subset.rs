@@ -19,7 +19,7 @@ pub(super) struct Index {
     pub(super) streams: Vec<Stream>,
 }
 
-/// Units that belong together, and what a decoder needs to see around them.
+/// Frames that belong together, and what a decoder needs to see around them.
 pub(super) struct Stream {
     pub(super) frames: Vec<Frame>,
     /// Stands before the frames.
@@ -28,7 +28,7 @@ pub(super) struct Stream {
     pub(super) trailer: fn(header: &[u8], frames: &[Frame]) -> Vec<u8>,
 }
 
-/// A part of a file that can be decompressed without the others.
+/// A part of a file that can be decompressed without the others: a frame of zstd, a block of xz.
 #[derive(Clone, Copy)]
 pub(super) struct Frame {
     /// Where it is stored.

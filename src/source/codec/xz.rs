@@ -82,21 +82,20 @@ mod tests {
 
     use xz2::write::XzEncoder;
 
-    use super::super::compressed::from_reader;
     use super::*;
 
     #[test]
     fn a_stream_that_needs_too_much_memory_is_refused() {
         let mut encoder = XzEncoder::new(Vec::new(), 6);
         encoder.write_all(b"some data").unwrap();
-        let compressed = encoder.finish().unwrap();
-        let unpack = |limit| {
+        let file = encoder.finish().unwrap();
+        let decompress = |limit| {
             let mut data = String::new();
-            let compressed = from_reader(Box::new(io::Cursor::new(compressed.clone())));
+            let compressed = super::super::compressed(io::Cursor::new(file.clone()));
             Stream::new(compressed, limit).unwrap().read_to_string(&mut data).map(|_| data)
         };
-        assert_eq!(unpack(64 << 20).unwrap(), "some data");
-        let error = unpack(1 << 20).unwrap_err();
+        assert_eq!(decompress(64 << 20).unwrap(), "some data");
+        let error = decompress(1 << 20).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
         assert!(error.to_string().contains("1.0 MiB"), "{error}");
     }

@@ -74,7 +74,7 @@ pub enum FetchError {
         /// What it says.
         what: String,
     },
-    /// The server packs what it sends, in a way that nothing in the data would tell.
+    /// The server compresses what it sends, in a way that nothing in the data would tell.
     #[error("the server packs '{url}' on its way ({coding}), although it was asked not to")]
     Compressed {
         /// The file.

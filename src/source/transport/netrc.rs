@@ -54,10 +54,10 @@ fn words(text: &str) -> Vec<String> {
         }
         let mut rest = line.trim_start();
         while !rest.is_empty() && !rest.starts_with('#') {
-            let (word, behind) = first_word(rest);
+            let (word, after) = first_word(rest);
             in_macro |= word == "macdef";
             words.push(word);
-            rest = behind.trim_start();
+            rest = after.trim_start();
         }
     }
     words

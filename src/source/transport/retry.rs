@@ -71,6 +71,22 @@ impl Retry {
         self.since = Instant::now();
     }
 
+    /// Opens something by `open`, which is tried again after breaks. Where there is no connection, nothing broke off yet:
+    /// whoever mistyped a name shall not have to wait.
+    ///
+    /// # Errors
+    ///
+    /// Those of `open` that another try will not mend.
+    pub(super) fn open<T>(&mut self, mut open: impl FnMut() -> Result<T, FetchError>) -> Result<T, FetchError> {
+        loop {
+            match open() {
+                Err(failure @ FetchError::Connect { .. }) => return Err(failure),
+                Err(failure) => self.pause(failure)?,
+                opened => return opened,
+            }
+        }
+    }
+
     /// Waits before the next try after `failure`, if there shall be one.
     ///
     /// # Errors

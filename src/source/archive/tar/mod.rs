@@ -1,5 +1,5 @@
-//! tar: POSIX ustar and pax, GNU's long names, and sparse files in all of GNU's four formats, as the GNU tar manual
-//! describes them.
+//! tar: POSIX ustar and pax, GNU's long names, and sparse files in GNU's own format and in version 1.0 of its
+//! format for pax, as the GNU tar manual describes them.
 
 mod header;
 mod pax;
@@ -8,7 +8,7 @@ mod sparse;
 use std::collections::VecDeque;
 use std::io::{self, Read};
 
-use super::{Member, printable};
+use super::Member;
 use crate::range::ByteRange;
 use crate::source::decode_error::{DecodeError, corrupt};
 use crate::source::detect::Format;
@@ -93,8 +93,7 @@ impl Tar {
         } else {
             match extended.sparse_size()? {
                 None => (vec![(0, stored)], stored),
-                Some(size) if extended.map_is_in_data()? => (sparse::map_in_data(|| self.block())?, size),
-                Some(size) => (extended.sparse_map()?, size),
+                Some(size) => (sparse::map_in_data(|| self.block())?, size),
             }
         };
         // The blocks that continue the header are not counted in its size; a map in the data is.
@@ -102,7 +101,7 @@ impl Tar {
         let end = start.checked_add(stored).ok_or_else(|| bad(corrupt("a file is too large")))?;
         let next_header = padded(end)?;
         let extents = sparse::extents(&map, ByteRange { start: self.place, end }, size).map_err(bad)?;
-        Ok(File { name: printable(name), size, extents, next_header })
+        Ok(File { name: String::from_utf8_lossy(name).into_owned(), size, extents, next_header })
     }
 
     fn old_sparse_map(&mut self, header: &Header) -> io::Result<Vec<(u64, u64)>> {
@@ -194,7 +193,7 @@ fn padded(place: u64) -> io::Result<u64> {
     place.checked_next_multiple_of(BLOCK_LEN as u64).ok_or_else(|| bad(corrupt("a file is too large")))
 }
 
-/// What this module says of a tar, as its damage.
+/// What this module says of a tar, as what is wrong with it.
 fn bad(error: io::Error) -> io::Error {
     DecodeError::from_decoder(Format::Tar, error).into()
 }

@@ -34,7 +34,7 @@ impl Body {
         Self { entry, inflate: Decompress::new(false), crc: Hasher::new(), taken: 0, delivered: 0, state: State::Data }
     }
 
-    /// Unpacks the next bytes; at their end, checks them, and takes what stands after them.
+    /// Decompresses the next bytes; at their end, checks them, and takes what stands after them.
     pub(super) fn read(&mut self, data: &mut impl BufRead, buf: &mut [u8]) -> io::Result<usize> {
         if self.state == State::Checked || buf.is_empty() {
             return Ok(0);
@@ -52,7 +52,7 @@ impl Body {
         Ok(count)
     }
 
-    /// Passes over the data, which need not be unpacked if its length is known.
+    /// Passes over the data, which need not be decompressed if its length is known.
     pub(super) fn skip(&mut self, data: &mut impl BufRead) -> io::Result<()> {
         match self.entry.compressed_size {
             Some(size) => {

@@ -66,7 +66,7 @@ impl Entry {
         })
     }
 
-    /// Checks that the data can be unpacked.
+    /// Checks that the data can be decompressed.
     pub(super) fn check_usable(&self) -> io::Result<()> {
         if self.is_encrypted {
             return Err(unsupported("it is encrypted"));

@@ -8,7 +8,7 @@ mod local;
 
 use std::io::{self, Read};
 
-use super::{Member, printable};
+use super::Member;
 use crate::source::codec::{self, Compressed, Decoded, array, compressed, only_padding_follows, skip};
 use crate::source::decode_error::corrupt;
 use crate::source::detect::Format;
@@ -40,7 +40,7 @@ pub fn open(mut file: StoredFile, image_size: Option<u64>) -> io::Result<Option<
     let found = zip.find(image_size);
     match found.map_err(|error| codec::explained(Format::Zip, error))? {
         Some(entry) => {
-            let (name, size) = (printable(&entry.name), entry.size);
+            let (name, size) = (String::from_utf8_lossy(&entry.name).into_owned(), entry.size);
             let image = Image { zip, body: Body::new(entry), state: State::Data };
             let reader = Decoded::whole(Format::Zip, Box::new(image));
             Ok(Some(Member { name, reader: Box::new(reader), size }))

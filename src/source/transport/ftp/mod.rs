@@ -16,17 +16,7 @@ use control::Control;
 /// Opens the file at `url`.
 pub(super) fn open(url: &Url, options: &OpenOptions) -> io::Result<Box<dyn Transport>> {
     let mut download = Download::new(url, options)?;
-    loop {
-        match download.begin() {
-            Ok(transfer) => {
-                download.transfer = Some(transfer);
-                break;
-            }
-            // Nothing broke off yet: whoever mistyped a name shall not have to wait.
-            Err(failure @ FetchError::Connect { .. }) => return Err(failure.into()),
-            Err(failure) => download.retry.pause(failure)?,
-        }
-    }
+    download.transfer = Some(Retry::new(options).open(|| download.begin())?);
     download.stats = TransferStats::of(download.version.as_ref().and_then(|version| version.size));
     let stats = download.stats.clone();
     Ok(Box::new(StreamTransport::new(download, stats)))

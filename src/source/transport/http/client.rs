@@ -89,8 +89,8 @@ impl Client {
             let response = self.send(part)?;
             let status = response.status();
             match response.headers().get(LOCATION) {
-                _ if status == StatusCode::OK => return self.unpacked(response),
-                _ if status == StatusCode::PARTIAL_CONTENT && part.is_some() => return self.unpacked(response),
+                _ if status == StatusCode::OK => return self.readable(response),
+                _ if status == StatusCode::PARTIAL_CONTENT && part.is_some() => return self.readable(response),
                 _ if status == StatusCode::RANGE_NOT_SATISFIABLE && part.is_some() => return Ok(response),
                 Some(target) if status.is_redirection() => self.current = self.redirected(target)?,
                 _ => return Err(FetchError::Status { url: self.file.clone(), status }),
@@ -100,7 +100,7 @@ impl Client {
     }
 
     fn send(&self, part: Option<&Part<'_>>) -> Result<Response, FetchError> {
-        // No transfer shall be packed on its way: sizes and ranges are those of the file.
+        // No transfer shall be compressed on its way: sizes and ranges are those of the file.
         let mut request = self.http.get(self.current.clone()).header(ACCEPT_ENCODING, "identity");
         if let Some(Credentials { user, password }) = self.credentials.as_ref().filter(|_| self.is_at_home()) {
             request = request.basic_auth(user, Some(password));
@@ -118,9 +118,9 @@ impl Client {
         Ok(response)
     }
 
-    /// `response`, unless it is packed in a way that is not told from its first bytes. Servers call a file packed that is
+    /// `response`, unless it is compressed in a way that is not told from its first bytes. Servers call a file compressed that is
     /// stored so, too, and then it is what the user asks for.
-    fn unpacked(&self, response: Response) -> Result<Response, FetchError> {
+    fn readable(&self, response: Response) -> Result<Response, FetchError> {
         // `aws-chunked` is how the file once came to the server; `none` is no coding, but some servers say it.
         const TOLD: [&str; 12] = [
             "",

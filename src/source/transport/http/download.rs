@@ -62,8 +62,8 @@ impl Download {
             _ => self.request(wanted)?,
         };
         while body.at < wanted.start {
-            let gap = usize::try_from(wanted.start.saturating_sub(body.at)).unwrap_or(usize::MAX).min(buf.len());
-            if self.receive(&mut body, buf.get_mut(..gap).unwrap_or_default())? == 0 {
+            let passed = usize::try_from(wanted.start.saturating_sub(body.at)).unwrap_or(usize::MAX).min(buf.len());
+            if self.receive(&mut body, buf.get_mut(..passed).unwrap_or_default())? == 0 {
                 return Err(self.ended_early(&body));
             }
         }

@@ -17,7 +17,7 @@ use download::Download;
 use remote::Remote;
 
 /// Up to how many bytes that nobody wants are received all the same, for they cost less than a new request.
-const SMALL_GAP: u64 = 1 << 20;
+const SMALL_HOLE: u64 = 1 << 20;
 
 /// The first part that is fetched at a new place; each that follows is twice as long.
 const FIRST_PART: u64 = 256 << 10;
@@ -47,7 +47,7 @@ impl Http {
         self.remote.version.size
     }
 
-    /// Fetches `parts` from now on, and nothing else.
+    /// Goes on with `parts`, and fetches nothing else.
     fn restart(&mut self, parts: VecDeque<ByteRange>) {
         self.chunks = Prefetcher::new(Download::new(self.remote.clone(), parts.clone(), None));
         self.parts = parts;
@@ -107,7 +107,7 @@ impl Transport for Http {
         if self.info().seek == Seek::No {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        let is_near = self.distance(offset).is_some_and(|distance| distance <= SMALL_GAP);
+        let is_near = self.distance(offset).is_some_and(|distance| distance <= SMALL_HOLE);
         self.position = offset;
         if !is_near && self.at_hand().is_empty() {
             self.restart_here();
@@ -120,7 +120,7 @@ impl Transport for Http {
         let left = ByteRange { start: self.position.saturating_add(self.at_hand().len() as u64), end: size };
         let parts = joined(wanted, left);
         let skipped = left.len().saturating_sub(parts.iter().map(|part| part.len()).sum());
-        if skipped > SMALL_GAP {
+        if skipped > SMALL_HOLE {
             self.restart(parts);
         }
     }
@@ -139,14 +139,14 @@ fn growing_parts(whole: ByteRange) -> VecDeque<ByteRange> {
     std::iter::successors(first, |part| part_from(part.end)).collect()
 }
 
-/// The ranges, as far as they lie within `bounds`, with small gaps between them filled.
+/// The ranges, as far as they lie within `bounds`, with small holes between them filled.
 fn joined(ranges: &[ByteRange], bounds: ByteRange) -> VecDeque<ByteRange> {
     let mut parts: VecDeque<ByteRange> = VecDeque::new();
     for range in ranges {
         let range = ByteRange { start: range.start.max(bounds.start), end: range.end.min(bounds.end) };
         match parts.back_mut() {
             _ if range.is_empty() => {}
-            Some(last) if range.start.saturating_sub(last.end) <= SMALL_GAP => last.end = range.end,
+            Some(last) if range.start.saturating_sub(last.end) <= SMALL_HOLE => last.end = range.end,
             _ => parts.push_back(range),
         }
     }

@@ -41,21 +41,12 @@ impl Remote {
         let client = Client::new(url, options)?;
         let (version, stats) = (Version::default(), TransferStats::default());
         let mut remote = Self { client, options: options.clone(), version, takes_ranges: false, stats };
-        let mut retry = Retry::new(options);
-        let body = loop {
-            match remote.first() {
-                Ok(body) => break body,
-                // Nothing broke off yet: whoever mistyped a name shall not have to wait.
-                Err(failure @ FetchError::Connect { .. }) => return Err(failure.into()),
-                Err(failure) => retry.pause(failure)?,
-            }
-        };
+        let body = Retry::new(options).open(|| remote.first())?;
         remote.stats = TransferStats::of(remote.version.size);
         Ok((remote, body))
     }
 
-    /// Asks for the part that is all of the file, for what a server says of parts in general need not be true of this file.
-    /// Where that comes to nothing, for the whole.
+    /// Requests `bytes=0-`: only a 206 proves that ranges work for this file. Falls back to a plain GET.
     fn first(&mut self) -> Result<Body, FetchError> {
         // Nothing has been delivered yet that what comes must go with.
         self.version = Version::default();
