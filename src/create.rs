@@ -44,7 +44,7 @@ pub enum Error {
         source: io::Error,
     },
     /// It is a directory or a device.
-    #[error("cannot map '{path}': it is {what}, and only a regular file can be mapped")]
+    #[error("cannot map '{path}': it is {what}")]
     NotAFile {
         /// The image.
         path: PathBuf,
@@ -58,7 +58,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// It was written to while it was read.
-    #[error("image '{path}' changed while it was being mapped; its map would be wrong")]
+    #[error("image '{path}' changed while it was being mapped")]
     Changed {
         /// The image.
         path: PathBuf,

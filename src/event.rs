@@ -32,7 +32,7 @@ pub enum Outcome {
 }
 
 /// Something that happened.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
     /// A target enters a phase.
     Phase(TargetId, Phase),
@@ -144,6 +144,8 @@ pub enum Notice<'a> {
     },
     /// The boot region could not be read beforehand: where the image has nothing for it, it becomes zero.
     BootRegionUnreadable {
+        /// Whose it is.
+        target: TargetId,
         /// The length of the region in bytes.
         length: u64,
         /// Why.

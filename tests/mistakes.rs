@@ -132,7 +132,7 @@ fn outputs_that_cannot_be_written_are_told_before_the_work() {
     // An image that is full is warned of once it has been mapped: no warning, no work.
     fs::write(folder.path().join("full.img"), vec![1; 1 << 20]).unwrap();
     for (output, why) in [
-        ("no/such/folder.bmap", "the folder 'no/such': No such file or directory"),
+        ("no/such/folder.bmap", "the directory 'no/such': No such file or directory"),
         (".", "it is a directory"),
         ("new.bmap/", "no file's name ends with a slash"),
     ] {

@@ -67,7 +67,7 @@ fn the_output_is_never_the_image() {
 fn an_image_is_not_replaced_by_the_map_of_its_bmap() {
     let (_folder, image) = scene();
     let (bmap, before) = (create(&image), sha256(&image));
-    let outcome = create_to(&image, &bmap).fails(&["disk.img.bmap' is no disk image but an XML file", "behind '-o'"]);
+    let outcome = create_to(&image, &bmap).fails(&["disk.img.bmap' is an XML file, such as a bmap, not a disk image", "create -o OUTPUT IMAGE"]);
     assert!(!outcome.stderr.contains("mapped"), "{}", outcome.stderr);
     fs::write(&bmap, "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n<bmap>").unwrap();
     create_to(&image, &bmap).fails(&["a signed text"]);

@@ -25,7 +25,7 @@ pub struct Arguments {
     pub command: Command,
 }
 
-/// Puts what all commands have behind what one command has.
+/// Puts what all commands have after what one command has.
 const LAST: usize = 100;
 
 #[derive(Args, Debug)]

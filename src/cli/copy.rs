@@ -3,25 +3,21 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bmaptool::bmap::{self, Bmap};
 use bmaptool::copy::{self as engine, Extents, Failure, Progress, Verify};
-use bmaptool::event::{Observer, Silent};
 use bmaptool::file_id::FileId;
 use bmaptool::sink::{self, Accept, InputFile, Kind, Request};
-use bmaptool::size::{human, percent};
+use bmaptool::size::{human, human_time, percent, rate};
 use bmaptool::source::{Gaps, Location, Source};
 
-use super::Error;
-use super::args::Copy;
-use super::error::in_one_line;
+use super::args::{Copy, Verbosity};
+use super::error::{Error, in_one_line};
 use super::network;
-use super::psplash::Psplash;
-use super::signals::Signals;
+use super::process::{self, Signals};
+use super::report::Report;
 use super::signature::{self, Authentic};
-use super::streams;
-use super::watch::{Display, Watch, rate};
 
 /// A bmap, and where it came from.
 struct Map {
@@ -31,11 +27,11 @@ struct Map {
     read: Vec<InputFile>,
 }
 
-pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
+pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     let signals = Signals::handle().map_err(Error::Signals)?;
 
     let image = Location::parse(&arguments.image)?;
-    if image == Location::Stdin && !streams::stdin_was_open() {
+    if image == Location::Stdin && process::stdin_was_closed() {
         return Err(Error::StdinClosed);
     }
     let source = network::open(&image)?;
@@ -58,16 +54,17 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
     if unpacked.size == Some(0) && map.is_none() && is_stream(&image) {
         return Err(Error::NothingCame { image });
     }
-    streams::check(&arguments.target).map_err(|source| Error::Closed { target: arguments.target.clone(), source })?;
+    process::refuse_closed(&arguments.target)
+        .map_err(|source| Error::Closed { target: arguments.target.clone(), source })?;
     // From here on there is something to clean up.
     let cancel = signals.defer();
-    let observer: Arc<dyn Observer> = Arc::new(Silent);
+    let report = Report::new(vec![arguments.target.clone()], arguments.psplash_pipe.as_deref());
     let claimed = sink::claim(&Request {
         path: &arguments.target,
         size: map.as_ref().map(|map| map.bmap.image_size()).or(unpacked.size),
         inputs: &inputs,
         accept: if arguments.removable_device { Accept::Removable } else { Accept::Any },
-        observer: &observer,
+        observer: report.observer(),
     })?;
 
     announce(&image, arguments, claimed.kind, map.as_ref());
@@ -77,9 +74,8 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
         Some(map) => Extents::Mapped(map.bmap),
         None => Extents::Whole { size: unpacked.size },
     };
-    let progress = Arc::new(Progress::default());
-    let watch = Watch::start(display, &progress, extents.total());
-    let psplash = arguments.psplash_pipe.as_deref().map(|pipe| Psplash::start(pipe, &progress, extents.total()));
+    let progress = Progress::new(Arc::clone(report.observer()), extents.total());
+    let display = report.show_progress(verbosity);
     let started = Instant::now();
     let of_copy = |failure: Failure| Error::Copy {
         image: image.clone(),
@@ -94,7 +90,7 @@ pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
     log::info!("synchronizing '{}'", arguments.target.display());
     let bytes = transferred.commit(&progress, cancel).map_err(of_copy)?;
     let time = started.elapsed();
-    drop((watch, psplash));
+    drop(display);
     if let Some(traffic) = traffic {
         log::info!("fetched {}", network::amount(&traffic));
         if ends_anywhere && traffic.has_unmarked_end() {
@@ -196,7 +192,7 @@ fn announce(image: &Location, arguments: &Copy, kind: Kind, map: Option<&Map>) {
         human(bmap.mapped_bytes()),
         percent(bmap.mapped_blocks(), bmap.blocks()),
     );
-    // Scripts know these two, and that all but devices are named without their folders.
+    // Scripts know these two, and that all but devices are named without their directories.
     let (kind, name) = match kind {
         Kind::BlockDevice => ("block device", None),
         Kind::RegularFile | Kind::CharacterDevice => ("file", arguments.target.file_name()),
@@ -211,31 +207,5 @@ fn announce(image: &Location, arguments: &Copy, kind: Kind, map: Option<&Map>) {
         log::warn!("the image is not verified, as '--no-verify' asks for");
     } else if bmap.checksum_kind().is_none() && bmap.mapped_blocks() > 0 {
         log::warn!("the image is not verified, for its bmap has no checksums");
-    }
-}
-
-/// A time as in `1h 2m 3.4s`.
-fn human_time(time: Duration) -> String {
-    // Rounded to tenths first, so that there is no minute of 60.0 seconds.
-    let tenths = time.as_millis().saturating_add(50) / 100;
-    let (hours, minutes, seconds) = (tenths / 36_000, tenths / 600 % 60, tenths % 600);
-    let seconds = format!("{}.{}s", seconds / 10, seconds % 10);
-    match (hours, minutes) {
-        (0, 0) => seconds,
-        (0, minutes) => format!("{minutes}m {seconds}"),
-        (hours, minutes) => format!("{hours}h {minutes}m {seconds}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times() {
-        let cases = [(0, "0.0s"), (1_449, "1.4s"), (59_960, "1m 0.0s"), (62_300, "1m 2.3s"), (7_260_000, "2h 1m 0.0s")];
-        for (milliseconds, text) in cases {
-            assert_eq!(human_time(Duration::from_millis(milliseconds)), text);
-        }
     }
 }

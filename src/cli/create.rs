@@ -11,10 +11,10 @@ use bmaptool::sink;
 use bmaptool::size::human;
 use bmaptool::source::{Foreign, read_full};
 
-use super::Error;
 use super::args::Create;
+use super::error::Error;
 use super::output::Output;
-use super::signals::Signals;
+use super::process::Signals;
 
 pub fn run(arguments: &Create) -> Result<(), Error> {
     let signals = Signals::handle().map_err(Error::Signals)?;

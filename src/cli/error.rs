@@ -1,7 +1,7 @@
-//! What can go wrong, put into words, and the exit status that it has.
+//! What can go wrong, put into words, and the exit status that it has. What to do about it is told by [`hint`].
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bmaptool::bmap::ParseError;
 use bmaptool::copy;
@@ -10,20 +10,20 @@ use bmaptool::magic::Format;
 use bmaptool::signature::{self, KeyringError, Refusal};
 use bmaptool::sink::{self, TargetState};
 use bmaptool::source::{self, Foreign, Location};
-use nix::unistd::geteuid;
 
-use super::signals;
+use super::hint::hint;
+use super::process;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot open image '{path}'")]
     OpenImage { path: PathBuf, source: io::Error },
-    #[error("'{path}' is compressed ({format}), and create maps a raw image; decompress it first")]
+    #[error("'{path}' is compressed ({format})")]
     Packed { path: PathBuf, format: Format },
-    #[error("'{path}' is no disk image but {what}: the image comes last, the output behind '-o'")]
+    #[error("'{path}' is {what}, not a disk image")]
     NoImage { path: PathBuf, what: Foreign },
-    #[error("{output} is the image itself; choose another output")]
+    #[error("{output} is the image itself")]
     OutputIsImage { output: String },
     #[error(transparent)]
     Create(#[from] create::Error),
@@ -33,19 +33,13 @@ pub enum Error {
     Location(#[from] source::InvalidUrl),
     #[error(transparent)]
     Source(#[from] source::Error),
-    #[error("bmap file not found for '{image}', please use '--nobmap' to copy the image without a bmap")]
+    #[error("bmap file not found for '{image}'")]
     NoBmap { image: Location },
-    #[error(
-        "bmap file not found for '{device}', which is a device: the image comes first, then the target; to copy all of the \
-         device to '{target}', use '--nobmap'"
-    )]
+    #[error("bmap file not found for '{device}', which is a device")]
     NoBmapOfDevice { device: Location, target: PathBuf },
     #[error("{}: the image cannot be its own bmap", both_are(.image, .bmap))]
     SameFile { image: Location, bmap: Location },
-    #[error(
-        "the name of '{image}' says {named}, but it is not compressed: it may be damaged, or a page that a server sends; if it \
-         is the image as it is, rename it, or use its bmap"
-    )]
+    #[error("the name of '{image}' says {named}, but it is not compressed")]
     NotPacked { image: Location, named: Format },
     #[error("standard input is closed, and there is no image on it")]
     StdinClosed,
@@ -88,8 +82,8 @@ impl Error {
     /// Prints what happened, and what state it leaves behind.
     pub fn report(&self) {
         let mut text = in_one_line(self);
-        if let Some(advice) = self.advice() {
-            text = format!("{text}; {advice}");
+        if let Some(hint) = hint(self) {
+            text = format!("{text}; {hint}");
         }
         log::error!("{text}");
         if let Self::Copy { target, remains, .. } = self {
@@ -107,8 +101,8 @@ impl Error {
                     "the start of '{target}' has been zeroed again: it holds no valid image now; copy again before using it"
                 ),
                 TargetState::MaybeBootable => log::error!(
-                    "the start of '{target}' could not be zeroed again: it may look like a valid image, but it holds none; \
-                     copy again, or to another device, before using it"
+                    "the start of '{target}' could not be zeroed again: it may look valid, but is not; copy again, or to \
+                     another device"
                 ),
                 TargetState::Untouched => log::info!("'{target}' is as it was: nothing has been written"),
                 TargetState::Complete | TargetState::NotApplicable => {}
@@ -116,60 +110,16 @@ impl Error {
         }
     }
 
-    /// What the user can do about it.
-    fn advice(&self) -> Option<&'static str> {
-        match self {
-            Self::BadSignature { source: Refusal::UnknownKey { .. }, .. } => Some(
-                "get the key from someone you trust, and name a keyring that has it with '--keyring FILE', or import it with \
-                 'gpg --import FILE' and name no keyring",
-            ),
-            Self::BadSignature { source: Refusal::FromTheFuture { .. }, .. } => Some("set the clock"),
-            Self::OpenImage { path, source } if path.as_os_str() == "-" && source.kind() == io::ErrorKind::NotFound => {
-                Some("standard input cannot be mapped: only a file has holes")
-            }
-            Self::Source(source::Error::Open { location, source }) if names_protocol(location.as_path(), source) => {
-                Some("if it is meant for an address: http, https, ftp, ssh and file are the protocols")
-            }
-            Self::OpenImage { path, source } if names_protocol(Some(path), source) => {
-                Some("create maps a file of this machine, not an address")
-            }
-            Self::Target(sink::Error::Access { path, source, .. }) if names_protocol(Some(path), source) => {
-                Some("the target is a device or a file of this machine, not an address")
-            }
-            Self::Target(sink::Error::SharedUnclear { source, .. })
-                if source.kind() == io::ErrorKind::PermissionDenied =>
-            {
-                Some(match geteuid().is_root() {
-                    true => "a container must be given that device as well",
-                    false => "run this as root, with sudo for example",
-                })
-            }
-            Self::Unverifiable { source: signature::Error::NoProc { .. }, .. } => {
-                Some("mount it, or use '--no-sig-verify' to copy without knowing who made the bmap")
-            }
-            Self::Unverifiable { source: signature::Error::NoVerifier { .. }, .. } => Some(
-                "install GnuPG, or use '--no-sig-verify' and no other option about signatures to copy without knowing who \
-                     made the bmap",
-            ),
-            _ => None,
-        }
-    }
-
     /// The status that the program exits with.
     pub fn status(&self) -> i32 {
         match self {
-            Self::Copy { source: copy::Error::Cancelled, signal: Some(signal), .. } => signals::status(*signal),
+            Self::Copy { source: copy::Error::Cancelled, signal: Some(signal), .. } => process::status(*signal),
             Self::Output { source, signal: Some(signal), .. } if source.kind() == io::ErrorKind::Interrupted => {
-                signals::status(*signal)
+                process::status(*signal)
             }
             _ => super::FAILED,
         }
     }
-}
-
-/// Whether a path that leads nowhere looks like an address.
-fn names_protocol(path: Option<&Path>, error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound && path.is_some_and(|path| path.to_string_lossy().contains("://"))
 }
 
 /// An error and what it comes from.

@@ -6,8 +6,8 @@ use bmaptool::signature::{self, Clearsigned, Keyring, Keys, Signer};
 use bmaptool::sink::InputFile;
 use bmaptool::source::{Location, Source, Stored};
 
-use super::Error;
 use super::args::Copy;
+use super::error::Error;
 use super::network;
 
 /// The largest file that is read as a detached signature, in bytes: a page that a server sends in its place has more than any.

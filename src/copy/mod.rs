@@ -12,7 +12,7 @@ mod verifier;
 
 use std::io;
 
-pub use progress::{Cancel, Phase, Progress};
+pub use progress::{Cancel, Progress};
 
 use crate::bmap::Bmap;
 use crate::digest::{ChecksumKind, Digest};

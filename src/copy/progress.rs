@@ -1,41 +1,46 @@
-//! What the engine shares with whoever watches it.
+//! What the engine shares with whoever watches or stops it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// How far a copy is. The engine adds to it, others read it.
-#[derive(Debug, Default)]
+use crate::event::{Event, Observer, Phase, Silent, TargetId};
+
+/// The only target that there is.
+const TARGET: TargetId = TargetId(0);
+
+/// Tells an observer how far a copy is.
 pub struct Progress {
+    observer: Arc<dyn Observer>,
+    total: Option<u64>,
     written: AtomicU64,
-    synchronizing: AtomicBool,
-}
-
-/// What a copy is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Data is on its way.
-    Copying,
-    /// All data is written and is being made durable.
-    Synchronizing,
 }
 
 impl Progress {
+    /// Tells `observer` of a copy that begins, of `total` bytes where that is known.
+    pub fn new(observer: Arc<dyn Observer>, total: Option<u64>) -> Self {
+        observer.event(Event::Phase(TARGET, Phase::Copying));
+        observer.event(Event::Progress { target: TARGET, done: 0, total });
+        Self { observer, total, written: AtomicU64::new(0) }
+    }
+
     /// How many bytes have been written.
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// What is being done.
-    pub fn phase(&self) -> Phase {
-        if self.synchronizing.load(Ordering::Relaxed) { Phase::Synchronizing } else { Phase::Copying }
-    }
-
     pub(super) fn add(&self, bytes: u64) {
-        self.written.fetch_add(bytes, Ordering::Relaxed);
+        let done = self.written.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        self.observer.event(Event::Progress { target: TARGET, done, total: self.total });
     }
 
     pub(super) fn all_written(&self) {
-        self.synchronizing.store(true, Ordering::Relaxed);
+        self.observer.event(Event::Phase(TARGET, Phase::Synchronizing));
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new(Arc::new(Silent), None)
     }
 }
 

@@ -47,11 +47,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The file is sparse, but its file system does not tell where the holes are.
-    #[error(
-        "the file system of '{path}' cannot tell which blocks are holes; build the image on another one, such as ext4, XFS, \
-         btrfs or tmpfs, or copy it there with 'cp --sparse=always' and map the copy, which has holes where zeroes were: \
-         'blkdiscard' a device before that image is written to it"
-    )]
+    #[error("the file system of '{path}' cannot tell which blocks are holes")]
     Untold {
         /// The file.
         path: PathBuf,

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::unistd::Whence;
 
 use super::Error;
-use crate::paths::folder_of;
+use crate::paths::directory_of;
 use crate::range::ByteRange;
 
 /// Calls `each` for every piece of data in the file's first `size` bytes, in order.
@@ -45,7 +45,7 @@ pub(super) fn tells_holes(path: &Path, metadata: &Metadata) -> bool {
 /// Whether a file of nothing but a hole, beside the one at `path`, is told to be one.
 fn probe(path: &Path) -> io::Result<bool> {
     const SIZE: u64 = 1 << 20;
-    let unnamed = OpenOptions::new().read(true).write(true).custom_flags(libc::O_TMPFILE).open(folder_of(path))?;
+    let unnamed = OpenOptions::new().read(true).write(true).custom_flags(libc::O_TMPFILE).open(directory_of(path))?;
     unnamed.set_len(SIZE)?;
     Ok(lseek(&unnamed, 0, Whence::SeekData)?.is_none())
 }

@@ -1,25 +1,25 @@
-//! What the progress bar says, in as many columns as there are.
+//! What the progress line of a target says, in as many columns as there are.
 
 use std::time::Duration;
 
-use bmaptool::copy::Phase;
-use bmaptool::size::{human, human_part};
+use bmaptool::event::Phase;
+use bmaptool::size::{human, human_part, short_time, whole_percent};
 
-/// How far a copy is.
+/// How far a target is.
 pub struct View {
     pub phase: Phase,
-    /// How many bytes are written.
-    pub written: u64,
-    /// How many there are, where that is known.
+    /// Bytes.
+    pub done: u64,
+    /// Bytes to do, where that is known.
     pub total: Option<u64>,
-    /// How many are written in a second, of late.
+    /// Bytes in a second, of late.
     pub rate: u64,
-    /// How long it has taken.
+    /// Since the target's first event.
     pub elapsed: Duration,
 }
 
-/// The columns that are left free: a terminal adds `^C` to the line, which must not go over two, or it could not be redrawn.
-pub const MARGIN: u16 = 3;
+/// The columns that are left free: a terminal adds `^C` to the line, which must stay on one row to be erased.
+const MARGIN: u16 = 3;
 
 /// A bar with fewer columns shows nothing that the percents do not.
 const SHORTEST_BAR: usize = 10;
@@ -42,27 +42,25 @@ impl View {
     }
 
     fn towards(&self, total: u64, phase: &str, room: usize) -> String {
-        let share = u128::from(self.written).saturating_mul(100).checked_div(total.into()).unwrap_or(100);
-        let percent = format!("{share:>3}%");
+        let percent = format!("{:>3}%", whole_percent(self.done, total));
         let width = human_part(total, total).len();
-        let amount = format!("{:>width$}", human_part(self.written, total));
+        let amount = format!("{:>width$}", human_part(self.done, total));
         let (rate, time, left) = match self.phase {
             Phase::Copying => {
-                let time = self.left(total).map(short).unwrap_or_default();
+                let time = self.left(total).map(short_time).unwrap_or_default();
                 let left = if time.is_empty() { String::new() } else { format!("{time} left") };
                 (self.rate(), format!("{time:>6}"), format!("{left:>11}"))
             }
             Phase::Synchronizing => Default::default(),
         };
         let figures = joined(&[&percent, &amount, &rate, &left]);
-        let bar = room.saturating_sub(phase.len()).saturating_sub(figures.len()).saturating_sub("  []".len());
+        let bar = room.saturating_sub(phase.len() + figures.len() + "  []".len());
         if bar >= SHORTEST_BAR {
             return format!("{phase} [{}] {figures}", self.bar(total, bar));
         }
         let start = format!("{phase} ");
         let shorter = [joined(&[&percent, &rate, &time]), joined(&[&percent, &left])];
-        let fitting =
-            [figures].into_iter().chain(shorter).find(|figures| start.len().saturating_add(figures.len()) <= room);
+        let fitting = [figures].into_iter().chain(shorter).find(|figures| start.len() + figures.len() <= room);
         start + &fitting.unwrap_or(percent)
     }
 
@@ -74,9 +72,9 @@ impl View {
             _ => '\\',
         };
         let start = format!("{frame} {phase}");
-        let amount = format!("{:>10}", human(self.written));
+        let amount = format!("{:>10}", human(self.done));
         let rate = if self.phase == Phase::Copying { self.rate() } else { String::new() };
-        let elapsed = short(self.elapsed.as_secs());
+        let elapsed = short_time(self.elapsed);
         let lines = [
             joined(&[&start, &amount, &rate, &elapsed]),
             joined(&[&start, &amount, &elapsed]),
@@ -89,14 +87,14 @@ impl View {
         format!("{:>12}", format!("{}/s", human(self.rate)))
     }
 
-    /// How many seconds the rest takes, once there is a rate to tell it from.
-    fn left(&self, total: u64) -> Option<u64> {
-        total.saturating_sub(self.written).checked_div(self.rate)
+    /// How long the rest takes, once there is a rate to tell it from.
+    fn left(&self, total: u64) -> Option<Duration> {
+        total.saturating_sub(self.done).checked_div(self.rate).map(Duration::from_secs)
     }
 
     fn bar(&self, total: u64, width: usize) -> String {
-        let done = u128::from(self.written.min(total)).saturating_mul(width as u128).checked_div(total.into());
-        let done = done.and_then(|done| usize::try_from(done).ok()).unwrap_or(width);
+        let done = (u128::from(self.done.min(total)) * width as u128).checked_div(total.into());
+        let done = done.map_or(width, |done| done as usize);
         let head = if done < width { ">" } else { "" };
         format!("{:<width$}", "=".repeat(done) + head)
     }
@@ -108,23 +106,14 @@ fn joined(figures: &[&str]) -> String {
     present.join("  ")
 }
 
-/// A time as in `12s`, `3m05s` or `1h02m`.
-fn short(seconds: u64) -> String {
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds}s"),
-        (0, minutes, seconds) => format!("{minutes}m{seconds:02}s"),
-        (hours, minutes, _) => format!("{hours}h{minutes:02}m"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const GIB: u64 = 1 << 30;
 
-    fn view(phase: Phase, written: u64, total: Option<u64>) -> View {
-        View { phase, written, total, rate: 12 << 20, elapsed: Duration::from_millis(3_725_100) }
+    fn view(phase: Phase, done: u64, total: Option<u64>) -> View {
+        View { phase, done, total, rate: 12 << 20, elapsed: Duration::from_millis(3_725_100) }
     }
 
     #[test]
@@ -174,10 +163,5 @@ mod tests {
         let piped = |phase| view(phase, 300 << 20, None).line(60);
         assert_eq!(piped(Phase::Copying), "\\ copying   300.0 MiB    12.0 MiB/s  1h02m");
         assert_eq!(piped(Phase::Synchronizing), "\\ synchronizing   300.0 MiB  1h02m");
-    }
-
-    #[test]
-    fn times() {
-        assert_eq!([9, 185, 3725].map(short), ["9s", "3m05s", "1h02m"]);
     }
 }

@@ -1,25 +1,23 @@
-//! Messages on standard error, a line each.
+//! The one place that writes to standard error: messages, a line each, and below them the lines of progress.
 
-use std::io::{IsTerminal, Write};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use ::console::Term;
 use bmaptool::copy::Cancel;
-use indicatif::ProgressBar;
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use terminal_size::{Width, terminal_size_of};
 
-use super::passwords::masked;
 use super::printer::{Pending, Printer};
+use crate::cli::passwords::masked;
 
-/// The one place that writes to standard error.
 struct Console {
     started: Instant,
     level: LevelFilter,
     style: Style,
-    /// The progress bar, while it is on the screen: messages go above it.
-    bar: Mutex<Option<ProgressBar>>,
-    /// Prints once nobody may wait for the terminal.
+    /// The lines of progress that stand at the end of the terminal.
+    lines: Mutex<Vec<String>>,
+    /// Prints messages once nothing may wait for the terminal.
     printer: OnceLock<Printer>,
 }
 
@@ -31,13 +29,13 @@ enum Style {
 
 static CONSOLE: OnceLock<Console> = OnceLock::new();
 
-/// Prints messages of `level` and above from now on.
+/// From here on, messages of `level` and above are printed.
 pub fn init(level: LevelFilter) {
     let console = CONSOLE.get_or_init(|| Console {
         started: Instant::now(),
         level,
         style: style(),
-        bar: Mutex::default(),
+        lines: Mutex::default(),
         printer: OnceLock::new(),
     });
     // It fails only where there is a logger already: this one.
@@ -45,9 +43,9 @@ pub fn init(level: LevelFilter) {
     log::set_max_level(level);
 }
 
-/// From now on nobody waits for a terminal that stands still: for messages only a moment, and at the end of the program
-/// until `cancel` is set.
-pub fn wait_for_nobody(cancel: &Cancel) {
+/// From here on, messages are printed by a background thread, so that a paused terminal (Ctrl-S) cannot stall the copy, nor
+/// the end of the program once `cancel` is set.
+pub fn print_in_background(cancel: &Cancel) {
     if let Some(console) = CONSOLE.get()
         // Where there is no thread left for it, messages are waited for.
         && let Ok(printer) = Printer::start(|text| console.show(text), cancel)
@@ -75,27 +73,46 @@ fn printer() -> Option<&'static Printer> {
     CONSOLE.get()?.printer.get()
 }
 
-/// Keeps messages and `bar` apart until another one or none is given.
-pub fn set_bar(bar: Option<ProgressBar>) {
+/// Draws `lines` at the end of the terminal, in the place of those that were drawn last. Each must be shorter than the
+/// terminal is wide, and have signs of one byte and one column only.
+pub fn draw(lines: Vec<String>) {
     if let Some(console) = CONSOLE.get() {
-        *console.bar.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+        let mut drawn = console.lines();
+        print(&(erasing(&drawn, columns()) + &lines.join("\n")));
+        *drawn = lines;
+    }
+}
+
+/// What erases `lines`, with the cursor at the end of the last one. A terminal that has become narrower since they were drawn
+/// has folded them.
+fn erasing(lines: &[String], columns: u16) -> String {
+    let rows: usize = lines.iter().map(|line| line.len().div_ceil(columns.max(1).into()).max(1)).sum();
+    match rows {
+        0 => String::new(),
+        1 => "\r\x1b[J".to_owned(),
+        rows => format!("\r\x1b[{}A\x1b[J", rows - 1),
     }
 }
 
 /// Whether standard error is a terminal that can move its cursor.
 pub fn is_terminal() -> bool {
-    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
-}
-
-/// Writes to standard error. Where that is closed there is nobody to tell.
-pub fn print(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// How many columns the terminal at standard error has; 80 where it does not say.
-pub fn width() -> u16 {
-    let (_rows, columns) = Term::stderr().size();
-    columns
+pub fn columns() -> u16 {
+    terminal_size_of(io::stderr()).map_or(80, |(Width(columns), _)| columns)
+}
+
+/// Writes to standard error as it is. Where that is closed there is nobody to tell.
+pub fn print(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// `text` as it may be shown: names of files may hold control characters, which would command the terminal or break a line
+/// where there is to be one, and what was meant for an address may be named as a file. Keeps control characters that are in `kept`.
+pub fn shown(text: &str, kept: &[char]) -> String {
+    masked(text).replace(|c: char| c.is_control() && !kept.contains(&c), "\u{fffd}")
 }
 
 /// Colours are for terminals, and not for those who do not want them (no-color.org).
@@ -105,12 +122,14 @@ fn style() -> Style {
 }
 
 impl Console {
-    /// Writes a message, above the progress bar where there is one.
+    fn lines(&self) -> MutexGuard<'_, Vec<String>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes messages above the lines of progress.
     fn show(&self, text: &str) {
-        match &*self.bar.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(bar) => bar.suspend(|| print(text)),
-            None => print(text),
-        }
+        let lines = self.lines();
+        print(&(erasing(&lines, columns()) + text + &lines.join("\n")));
     }
 
     fn label(&self, level: Level) -> &'static str {
@@ -125,7 +144,7 @@ impl Console {
     }
 }
 
-/// Leaves out the numbers that the standard library puts behind the words of the system, as in ` (os error 2)`.
+/// Leaves out the numbers that the standard library puts after the words of the system, as in ` (os error 2)`.
 fn without_error_numbers(text: &str) -> String {
     let mut parts = text.split(" (os error ");
     let mut words = parts.next().unwrap_or_default().to_owned();
@@ -148,10 +167,7 @@ impl Log for Console {
         if !self.enabled(record.metadata()) {
             return;
         }
-        // What was meant for an address may be named as a file.
-        let text = masked(&record.args().to_string());
-        // A file name may hold control characters, which would make two lines of one, or command the terminal.
-        let text = text.replace(char::is_control, "\u{fffd}");
+        let text = shown(&record.args().to_string(), &[]);
         let label = self.label(record.level());
         let line = if self.level >= LevelFilter::Debug {
             format!("[{:9.3}] bmaptool: {label}: {text}\n", self.started.elapsed().as_secs_f64())
@@ -170,6 +186,21 @@ impl Log for Console {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_that_were_folded_go_over_several_rows() {
+        let line = |length| "x".repeat(length);
+        let cases = [
+            (vec![], 80, ""),
+            (vec![line(77)], 80, "\r\x1b[J"),
+            (vec![line(80)], 80, "\r\x1b[J"),
+            (vec![line(77)], 26, "\r\x1b[2A\x1b[J"),
+            (vec![line(30), line(0), line(31)], 30, "\r\x1b[3A\x1b[J"),
+        ];
+        for (lines, columns, erasing_them) in cases {
+            assert_eq!(erasing(&lines, columns), erasing_them, "{columns}");
+        }
+    }
 
     #[test]
     fn only_numbers_of_errors_are_left_out() {

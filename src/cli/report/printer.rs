@@ -1,5 +1,5 @@
-//! Prints in a thread of its own, so that nobody has to wait for a terminal. One may stand still for as long as its user
-//! likes, with Ctrl-S or over a connection that stalls, and a copy must not.
+//! Prints in a thread of its own: a terminal may stand still for as long as its user likes, with Ctrl-S or over a connection
+//! that stalls, and a copy must not.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -9,7 +9,7 @@ use bmaptool::copy::Cancel;
 use bmaptool::threads;
 
 /// How long a message is waited for, so that messages stand where they belong among all else that is printed.
-const MOMENT: Duration = Duration::from_millis(100);
+const GRACE: Duration = Duration::from_millis(100);
 
 /// What is still to be done on the terminal: it is over when the other end is dropped.
 pub type Pending = Receiver<()>;
@@ -38,17 +38,17 @@ impl Printer {
 
     /// Prints `text`, now or as soon as the terminal takes it.
     pub fn print(&self, text: String) {
-        let _ = self.hand_over(text).recv_timeout(MOMENT);
+        let _ = self.hand_over(text).recv_timeout(GRACE);
     }
 
-    /// Waits until all is printed, or is hardly going to be: once a signal has asked to stop there is a moment left for it.
+    /// Waits until all is printed, or a signal has asked to stop and [`GRACE`] is over.
     pub fn finish(&self) {
         self.wait_for(&self.hand_over(String::new()));
     }
 
     /// Waits for something else on the terminal in the same way.
     pub fn wait_for(&self, pending: &Pending) {
-        while pending.recv_timeout(MOMENT) == Err(RecvTimeoutError::Timeout) && self.cancel.reason().is_none() {}
+        while pending.recv_timeout(GRACE) == Err(RecvTimeoutError::Timeout) && self.cancel.reason().is_none() {}
     }
 
     fn hand_over(&self, text: String) -> Pending {
