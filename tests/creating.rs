@@ -72,7 +72,7 @@ fn packed_images_are_refused() {
         let disguised = folder.path().join("raw.img");
         fs::rename(format!("{path}.{ending}"), &disguised).unwrap();
         let outcome = bmaptool(["create".as_ref(), disguised.as_os_str()])
-            .fails(&[&format!("is compressed ({name}), and create maps a raw image; decompress it first")]);
+            .fails(&[&format!("is compressed ({name}); create maps a raw image: decompress it first")]);
         assert!(outcome.stdout.is_empty());
     }
 }

@@ -101,7 +101,7 @@ impl Error {
                     "the start of '{target}' has been zeroed again: it holds no valid image now; copy again before using it"
                 ),
                 TargetState::MaybeBootable => log::error!(
-                    "the start of '{target}' could not be zeroed again: it may look valid, but is not; copy again, or to \
+                    "the start of '{target}' could not be zeroed again: it may look valid, but holds no image; copy again, or to \
                      another device"
                 ),
                 TargetState::Untouched => log::info!("'{target}' is as it was: nothing has been written"),

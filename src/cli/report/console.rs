@@ -1,22 +1,21 @@
-//! The one place that writes to standard error: messages, a line each, and below them the lines of progress.
+//! The one place that writes to standard error: messages, a line each.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bmaptool::copy::Cancel;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use terminal_size::{Width, terminal_size_of};
 
-use super::printer::{Pending, Printer};
+use super::printer::{Printer, Task};
+use super::progress::Progress;
 use crate::cli::passwords::masked;
 
 struct Console {
     started: Instant,
     level: LevelFilter,
     style: Style,
-    /// The lines of progress that stand at the end of the terminal.
-    lines: Mutex<Vec<String>>,
     /// Prints messages once nothing may wait for the terminal.
     printer: OnceLock<Printer>,
 }
@@ -31,13 +30,8 @@ static CONSOLE: OnceLock<Console> = OnceLock::new();
 
 /// From here on, messages of `level` and above are printed.
 pub fn init(level: LevelFilter) {
-    let console = CONSOLE.get_or_init(|| Console {
-        started: Instant::now(),
-        level,
-        style: style(),
-        lines: Mutex::default(),
-        printer: OnceLock::new(),
-    });
+    let console =
+        CONSOLE.get_or_init(|| Console { started: Instant::now(), level, style: style(), printer: OnceLock::new() });
     // It fails only where there is a logger already: this one.
     let _ = log::set_logger(console);
     log::set_max_level(level);
@@ -48,24 +42,9 @@ pub fn init(level: LevelFilter) {
 pub fn print_in_background(cancel: &Cancel) {
     if let Some(console) = CONSOLE.get()
         // Where there is no thread left for it, messages are waited for.
-        && let Ok(printer) = Printer::start(|text| console.show(text), cancel)
+        && let Ok(printer) = Printer::start(cancel)
     {
         let _ = console.printer.set(printer); // there is one already
-    }
-}
-
-/// Waits until all messages have been printed.
-pub fn finish() {
-    if let Some(printer) = printer() {
-        printer.finish();
-    }
-}
-
-/// Waits for something else that goes on at the terminal.
-pub fn wait_for(pending: &Pending) {
-    match printer() {
-        Some(printer) => printer.wait_for(pending),
-        None => drop(pending.recv()),
     }
 }
 
@@ -73,24 +52,25 @@ fn printer() -> Option<&'static Printer> {
     CONSOLE.get()?.printer.get()
 }
 
-/// Draws `lines` at the end of the terminal, in the place of those that were drawn last. Each must be shorter than the
-/// terminal is wide, and have signs of one byte and one column only.
-pub fn draw(lines: Vec<String>) {
-    if let Some(console) = CONSOLE.get() {
-        let mut drawn = console.lines();
-        print(&(erasing(&drawn, columns()) + &lines.join("\n")));
-        *drawn = lines;
+/// Waits until all messages have been printed.
+pub fn finish() {
+    printer().inspect(|printer| printer.finish());
+}
+
+/// Shows the progress until it is dropped.
+pub struct Display(());
+
+impl Display {
+    /// Shows `progress` if messages are printed in the background.
+    pub fn of(progress: &Arc<Progress>) -> Self {
+        printer().inspect(|printer| printer.perform(Task::Show(Arc::clone(progress))));
+        Self(())
     }
 }
 
-/// What erases `lines`, with the cursor at the end of the last one. A terminal that has become narrower since they were drawn
-/// has folded them.
-fn erasing(lines: &[String], columns: u16) -> String {
-    let rows: usize = lines.iter().map(|line| line.len().div_ceil(columns.max(1).into()).max(1)).sum();
-    match rows {
-        0 => String::new(),
-        1 => "\r\x1b[J".to_owned(),
-        rows => format!("\r\x1b[{}A\x1b[J", rows - 1),
+impl Drop for Display {
+    fn drop(&mut self) {
+        printer().inspect(|printer| printer.perform(Task::Hide));
     }
 }
 
@@ -122,14 +102,13 @@ fn style() -> Style {
 }
 
 impl Console {
-    fn lines(&self) -> MutexGuard<'_, Vec<String>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Writes messages above the lines of progress.
-    fn show(&self, text: &str) {
-        let lines = self.lines();
-        print(&(erasing(&lines, columns()) + text + &lines.join("\n")));
+    fn message(&self, level: Level, text: &str) -> String {
+        let (label, text) = (self.label(level), shown(text, &[]));
+        if self.level >= LevelFilter::Debug {
+            format!("[{:9.3}] bmaptool: {label}: {text}\n", self.started.elapsed().as_secs_f64())
+        } else {
+            format!("bmaptool: {label}: {}\n", without_error_numbers(&text))
+        }
     }
 
     fn label(&self, level: Level) -> &'static str {
@@ -142,6 +121,11 @@ impl Console {
             (Level::Debug | Level::Trace, _) => "debug",
         }
     }
+}
+
+/// A message as it is printed.
+pub fn message(level: Level, text: &str) -> String {
+    CONSOLE.get().map(|console| console.message(level, text)).unwrap_or_default()
 }
 
 /// Leaves out the numbers that the standard library puts after the words of the system, as in ` (os error 2)`.
@@ -167,16 +151,10 @@ impl Log for Console {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let text = shown(&record.args().to_string(), &[]);
-        let label = self.label(record.level());
-        let line = if self.level >= LevelFilter::Debug {
-            format!("[{:9.3}] bmaptool: {label}: {text}\n", self.started.elapsed().as_secs_f64())
-        } else {
-            format!("bmaptool: {label}: {}\n", without_error_numbers(&text))
-        };
+        let line = self.message(record.level(), &record.args().to_string());
         match self.printer.get() {
-            Some(printer) => printer.print(line),
-            None => self.show(&line),
+            Some(printer) => printer.perform(Task::Print(line)),
+            None => print(&line),
         }
     }
 
@@ -186,21 +164,6 @@ impl Log for Console {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_that_were_folded_go_over_several_rows() {
-        let line = |length| "x".repeat(length);
-        let cases = [
-            (vec![], 80, ""),
-            (vec![line(77)], 80, "\r\x1b[J"),
-            (vec![line(80)], 80, "\r\x1b[J"),
-            (vec![line(77)], 26, "\r\x1b[2A\x1b[J"),
-            (vec![line(30), line(0), line(31)], 30, "\r\x1b[3A\x1b[J"),
-        ];
-        for (lines, columns, erasing_them) in cases {
-            assert_eq!(erasing(&lines, columns), erasing_them, "{columns}");
-        }
-    }
 
     #[test]
     fn only_numbers_of_errors_are_left_out() {

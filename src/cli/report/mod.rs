@@ -13,8 +13,9 @@ use std::sync::Arc;
 use bmaptool::event::{Event, Observer};
 
 use super::args::Verbosity;
+use console::Display;
 use human::Human;
-use progress::{Display, Progress};
+use progress::Progress;
 use psplash::Psplash;
 
 /// Everybody who is told.
@@ -41,7 +42,7 @@ impl Report {
 
     /// Shows the progress until what it returns is dropped, if the user wants to see it.
     pub fn show_progress(&self, verbosity: &Verbosity) -> Option<Display> {
-        (!verbosity.quiet).then(|| Display::start(&self.progress))
+        (!verbosity.quiet).then(|| Display::of(&self.progress))
     }
 }
 

@@ -1,18 +1,11 @@
-//! How far the targets are: counted as events come, and shown by a thread, in lines that are drawn again and again on a
-//! terminal, and elsewhere in a message now and then.
+//! How far the targets are, counted as events come.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bmaptool::event::{Event, Phase};
-use bmaptool::size::{human, percent, rate};
-use bmaptool::threads;
 use indicatif::ProgressBar;
 
-use super::console;
-use super::printer::Pending;
 use super::progress_line::View;
 
 /// How far each target is that is being worked on, by its number.
@@ -54,7 +47,8 @@ impl Progress {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn views(&self) -> Vec<View> {
+    /// How far each of them is now.
+    pub fn views(&self) -> Vec<View> {
         self.targets().values().map(Target::view).collect()
     }
 }
@@ -69,70 +63,6 @@ impl Target {
             total: counter.length(),
             rate: counter.per_sec() as u64,
             elapsed: counter.elapsed(),
-        }
-    }
-}
-
-/// Shows the progress until it is dropped.
-pub struct Display {
-    stop: Option<Sender<()>>,
-    ended: Pending,
-}
-
-impl Display {
-    /// Starts the thread. Where the machine has none left for it, nothing is shown.
-    pub fn start(progress: &Arc<Progress>) -> Self {
-        let (stop, stopped) = channel();
-        let (ends, ended) = channel::<()>();
-        let progress = Arc::clone(progress);
-        let _ = threads::start("progress", move || {
-            let _ends = ends;
-            if console::is_terminal() {
-                draw_lines(&progress, &stopped);
-            } else {
-                print_messages(&progress, &stopped);
-            }
-        });
-        Self { stop: Some(stop), ended }
-    }
-}
-
-impl Drop for Display {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        console::wait_for(&self.ended);
-    }
-}
-
-/// Waits for `interval`, or until the display is dropped; returns whether it goes on.
-fn goes_on(stopped: &Receiver<()>, interval: Duration) -> bool {
-    stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout)
-}
-
-fn draw_lines(progress: &Progress, stopped: &Receiver<()>) {
-    const INTERVAL: Duration = Duration::from_millis(100);
-
-    while goes_on(stopped, INTERVAL) {
-        let columns = console::columns();
-        console::draw(progress.views().iter().map(|view| view.line(columns)).collect());
-    }
-    console::draw(Vec::new());
-}
-
-fn print_messages(progress: &Progress, stopped: &Receiver<()>) {
-    const INTERVAL: Duration = Duration::from_secs(10);
-
-    while goes_on(stopped, INTERVAL) {
-        for View { phase, done, total, elapsed, .. } in progress.views() {
-            let speed = rate(done, elapsed);
-            match (phase, total) {
-                (Phase::Synchronizing, _) => log::info!("still synchronizing"),
-                (Phase::Copying, Some(total)) => {
-                    let share = percent(done, total);
-                    log::info!("copied {} of {} ({share}), {speed}/sec", human(done), human(total));
-                }
-                (Phase::Copying, None) => log::info!("copied {}, {speed}/sec", human(done)),
-            }
         }
     }
 }

@@ -1,9 +1,9 @@
-//! What the progress line of a target says, in as many columns as there are.
+//! What is said of a target's progress: a line for a terminal, in as many columns as there are, and a sentence for elsewhere.
 
 use std::time::Duration;
 
 use bmaptool::event::Phase;
-use bmaptool::size::{human, human_part, short_time, whole_percent};
+use bmaptool::size::{human, human_part, percent, rate, short_time, whole_percent};
 
 /// How far a target is.
 pub struct View {
@@ -41,6 +41,18 @@ impl View {
         line
     }
 
+    /// The same for what is no terminal.
+    pub fn sentence(&self) -> String {
+        let (done, speed) = (human(self.done), rate(self.done, self.elapsed));
+        match (self.phase, self.total) {
+            (Phase::Synchronizing, _) => "still synchronizing".to_owned(),
+            (Phase::Copying, Some(total)) => {
+                format!("copied {done} of {} ({}), {speed}/sec", human(total), percent(self.done, total))
+            }
+            (Phase::Copying, None) => format!("copied {done}, {speed}/sec"),
+        }
+    }
+
     fn towards(&self, total: u64, phase: &str, room: usize) -> String {
         let percent = format!("{:>3}%", whole_percent(self.done, total));
         let width = human_part(total, total).len();
@@ -49,7 +61,7 @@ impl View {
             Phase::Copying => {
                 let time = self.left(total).map(short_time).unwrap_or_default();
                 let left = if time.is_empty() { String::new() } else { format!("{time} left") };
-                (self.rate(), format!("{time:>6}"), format!("{left:>11}"))
+                (self.rate_of_late(), format!("{time:>6}"), format!("{left:>11}"))
             }
             Phase::Synchronizing => Default::default(),
         };
@@ -58,22 +70,16 @@ impl View {
         if bar >= SHORTEST_BAR {
             return format!("{phase} [{}] {figures}", self.bar(total, bar));
         }
-        let start = format!("{phase} ");
         let shorter = [joined(&[&percent, &rate, &time]), joined(&[&percent, &left])];
-        let fitting = [figures].into_iter().chain(shorter).find(|figures| start.len() + figures.len() <= room);
-        start + &fitting.unwrap_or(percent)
+        let mut lines = [figures].into_iter().chain(shorter).map(|figures| format!("{phase} {figures}"));
+        lines.find(|line| line.len() <= room).unwrap_or_else(|| format!("{phase} {percent}"))
     }
 
     fn without_end(&self, phase: &str, room: usize) -> String {
-        let frame = match self.elapsed.as_millis() / 100 % 4 {
-            0 => '|',
-            1 => '/',
-            2 => '-',
-            _ => '\\',
-        };
+        let frame = ["|", "/", "-", "\\"][(self.elapsed.as_millis() / 100 % 4) as usize];
         let start = format!("{frame} {phase}");
         let amount = format!("{:>10}", human(self.done));
-        let rate = if self.phase == Phase::Copying { self.rate() } else { String::new() };
+        let rate = if self.phase == Phase::Copying { self.rate_of_late() } else { String::new() };
         let elapsed = short_time(self.elapsed);
         let lines = [
             joined(&[&start, &amount, &rate, &elapsed]),
@@ -83,7 +89,7 @@ impl View {
         lines.into_iter().find(|line| line.len() <= room).unwrap_or(start)
     }
 
-    fn rate(&self) -> String {
+    fn rate_of_late(&self) -> String {
         format!("{:>12}", format!("{}/s", human(self.rate)))
     }
 
@@ -146,6 +152,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_sentence_says_the_mean_rate() {
+        let sentence = |phase, total| view(phase, GIB, total).sentence();
+        assert_eq!(sentence(Phase::Copying, Some(4 * GIB)), "copied 1.0 GiB of 4.0 GiB (25.0%), 281.5 KiB/sec");
+        assert_eq!(sentence(Phase::Copying, None), "copied 1.0 GiB, 281.5 KiB/sec");
+        assert_eq!(sentence(Phase::Synchronizing, None), "still synchronizing");
     }
 
     #[test]

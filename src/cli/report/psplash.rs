@@ -18,8 +18,8 @@ pub struct Psplash(Mutex<Pipe>);
 impl Psplash {
     /// Writes to the FIFO at `path`, which is opened when the copy begins.
     pub fn new(path: &Path) -> Self {
-        let (percents, state) = (BTreeMap::new(), State::New);
-        Self(Mutex::new(Pipe { path: path.to_owned(), state, percents, told: None }))
+        let path = path.to_owned();
+        Self(Mutex::new(Pipe { path, file: None, has_been_tried: false, percents: BTreeMap::new(), told: None }))
     }
 }
 
@@ -41,19 +41,13 @@ impl Observer for Psplash {
 
 struct Pipe {
     path: PathBuf,
-    state: State,
+    /// `None` while nobody reads it. A reader may come later.
+    file: Option<File>,
+    has_been_tried: bool,
     /// How far each target is.
     percents: BTreeMap<usize, u64>,
     /// What was written last.
     told: Option<u64>,
-}
-
-enum State {
-    /// It has not been opened yet.
-    New,
-    /// Nobody reads it, and the user has been told. A reader may come later.
-    Closed,
-    Open(File),
 }
 
 impl Pipe {
@@ -63,32 +57,28 @@ impl Pipe {
             return;
         };
         self.open();
-        let State::Open(file) = &mut self.state else { return };
         // So few bytes are written whole or not at all (pipe(7), PIPE_BUF).
-        match file.write(format!("PROGRESS {percent}\n").as_bytes()) {
-            Ok(_) => self.told = Some(percent),
-            // It is full; the next figure may fit.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => self.state = State::Closed,
+        match self.file.as_mut().map(|file| file.write(format!("PROGRESS {percent}\n").as_bytes())) {
+            Some(Ok(_)) => self.told = Some(percent),
+            Some(Err(error)) if error.kind() != ErrorKind::WouldBlock => self.file = None,
+            // It is full, and the next figure may fit; or nobody reads it.
+            _ => {}
         }
     }
 
-    /// Opens the pipe, unless it is open.
+    /// Opens the pipe, unless it is open; only the first failure is told.
     fn open(&mut self) {
-        if matches!(self.state, State::Open(_)) {
-            return;
-        }
-        let was_new = matches!(self.state, State::New);
-        self.state = match open(&self.path) {
-            Ok(file) => State::Open(file),
-            Err(error) => {
-                if was_new {
+        if self.file.is_none() {
+            match (open(&self.path), self.has_been_tried) {
+                (Ok(file), _) => self.file = Some(file),
+                (Err(error), false) => {
                     let path = self.path.display();
                     log::warn!("the progress is not written to psplash pipe '{path}': {error}");
                 }
-                State::Closed
+                (Err(_), true) => {}
             }
-        };
+            self.has_been_tried = true;
+        }
     }
 }
 
