@@ -5,7 +5,9 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use bmaptool::signature::{self, Refusal};
-use bmaptool::{create, filemap, sink, source};
+use bmaptool::source::transport::Failure;
+use bmaptool::source::{self, Foreign};
+use bmaptool::{copy, create, filemap, sink};
 use nix::unistd::geteuid;
 
 use super::error::Error;
@@ -20,9 +22,8 @@ pub fn hint(error: &Error) -> Hint {
         Error::NoImage { .. } => fixed("usage: bmaptool create -o OUTPUT IMAGE"),
         Error::OutputIsImage { .. } => fixed("choose another output"),
         Error::Create(error) => of_create(error),
-        Error::Source(source::Error::Open { location, source }) if is_like_url(location.as_path(), source) => {
-            fixed("if it is meant for an address: http, https, ftp, ssh and file are the protocols")
-        }
+        Error::Source(error) => of_source(error),
+        Error::Copy { source: copy::Error::Read { source, .. }, .. } => of_fetch(source),
         Error::NoBmap { .. } => fixed("name it with '--bmap BMAP', or use '--nobmap' to copy without one"),
         Error::NoBmapOfDevice { target, .. } => {
             let target = target.display();
@@ -90,17 +91,73 @@ fn of_verifier(error: &signature::Error) -> Hint {
     }
 }
 
-fn of_target(error: &sink::Error) -> Hint {
+fn of_source(error: &source::Error) -> Hint {
     match error {
-        sink::Error::Access { path, source, .. } if is_like_url(Some(path), source) => {
-            fixed("the target is a device or a file of this machine, not an address")
+        source::Error::Open { location, source } if is_like_url(location.as_path(), source) => {
+            fixed("if it is meant for an address: http, https, ftp, ssh and file are the protocols")
         }
-        sink::Error::SharedUnclear { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
-            fixed(match geteuid().is_root() {
-                true => "a container must be given that device as well",
-                false => "run this as root, with sudo for example",
-            })
-        }
+        source::Error::Open { source, .. } | source::Error::Read { source, .. } => of_fetch(source),
+        source::Error::PackedTwice { .. } => fixed("unpack it first"),
+        source::Error::Foreign { what, .. } => fixed(match what {
+            Foreign::Packed(_) => "unpack it first, or use the bmap if it is the image as it is",
+            Foreign::Image(_) => "convert it to a raw one first, or use the bmap if it is the image as it is",
+            Foreign::Page | Foreign::Xml | Foreign::Signed => "if it is the image as it is, use its bmap",
+        }),
         _ => None,
     }
 }
+
+/// What a transport reports through an error of input.
+fn of_fetch(error: &io::Error) -> Hint {
+    match Failure::of(error)? {
+        Failure::Status { status, .. } => match status.as_u16() {
+            401 => fixed("give the right user and password in the URL or in ~/.netrc"),
+            407 => fixed("give a user and a password in the proxy's URL"),
+            _ => None,
+        },
+        Failure::Changed { .. } => fixed("start again"),
+        Failure::Program { source, .. } if source.kind() == ErrorKind::NotFound => fixed("please install it"),
+        _ => None,
+    }
+}
+
+fn of_target(error: &sink::Error) -> Hint {
+    use sink::Error::{
+        Access, Busy, Denied, FileAmongDevices, FileLocked, Forbidden, Locked, NoDevice, NoMedium, NoSysfs, ReadOnly,
+        Replaced, SharedBusy, SharedUnclear, Swapped, UnknownDevice, WrongKind,
+    };
+
+    match error {
+        Access { path, source, .. } if is_like_url(Some(path), source) => {
+            fixed("the target is a device or a file of this machine, not an address")
+        }
+        WrongKind { .. } => fixed("the target must be a block device or a regular file"),
+        Denied { .. } => fixed(AS_ROOT),
+        Forbidden { path, .. } => {
+            told(format!("a container must be given it, as with 'docker run --device {}'", path.display()))
+        }
+        Replaced { .. } => fixed("try again"),
+        NoSysfs { .. } => fixed("mount it with: mount -t sysfs sysfs /sys"),
+        UnknownDevice { .. } | NoDevice { .. } => fixed("is the device plugged in? 'lsblk' lists the devices"),
+        FileAmongDevices { .. } => fixed("is the device plugged in? Remove the file and plug the device in again"),
+        Swapped { .. } => fixed(
+            "the image comes first, then the target; to keep the contents of the device in this file, remove the file first",
+        ),
+        SharedUnclear { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+            fixed(if geteuid().is_root() { "a container must be given that device as well" } else { AS_ROOT })
+        }
+        Locked { path } => told(format!("'fuser -v {}' shows which", path.display())),
+        FileLocked { file, .. } => told(format!("'fuser -v {}' shows which", file.display())),
+        Busy { path: device } | SharedBusy { device, .. } => {
+            let device = device.display();
+            told(format!("'fuser -v {device}' and 'grep -l {device} /proc/*/mountinfo' show which"))
+        }
+        ReadOnly { path } => {
+            told(format!("it may have a switch against writing, or try 'blockdev --setrw {}'", path.display()))
+        }
+        NoMedium { .. } => fixed("insert one and try again"),
+        _ => None,
+    }
+}
+
+const AS_ROOT: &str = "run this as root, with sudo for example";
