@@ -71,8 +71,8 @@ fn of_create(error: &create::Error) -> Hint {
         create::Error::NotAFile { .. } => fixed("only a regular file can be mapped"),
         create::Error::Changed { .. } => fixed("map it when nothing writes to it"),
         create::Error::Map(filemap::Error::Untold { .. }) => fixed(
-            "'cp --sparse=always' it to ext4, XFS, btrfs or tmpfs and map the copy, whose holes are zeroes: 'blkdiscard' the \
-             target first",
+            "copy it to ext4, XFS, btrfs or tmpfs with 'cp --sparse=always' and map the copy; 'blkdiscard' a device before that \
+             is written to it, for its holes were zeroes",
         ),
         _ => None,
     }
@@ -80,13 +80,10 @@ fn of_create(error: &create::Error) -> Hint {
 
 fn of_verifier(error: &signature::Error) -> Hint {
     match error {
-        signature::Error::NoProc { .. } => {
-            fixed("mount it, or use '--no-sig-verify' to copy without knowing who made the bmap")
+        signature::Error::NoProc { .. } => fixed("mount it, or trust the bmap with '--no-sig-verify'"),
+        signature::Error::NoVerifier { .. } => {
+            fixed("install GnuPG, or trust the bmap with '--no-sig-verify' and no other option about signatures")
         }
-        signature::Error::NoVerifier { .. } => fixed(
-            "install GnuPG, or use '--no-sig-verify' and no other option about signatures to copy without knowing who made \
-             the bmap",
-        ),
         _ => None,
     }
 }

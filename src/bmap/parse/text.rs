@@ -11,10 +11,10 @@ pub(super) fn line_of(file: &str, position: usize) -> usize {
     file.bytes().take(position).filter(|&byte| byte == b'\n').count().saturating_add(1)
 }
 
-/// The start of a text from the file, fit for a message of one line.
+/// The start of a text from the file.
 pub(super) fn excerpt(text: &str) -> String {
     const LONGEST: usize = 60;
-    let mut short: String = text.chars().take(LONGEST).map(|c| if c.is_control() { '?' } else { c }).collect();
+    let mut short: String = text.chars().take(LONGEST).collect();
     if text.chars().nth(LONGEST).is_some() {
         short.push('…');
     }

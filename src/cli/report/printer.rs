@@ -107,12 +107,10 @@ impl Screen {
             return;
         }
         self.since = Instant::now();
-        let views = progress.views();
         if is_terminal {
-            let columns = console::columns();
-            self.replace(views.iter().map(|view| view.line(columns)).collect());
+            self.replace(progress.lines(console::columns()));
         } else {
-            views.iter().for_each(|view| console::print(&console::message(log::Level::Info, &view.sentence())));
+            progress.sentences().iter().for_each(|text| console::print(&console::message(log::Level::Info, text)));
         }
     }
 

@@ -12,8 +12,6 @@ pub struct View {
     pub done: u64,
     /// Bytes to do, where that is known.
     pub total: Option<u64>,
-    /// Bytes in a second, of late.
-    pub rate: u64,
     /// Since the target's first event.
     pub elapsed: Duration,
 }
@@ -25,17 +23,17 @@ const MARGIN: u16 = 3;
 const SHORTEST_BAR: usize = 10;
 
 impl View {
-    /// The line for a terminal with this many columns: the less important figures are left out where they have no room.
+    /// The line for a terminal with this many columns, where `rate` is how many bytes are done in a second of late. The less important figures are left out where they have no room.
     /// Figures have a fixed width, so that the line does not jump.
-    pub fn line(&self, columns: u16) -> String {
+    pub fn line(&self, rate: u64, columns: u16) -> String {
         let room = usize::from(columns.saturating_sub(MARGIN));
         let phase = match self.phase {
             Phase::Copying => "copying",
             Phase::Synchronizing => "synchronizing",
         };
         let mut line = match self.total {
-            Some(total) => self.towards(total, phase, room),
-            None => self.without_end(phase, room),
+            Some(total) => self.towards(total, rate, phase, room),
+            None => self.without_end(rate, phase, room),
         };
         line.truncate(room);
         line
@@ -53,15 +51,15 @@ impl View {
         }
     }
 
-    fn towards(&self, total: u64, phase: &str, room: usize) -> String {
+    fn towards(&self, total: u64, rate: u64, phase: &str, room: usize) -> String {
         let percent = format!("{:>3}%", whole_percent(self.done, total));
         let width = human_part(total, total).len();
         let amount = format!("{:>width$}", human_part(self.done, total));
         let (rate, time, left) = match self.phase {
             Phase::Copying => {
-                let time = self.left(total).map(short_time).unwrap_or_default();
+                let time = self.left(total, rate).map(short_time).unwrap_or_default();
                 let left = if time.is_empty() { String::new() } else { format!("{time} left") };
-                (self.rate_of_late(), format!("{time:>6}"), format!("{left:>11}"))
+                (shown_rate(rate), format!("{time:>6}"), format!("{left:>11}"))
             }
             Phase::Synchronizing => Default::default(),
         };
@@ -75,11 +73,11 @@ impl View {
         lines.find(|line| line.len() <= room).unwrap_or_else(|| format!("{phase} {percent}"))
     }
 
-    fn without_end(&self, phase: &str, room: usize) -> String {
+    fn without_end(&self, rate: u64, phase: &str, room: usize) -> String {
         let frame = ["|", "/", "-", "\\"][(self.elapsed.as_millis() / 100 % 4) as usize];
         let start = format!("{frame} {phase}");
         let amount = format!("{:>10}", human(self.done));
-        let rate = if self.phase == Phase::Copying { self.rate_of_late() } else { String::new() };
+        let rate = if self.phase == Phase::Copying { shown_rate(rate) } else { String::new() };
         let elapsed = short_time(self.elapsed);
         let lines = [
             joined(&[&start, &amount, &rate, &elapsed]),
@@ -89,13 +87,9 @@ impl View {
         lines.into_iter().find(|line| line.len() <= room).unwrap_or(start)
     }
 
-    fn rate_of_late(&self) -> String {
-        format!("{:>12}", format!("{}/s", human(self.rate)))
-    }
-
     /// How long the rest takes, once there is a rate to tell it from.
-    fn left(&self, total: u64) -> Option<Duration> {
-        total.saturating_sub(self.done).checked_div(self.rate).map(Duration::from_secs)
+    fn left(&self, total: u64, rate: u64) -> Option<Duration> {
+        total.saturating_sub(self.done).checked_div(rate).map(Duration::from_secs)
     }
 
     fn bar(&self, total: u64, width: usize) -> String {
@@ -104,6 +98,10 @@ impl View {
         let head = if done < width { ">" } else { "" };
         format!("{:<width$}", "=".repeat(done) + head)
     }
+}
+
+fn shown_rate(rate: u64) -> String {
+    format!("{:>12}", format!("{}/s", human(rate)))
 }
 
 /// The figures that there are.
@@ -117,9 +115,10 @@ mod tests {
     use super::*;
 
     const GIB: u64 = 1 << 30;
+    const RATE: u64 = 12 << 20;
 
     fn view(phase: Phase, done: u64, total: Option<u64>) -> View {
-        View { phase, done, total, rate: 12 << 20, elapsed: Duration::from_millis(3_725_100) }
+        View { phase, done, total, elapsed: Duration::from_millis(3_725_100) }
     }
 
     #[test]
@@ -134,7 +133,7 @@ mod tests {
             (2, ""),
         ];
         for (columns, expected) in cases {
-            let line = view(Phase::Copying, GIB / 100 * 157, Some(4 * GIB)).line(columns);
+            let line = view(Phase::Copying, GIB / 100 * 157, Some(4 * GIB)).line(RATE, columns);
             let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
             assert_eq!(words(&line), words(expected), "{columns}");
         }
@@ -146,7 +145,7 @@ mod tests {
             for phase in [Phase::Copying, Phase::Synchronizing] {
                 for total in [None, Some(0), Some(1), Some(4 * GIB), Some(u64::MAX)] {
                     for written in [0, 1, 3 * GIB, u64::MAX] {
-                        let line = view(phase, written, total).line(columns);
+                        let line = view(phase, written, total).line(RATE, columns);
                         assert!(line.len() <= usize::from(columns.saturating_sub(MARGIN)), "{columns}: {line}");
                     }
                 }
@@ -164,17 +163,16 @@ mod tests {
 
     #[test]
     fn a_line_does_not_jump() {
-        let line = |written| view(Phase::Copying, written, Some(4 * GIB)).line(100);
+        let line = |written| view(Phase::Copying, written, Some(4 * GIB)).line(RATE, 100);
         assert!((0..400).all(|step| line(step * GIB / 100).len() == line(0).len()));
     }
 
     #[test]
     fn nothing_is_said_of_what_nobody_knows() {
-        let unknown = View { rate: 0, ..view(Phase::Copying, 0, Some(4 * GIB)) };
-        assert!(!unknown.line(100).contains("left"));
-        let last = view(Phase::Synchronizing, 4 * GIB, Some(4 * GIB)).line(80);
+        assert!(!view(Phase::Copying, 0, Some(4 * GIB)).line(0, 100).contains("left"));
+        let last = view(Phase::Synchronizing, 4 * GIB, Some(4 * GIB)).line(RATE, 80);
         assert!(last.starts_with("synchronizing [====") && last.trim().ends_with("=] 100%  4.0 of 4.0 GiB"), "{last}");
-        let piped = |phase| view(phase, 300 << 20, None).line(60);
+        let piped = |phase| view(phase, 300 << 20, None).line(RATE, 60);
         assert_eq!(piped(Phase::Copying), "\\ copying   300.0 MiB    12.0 MiB/s  1h02m");
         assert_eq!(piped(Phase::Synchronizing), "\\ synchronizing   300.0 MiB  1h02m");
     }
