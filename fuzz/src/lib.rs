@@ -8,11 +8,13 @@ pub mod server;
 
 use std::error::Error;
 use std::io::{self, Cursor, Read};
+use std::num::NonZeroUsize;
 
 use bmaptool::magic::{Format, PREFIX_LEN};
 use bmaptool::range::ByteRange;
 use bmaptool::source::transport::{Memory, Peeked, Transport};
 use bmaptool::source::{ForwardRead, Gaps, codec};
+use bzip2_parallel::Decoder;
 
 pub use bounded::{MIB, bounded};
 pub use input::Input;
@@ -68,6 +70,12 @@ impl Outcome {
             Ok(decoded) => Self::of(decoded),
             Err(error) => Self { bytes: Vec::new(), end: End::failed(&error) },
         }
+    }
+
+    /// Decompresses bzip2, with few threads, as each has a share in the bound of memory.
+    pub fn of_bzip2(file: Box<dyn Transport>) -> Self {
+        const THREADS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+        Self::of(Decoder::with_threads(file, THREADS).expect("threads can be started"))
     }
 
     /// Whether both say the same of the data: all that both have is equal, and none has a clean end where the other goes on or

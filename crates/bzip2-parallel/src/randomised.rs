@@ -1,6 +1,7 @@
-//! Randomised blocks: bzip2 0.9.0 and earlier flipped bits of very repetitive data at places that a list of numbers tells.
+//! Randomised blocks: before it sorted very repetitive data, bzip2 0.9.0 and earlier flipped bits of it, at distances that
+//! are listed.
 
-/// How far apart those places are, over and over: constants of the format.
+/// Those distances in bytes, over and over: constants of the format (`BZ2_rNums` in the source of bzip2).
 #[rustfmt::skip]
 const DISTANCES: [u16; 512] = [
     619, 720, 127, 481, 931, 816, 813, 233, 566, 247, 985, 724, 205, 454, 863, 491, 741, 242, 949, 214, 733, 859,
@@ -31,13 +32,13 @@ const DISTANCES: [u16; 512] = [
 /// Flips those bits back.
 #[expect(
     clippy::arithmetic_side_effects,
-    reason = "no distance is below 2, and their sum passes the end of the text by one at most"
+    reason = "no distance is below 2, and their sum exceeds the length of the block by at most one distance"
 )]
-pub(super) fn restore(text: &mut [u8]) {
+pub(super) fn restore(block: &mut [u8]) {
     let mut start = 0;
     for distance in DISTANCES.into_iter().map(usize::from).cycle() {
-        // The last but one of each distance.
-        let Some(byte) = text.get_mut(start + distance - 2) else { break };
+        // The last byte but one of each distance.
+        let Some(byte) = block.get_mut(start + distance - 2) else { break };
         *byte ^= 1;
         start += distance;
     }

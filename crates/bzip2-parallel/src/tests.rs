@@ -1,28 +1,40 @@
-//! The whole decoder, tried with what the reference packs and with blocks that no program would make.
+//! The whole decoder, tried with what the reference compresses and with blocks that no program would make.
 
 use std::io::{self, Read, Write};
+use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
 
 use super::block::{BLOCK_MAGIC, END_MAGIC};
-use super::{Decoder, pool, random};
+use super::pool::Scanned;
+use super::{Decoder, pool, randomised};
 
-fn unpack(packed: &[u8]) -> io::Result<Vec<u8>> {
-    let mut unpacked = Vec::new();
-    let packed = io::BufReader::with_capacity(5000, io::Cursor::new(packed.to_vec()));
-    Decoder::new(packed)?.read_to_end(&mut unpacked).map(|_| unpacked)
+/// Delivers at most 5000 bytes at a time.
+struct Portions<R>(R);
+
+impl<R: Read> Read for Portions<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let length = buf.len().min(5000);
+        self.0.read(&mut buf[..length])
+    }
 }
 
-fn pack(data: &[u8], level: u32) -> Vec<u8> {
+fn decompress(compressed: &[u8]) -> io::Result<Vec<u8>> {
+    let mut data = Vec::new();
+    let compressed = Portions(io::Cursor::new(compressed.to_vec()));
+    Decoder::new(compressed)?.read_to_end(&mut data).map(|_| data)
+}
+
+fn compress(data: &[u8], level: u32) -> Vec<u8> {
     let mut encoder = ::bzip2::write::BzEncoder::new(Vec::new(), ::bzip2::Compression::new(level));
     encoder.write_all(data).unwrap();
     encoder.finish().unwrap()
 }
 
-fn reference(packed: &[u8]) -> Vec<u8> {
-    let mut unpacked = Vec::new();
-    ::bzip2::read::MultiBzDecoder::new(packed).read_to_end(&mut unpacked).unwrap();
-    unpacked
+fn reference(compressed: &[u8]) -> Vec<u8> {
+    let mut decompressed = Vec::new();
+    ::bzip2::read::MultiBzDecoder::new(compressed).read_to_end(&mut decompressed).unwrap();
+    decompressed
 }
 
 /// Data with runs and repetitions of any length.
@@ -41,30 +53,30 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn whatever_the_reference_packs_is_unpacked(data in data(), more in data(), level in 1..=9_u32) {
-        let packed = [pack(&data, level), pack(&more, 10 - level)].concat();
-        prop_assert!(unpack(&packed).unwrap() == [data, more].concat());
+    fn whatever_the_reference_compresses_is_decompressed(data in data(), more in data(), level in 1..=9_u32) {
+        let compressed = [compress(&data, level), compress(&more, 10 - level)].concat();
+        prop_assert!(decompress(&compressed).unwrap() == [data, more].concat());
     }
 
     #[test]
-    fn nothing_makes_it_panic(mut packed in Just(pack(&b"bzip2 packs this, that, and this again".repeat(9), 1)),
+    fn nothing_makes_it_panic(mut compressed in Just(compress(&b"bzip2 packs this, that, and this again".repeat(9), 1)),
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..9)) {
-        for (place, byte) in changes {
-            let place = place.index(packed.len());
-            packed[place] = byte;
+        for (index, byte) in changes {
+            let index = index.index(compressed.len());
+            compressed[index] = byte;
         }
-        let _ = unpack(&packed);
+        let _ = decompress(&compressed);
     }
 }
 
-/// Packs without any thought: every block has all bytes, and code words of 8 and 9 bits that equal their symbols.
+/// Compresses without any effort: every block has all bytes, and code words of 8 and 9 bits that equal their symbols.
 #[derive(Default)]
 struct Forge {
     bits: Vec<bool>,
     crc: u32,
 }
 
-/// The symbol behind the last byte.
+/// The symbol after the last byte.
 const END_OF_BLOCK: u64 = 257;
 
 /// How a block is forged.
@@ -86,13 +98,13 @@ impl Forge {
     }
 
     /// A block with these symbols, none of which is a run.
-    fn block(mut self, symbols: &[u8], origin: usize, style: Style) -> Self {
-        let crc = crc(&text(symbols, origin, style));
+    fn block(mut self, symbols: &[u8], orig_ptr: usize, style: Style) -> Self {
+        let crc = crc(&text(symbols, orig_ptr, style));
         self.crc = self.crc.rotate_left(1) ^ crc;
         self.put(BLOCK_MAGIC, 48);
         self.put(u64::from(crc), 32);
         self.put(u64::from(style == Style::Randomised), 1);
-        self.put(origin as u64, 24);
+        self.put(orig_ptr as u64, 24);
         (0..17).for_each(|_| self.put(0xffff, 16));
         let groups = (symbols.len() + 1).div_ceil(50);
         self.put(2, 3);
@@ -119,7 +131,7 @@ impl Forge {
 }
 
 /// What the symbols stand for, by the book.
-fn text(symbols: &[u8], origin: usize, style: Style) -> Vec<u8> {
+fn text(symbols: &[u8], orig_ptr: usize, style: Style) -> Vec<u8> {
     let mut recent: Vec<u8> = (0..=255).collect();
     let mut column = Vec::new();
     for &symbol in symbols {
@@ -128,15 +140,15 @@ fn text(symbols: &[u8], origin: usize, style: Style) -> Vec<u8> {
         column.push(byte);
     }
     let mut sorted: Vec<usize> = (0..column.len()).collect();
-    sorted.sort_by_key(|&place| column[place]);
-    let mut at = origin;
+    sorted.sort_by_key(|&index| column[index]);
+    let mut at = orig_ptr;
     let mut text = Vec::new();
     for _ in 0..column.len() {
         at = sorted[at];
         text.push(column[at]);
     }
     if style == Style::Randomised {
-        random::restore(&mut text);
+        randomised::restore(&mut text);
     }
     let (mut expanded, mut equal) = (Vec::new(), 0);
     for byte in text {
@@ -162,14 +174,14 @@ fn noise(length: usize) -> Vec<u8> {
     (0..length as u32).map(|i| 2 + ((i + 7).wrapping_mul(0x9e37_79b9) >> 20) as u8 % 253).collect()
 }
 
-/// A magic as symbols, which are packed as just these bytes.
+/// A magic as symbols, which are coded as just these bytes.
 fn magic(magic: u64) -> Vec<u8> {
     magic.to_be_bytes()[2..].to_vec()
 }
 
-fn assert_unpacks(packed: &[u8], expected: &[u8]) {
-    assert!(reference(packed) == expected, "the forgery is bad");
-    assert!(unpack(packed).unwrap() == expected);
+fn assert_decompresses(compressed: &[u8], expected: &[u8]) {
+    assert!(reference(compressed) == expected, "the forgery is bad");
+    assert!(decompress(compressed).unwrap() == expected);
 }
 
 #[test]
@@ -180,16 +192,20 @@ fn magics_inside_a_block_are_not_taken_for_blocks() {
         for part in noise.chunks(length.div_ceil(20)) {
             symbols.extend(magic(BLOCK_MAGIC).iter().chain(part).chain(&magic(END_MAGIC)));
         }
-        let packed = Forge::stream()
+        let compressed = Forge::stream()
             .block(&symbols, 5, Style::Plain)
             .block(&noise, 6, Style::Plain)
             .block(&symbols, 7, Style::Plain)
             .finish();
-        let one = |symbols: &[u8], origin| text(symbols, origin, Style::Plain);
+        let one = |symbols: &[u8], orig_ptr| text(symbols, orig_ptr, Style::Plain);
         let expected = [one(&symbols, 5), one(&noise, 6), one(&symbols, 7)].concat();
-        assert_unpacks(&packed, &expected);
-        for end in (4..packed.len()).step_by(packed.len() / 50) {
-            assert_eq!(unpack(&packed[..end]).unwrap_err().kind(), io::ErrorKind::UnexpectedEof, "cut at {end}");
+        assert_decompresses(&compressed, &expected);
+        for end in (4..compressed.len()).step_by(compressed.len() / 50) {
+            assert_eq!(
+                decompress(&compressed[..end]).unwrap_err().kind(),
+                io::ErrorKind::UnexpectedEof,
+                "cut at {end}"
+            );
         }
     }
 }
@@ -197,29 +213,34 @@ fn magics_inside_a_block_are_not_taken_for_blocks() {
 #[test]
 fn magics_too_close_for_blocks_are_not_decoded() {
     let symbols = magic(BLOCK_MAGIC).repeat(10_000);
-    let packed = Forge::stream().block(&symbols, 5, Style::Plain).block(&noise(60), 6, Style::Plain).finish();
-    let candidates = pool::start(io::Cursor::new(packed.clone())).unwrap();
-    let pieces: Vec<_> = std::iter::from_fn(|| candidates.recv().unwrap().unwrap()).collect();
-    assert!(pieces.len() > 10_000);
+    let compressed = Forge::stream().block(&symbols, 5, Style::Plain).block(&noise(60), 6, Style::Plain).finish();
+    let scanned = pool::start(io::Cursor::new(compressed.clone()), NonZeroUsize::MIN, pool::spawn).unwrap();
+    let candidates: Vec<_> = std::iter::from_fn(|| match scanned.recv().unwrap() {
+        Scanned::Candidate(candidate) => Some(candidate),
+        Scanned::EndOfFile => None,
+        Scanned::ReadFailed(error) => panic!("{error}"),
+    })
+    .collect();
+    assert!(candidates.len() > 10_000);
     // The start of the first block, and the second one.
-    assert_eq!(pieces.iter().filter(|candidate| candidate.block.is_some()).count(), 2);
-    assert_unpacks(&packed, &[text(&symbols, 5, Style::Plain), text(&noise(60), 6, Style::Plain)].concat());
+    assert_eq!(candidates.iter().filter(|candidate| candidate.block.is_some()).count(), 2);
+    assert_decompresses(&compressed, &[text(&symbols, 5, Style::Plain), text(&noise(60), 6, Style::Plain)].concat());
 }
 
 #[test]
 fn a_run_without_a_length_is_refused_as_the_reference_does() {
-    // A last column in ascending order: each place leads to itself, and so the text is one byte over and over.
+    // A last column in ascending order: each index leads to itself, and so the text is one byte over and over.
     let block = |symbols: &[u8]| Forge::stream().block(symbols, 0, Style::Plain).finish();
-    assert_unpacks(&block(&[6, 7, 8, 9, 10]), &[5; 4 + 5]);
-    let packed = block(&[6, 7, 8, 9]);
-    assert!(unpack(&packed).unwrap_err().to_string().contains("has no length"));
-    assert!(::bzip2::read::MultiBzDecoder::new(&*packed).read_to_end(&mut Vec::new()).is_err());
+    assert_decompresses(&block(&[6, 7, 8, 9, 10]), &[5; 4 + 5]);
+    let compressed = block(&[6, 7, 8, 9]);
+    assert!(decompress(&compressed).unwrap_err().to_string().contains("has no length"));
+    assert!(::bzip2::read::MultiBzDecoder::new(&*compressed).read_to_end(&mut Vec::new()).is_err());
 }
 
 #[test]
 fn old_randomised_blocks() {
     let symbols = noise(150_000);
-    let packed = Forge::stream()
+    let compressed = Forge::stream()
         .block(&symbols, 1, Style::Randomised)
         .block(&symbols[..617], 2, Style::Randomised)
         .block(&symbols[..618], 3, Style::Randomised)
@@ -231,33 +252,33 @@ fn old_randomised_blocks() {
         text(&symbols[..618], 3, Style::Randomised),
         text(&symbols, 4, Style::Plain),
     ];
-    assert_unpacks(&packed, &expected.concat());
+    assert_decompresses(&compressed, &expected.concat());
 }
 
 #[test]
 fn repetitive_texts_whose_chains_are_short() {
     for period in [1, 2, 3, 5, 8191, 8192, 8193, 40_000] {
         let data: Vec<u8> = noise(period).repeat(200_000 / period);
-        assert_unpacks(&pack(&data, 9), &data);
+        assert_decompresses(&compress(&data, 9), &data);
     }
     let zeroes = vec![0; 30_000_000];
-    assert!(unpack(&pack(&zeroes, 9)).unwrap() == zeroes);
+    assert!(decompress(&compress(&zeroes, 9)).unwrap() == zeroes);
 }
 
 #[test]
 fn every_byte_counts() {
     let symbols = noise(200);
-    let packed = Forge::stream().block(&symbols, 1, Style::Plain).block(&symbols, 2, Style::Plain).finish();
-    let expected = unpack(&packed).unwrap();
-    for place in 0..packed.len() {
-        let mut changed = packed.clone();
-        changed[place] ^= 0x10;
-        match unpack(&changed) {
+    let compressed = Forge::stream().block(&symbols, 1, Style::Plain).block(&symbols, 2, Style::Plain).finish();
+    let expected = decompress(&compressed).unwrap();
+    for index in 0..compressed.len() {
+        let mut changed = compressed.clone();
+        changed[index] ^= 0x10;
+        match decompress(&changed) {
             // The level, a code that is not used, the padding of the last byte.
-            Ok(unpacked) => assert!(unpacked == expected, "byte {place}"),
+            Ok(decompressed) => assert!(decompressed == expected, "byte {index}"),
             Err(error) => assert!(
                 matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof),
-                "byte {place}: {error:?}"
+                "byte {index}: {error:?}"
             ),
         }
     }
@@ -265,58 +286,59 @@ fn every_byte_counts() {
 
 #[test]
 fn padding_garbage_and_nothing() {
-    let packed = pack(b"data", 9);
-    let with = |more: &[u8]| unpack(&[&packed, more].concat()).map_err(|error| error.kind());
+    let compressed = compress(b"data", 9);
+    let with = |more: &[u8]| decompress(&[&compressed, more].concat()).map_err(|error| error.kind());
     assert_eq!(with(&[]), Ok(b"data".to_vec()));
     assert_eq!(with(&[0; 3]), Ok(b"data".to_vec()));
     assert_eq!(with(&vec![0; 6_000_000]), Ok(b"data".to_vec()));
-    assert_eq!(with(&[&[0; 6_000_000], &*packed].concat()), Ok(b"datadata".to_vec()));
-    assert_eq!(with(&pack(b"", 3)), Ok(b"data".to_vec()));
+    assert_eq!(with(&[&[0; 6_000_000], &*compressed].concat()), Ok(b"datadata".to_vec()));
+    assert_eq!(with(&compress(b"", 3)), Ok(b"data".to_vec()));
     assert_eq!(with(b"garbage"), Err(io::ErrorKind::InvalidData));
     assert_eq!(with(&[0, 0, 7, 0, 0]), Err(io::ErrorKind::InvalidData));
-    assert_eq!(with(&packed[..packed.len() - 1]), Err(io::ErrorKind::UnexpectedEof));
-    assert_eq!(unpack(&pack(b"", 1)).unwrap(), b"");
-    assert_eq!(unpack(b"").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    assert_eq!(with(&compressed[..compressed.len() - 1]), Err(io::ErrorKind::UnexpectedEof));
+    assert_eq!(decompress(&compress(b"", 1)).unwrap(), b"");
+    assert_eq!(decompress(b"").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
 }
 
 #[test]
 fn blocks_larger_than_their_stream_allows_are_refused() {
-    let mut packed = pack(&noise(150_000), 2);
-    assert!(unpack(&packed).is_ok());
-    packed[3] = b'1';
-    assert_eq!(unpack(&packed).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    let mut compressed = compress(&noise(150_000), 2);
+    assert!(decompress(&compressed).is_ok());
+    compressed[3] = b'1';
+    assert_eq!(decompress(&compressed).unwrap_err().kind(), io::ErrorKind::InvalidData);
 }
 
 #[test]
-fn an_error_of_the_transport_is_not_taken_for_the_end() {
+fn an_error_of_the_reader_is_not_taken_for_the_end() {
+    const EIO: i32 = 5;
     struct Failing;
     impl Read for Failing {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::Error::from_raw_os_error(libc::EIO))
+            Err(io::Error::from_raw_os_error(EIO))
         }
     }
-    let packed = pack(b"data", 9);
-    for end in [0, 4, 20, packed.len()] {
-        let failing = io::BufReader::new(io::Cursor::new(packed[..end].to_vec()).chain(Failing));
+    let compressed = compress(b"data", 9);
+    for end in [0, 4, 20, compressed.len()] {
+        let failing = io::Cursor::new(compressed[..end].to_vec()).chain(Failing);
         let error = Decoder::new(failing).unwrap().read_to_end(&mut Vec::new()).unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::EIO));
+        assert_eq!(error.raw_os_error(), Some(EIO));
     }
 }
 
 #[test]
 fn the_threads_end_when_nobody_wants_the_data() {
     struct Watched {
-        packed: io::Cursor<Vec<u8>>,
+        compressed: io::Cursor<Vec<u8>>,
         _alive: std::sync::mpsc::Sender<()>,
     }
     impl Read for Watched {
         fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-            self.packed.read(buf)
+            self.compressed.read(buf)
         }
     }
     let (_alive, dropped) = std::sync::mpsc::channel();
-    let packed = io::Cursor::new(pack(&noise(100_000), 1).repeat(40));
-    let mut decoder = Decoder::new(io::BufReader::new(Watched { packed, _alive })).unwrap();
+    let compressed = io::Cursor::new(compress(&noise(100_000), 1).repeat(40));
+    let mut decoder = Decoder::new(Watched { compressed, _alive }).unwrap();
     decoder.read_exact(&mut [0; 10]).unwrap();
     drop(decoder);
     let ended = dropped.recv_timeout(std::time::Duration::from_secs(20));
