@@ -1,9 +1,10 @@
 //! The inverse Burrows-Wheeler transform.
 //!
-//! The transform sorts all rotations of a block, and keeps the last column of them and the row of the block itself (origPtr).
-//! From the last column follows a linked list with an entry for each row, which leads through the block from byte to byte
-//! but jumps through memory at random. A processor that follows it waits for memory most of the time. So the list is followed
-//! from many rows at once: each walker stops where another one started, and at the end the segments are put in order.
+//! The transform sorts all rotations of a block, and keeps the last column of them and the row of the block itself
+//! (origPtr). From the last column follows a linked list with an entry for each row, which leads through the block from
+//! byte to byte but jumps through memory at random. A processor that follows it waits for memory most of the time. So the
+//! list is followed from many rows at once: each walker stops where another one started, and at the end the segments are
+//! put in order.
 
 use super::block::MAX_LEN;
 
@@ -11,8 +12,8 @@ use super::block::MAX_LEN;
 pub(super) const ROWS: usize = 1 << 20;
 const MASK: usize = ROWS - 1;
 
-/// Set in an entry at which a segment begins. An entry has the row of the next entry in bits 8 to 27, and a byte of the block
-/// in bits 0 to 7.
+/// Set in an entry at which a segment begins. An entry has the row of the next entry in bits 8 to 27, and a byte of the
+/// block in bits 0 to 7.
 const SEGMENT_START: u32 = 1 << 31;
 
 /// How many walkers there are: as many as it takes to keep memory busy.
@@ -127,7 +128,8 @@ fn walk(entries: &[u32; ROWS], segments: &mut [Segment], store: &mut [u8; ROWS])
         step(entries, &mut walkers, &mut bytes);
         for (walker, bytes) in walkers.iter_mut().zip(&bytes) {
             let Some(segment) = walker.segment.and_then(|segment| segments.get_mut(segment)) else { continue };
-            // There is a page: only the last one of each segment is not full, and `store` exceeds the longest block by that much.
+            // There is a page: only the last one of each segment is not full, and `store` exceeds the longest block by
+            // more than that.
             let Some((page, rest)) = std::mem::take(&mut pages).split_first_mut() else { return };
             *page = *bytes;
             pages = rest;

@@ -68,7 +68,8 @@ impl HuffmanCode {
         Some(())
     }
 
-    /// Reads the next symbol. At least [`MAX_LENGTH`] bits of the window must be valid. `None` if there is no such code word.
+    /// Reads the next symbol. At least [`MAX_LENGTH`] bits of the window must be valid. `None` if there is no such code
+    /// word.
     #[expect(clippy::indexing_slicing, reason = "a number of as many bits as the table is for is an index")]
     #[inline(always)]
     pub(super) fn read_symbol(&self, bits: &mut BitReader<'_>) -> Option<u16> {

@@ -149,8 +149,8 @@ fn pending(bytes: &[u8], start: usize) -> &[u8] {
     bytes.get(start..).unwrap_or_default()
 }
 
-/// How far apart the pairs of bytes are that are searched. A magic fills at least five whole bytes, and so at least one pair
-/// in four.
+/// How far apart the pairs of bytes are that are searched. A magic fills at least five whole bytes, and so at least one of
+/// four pairs that follow one another.
 const STRIDE: usize = 4;
 
 /// Which pairs of bytes can lie within a magic: a bit for each pair.

@@ -16,7 +16,7 @@ fn compress(data: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Bytes without any order, in 2 blocks for each 200,000.
+/// Bytes without any order: blocks of 100,000 each, at the level that they are compressed with here.
 fn noise(length: u32) -> Vec<u8> {
     (0..length).map(|i| (i.wrapping_mul(0x9e37_79b9) ^ i.wrapping_mul(i)) as u8).collect()
 }
