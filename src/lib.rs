@@ -44,16 +44,41 @@
     )
 )]
 
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a broken invariant of our own shall panic"
+)]
 pub mod bmap;
 pub mod copy;
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a broken invariant of our own shall panic"
+)]
 pub mod create;
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a broken invariant of our own shall panic"
+)]
 pub mod digest;
 pub mod event;
 pub mod file_id;
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a broken invariant of our own shall panic"
+)]
 pub mod filemap;
 pub mod magic;
 pub mod paths;
 mod programs;
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a broken invariant of our own shall panic"
+)]
 pub mod range;
 pub mod retry;
 pub mod signature;

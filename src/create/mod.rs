@@ -20,82 +20,52 @@ pub enum Checksum {
     None,
 }
 
-/// Why an image cannot be mapped.
+/// Why the image at `path` cannot be mapped.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Error {
-    /// It cannot be read.
+    /// It cannot be read at `offset`, in bytes.
     #[error("cannot read image '{path}' at byte {offset}")]
-    Read {
-        /// The image.
-        path: PathBuf,
-        /// Where in it.
-        offset: u64,
-        /// Why.
-        source: io::Error,
-    },
-    /// It cannot be inspected or synchronized.
+    Read { path: PathBuf, offset: u64, source: io::Error },
+    /// It cannot be inspected or synchronized: `action` says which.
     #[error("cannot {action} image '{path}'")]
-    Access {
-        /// The image.
-        path: PathBuf,
-        /// What was being done.
-        action: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-    /// It is a directory or a device.
+    Access { path: PathBuf, action: &'static str, source: io::Error },
+    /// It is something else than a regular file: `what`, with its article.
     #[error("cannot map '{path}': it is {what}, and only a regular file can be mapped")]
-    NotAFile {
-        /// The image.
-        path: PathBuf,
-        /// What it is.
-        what: &'static str,
-    },
+    NotAFile { path: PathBuf, what: &'static str },
     /// It has no bytes.
     #[error("cannot map image '{path}': its size is zero")]
-    Empty {
-        /// The image.
-        path: PathBuf,
-    },
+    Empty { path: PathBuf },
     /// It was written to while it was read.
     #[error("image '{path}' changed while it was being mapped; its map would be wrong")]
-    Changed {
-        /// The image.
-        path: PathBuf,
-    },
-    /// The machine has no thread left for it.
+    Changed { path: PathBuf },
+    /// The system has no more threads.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
-    /// The machine has no memory left for it.
+    /// There is not enough memory.
     #[error("cannot make the buffers")]
     Memory(#[source] io::Error),
     /// The file system does not tell what is mapped.
     #[error(transparent)]
     Map(#[from] filemap::Error),
-    /// The file system told of a map that cannot be.
+    /// The file system reported a map that cannot be.
     #[error("the file system reports an impossible map of '{path}'")]
-    Impossible {
-        /// The image.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: Invalid,
-    },
+    Impossible { path: PathBuf, source: Invalid },
 }
 
 /// Maps the image that was opened from `path`, and hashes its ranges on all cores.
 ///
 /// # Errors
 ///
-/// Where `image` is not a regular file with data, its file system does not tell what is mapped, it cannot be read, or
-/// it changes meanwhile.
+/// Among others, where the image is not a regular file with data, or changes meanwhile.
 pub fn create(image: &File, path: &Path, checksum: Checksum) -> Result<Bmap, Error> {
     let access = |action, source| Error::Access { path: path.to_owned(), action, source };
     let state = || State::of(image).map_err(|source| access("inspect", source));
 
     let metadata = image.metadata().map_err(|source| access("inspect", source))?;
     check_kind(metadata.file_type(), path)?;
-    // A file system may not know the place of data that it has not written yet. One that is never written to need not know
-    // how to sync (fsync(2)).
+    // A file system may not report data as mapped before it has allocated blocks for it. A read-only one may refuse to
+    // sync (fsync(2)), and has nothing to write.
     match image.sync_all() {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EROFS)) => {}
         result => result.map_err(|source| access("synchronize", source))?,
@@ -109,7 +79,7 @@ pub fn create(image: &File, path: &Path, checksum: Checksum) -> Result<Bmap, Err
         Checksum::Of(kind) => Some(hash(image, path, &map, kind)),
         Checksum::None => None,
     };
-    // Asked before any error of the hashing is: a file that shrinks is short of data.
+    // This comes before the errors of hashing: a file that shrinks ends too early.
     if state()? != before || map.size != before.size {
         return Err(Error::Changed { path: path.to_owned() });
     }
@@ -118,12 +88,12 @@ pub fn create(image: &File, path: &Path, checksum: Checksum) -> Result<Bmap, Err
         .map_err(|source| Error::Impossible { path: path.to_owned(), source })
 }
 
-/// Refuses what is no regular file. To be asked before it is opened as well: a pipe would wait for a writer, and a device
-/// may do whatever it does when it is opened.
+/// Refuses the file at `path` unless `kind` is that of a regular file. Callers should ask before they open it: opening a
+/// pipe waits for a writer, and opening some devices has side effects.
 ///
 /// # Errors
 ///
-/// Where `kind` is that of anything else.
+/// [`Error::NotAFile`]
 pub fn check_kind(kind: FileType, path: &Path) -> Result<(), Error> {
     let what = match () {
         () if kind.is_file() => return Ok(()),
@@ -140,6 +110,7 @@ pub fn check_kind(kind: FileType, path: &Path) -> Result<(), Error> {
 #[derive(PartialEq, Eq)]
 struct State {
     size: u64,
+    /// Seconds and nanoseconds.
     modified: (i64, i64),
 }
 
@@ -150,7 +121,6 @@ impl State {
     }
 }
 
-/// The checksums of all ranges.
 fn hash(image: &File, path: &Path, map: &FileMap, kind: ChecksumKind) -> Result<Checksums, Error> {
     let ranges: Vec<_> = map.ranges.iter().map(|range| range.bytes(map.block_size, map.size)).collect();
     let digests = hashing::hash(image, path, &ranges, kind)?;
