@@ -12,7 +12,8 @@
 //! `--scale 10` makes an image of a tenth of the size. DIRECTORY is /dev/shm/bmaptool-bench by default: on tmpfs, so that no
 //! disk is measured. What was made there is used again by the next run, and may be deleted.
 
-#[path = "../../tests/common/mod.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+#[path = "../../tests/it/common/mod.rs"]
 mod common;
 mod device;
 mod floor;

@@ -1,0 +1,345 @@
+//! Images in archives that the real tools made.
+
+use std::fs;
+use std::path::Path;
+
+use crate::common::device::Loop;
+use crate::common::image::{self, assert_same, disk_like, sparse};
+use crate::common::server::{File, Server};
+use crate::common::tool::copy;
+use crate::common::work::{Work, copy_whole, never_wrong};
+use crate::registry::{Need, Test};
+
+/// How an image is put into an archive: by a shell command that writes it to standard output. `disk.img` is the image,
+/// `small` a file of another size, `folder` a folder, `link` a link to the image.
+struct Archive {
+    name: &'static str,
+    needs: &'static [Need],
+    command: &'static str,
+    images: Images,
+}
+
+/// What is in the archive.
+#[derive(PartialEq, Eq)]
+enum Images {
+    /// The image is the first file.
+    First,
+    /// Another file comes before it, so that only its size tells which it is.
+    BySize,
+}
+
+macro_rules! archive {
+    ($name:literal, $program:literal, $images:ident, $command:expr) => {
+        Archive {
+            name: $name,
+            needs: &[Need::Root, Need::Program($program)],
+            command: $command,
+            images: Images::$images,
+        }
+    };
+}
+
+/// A name of 180 characters, which no ustar header can hold in one piece.
+const LONG: &str = "mkdir long; n=long/$(printf 'x%.0s' $(seq 175)); ln disk.img $n; ";
+
+const ARCHIVES: &[Archive] = &[
+    archive!("tar_ustar", "tar", First, "tar -c --format=ustar folder disk.img small"),
+    archive!("tar_gnu", "tar", BySize, "tar -c --format=gnu folder link small disk.img"),
+    archive!("tar_pax", "tar", BySize, "tar -c --format=pax small disk.img"),
+    archive!("tar_sparse_gnu", "tar", First, "tar -cS --format=gnu disk.img small"),
+    archive!("tar_sparse_gnu_by_size", "tar", BySize, "tar -cS --format=gnu small disk.img"),
+    archive!("tar_sparse_pax_0_0", "tar", First, "tar -cS --format=pax --sparse-version=0.0 disk.img small"),
+    archive!("tar_sparse_pax_0_1", "tar", First, "tar -cS --format=pax --sparse-version=0.1 disk.img small"),
+    archive!("tar_sparse_pax_1_0", "tar", BySize, "tar -cS --format=pax --sparse-version=1.0 small disk.img"),
+    archive!("tar_bsdtar_sparse", "bsdtar", BySize, "bsdtar -c --format=pax -f - small disk.img"),
+    archive!("tar_bsdtar_ustar", "bsdtar", First, "bsdtar -c --format=ustar -f - folder link disk.img"),
+    archive!("tar_in_gzip", "tar", BySize, "tar -cS small disk.img | gzip"),
+    archive!("tar_in_bzip2", "tar", First, "tar -c disk.img | bzip2"),
+    archive!("tar_in_xz", "tar", BySize, "tar -c --format=pax -S small disk.img | xz -0 -T2 --block-size=256KiB"),
+    archive!("tar_in_zstd", "zstd", First, "tar -cS disk.img | zstd"),
+    archive!("tar_in_lz4", "lz4", First, "tar -c disk.img | lz4"),
+    archive!("tar_in_lzop", "lzop", BySize, "tar -c small disk.img | lzop"),
+    archive!("zip_deflated", "zip", BySize, "zip -qr a.zip folder small disk.img; cat a.zip"),
+    archive!("zip_stored", "zip", BySize, "zip -q0 a.zip small disk.img; cat a.zip"),
+    archive!("zip_from_pipe_to_pipe", "zip", First, "cat disk.img | zip -q - - | cat"),
+    archive!("zip64", "zip", BySize, "zip -q -fz a.zip small disk.img; cat a.zip"),
+    archive!("zip_to_pipe", "zip", First, "zip -q - disk.img small | cat"),
+    archive!("zip_with_comment", "zip", First, "zip -q a.zip disk.img; echo hello | zip -qz a.zip; cat a.zip"),
+    archive!("zip_bsdtar", "bsdtar", First, "bsdtar -c --format=zip -f - folder disk.img small"),
+    archive!(
+        "zip_bsdtar_stored",
+        "bsdtar",
+        First,
+        "bsdtar -c --format=zip --options zip:compression=store -f a.zip disk.img; cat a.zip"
+    ),
+];
+
+#[test_cases]
+fn archives() -> Vec<Test> {
+    let both = |archive: &'static Archive| {
+        let name = archive.name;
+        [
+            Test::new(format!("{name}_reaches_file_and_device"), archive.needs, move || reaches(archive)),
+            Test::new(format!("{name}_damage_is_noticed"), archive.needs, move || damage_is_noticed(archive)),
+        ]
+    };
+    ARCHIVES.iter().flat_map(both).collect()
+}
+
+/// A folder with an image, its bmap, and some other files.
+fn with_others(make: impl FnOnce(&Path)) -> Work {
+    let work = Work::new(make);
+    fs::write(work.path("small"), "not the image\n".repeat(3000)).unwrap();
+    fs::create_dir(work.path("folder")).unwrap();
+    std::os::unix::fs::symlink("disk.img", work.path("link")).unwrap();
+    work
+}
+
+impl Work {
+    /// Makes an archive by `command`, and expects the image to be found in it, from a file, from standard input and over
+    /// HTTP.
+    fn finds_image(&self, command: &str) {
+        let archive = self.pack(command);
+        let out = self.path("out");
+        self.copy(&archive, &out).ok();
+        assert_same(&self.image, &out);
+        self.copy(Path::new("-"), &out).stdin(fs::read(&archive).unwrap()).ok();
+        assert_same(&self.image, &out);
+        let mut file = File::new(fs::read(&archive).unwrap());
+        for ranges in [true, false] {
+            file.ranges = ranges;
+            let server = Server::of(file.clone());
+            self.copy(server.url("download?id=1").as_ref(), &out).ok();
+            assert_same(&self.image, &out);
+        }
+    }
+}
+
+fn reaches(archive: &Archive) {
+    let work = with_others(|image| disk_like(image, 1));
+    work.finds_image(archive.command);
+    let (archived, out) = (work.path("packed"), work.path("out"));
+    image::create(&work.path("disk"), 18 << 20);
+    let device = Loop::attach(&work.path("disk"));
+    work.copy(&archived, &device.path).ok().says(&["reading '", "' from the ", " archive "]);
+    assert_same(&work.image, &device.path);
+    if archive.images == Images::First {
+        copy_whole(&archived, &out).ok();
+        assert_same(&work.image, &out);
+        copy_whole(Path::new("-"), &out).stdin(fs::read(&archived).unwrap()).ok();
+        assert_same(&work.image, &out);
+    }
+    // Everything is read to its clean end where no checksum tells that it is whole.
+    fs::remove_file(&out).unwrap();
+    copy(["--no-verify", "--bmap"].map(AsRef::as_ref).into_iter().chain([
+        work.bmap.as_os_str(),
+        archived.as_os_str(),
+        out.as_os_str(),
+    ]))
+    .ok();
+    assert_same(&work.image, &out);
+}
+
+/// How many places are tried.
+const PLACES: usize = 10;
+
+fn damage_is_noticed(archive: &Archive) {
+    let work =
+        with_others(|image| sparse(image, 1_200_000, &[(0, 40_000), (400_000, 100_000), (1_000_000, 200_000)], 7));
+    let archived = work.pack(archive.command);
+    let sound = fs::read(&archived).unwrap();
+    let out = work.path("out");
+    let is_plain_tar = archive.name.starts_with("tar_") && !archive.name.contains("_in_");
+    for place in (1..=PLACES).map(|n| sound.len() * n / (PLACES + 1)) {
+        let cut = &sound[..place];
+        copy_whole(Path::new("-"), &out).stdin(cut).fails(&["data ends too early: the file is cut off"]);
+        fs::write(&archived, cut).unwrap();
+        copy_whole(&archived, &out).fails(&["data ends too early: the file is cut off"]);
+        never_wrong(work.copy(Path::new("-"), &out).stdin(cut), &work.image, &out);
+        never_wrong(work.copy(&archived, &out), &work.image, &out);
+
+        let mut corrupt = sound.clone();
+        corrupt[place] ^= 0x55;
+        fs::write(&archived, &corrupt).unwrap();
+        never_wrong(work.copy(&archived, &out), &work.image, &out);
+        // The data in a tar has no checksum, and without a bmap any file may be the image.
+        if !is_plain_tar && archive.images == Images::First {
+            never_wrong(copy_whole(&archived, &out), &work.image, &out);
+        }
+    }
+    let appended = [&sound[..], b"garbage that belongs to nothing"].concat();
+    copy_whole(Path::new("-"), &out).stdin(appended).fails(&["is corrupt"]);
+}
+
+fn small() -> Work {
+    with_others(|image| sparse(image, 1 << 20, &[(0, 100_000), (900_000, 50_000)], 3))
+}
+
+#[test(Program("tar"))]
+fn tar_with_a_long_name_gnu() {
+    let work = small();
+    work.finds_image(&format!("{LONG} tar -c --format=gnu $n"));
+    copy_whole(&work.path("packed"), &work.path("out")).ok().says(&["xxxx' from the tar archive"]);
+}
+
+#[test(Program("tar"))]
+fn tar_with_a_long_name_pax() {
+    small().finds_image(&format!("{LONG} tar -c --format=pax -S $n"));
+}
+
+#[test(Program("tar"))]
+fn tar_with_a_long_name_ustar() {
+    let work = small();
+    work.finds_image("d=$(printf 'y%.0s' $(seq 90)); mkdir $d; ln disk.img $d/disk; tar -c --format=ustar $d/disk");
+    let name = format!("'{}/disk'", "y".repeat(90));
+    copy_whole(&work.path("packed"), &work.path("out")).ok().says(&[&name]);
+}
+
+/// More extents than the header and the first blocks of a map hold.
+#[test(Program("tar"))]
+fn tar_with_a_map_of_many_extents() {
+    let work = with_others(|image| {
+        let data: Vec<(u64, usize)> = (0..200).map(|n| (n * 16384, 4096)).collect();
+        sparse(image, 4 << 20, &data, 5);
+    });
+    for version in
+        ["--format=gnu", "--format=pax --sparse-version=0.0", "--format=pax --sparse-version=0.1", "--format=pax"]
+    {
+        work.finds_image(&format!("tar -cS {version} disk.img | gzip"));
+    }
+}
+
+#[test(Program("tar"))]
+fn tar_without_the_image() {
+    let work = small();
+    let archive = work.pack("tar -c folder link small");
+    work.copy(&archive, &work.path("out")).fails(&["the tar archive", "holds no file of 1048576 bytes"]);
+    copy_whole(&work.pack("tar -c folder link"), &work.path("out")).fails(&["holds no file"]);
+    assert!(!work.path("out").exists());
+}
+
+/// Files that follow one another without the mark at the end are a tar that is cut off.
+#[test(Program("tar"))]
+fn tar_without_end() {
+    let work = small();
+    let archive = work.pack("tar -c disk.img | head -c 1049088");
+    work.copy(&archive, &work.path("out")).ok();
+    copy_whole(&archive, &work.path("out")).fails(&["the tar data ends too early"]);
+}
+
+#[test(Program("tar"), Program("zip"))]
+fn first_of_several_without_bmap() {
+    let work = small();
+    for command in ["tar -c folder link small disk.img", "zip -qr a.zip folder small disk.img; cat a.zip"] {
+        copy_whole(&work.pack(command), &work.path("out")).ok().says(&["reading 'small' from"]);
+        assert_same(&work.path("small"), &work.path("out"));
+    }
+}
+
+#[test(Program("zip"))]
+fn zip_link_is_no_image() {
+    let work = small();
+    copy_whole(&work.pack("zip -qy a.zip link disk.img; cat a.zip"), &work.path("out")).ok();
+    assert_same(&work.image, &work.path("out"));
+}
+
+/// The sizes stand behind the data, but a file can be read in any order.
+#[test(Program("zip"))]
+fn zip_from_pipe_sizes_by_the_directory() {
+    let work = small();
+    let archive = work.pack("bsdtar -c --format=zip -f - small disk.img | cat");
+    work.copy(&archive, &work.path("out")).ok();
+    assert_same(&work.image, &work.path("out"));
+}
+
+#[test(Program("bsdtar"))]
+fn zip_directory_with_a_wrong_size() {
+    let work = small();
+    let archive = work.pack("bsdtar -c --format=zip -f - disk.img | cat");
+    let mut bytes = fs::read(&archive).unwrap();
+    let central = bytes.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
+    // The lowest byte of the size, which before the data only the directory tells.
+    bytes[central + 24] ^= 1;
+    fs::write(&archive, &bytes).unwrap();
+    let out = work.path("out");
+    copy_whole(&archive, &out).fails(&["a file has not the size that it should have"]);
+    copy_whole(Path::new("-"), &out).stdin(bytes).ok();
+}
+
+#[test(Program("zip"))]
+fn zip_stored_in_a_stream() {
+    let work = small();
+    // The sizes in the local header, which a program that writes to a pipe does not know.
+    let archive = work.pack("zip -q0 a.zip disk.img; cat a.zip");
+    let mut bytes = fs::read(&archive).unwrap();
+    let central = bytes.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
+    let descriptor = [b"PK\x07\x08", &bytes[14..26]].concat();
+    bytes[6] |= 8;
+    bytes[14..26].fill(0);
+    bytes.splice(central..central, descriptor);
+    let end = bytes.len() - 22;
+    let moved = u32::try_from(central + 16).unwrap().to_le_bytes();
+    bytes[end + 16..end + 20].copy_from_slice(&moved);
+    fs::write(&archive, &bytes).unwrap();
+    let out = work.path("out");
+    work.copy(&archive, &out).ok();
+    assert_same(&work.image, &out);
+    copy_whole(&archive, &out).ok();
+    copy_whole(Path::new("-"), &out).stdin(bytes).fails(&[
+        "cannot be unpacked",
+        "central directory",
+        "give it as a file",
+    ]);
+}
+
+#[test(Program("zip"))]
+fn zip_encrypted() {
+    let work = small();
+    let archive = work.pack("zip -q -P secret a.zip disk.img; cat a.zip");
+    copy_whole(&archive, &work.path("out")).fails(&["the zip data cannot be unpacked", "it is encrypted"]);
+    work.copy(&archive, &work.path("out")).fails(&["it is encrypted"]);
+}
+
+#[test(Program("zip"))]
+fn zip_packed_by_another_method() {
+    let work = small();
+    let archive = work.pack("zip -q -Z bzip2 a.zip disk.img; cat a.zip");
+    copy_whole(&archive, &work.path("out")).fails(&["compression method 12"]);
+}
+
+#[test(Program("zip"))]
+fn zip_without_the_image() {
+    let work = small();
+    let archive = work.pack("zip -qr a.zip folder small; cat a.zip");
+    work.copy(&archive, &work.path("out")).fails(&["the zip archive", "holds no file of 1048576 bytes"]);
+    // An empty one.
+    fs::write(&archive, [&b"PK\x05\x06"[..], &[0; 18]].concat()).unwrap();
+    copy_whole(&archive, &work.path("out")).fails(&["holds no file"]);
+}
+
+#[test(Program("tar"), Program("zip"))]
+fn tar_in_a_zip() {
+    let work = small();
+    let out = work.path("out");
+    let tar = "tar -cS small disk.img >disk.tar; tar -c small >other.tar; rm -f a.zip;";
+    let archive = work.pack(&format!("{tar} zip -q a.zip small disk.tar; cat a.zip"));
+    work.copy(&archive, &out)
+        .ok()
+        .says(&["reading 'disk.tar' from the zip archive", "reading 'disk.img' from the tar"]);
+    assert_same(&work.image, &out);
+    // From a pipe to a pipe, so that only what is unpacked tells.
+    let bytes = fs::read(work.pack(&format!("{tar} zip -q - disk.tar | cat"))).unwrap();
+    work.copy(Path::new("-"), &out).stdin(bytes.clone()).ok();
+    assert_same(&work.image, &out);
+    copy_whole(Path::new("-"), &out).stdin(bytes).ok().says(&["reading 'small' from the tar"]);
+    // Where nothing tells what is behind it, the image may be.
+    let bytes = fs::read(work.pack(&format!("{tar} zip -q a.zip other.tar disk.img; cat a.zip"))).unwrap();
+    work.copy(Path::new("-"), &out).stdin(bytes).ok();
+    assert_same(&work.image, &out);
+
+    let archive = work.pack(&format!("{tar} zip -q a.zip other.tar disk.img; cat a.zip"));
+    work.copy(&archive, &out).ok();
+    assert_same(&work.image, &out);
+    let archive = work.pack(&format!("{tar} zip -q a.zip other.tar; cat a.zip"));
+    work.copy(&archive, &out).fails(&["the tar archive", "holds no file of 1048576 bytes"]);
+}

@@ -1,0 +1,387 @@
+//! Bmaps of every version, by hand, and those that must be refused before anything is written.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::common::device::Disk;
+use crate::common::image::{self, assert_same};
+use crate::common::tool::{Outcome, copy, create};
+use crate::common::{sha256, temp_dir};
+use bmaptool::bmap::{Bmap, Checksums};
+use bmaptool::digest::ChecksumKind;
+use bmaptool::range::{BlockRange, BlockSize};
+
+const BLOCK: u64 = 1024;
+const SIZE: u64 = 20 * BLOCK + 100;
+/// The mapped ranges, first and last block.
+const RANGES: [(u64, u64); 3] = [(0, 1), (5, 5), (19, 20)];
+
+/// An image whose data lies in [`RANGES`].
+fn small_image(folder: &Path) -> PathBuf {
+    let path = folder.join("small.img");
+    let data: Vec<_> = RANGES
+        .iter()
+        .map(|&(first, last)| (first * BLOCK, (((last + 1) * BLOCK).min(SIZE) - first * BLOCK) as usize))
+        .collect();
+    image::sparse(&path, SIZE, &data, 9);
+    path
+}
+
+fn digest(kind: ChecksumKind, bytes: &[u8]) -> String {
+    let mut hasher = kind.hasher();
+    hasher.update(bytes);
+    hasher.finish().to_string()
+}
+
+/// Puts the right checksum of `kind` in the place of `@`.
+fn sealed(text: &str, kind: ChecksumKind) -> String {
+    let zeroes = "0".repeat(kind.digest_len() * 2);
+    text.replace('@', &digest(kind, text.replace('@', &zeroes).as_bytes()))
+}
+
+/// How a version writes its checksums.
+struct Form {
+    version: &'static str,
+    kind: Option<ChecksumKind>,
+    attribute: &'static str,
+    own: &'static str,
+}
+
+/// A bmap of `image`, written by hand in the form of a version.
+fn hand_written(image: &Path, form: &Form) -> String {
+    let bytes = std::fs::read(image).unwrap();
+    let ranges: String = RANGES
+        .iter()
+        .map(|&(first, last)| {
+            let data = &bytes[(first * BLOCK) as usize..((last + 1) * BLOCK).min(SIZE) as usize];
+            let checksum = form.kind.map(|kind| format!(" {}='{}'", form.attribute, digest(kind, data)));
+            let blocks = if first == last { first.to_string() } else { format!("{first}-{last}") };
+            format!("\n<Range{}> {blocks} </Range>", checksum.unwrap_or_default())
+        })
+        .collect();
+    let text = format!(
+        "<?xml version=\"1.0\" ?>\n<bmap version=\"{}\">\n<ImageSize> {SIZE} </ImageSize>\n<BlockSize> {BLOCK} </BlockSize>\n\
+         <BlocksCount> 21 </BlocksCount>\n{}<BlockMap>{ranges}\n</BlockMap>\n<MappedBlocksCount> 5 </MappedBlocksCount>\n</bmap>\n",
+        form.version, form.own
+    );
+    form.kind.map_or(text.clone(), |kind| sealed(&text, kind))
+}
+
+const FORMS: [Form; 9] = [
+    Form { version: "1.0", kind: None, attribute: "", own: "" },
+    Form { version: "1.1", kind: None, attribute: "", own: "" },
+    Form { version: "1.2", kind: Some(ChecksumKind::Sha1), attribute: "sha1", own: "" },
+    Form { version: "1.3", kind: Some(ChecksumKind::Sha1), attribute: "sha1", own: "<BmapFileSHA1> @ </BmapFileSHA1>" },
+    Form {
+        version: "1.4",
+        kind: Some(ChecksumKind::Sha1),
+        attribute: "chksum",
+        own: "<ChecksumType> sha1 </ChecksumType><BmapFileChecksum> @ </BmapFileChecksum>",
+    },
+    Form {
+        version: "2.0",
+        kind: Some(ChecksumKind::Sha256),
+        attribute: "chksum",
+        own: "<ChecksumType> sha256 </ChecksumType><BmapFileChecksum> @ </BmapFileChecksum>",
+    },
+    Form {
+        version: "2.0",
+        kind: Some(ChecksumKind::Sha512),
+        attribute: "chksum",
+        own: "<ChecksumType> sha512 </ChecksumType><BmapFileChecksum> @ </BmapFileChecksum>",
+    },
+    Form {
+        version: "2.0",
+        kind: Some(ChecksumKind::Md5),
+        attribute: "chksum",
+        own: "<ChecksumType> md5 </ChecksumType><BmapFileChecksum> @ </BmapFileChecksum>",
+    },
+    Form {
+        version: "2.1",
+        kind: Some(ChecksumKind::Sha256),
+        attribute: "chksum",
+        own: "<Novelty a='b'>c</Novelty><ChecksumType> sha256 </ChecksumType><BmapFileChecksum> @ </BmapFileChecksum>",
+    },
+];
+
+/// Copies the image with a bmap of this text to a target that exists.
+fn copy_with(folder: &Path, image: &Path, bmap: &str, options: &[&str]) -> (Outcome, PathBuf) {
+    let (map, target) = (folder.join("map.bmap"), folder.join("target"));
+    std::fs::write(&map, bmap).unwrap();
+    std::fs::write(&target, "what was there before").unwrap();
+    let mut tool = copy(options.iter());
+    tool.command.arg("--bmap").args([&map, image, &target]);
+    (tool.run(), target)
+}
+
+#[test]
+fn every_version_is_read() {
+    let folder = temp_dir();
+    let image = small_image(folder.path());
+    for form in FORMS {
+        let text = hand_written(&image, &form);
+        let (outcome, target) = copy_with(folder.path(), &image, &text, &[]);
+        assert_eq!(outcome.status, Some(0), "{}: {}", form.version, outcome.stderr);
+        outcome.says(&[&format!("block map format version {}", form.version), "mapped 5 blocks"]);
+        assert_same(&image, &target);
+        // The checksums are not only read past: a byte of the image changed is noticed.
+        if form.kind.is_some() {
+            let other = folder.path().join("other.img");
+            let mut bytes = std::fs::read(&image).unwrap();
+            bytes[(5 * BLOCK) as usize] ^= 1;
+            std::fs::write(&other, bytes).unwrap();
+            let (outcome, _) = copy_with(folder.path(), &other, &text, &[]);
+            assert_eq!(outcome.status, Some(1), "{}", form.version);
+            outcome.says(&["checksum mismatch in blocks 5 (bytes 5120 to 6143)"]);
+        }
+    }
+}
+
+/// Each map in docs/bmap-format.md is one of the image that is described there.
+#[test]
+fn the_examples_of_the_specification_are_read() {
+    let folder = temp_dir();
+    let image = folder.path().join("image");
+    let bytes = [&[b'a'; 4096][..], &[0; 4096], &[b'a'; 1808]].concat();
+    std::fs::write(&image, bytes).unwrap();
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/bmap-format.md")).unwrap();
+    let examples: Vec<&str> = page.split("```xml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    assert_eq!(page.matches("<bmap version=").count(), examples.len());
+    let mut versions = Vec::new();
+    for example in examples {
+        let map = Bmap::parse(example.as_bytes()).unwrap_or_else(|error| panic!("{error}\n{example}"));
+        assert_eq!((map.image_size(), map.blocks(), map.mapped_blocks()), (10_000, 3, 2));
+        versions.push(map.version().to_string());
+        let (outcome, target) = copy_with(folder.path(), &image, example, &[]);
+        assert_eq!(outcome.status, Some(0), "{}\n{example}", outcome.stderr);
+        assert_eq!(outcome.stderr.contains("WARNING"), !example.contains("chksum=") && !example.contains("sha1="));
+        assert_same(&image, &target);
+    }
+    versions.sort_unstable();
+    assert_eq!(versions, ["1.0", "1.2", "1.3", "1.4", "2.0", "2.0", "2.7"]);
+}
+
+#[test(Root)]
+fn every_block_size_works() {
+    let folder = temp_dir();
+    let disk = Disk::new(8 << 20);
+    for (block_size, size) in
+        [(512, 1_000_001_u64), (1024, 3_000_000), (4096, 5_555_555), (65536, 7 << 20), (1000, 99_999)]
+    {
+        let image = folder.path().join(format!("{block_size}.img"));
+        let blocks = size.div_ceil(block_size);
+        let ranges = [(1, 3), (5, 5), (blocks - 2, blocks - 1)];
+        let data: Vec<_> = ranges
+            .iter()
+            .map(|&(first, last)| {
+                (first * block_size, (((last + 1) * block_size).min(size) - first * block_size) as usize)
+            })
+            .collect();
+        image::sparse(&image, size, &data, block_size);
+        let lines: String = ranges.iter().map(|(first, last)| format!("<Range>{first}-{last}</Range>")).collect();
+        let text = format!(
+            "<bmap version='2.0'><ImageSize>{size}</ImageSize><BlockSize>{block_size}</BlockSize>\
+             <BlocksCount>{blocks}</BlocksCount><MappedBlocksCount>6</MappedBlocksCount><BlockMap>{lines}</BlockMap></bmap>"
+        );
+        let (outcome, target) = copy_with(folder.path(), &image, &text, &[]);
+        assert_eq!(outcome.status, Some(0), "{block_size}: {}", outcome.stderr);
+        assert_same(&image, &target);
+        let map = folder.path().join("map.bmap");
+        disk.refill();
+        copy(["--bmap".as_ref(), map.as_os_str(), image.as_os_str(), disk.path().as_os_str()]).ok();
+        disk.assert_flashed(&image, &map);
+        disk.refill();
+        copy(["--nobmap".as_ref(), image.as_os_str(), disk.path().as_os_str()]).ok();
+        assert_same(&image, disk.path());
+    }
+}
+
+#[test]
+fn version_3_is_refused() {
+    let folder = temp_dir();
+    let image = small_image(folder.path());
+    let text = hand_written(&image, &FORMS[5]).replace("version=\"2.0\"", "version=\"3.0\"");
+    assert_refused(folder.path(), &image, &text, "version 3.0 is not supported, up to 2 is");
+}
+
+fn assert_refused(folder: &Path, image: &Path, bmap: &str, reason: &str) {
+    let before = digest(ChecksumKind::Sha256, b"what was there before");
+    let (outcome, target) = copy_with(folder, image, bmap, &[]);
+    assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
+    outcome.says(&["map.bmap", reason]);
+    assert_eq!(sha256(target), before, "{reason}: the target has changed");
+}
+
+#[test]
+fn invalid_maps_are_refused_before_anything_is_written() {
+    let folder = temp_dir();
+    let image = small_image(folder.path());
+    let kind = ChecksumKind::Sha256;
+    let template = hand_written(&image, &FORMS[5]);
+    // A change to the text, with the file's own checksum made right again.
+    let own = template.split("<BmapFileChecksum> ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let changed = |from: &str, to: &str| {
+        assert!(template.contains(from), "{from}");
+        sealed(&template.replace(&own, "@").replacen(from, to, 1), kind)
+    };
+    let huge = "18446744073709551616";
+    let first_checksum = template.split("chksum='").nth(1).unwrap().split('\'').next().unwrap().to_owned();
+    let cases = [
+        ("not XML at all".to_owned(), "not well-formed XML"),
+        (String::new(), "the file is empty"),
+        ("<!DOCTYPE html><html></html>".to_owned(), "not a bmap but an HTML page"),
+        ("<plist version=\"1.0\"></plist>".to_owned(), "the root element is 'plist' instead of 'bmap'"),
+        (template[..template.len() / 2].to_owned(), "not well-formed XML"),
+        (template.replacen("<Range", "<Range ", 1), "the file is damaged"),
+        (changed("<BlockSize> 1024 </BlockSize>", ""), "element 'BlockSize' is missing"),
+        (changed("<BlockSize>", "<BlockSize>1</BlockSize><BlockSize>"), "element 'BlockSize' is repeated"),
+        (changed("<ChecksumType> sha256 </ChecksumType>", ""), "element 'ChecksumType' is missing"),
+        (changed("> 5 </MappedB", "> -5 </MappedB"), "'-5' in element 'MappedBlocksCount' is not a decimal number"),
+        (changed("> 5 </MappedB", "> 0x5 </MappedB"), "is not a decimal number"),
+        (changed("> 20580 <", &format!("> {huge} <")), "in element 'ImageSize' is not a decimal number below 2^64"),
+        (changed("> 1024 <", "> 0 <"), "element 'BlockSize' is zero"),
+        (
+            changed("> 21 <", "> 22 <"),
+            "element 'BlocksCount' says 22, but an image of 20580 bytes has 21 blocks of 1024",
+        ),
+        (changed("> 0-1 <", "> 1-0 <"), "'1-0' is not a range of blocks"),
+        (changed("> 19-20 <", "> 20-21 <"), "range 20-21 lies past the end of the image"),
+        (changed("> 0-1 <", "> 7-8 <"), "range 5 is out of order, it comes after 7-8"),
+        (changed("> 0-1 <", "> 4-5 <"), "range 5 overlaps range 4-5"),
+        (changed("> 5 </MappedB", "> 6 </MappedB"), "element 'MappedBlocksCount' says 6, but the ranges hold 5"),
+        (changed(&first_checksum, &first_checksum[1..]), "is not 64 hexadecimal digits, as sha256 has"),
+        (
+            changed(&first_checksum, &format!("x{}", &first_checksum[1..])),
+            "is not 64 hexadecimal digits, as sha256 has",
+        ),
+        (changed(&format!(" chksum='{first_checksum}'"), ""), "some ranges have a checksum and some have none"),
+        (changed("> sha256 <", "> crc32c <"), "checksum type 'crc32c' is not supported"),
+        (changed("<bmap", "<!DOCTYPE bmap [<!ENTITY x SYSTEM \"/etc/passwd\">]><bmap"), "no document type declaration"),
+        (changed("> 21 <", "> 2&#49; <"), "element 'BlocksCount' must hold plain text only"),
+        (changed("<bmap version=\"2.0\">", "<bmap>"), "the version of the bmap format is missing"),
+    ];
+    for (text, reason) in cases {
+        assert_refused(folder.path(), &image, &text, reason);
+    }
+}
+
+#[test(Root)]
+fn a_wrong_checksum_is_found_and_its_range_named() {
+    let folder = temp_dir();
+    let image = small_image(folder.path());
+    let template = hand_written(&image, &FORMS[5]);
+    let own = template.split("<BmapFileChecksum> ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let third = template.split("chksum='").nth(3).unwrap().split('\'').next().unwrap().to_owned();
+    let wrong = digest(ChecksumKind::Sha256, b"something else");
+    let text = sealed(&template.replace(&own, "@").replace(&third, &wrong), ChecksumKind::Sha256);
+    let words = ["checksum mismatch in blocks 19-20 (bytes 19456 to 20579)", &third, &wrong, "not valid"];
+
+    let (outcome, target) = copy_with(folder.path(), &image, &text, &[]);
+    assert_eq!(outcome.status, Some(1));
+    outcome.says(&words);
+    outcome.says(&["is incomplete"]);
+    let created = folder.path().join("created");
+    let map = folder.path().join("map.bmap");
+    copy(["--bmap".as_ref(), map.as_os_str(), image.as_os_str(), created.as_os_str()]).fails(&words);
+    assert!(!created.exists() && target.exists());
+
+    let disk = Disk::new(1 << 20);
+    let outcome = copy(["--bmap".as_ref(), map.as_os_str(), image.as_os_str(), disk.path().as_os_str()]).fails(&words);
+    outcome.says(&["holds no valid image"]);
+}
+
+#[test]
+fn a_wrong_checksum_is_not_looked_at_with_no_verify() {
+    let folder = temp_dir();
+    let image = small_image(folder.path());
+    let template = hand_written(&image, &FORMS[2]);
+    let first = template.split("sha1='").nth(1).unwrap().split('\'').next().unwrap().to_owned();
+    let text = template.replace(&first, &digest(ChecksumKind::Sha1, b""));
+    let (outcome, _) = copy_with(folder.path(), &image, &text, &[]);
+    assert_eq!(outcome.status, Some(1));
+    let (outcome, target) = copy_with(folder.path(), &image, &text, &["--no-verify"]);
+    assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+    outcome.says(&["WARNING: the image is not verified"]);
+    assert_same(&image, &target);
+}
+
+#[test]
+fn a_map_for_another_image_is_refused() {
+    let folder = temp_dir();
+    let image = small_image(folder.path());
+    let text = hand_written(&image, &FORMS[5]);
+    let other = folder.path().join("other.img");
+    std::fs::write(&other, vec![7; 30_000]).unwrap();
+    let before = digest(ChecksumKind::Sha256, b"what was there before");
+    let (outcome, target) = copy_with(folder.path(), &other, &text, &[]);
+    assert_eq!(outcome.status, Some(1));
+    outcome.says(&["other.img' has 30000 bytes, but the bmap is for an image of 20580 bytes"]);
+    assert_eq!(sha256(target), before);
+
+    let (outcome, _) = copy_with(folder.path(), &folder.path().join("map.bmap"), &text, &[]);
+    assert_eq!(outcome.status, Some(1));
+    outcome.says(&["are the same file"]);
+}
+
+#[test]
+fn a_map_in_compressed_form_is_read() {
+    let folder = temp_dir();
+    let image = small_image(folder.path());
+    let bmap = create(&image);
+    crate::common::sh("gzip", &[bmap.to_str().unwrap()]);
+    let packed = folder.path().join("small.img.bmap.gz");
+    let target = folder.path().join("target");
+    copy(["--bmap".as_ref(), packed.as_os_str(), image.as_os_str(), target.as_os_str()]).ok();
+    assert_same(&image, &target);
+}
+
+#[test]
+fn a_map_is_found_beside_its_image() {
+    let folder = temp_dir();
+    let image = small_image(folder.path());
+    let bmap = folder.path().join("elsewhere");
+    std::fs::rename(create(&image), &bmap).unwrap();
+    crate::common::sh("gzip", &["-k", image.to_str().unwrap()]);
+    let packed = folder.path().join("small.img.gz");
+    let target = folder.path().join("target");
+    for name in ["small.bmap", "small.img.bmap", "small.img.gz.bmap"] {
+        let place = folder.path().join(name);
+        std::fs::copy(&bmap, &place).unwrap();
+        let outcome = copy([&packed, &target]).ok();
+        outcome.says(&[&format!("discovered bmap file '{}'", place.display())]);
+        assert_same(&image, &target);
+    }
+    let alone = temp_dir();
+    let copied = alone.path().join("small.img.gz");
+    std::fs::copy(&packed, &copied).unwrap();
+    copy([&copied, &target]).fails(&["bmap file not found", "--nobmap"]);
+    // What is there but cannot be read is not "not found".
+    std::fs::create_dir(alone.path().join("small.img.bmap")).unwrap();
+    copy([&copied, &target]).fails(&["small.img.bmap' is a directory"]);
+}
+
+/// A million ranges, in more than 64 MiB.
+#[test(Program("time"))]
+fn a_large_map_is_read_in_time_and_memory() {
+    const RANGES: u64 = 1_000_000;
+    let folder = temp_dir();
+    let map = folder.path().join("large.bmap");
+    let mut checksums = Checksums::new(ChecksumKind::Sha256);
+    let digest = ChecksumKind::Sha256.hasher().finish();
+    let ranges = (0..RANGES).map(|range| BlockRange::from_inclusive(range * 2, range * 2).unwrap()).collect();
+    (0..RANGES).for_each(|_| checksums.push(&digest));
+    let bmap = Bmap::new(RANGES * 2 * 4096, BlockSize::new(4096).unwrap(), ranges, Some(checksums)).unwrap();
+    bmap.emit(&mut BufWriter::new(File::create(&map).unwrap())).unwrap();
+    assert!(std::fs::metadata(&map).unwrap().len() > 64 << 20);
+
+    // The image is refused right after the map has been read.
+    let image = folder.path().join("image");
+    std::fs::write(&image, "short").unwrap();
+    let target = folder.path().join("target");
+    let tool = copy(["--bmap".as_ref(), map.as_os_str(), image.as_os_str(), target.as_os_str()]);
+    let outcome = tool.measured().fails(&["5 bytes, but the bmap is for an image of 8192000000 bytes"]);
+    assert!(outcome.memory() < 200 << 20, "{} MiB", outcome.memory() >> 20);
+    assert!(outcome.processor_time() < Duration::from_secs(2), "{:?}", outcome.processor_time());
+}

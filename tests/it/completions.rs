@@ -1,0 +1,146 @@
+//! Real shells complete the command line, on a terminal.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::common::device::Disk;
+use crate::common::terminal::Terminal;
+use crate::common::tool::bmaptool;
+use crate::common::{options, temp_dir, text};
+use crate::registry::{Need, Test};
+use tempfile::TempDir;
+
+const SHELLS: [Shell; 3] = [
+    Shell {
+        name: "bash",
+        setup: &[("rc", "PS1='> '; bind 'set show-all-if-ambiguous on'; . $HOME/bmaptool.bash\n")],
+        command: "exec bash --rcfile $HOME/rc",
+    },
+    Shell {
+        name: "zsh",
+        setup: &[(".zshrc", "PS1='> '; fpath=($HOME $fpath); autoload -U compinit; compinit -u -D\n")],
+        command: "exec zsh",
+    },
+    Shell {
+        name: "fish",
+        setup: &[
+            (".config/fish/config.fish", "set -g fish_autosuggestion_enabled 0; set -g fish_greeting\n"),
+            (".config/fish/functions/fish_prompt.fish", "function fish_prompt; echo '> '; end\n"),
+        ],
+        command: "mkdir -p .config/fish/completions; mv $HOME/bmaptool.fish $HOME/.config/fish/completions; exec fish",
+    },
+];
+
+#[test_cases]
+fn shells() -> Vec<Test> {
+    let tests = |shell: Shell| {
+        let needs = [Need::Program(shell.name), Need::Program("tmux"), Need::Root];
+        let test = |name: &str, needs: &[Need], body: fn(Shell)| {
+            Test::new(format!("{name}_in_{}", shell.name), needs, move || body(shell))
+        };
+        [
+            test("every_option_is_offered", &needs[..2], every_option_is_offered),
+            test("words_are_completed", &needs[..2], words_are_completed),
+            test("devices_are_offered", &needs, devices_are_offered),
+        ]
+    };
+    SHELLS.into_iter().flat_map(tests).collect()
+}
+
+/// A shell, and how it is started in a home that has `setup` in it, and what it needs to complete our commands.
+#[derive(Clone, Copy)]
+struct Shell {
+    name: &'static str,
+    setup: &'static [(&'static str, &'static str)],
+    command: &'static str,
+}
+
+/// A shell that waits for a command.
+struct Session {
+    terminal: Terminal,
+    _home: TempDir,
+}
+
+impl Session {
+    /// Starts the shell in a folder that has some files.
+    fn start(shell: Shell) -> Self {
+        let home = temp_dir();
+        let mut generator = Command::new(env!("CARGO"));
+        generator.args(["run", "--quiet", "--example", "completions", "--"]).arg(home.path());
+        assert!(generator.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
+        for (name, contents) in shell.setup {
+            let path = home.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, contents).unwrap();
+        }
+        let work = home.path().join("work");
+        std::fs::create_dir(&work).unwrap();
+        for name in ["sparse.img", "sparse.txt", "packed.wic.xz", "packed.txt", "one.bmap", "keys.gpg", "one.sig"] {
+            std::fs::write(work.join(name), "").unwrap();
+        }
+        let binary = Path::new(env!("CARGO_BIN_EXE_bmaptool")).parent().unwrap();
+        let clean = format!("env -i HOME={} PATH={}:$PATH TERM=screen", text(home.path()), text(binary));
+        let command = format!("{clean} sh -c 'cd; {}'", shell.command.replace("exec", "cd work; exec"));
+        let terminal = Terminal::start(home.path(), (150, 50), &[&command]);
+        terminal.wait_for("prompt", |screen| line(screen).is_some());
+        Self { terminal, _home: home }
+    }
+
+    /// Types into an empty line, and asks for what may follow.
+    fn type_and_tab(&self, words: &str, tabs: usize) {
+        self.terminal.tmux(&["send-keys", "C-u", "C-l"]);
+        self.terminal.wait_for("empty line", |screen| screen.trim() == ">");
+        self.terminal.tmux(&["send-keys", "-l", words]);
+        self.terminal.tmux(&[&["send-keys"], &["Tab", "Tab"][..tabs]].concat());
+    }
+}
+
+/// What stands behind the last prompt.
+fn line(screen: &str) -> Option<&str> {
+    screen.lines().filter_map(|line| line.strip_prefix('>')).next_back().map(str::trim)
+}
+
+fn every_option_is_offered(shell: Shell) {
+    let session = Session::start(shell);
+    for command in ["", "create", "copy"] {
+        let help = bmaptool([command, "--help"].iter().filter(|word| !word.is_empty())).ok();
+        let expected = options(&String::from_utf8(help.stdout).unwrap());
+        session.type_and_tab(&format!("bmaptool {command} --"), 2);
+        let what = format!("options of '{command}', {expected:?},");
+        session.terminal.wait_for(&what, |screen| options(screen) == expected);
+    }
+}
+
+fn words_are_completed(shell: Shell) {
+    let session = Session::start(shell);
+    for (typed, completed) in [
+        ("cr", "create"),
+        ("copy --remo", "copy --removable-device"),
+        ("create s", "create sparse.img"),
+        ("copy p", "copy packed.wic.xz"),
+        ("copy --bmap ", "copy --bmap one.bmap"),
+        ("copy --bmap=", "copy --bmap=one.bmap"),
+        ("copy --keyring ", "copy --keyring keys.gpg"),
+        ("copy --bmap-sig o", "copy --bmap-sig one.sig"),
+        // The value of an option is not the image.
+        ("copy --quiet --bmap one.bmap p", "copy --quiet --bmap one.bmap packed.wic.xz"),
+        ("copy --bmap=one.bmap p", "copy --bmap=one.bmap packed.wic.xz"),
+        // Any file may be written to.
+        ("copy sparse.img packed.t", "copy sparse.img packed.txt"),
+    ] {
+        session.type_and_tab(&format!("bmaptool {typed}"), 1);
+        let completed = format!("bmaptool {completed}");
+        session.terminal.wait_for(&completed, |screen| line(screen) == Some(&completed));
+    }
+}
+
+fn devices_are_offered(shell: Shell) {
+    let disk = Disk::new(1 << 20);
+    let device = text(disk.path());
+    let session = Session::start(shell);
+    session.type_and_tab("bmaptool copy packed.wic.xz ", 2);
+    session.terminal.wait_for(device, |screen| screen.split_whitespace().any(|word| word == device));
+    session.type_and_tab("bmaptool create ", 2);
+    let screen = session.terminal.wait_for("image", |screen| screen.contains("sparse.img"));
+    assert!(!screen.contains(device), "{screen}");
+}

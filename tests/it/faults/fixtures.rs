@@ -1,0 +1,239 @@
+//! What is done while system calls fail.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use super::judge::{Scene, expect};
+use crate::common::device::Disk;
+use crate::common::image::{UNTOUCHED, flashed, sparse};
+use crate::common::tool::{Outcome, Tool, bmaptool, copy, create};
+use crate::common::{sha256, temp_dir};
+
+pub const MIB: u64 = 1 << 20;
+
+/// The names in a folder.
+pub fn names(folder: &Path) -> BTreeSet<String> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// An image with its bmap beside it, which has more ranges than there are uses to tell apart.
+pub struct Work {
+    pub folder: tempfile::TempDir,
+    pub image: PathBuf,
+}
+
+impl Work {
+    pub fn new() -> Self {
+        let folder = temp_dir();
+        let image = folder.path().join("disk.img");
+        let mut data: Vec<_> = (1..14).map(|index| (index * 200_000 / 4096 * 4096, 9000)).collect();
+        data[0] = (0, 70_000);
+        data.push((3 * MIB, 777));
+        sparse(&image, 3 * MIB + 777, &data, 3);
+        create(&image);
+        Self { folder, image }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn expect_names(&self, more: &[&str]) -> Result<(), String> {
+        let mut expected = BTreeSet::from(["disk.img".to_owned(), "disk.img.bmap".to_owned()]);
+        expected.extend(more.iter().map(|&name| name.to_owned()));
+        let found = names(self.folder.path());
+        if found == expected { Ok(()) } else { Err(format!("the folder has {found:?}")) }
+    }
+}
+
+pub const DISK: u64 = 4 * MIB;
+
+/// A copy to a block device, whose settings must be changed for it.
+pub struct ToDevice {
+    pub work: Work,
+    pub disk: Disk,
+    /// What the device holds when all is well.
+    pub expected: Vec<u8>,
+}
+
+impl ToDevice {
+    pub fn new() -> Self {
+        let work = Work::new();
+        let disk = Disk::new(DISK);
+        let expected = flashed(&work.image, DISK);
+        Self { work, disk, expected }
+    }
+
+    fn judge_settings(&self) -> Result<(), String> {
+        let setting = |name: &str| fs::read_to_string(self.disk.attribute(name)).unwrap();
+        expect(setting("queue/scheduler").contains("[mq-deadline]"), "the I/O scheduler is not put back")?;
+        expect(setting("bdi/max_ratio") == "73\n", "the share of the page cache is not put back")
+    }
+}
+
+impl ToDevice {
+    /// After a failure: returns whether the device has what it had.
+    pub fn judge_contents(&self) -> Result<bool, String> {
+        let device = fs::read(&self.disk.backing).unwrap();
+        let untouched = device.iter().all(|&byte| byte == UNTOUCHED);
+        let zeroed = device[..MIB as usize].iter().all(|&byte| byte == 0);
+        expect(untouched || zeroed, "the device may look valid")?;
+        Ok(untouched)
+    }
+}
+
+impl Scene for ToDevice {
+    fn reset(&self) {
+        fs::write(self.disk.attribute("queue/scheduler"), "mq-deadline").unwrap();
+        fs::write(self.disk.attribute("bdi/max_ratio"), "73").unwrap();
+        self.disk.refill();
+    }
+
+    fn tool(&self) -> Tool {
+        copy([self.work.image.as_path(), self.disk.path()])
+    }
+
+    fn judge_success(&self, outcome: &Outcome) -> Result<(), String> {
+        self.work.expect_names(&[])?;
+        self.judge_settings()?;
+        let mut device = fs::read(&self.disk.backing).unwrap();
+        if outcome.stderr.contains("cannot read the first 1048576 bytes") {
+            // Then what the image leaves out there is lost, and zero.
+            let left_out = self.expected.iter().zip(&mut device).take(MIB as usize);
+            left_out
+                .filter(|(expected, byte)| (**expected, **byte) == (UNTOUCHED, 0))
+                .for_each(|(_, byte)| *byte = UNTOUCHED);
+        }
+        expect(device == self.expected, "the device differs from what it should hold")
+    }
+
+    fn judge_failure(&self, outcome: &Outcome) -> Result<(), String> {
+        self.work.expect_names(&[])?;
+        self.judge_settings()?;
+        let untouched = self.judge_contents()?;
+        expect(untouched || outcome.stderr.contains("holds no valid image"), "it does not say what is left")?;
+        // It must be free for the next one.
+        expect(OpenOptions::new().write(true).open(self.disk.path()).is_ok(), "the device cannot be opened")
+    }
+}
+
+/// A copy to a file.
+pub struct ToFile {
+    pub work: Work,
+    /// What the file has before, if it exists.
+    pub before: Option<&'static [u8]>,
+}
+
+impl ToFile {
+    pub fn target(&self) -> PathBuf {
+        self.work.path("copy")
+    }
+}
+
+impl Scene for ToFile {
+    fn reset(&self) {
+        let _ = fs::remove_file(self.target());
+        if let Some(before) = self.before {
+            fs::write(self.target(), before).unwrap();
+        }
+    }
+
+    fn tool(&self) -> Tool {
+        copy([self.work.image.as_path(), &self.target()])
+    }
+
+    fn judge_success(&self, _outcome: &Outcome) -> Result<(), String> {
+        self.work.expect_names(&["copy"])?;
+        expect(fs::read(self.target()).unwrap() == fs::read(&self.work.image).unwrap(), "the copy differs")
+    }
+
+    fn judge_failure(&self, outcome: &Outcome) -> Result<(), String> {
+        match self.before {
+            None => self.work.expect_names(&[]),
+            Some(before) => {
+                self.work.expect_names(&["copy"])?;
+                let untouched = fs::read(self.target()).unwrap() == before;
+                let told = ["is as it was", "is incomplete"].iter().any(|words| outcome.stderr.contains(words));
+                expect(untouched || told, "it does not say what is left")?;
+                expect(untouched || !outcome.stderr.contains("is as it was"), "it is not as it was")
+            }
+        }
+    }
+}
+
+/// A map of an image.
+pub struct Map {
+    pub work: Work,
+    pub expected: Vec<u8>,
+    /// What the output holds before, which stays where there is no new one.
+    pub before: Option<&'static str>,
+}
+
+impl Map {
+    pub fn new(before: Option<&'static str>) -> Self {
+        let work = Work::new();
+        let expected = fs::read(work.path("disk.img.bmap")).unwrap();
+        Self { work, expected, before }
+    }
+}
+
+impl Scene for Map {
+    fn reset(&self) {
+        let output = self.work.path("map");
+        match self.before {
+            Some(before) => fs::write(output, before).unwrap(),
+            None => drop(fs::remove_file(output)),
+        }
+    }
+
+    fn tool(&self) -> Tool {
+        let output = self.work.path("map");
+        bmaptool([OsStr::new("create"), "-o".as_ref(), output.as_os_str(), self.work.image.as_os_str()])
+    }
+
+    fn judge_success(&self, _outcome: &Outcome) -> Result<(), String> {
+        self.work.expect_names(&["map"])?;
+        expect(fs::read(self.work.path("map")).unwrap() == self.expected, "the map differs")
+    }
+
+    fn judge_failure(&self, _outcome: &Outcome) -> Result<(), String> {
+        let Some(before) = self.before else { return self.work.expect_names(&[]) };
+        self.work.expect_names(&["map"])?;
+        expect(fs::read_to_string(self.work.path("map")).ok().as_deref() == Some(before), "the old map is gone")
+    }
+}
+
+/// Something that must not be done, whatever fails while it is found out.
+pub struct Forbidden<'a> {
+    pub arguments: Vec<&'a OsStr>,
+    /// What it would destroy, with its digest.
+    pub precious: &'a Path,
+    pub before: String,
+    /// What it says when nothing fails.
+    pub reason: &'a str,
+}
+
+impl<'a> Forbidden<'a> {
+    pub fn new<S: AsRef<OsStr> + ?Sized>(arguments: &[&'a S], precious: &'a Path, reason: &'a str) -> Self {
+        let arguments = arguments.iter().map(|&argument| argument.as_ref()).collect();
+        Self { arguments, precious, before: sha256(precious), reason }
+    }
+}
+
+impl Scene for Forbidden<'_> {
+    fn reset(&self) {}
+
+    fn tool(&self) -> Tool {
+        bmaptool(&self.arguments)
+    }
+
+    fn judge_success(&self, _outcome: &Outcome) -> Result<(), String> {
+        Err("it was done".to_owned())
+    }
+
+    fn judge_failure(&self, _outcome: &Outcome) -> Result<(), String> {
+        expect(sha256(self.precious) == self.before, "something was destroyed")
+    }
+}

@@ -1,0 +1,386 @@
+//! Images over HTTP from servers that break off, lie, or send something else.
+
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use crate::common::daemon::assert_not_listed;
+use crate::common::download::Case;
+use crate::common::image::sparse;
+use crate::common::server::{File, Reply, Server};
+use crate::common::sh;
+use crate::common::tool::{copy, interrupt, wait_until};
+use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket};
+
+#[test]
+fn dropped_connections_are_resumed() {
+    let case = Case::full();
+    for every in [50_001, 400_000] {
+        let file = case.file();
+        let server = Server::start(move |request, reply| reply.file_until(request, &file, every));
+        for tool in [case.copy(&server.url("x")), case.copy_all(&server.url("x"))] {
+            let before = server.sent();
+            tool.ok().says(&["trying again", "fetched 2.9 MiB of 2.9 MiB"]);
+            assert!(server.sent() - before < 3_300_000, "{} bytes were sent", server.sent());
+            case.assert_copied();
+        }
+        let requests = server.requests();
+        assert!(requests.iter().skip(1).any(|request| request.header("if-range") == Some("\"one\"")));
+        assert!(requests.iter().all(|request| request.header("accept-encoding") == Some("identity")));
+    }
+    sh("gzip", &["-k", case.image.to_str().unwrap()]);
+    let file = File::new(std::fs::read(case.folder.path().join("disk.img.gz")).unwrap());
+    let server = Server::start(move |request, reply| reply.file_until(request, &file, 100_000));
+    case.copy_all(&server.url("x")).ok();
+    case.assert_copied();
+}
+
+#[test]
+fn stalls_are_breaks() {
+    let case = Case::full();
+    let file = case.file();
+    let server = Server::start(move |request, reply| {
+        reply.file_until(request, &file, 1_000_000);
+        reply.stall(Duration::from_secs(3));
+    });
+    case.copy_all(&server.url("x")).ok().says(&["broke at byte 1000000", "timed out"]);
+    case.assert_copied();
+
+    let file = case.file();
+    let server = Server::start(move |request, reply| {
+        reply.file_until(request, &file, if request.number == 0 { 1_000_000 } else { 0 });
+        reply.stall(Duration::from_secs(60));
+    });
+    case.copy_all(&server.url("x")).fails(&["given up after", "breaks without a new byte", "timed out"]);
+    case.assert_nothing_left();
+}
+
+#[test]
+fn a_server_in_trouble_is_asked_again() {
+    let case = Case::full();
+    let file = case.file();
+    let server = Server::start(move |request, reply| match request.number % 4 {
+        0 => reply.status("500 Internal Server Error", &[]),
+        1 => reply.status("503 Service Unavailable", &["Retry-After: 1"]),
+        2 => reply.close(),
+        _ => reply.file_until(request, &file, 1_000_000),
+    });
+    case.copy_all(&server.url("x")).ok().says(&["500", "503", "trying again"]);
+    case.assert_copied();
+}
+
+#[test]
+fn a_server_that_stays_in_trouble_is_given_up() {
+    let case = Case::full();
+    let file = case.file();
+    let server = Server::start(move |request, reply| match request.number {
+        0 => reply.file_until(request, &file, 1_000_000),
+        _ => reply.status("503 Service Unavailable", &[]),
+    });
+    case.copy_all(&server.url("x")).fails(&["cannot read the image", "given up after 8 breaks", "503"]);
+    assert_eq!(server.requests().len(), 8);
+    case.assert_nothing_left();
+    let server = Server::start(|_, reply| reply.status("500 Internal Server Error", &[]));
+    case.copy(&server.url("x")).fails(&["cannot open", "given up after 8 breaks", "500 Internal Server Error"]);
+    assert_eq!(server.requests().len(), 8);
+}
+
+#[test]
+fn short_bodies_never_pass() {
+    let case = Case::full();
+    // Shorter than announced, and nothing more comes.
+    let bytes = case.bytes();
+    let server = Server::start(move |request, reply| {
+        if request.number > 0 {
+            return reply.status("404 Not Found", &[]);
+        }
+        reply.head("200 OK", &["Content-Length: 3000000"]);
+        reply.body(&bytes[..2_000_000]);
+        reply.close();
+    });
+    case.copy(&server.url("x")).fails(&["404 Not Found"]);
+    // Not announced: only the bmap, or a trailer, can tell.
+    let bytes = case.bytes();
+    let server = Server::start(move |_, reply| {
+        reply.head("200 OK", &["Connection: close"]);
+        reply.body(&bytes[..2_000_000]);
+        reply.close();
+    });
+    case.copy(&server.url("x")).fails(&["the image ended at byte 2000000, the bmap says it has 3000000"]);
+    // All of it, not announced.
+    let bytes = case.bytes();
+    let server = Server::start(move |_, reply| {
+        reply.head("200 OK", &["Connection: close"]);
+        reply.body(&bytes);
+        reply.close();
+    });
+    let outcome = case.copy_all(&server.url("x")).ok();
+    outcome.says(&[
+        "fetched 2.9 MiB\n",
+        "WARNING: the server does not say where",
+        "if it is cut off, that cannot be noticed",
+    ]);
+    case.assert_copied();
+    // Another size than the bmap's.
+    let mut file = case.file();
+    file.data = case.bytes()[..2_999_999].to_vec().into();
+    case.copy(&Server::of(file).url("x")).fails(&["has 2999999 bytes, but the bmap is for an image of 3000000"]);
+}
+
+#[test]
+fn chunked_bodies() {
+    let case = Case::full();
+    for (ranges, cut) in [(true, false), (true, true), (false, true)] {
+        let mut file = case.file();
+        file.ranges = ranges;
+        let server = Server::start(move |request, reply| {
+            if request.number > 0 && ranges {
+                return reply.file(request, &file);
+            }
+            reply.head("200 OK", &["ETag: \"one\"", "Transfer-Encoding: chunked"]);
+            let end = if cut { 2_000_000 } else { file.data.len() };
+            for chunk in file.data[..end].chunks(100_000) {
+                reply.body(format!("{:x}\r\n", chunk.len()).as_bytes());
+                reply.body(chunk);
+                reply.body(b"\r\n");
+            }
+            if cut { reply.close() } else { reply.body(b"0\r\n\r\n") }
+        });
+        let tool = case.copy_all(&server.url("x"));
+        if ranges {
+            let outcome = tool.ok();
+            assert!(!outcome.stderr.contains("WARNING"), "{}", outcome.stderr);
+            case.assert_copied();
+        } else {
+            tool.fails(&["its server sends whole files only"]);
+            case.assert_nothing_left();
+        }
+    }
+}
+
+#[test]
+fn a_changed_image_is_an_error() {
+    let case = Case::full();
+    for obeys_if_range in [true, false] {
+        let (mut file, mut new) = (case.file(), case.file());
+        file.etag = "\"one\"";
+        new.etag = "\"two\"";
+        let server = Server::start(move |request, reply| match request.number {
+            0 => reply.file_until(request, &file, 1_000_000),
+            _ if obeys_if_range => reply.file(request, &new),
+            _ => {
+                reply.head(
+                    "206 Partial Content",
+                    &["ETag: \"two\"", "Content-Length: 2000000", "Content-Range: bytes 1000000-2999999/3000000"],
+                );
+                reply.body(&new.data[1_000_000..]);
+            }
+        });
+        case.copy_all(&server.url("x")).fails(&["changed while it was being fetched", &server.url("x")]);
+        case.assert_nothing_left();
+        assert_eq!(server.requests().len(), 2);
+    }
+    // A weak tag is no condition, but tells a change.
+    let (mut file, mut new) = (case.file(), case.file());
+    (file.etag, new.etag) = ("W/\"one\"", "W/\"two\"");
+    let server = Server::start(move |request, reply| match request.number {
+        0 => reply.file_until(request, &file, 1_000_000),
+        _ => reply.file(request, &new),
+    });
+    let outcome = case.copy_all(&server.url("x")).fails(&["changed while it was being fetched"]);
+    assert!(!outcome.stderr.contains("WARNING"), "{}", outcome.stderr);
+    // It shrank, or is known by its date only.
+    let whole = ["Content-Length: 3000000", "Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT"];
+    for answer in ["416 Range Not Satisfiable", "200 OK"] {
+        let bytes = case.bytes();
+        let server = Server::start(move |request, reply| {
+            if request.number == 0 {
+                reply.head("200 OK", &whole);
+                reply.body(&bytes[..1_000_000]);
+                return reply.close();
+            }
+            assert_eq!(request.header("if-range"), Some("Mon, 01 Jan 2024 00:00:00 GMT"));
+            reply.status(answer, &["Last-Modified: Tue, 02 Jan 2024 00:00:00 GMT"]);
+        });
+        case.copy_all(&server.url("x")).fails(&["changed while it was being fetched"]);
+        assert_eq!(server.requests().len(), 2);
+    }
+}
+
+#[test]
+fn lies_about_ranges_are_errors() {
+    let case = Case::full();
+    let lies = [
+        ("Content-Range: bytes 900000-2899999/3000000", "another part of the file"),
+        ("Content-Range: bytes 1000000-2999998/3000000", "another number of them"),
+        ("Content-Range: bytes 1000000-2999999/4000000", "changed while"),
+        ("Content-Range: bytes 1000000-3999999/3000000", "does not say which"),
+        ("Content-Range: nonsense", "does not say which"),
+        ("X-Content-Range: none", "does not say which"),
+    ];
+    for (lie, message) in lies {
+        let file = case.file();
+        let server = Server::start(move |request, reply| {
+            if request.number == 0 {
+                return reply.file_until(request, &file, 1_000_000);
+            }
+            reply.head("206 Partial Content", &["ETag: \"one\"", "Content-Length: 2000000", lie]);
+            reply.body(&file.data[1_000_000..]);
+        });
+        case.copy_all(&server.url("x")).fails(&[message, &server.url("x")]);
+        case.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_server_without_ranges() {
+    let case = Case::full();
+    // Near the start, the whole may come again.
+    for (limit, message) in [(200_000, None), (2_000_000, Some("cannot fetch"))] {
+        let mut file = case.file();
+        file.ranges = false;
+        let server = Server::start(move |request, reply| match request.number {
+            0 => reply.file_until(request, &file, limit),
+            _ => reply.file(request, &file),
+        });
+        let tool = case.copy_all(&server.url("x"));
+        match message {
+            None => {
+                tool.ok();
+                assert!(server.sent() < 3_300_000);
+                case.assert_copied();
+            }
+            Some(message) => drop(tool.fails(&[message, "its server sends whole files only"])),
+        }
+    }
+}
+
+/// Sends these bytes in chunks, with the end that belongs to them.
+fn chunks(reply: &mut Reply<'_>, lines: &[&str], data: &[u8]) {
+    reply.head("200 OK", &[lines, &["Transfer-Encoding: chunked"]].concat());
+    reply.body(format!("{:x}\r\n", data.len()).as_bytes());
+    reply.body(data);
+    reply.body(b"\r\n0\r\n\r\n");
+}
+
+#[test]
+fn a_page_in_between_is_not_taken_for_the_file() {
+    let case = Case::full();
+    let file = case.file();
+    let server = Server::start(move |request, reply| match request.number {
+        0 => reply.file_until(request, &file, 1000),
+        1 => chunks(reply, &["Content-Type: text/html"], &[b'x'; 5000]),
+        _ => reply.file(request, &file),
+    });
+    case.copy_all(&server.url("x")).ok().says(&["does not say that it is the same file; trying again"]);
+    case.assert_copied();
+}
+
+#[test]
+fn answers_without_a_new_byte_come_to_an_end() {
+    let case = Case::full();
+    let file = case.file();
+    let server = Server::start(move |request, reply| match request.number {
+        0 => reply.file_until(request, &file, 1000),
+        _ => chunks(reply, &["ETag: \"one\""], &file.data[..5000]),
+    });
+    case.copy_all(&server.url("x")).fails(&["given up after 8 breaks", "ended too early"]);
+    case.assert_nothing_left();
+}
+
+#[test]
+fn a_lost_end_is_asked_for() {
+    let case = Case::full();
+    for (size, message) in [(3_000_000, None), (3_000_001, Some("changed while it was being fetched"))] {
+        let bytes = case.bytes();
+        let server = Server::start(move |request, reply| {
+            if request.number > 0 {
+                assert_eq!(request.header("range"), Some("bytes=3000000-"));
+                return reply.status("416 Range Not Satisfiable", &[&format!("Content-Range: bytes */{size}")]);
+            }
+            reply.head("200 OK", &["ETag: \"one\"", "Transfer-Encoding: chunked"]);
+            reply.body(b"2dc6c0\r\n");
+            reply.body(&bytes);
+            reply.close();
+        });
+        match message {
+            None => {
+                case.copy_all(&server.url("x")).ok();
+                case.assert_copied();
+            }
+            Some(message) => drop(case.copy_all(&server.url("x")).fails(&[message])),
+        }
+    }
+}
+
+#[test]
+fn what_is_said_of_parts_in_general_need_not_be_true() {
+    let case = Case::new(|path| sparse(path, 4 << 20, &[(0, 4096), (3 << 20, 4096)], 5));
+    let file = case.file();
+    let server = Server::start(move |_, reply| {
+        reply.head("200 OK", &["Accept-Ranges: bytes", "Content-Length: 4194304", "ETag: \"one\""]);
+        reply.body(&file.data);
+    });
+    case.copy(&server.url("x")).ok();
+    case.assert_copied();
+}
+
+#[test]
+fn a_server_that_cannot_deal_with_parts() {
+    let case = Case::full();
+    let answers: [(&str, &[&str]); 5] = [
+        ("206 Partial Content", &[]),
+        ("206 Partial Content", &["Content-Range: bytes 0-2999999/*"]),
+        ("400 Bad Request", &[]),
+        ("416 Range Not Satisfiable", &[]),
+        ("501 Not Implemented", &[]),
+    ];
+    for (answer, lines) in answers {
+        let file = case.file();
+        let server = Server::start(move |request, reply| match request.header("range") {
+            None => reply.file(request, &file),
+            Some(_) if answer.starts_with("206") => {
+                reply.head(answer, &[lines, &["Content-Length: 3000000"]].concat());
+                reply.body(&file.data);
+            }
+            Some(_) => reply.status(answer, lines),
+        });
+        case.copy_all(&server.url("x")).ok();
+        case.assert_copied();
+        assert_eq!(server.requests().len(), 2, "{answer}");
+    }
+}
+
+#[test]
+fn a_server_that_takes_no_connection_is_no_break() {
+    let listener = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    bind(listener.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+    listen(&listener, Backlog::new(0).unwrap()).unwrap();
+    let address: SockaddrIn = getsockname(listener.as_raw_fd()).unwrap();
+    // As many as wait to be accepted; from then on the kernel answers nothing.
+    let address = SocketAddr::from((address.ip(), address.port()));
+    let brief = Duration::from_millis(100);
+    let _waiting: Vec<_> = std::iter::from_fn(|| TcpStream::connect_timeout(&address, brief).ok()).collect();
+
+    let case = Case::full();
+    let url = format!("http://{address}/x");
+    let outcome = case.copy_all(&url).fails(&[&format!("cannot connect to '{url}'")]);
+    assert!(!outcome.stderr.contains("trying again"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_signal_ends_a_stalled_copy() {
+    let case = Case::full();
+    let file = case.file();
+    let server = Server::start(move |request, reply| {
+        reply.file_until(request, &file, 1_000_000);
+        reply.stall(Duration::from_secs(60));
+    });
+    let url = server.url_as("me:s%26cret:x", "x");
+    let mut tool = copy(["--nobmap".as_ref(), url.as_ref(), case.out().as_os_str()]);
+    let mut child = tool.spawn();
+    wait_until(&mut child, "the stall", || server.sent() >= 1_000_000);
+    assert_not_listed("cret:x");
+    interrupt(child, Signal::SIGTERM);
+}

@@ -1,0 +1,400 @@
+//! A machine of its own, emulated by QEMU, with what the machine that tests may lack: a kernel that reads partition
+//! tables, a USB stick and an SD card. It runs the static binary, and little else.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use crate::common::image;
+use crate::common::tool::{create, end, tie};
+use crate::common::{package, sh, temp_dir, text};
+use tempfile::TempDir;
+
+const MIB: u64 = 1 << 20;
+
+/// The size of each disk. An SD card's is a power of two.
+const DISK_SIZE: u64 = 64 * MIB;
+
+/// How long the emulated machine may run.
+const TIMEOUT: Duration = Duration::from_secs(400);
+
+/// What drives the disks and reads what is on them.
+const MODULES: [&str; 9] =
+    ["xhci_pci", "usb_storage", "sd_mod", "sdhci_pci", "mmc_block", "virtio_pci", "virtio_blk", "ext4", "dm_mod"];
+
+/// A machine that is being built.
+struct Machine {
+    folder: TempDir,
+    steps: String,
+}
+
+/// What came of the steps, in order: a status, and what was said.
+struct Report {
+    steps: Vec<(String, String)>,
+}
+
+impl Report {
+    /// What comes over the serial port.
+    fn parse(text: &str) -> Self {
+        let mut steps = Vec::new();
+        let mut said = String::new();
+        for line in text.lines() {
+            match line.strip_prefix("== ") {
+                Some(rest) => match rest.strip_prefix("status ") {
+                    Some(status) => steps.push((status.to_owned(), std::mem::take(&mut said))),
+                    None => said.clear(),
+                },
+                None => said += &format!("{line}\n"),
+            }
+        }
+        Self { steps }
+    }
+
+    fn said(&self, step: usize) -> &str {
+        &self.steps[step].1
+    }
+
+    /// Expects a step to have had a status, and to have said all of `fragments`.
+    fn expect(&self, step: usize, status: &str, fragments: &[&str]) {
+        let (had, said) = &self.steps[step];
+        assert_eq!(had, status, "{said}");
+        for fragment in fragments {
+            assert!(said.contains(fragment), "'{fragment}' is not in:\n{said}");
+        }
+    }
+}
+
+impl Machine {
+    fn new() -> Self {
+        let machine = Self { folder: temp_dir(), steps: String::new() };
+        fs::create_dir_all(machine.root("modules")).unwrap();
+        fs::create_dir_all(machine.root("tmp")).unwrap();
+        machine
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A path in the machine's root folder.
+    fn root(&self, name: &str) -> PathBuf {
+        self.path("root").join(name)
+    }
+
+    /// Makes a disk full of a pattern, so that what is not written can be told.
+    fn disk(&self, name: &str) -> PathBuf {
+        let disk = self.path(name);
+        fs::write(&disk, vec![image::UNTOUCHED; DISK_SIZE as usize]).unwrap();
+        disk
+    }
+
+    /// Has the machine do something; returns the number of this step.
+    fn step(&mut self, line: &str) -> usize {
+        self.steps += line;
+        self.steps.push('\n');
+        self.steps.lines().count() - 1
+    }
+
+    /// Puts in a program of this machine and the libraries that it needs.
+    fn add_program(&self, program: &str) {
+        let path = crate::common::find_program(program).unwrap();
+        let libraries = sh("ldd", &[text(&path)]);
+        let files = libraries.split_whitespace().filter(|word| word.starts_with('/')).map(Path::new);
+        for file in files {
+            let place = self.root(text(file.strip_prefix("/").unwrap()));
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            fs::copy(file, place).unwrap();
+        }
+        fs::copy(&path, self.root(program)).unwrap();
+    }
+
+    /// Runs the machine to its end; returns what came of its steps. Once something is on its way, `meanwhile` may give the
+    /// monitor of QEMU a command.
+    fn run(&self, disks: &[&str], meanwhile: impl FnMut(&str) -> Option<&'static str>) -> Report {
+        let kernel = &*KERNEL;
+        kernel.add_modules(&self.root("modules"));
+        fs::write(self.root("steps"), &self.steps).unwrap();
+        fs::copy(package::make("static", &[]), self.root("bmaptool")).unwrap();
+        let init = package::project_file("tests/it/machine/init.rs");
+        let options = ["--edition=2024", "-O", "-Ctarget-feature=+crt-static", "-o"];
+        sh("rustc", &[&options[..], &[text(&self.root("init")), text(&init)]].concat());
+        let archive = self.path("initramfs");
+        let pack = "cd \"$1\" && find . | cpio --quiet -o -H newc > \"$2\"";
+        sh("sh", &["-c", pack, "sh", text(&self.root("")), text(&archive)]);
+
+        let mut command = Command::new("qemu-system-x86_64");
+        command.args([
+            "-accel",
+            "tcg",
+            "-cpu",
+            "max",
+            "-smp",
+            "2",
+            "-m",
+            "512",
+            "-nodefaults",
+            "-nographic",
+            "-no-reboot",
+        ]);
+        command.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(archive);
+        command.args(["-append", "console=ttyS0 quiet panic=-1"]);
+        for name in ["console", "report"] {
+            command.args(["-serial", &format!("file:{}", text(&self.path(name)))]);
+        }
+        command.args(["-monitor", &format!("unix:{},server=on,wait=off", text(&self.path("monitor")))]);
+        command.args(disks).stdin(Stdio::null());
+        self.wait_for(&mut Running(tie(&mut command).spawn().unwrap()), meanwhile);
+        let [report, console] = [self.said("report"), self.said("console")];
+        assert!(report.ends_with("== done\n"), "{report}\n{console}");
+        Report::parse(&report)
+    }
+
+    fn wait_for(&self, machine: &mut Running, mut meanwhile: impl FnMut(&str) -> Option<&'static str>) {
+        let started = Instant::now();
+        // A monitor forgets what it was told last when its connection closes.
+        let mut monitors = Vec::new();
+        while machine.0.try_wait().unwrap().is_none() {
+            if started.elapsed() > TIMEOUT {
+                panic!("the machine does not end:\n{}\n{}", self.said("console"), self.said("report"));
+            }
+            if let Some(command) = meanwhile(&self.said("report")) {
+                let mut monitor = UnixStream::connect(self.path("monitor")).unwrap();
+                writeln!(monitor, "{command}").unwrap();
+                monitors.push(monitor);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// What came over a serial port until now.
+    fn said(&self, port: &str) -> String {
+        fs::read_to_string(self.path(port)).unwrap_or_default().replace('\r', "")
+    }
+}
+
+/// QEMU, which ends when this is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        end(&mut self.0);
+    }
+}
+
+/// Fetched once, also where several tests need it at the same time.
+static KERNEL: LazyLock<Kernel> = LazyLock::new(Kernel::get);
+
+/// A kernel of Debian with its modules.
+struct Kernel {
+    image: PathBuf,
+    folder: PathBuf,
+    release: String,
+}
+
+impl Kernel {
+    /// The kernel that this Debian would install. It is kept for later runs.
+    fn get() -> Self {
+        let store = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let depends = sh("apt-cache", &["depends", "--important", "linux-image-amd64"]);
+        let package = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: ")).unwrap().to_owned();
+        let folder = store.join(&package);
+        if !folder.exists() {
+            let fetched = tempfile::tempdir_in(store).unwrap();
+            let fetch = "cd \"$1\" && apt-get download -q \"$2\" && dpkg-deb -x *.deb root && depmod -b root \"$3\"";
+            let release = release(&package);
+            sh("sh", &["-c", fetch, "sh", text(fetched.path()), &package, release]);
+            fs::rename(fetched.path().join("root"), &folder).unwrap();
+        }
+        let release = release(&package).to_owned();
+        Self { image: folder.join(format!("boot/vmlinuz-{release}")), folder, release }
+    }
+
+    /// Puts the modules into a folder, with the order in which they are loaded.
+    fn add_modules(&self, to: &Path) {
+        let mut order = Vec::new();
+        for module in MODULES {
+            let arguments = ["--dirname", text(&self.folder), "--set-version", &self.release, "--show-depends", module];
+            for line in sh("modprobe", &arguments).lines() {
+                // `builtin NAME`, or:
+                let Some(path) = line.strip_prefix("insmod ") else { continue };
+                let path = Path::new(path.trim());
+                let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+                if !order.contains(&name) {
+                    fs::copy(path, to.join(&name)).unwrap();
+                    order.push(name);
+                }
+            }
+        }
+        fs::write(to.join("order"), order.join("\n")).unwrap();
+    }
+}
+
+/// `6.1.0-1-amd64` of `linux-image-6.1.0-1-amd64`.
+fn release(package: &str) -> &str {
+    package.strip_prefix("linux-image-").unwrap()
+}
+
+/// An image of a disk with two partitions, the second of which has a file system; packed as `disk.img.xz`, with its bmap.
+fn partitioned_image(folder: &Path) -> PathBuf {
+    let image = folder.join("disk.img");
+    image::sparse(&image, 32 * MIB, &[(MIB, 3_000_000)], 5);
+    let table = "label: gpt\\nstart=2048, size=16384\\nstart=18432, size=40960\\n";
+    sh("sh", &["-c", &format!("printf '{table}' | sfdisk --quiet '{}'", text(&image))]);
+    sh("mkfs.ext4", &["-q", "-E", &format!("offset={}", 18432 * 512), text(&image), "20M"]);
+    create(&image);
+    sh("xz", &["--keep", "-0", text(&image)]);
+    image
+}
+
+/// Writes a table of two partitions to a disk, of which the second lies in the first, as that of an isohybrid image does.
+fn overlapping_partitions(disk: &Path) {
+    let mut table = [0; 66];
+    for (entry, [start, sectors]) in [[64_u32, 49152], [8192, 16384]].into_iter().enumerate() {
+        let entry = &mut table[16 * entry..][..16];
+        entry[4] = 0x83;
+        entry[8..12].copy_from_slice(&start.to_le_bytes());
+        entry[12..].copy_from_slice(&sectors.to_le_bytes());
+    }
+    table[64..].copy_from_slice(&[0x55, 0xaa]);
+    fs::File::options().write(true).open(disk).unwrap().write_all_at(&table, 446).unwrap();
+}
+
+/// The options of QEMU for a USB stick, an SD card and a fixed disk, in this order.
+fn disk_options(stick: &Path, card: &Path, fixed: &Path) -> Vec<String> {
+    let words = format!(
+        "-device qemu-xhci -drive if=none,id=stick,format=raw,file={} -device usb-storage,drive=stick,removable=on \
+         -device sdhci-pci -drive if=none,id=card,format=raw,file={} -device sd-card,drive=card \
+         -drive if=virtio,format=raw,file={}",
+        text(stick),
+        text(card),
+        text(fixed)
+    );
+    words.split(' ').map(str::to_owned).collect()
+}
+
+#[test(
+    Root,
+    Minutes,
+    Program("qemu-system-x86_64"),
+    Program("cpio"),
+    Program("depmod"),
+    Program("sfdisk"),
+    Program("mkfs.ext4"),
+    Program("dmsetup")
+)]
+fn a_usb_stick_and_an_sd_card_are_flashed() {
+    let mut machine = Machine::new();
+    let image = partitioned_image(&machine.root(""));
+    let [stick, card, fixed] = ["stick", "card", "fixed"].map(|name| machine.disk(name));
+    machine.add_program("dmsetup");
+    fs::write(machine.root("table"), "0 2048 linear /dev/mmcblk0p1 0\n").unwrap();
+    fs::write(machine.root("next"), "0 2048 linear /dev/mmcblk0p1 2048\n").unwrap();
+    overlapping_partitions(&fixed);
+    let pattern = crate::common::sha256(&fixed);
+
+    for device in ["sda", "mmcblk0", "vda"] {
+        machine.step(&format!("wait /dev/{device}"));
+    }
+    let settings = ["sda/queue/scheduler", "sda/bdi/max_ratio", "mmcblk0/queue/scheduler", "mmcblk0/bdi/max_ratio"];
+    let before = settings.map(|setting| machine.step(&format!("show /sys/block/{setting}")));
+    let nodes_before = machine.step("list /dev");
+    let to_fixed = machine.step("run /bmaptool copy --removable-device /disk.img.xz /dev/vda");
+    machine.step("wait /dev/vda2");
+    machine.step("hold /dev/vda2");
+    let to_sibling = machine.step("run /bmaptool copy --nobmap /part.img /dev/vda1");
+    let to_stick = machine.step("run /bmaptool copy --removable-device /disk.img.xz /dev/sda");
+    let to_card = machine.step("run /bmaptool copy --removable-device /disk.img.xz /dev/mmcblk0");
+    let nodes = machine.step("list /dev");
+    let after = settings.map(|setting| machine.step(&format!("show /sys/block/{setting}")));
+
+    // The partitions of the image can be used, and are respected.
+    let used = machine.step("mount ext4 /dev/sda2 /mnt");
+    let mounted = ["sda", "sda2"].map(|disk| machine.step(&format!("run /bmaptool copy /disk.img.xz /dev/{disk}")));
+    machine.step("umount /mnt");
+    let mapped = machine.step("run /dmsetup create held /table");
+    let held =
+        ["mmcblk0", "mmcblk0p1"].map(|disk| machine.step(&format!("run /bmaptool copy /disk.img.xz /dev/{disk}")));
+    // Beside it, as one logical volume beside another, there is room.
+    let mapped_next = machine.step("run /dmsetup create next /next");
+    let to_next = machine.step("run /bmaptool copy --nobmap /small.img /dev/dm-1");
+    let small = machine.root("small.img");
+    image::sparse(&small, MIB, &[(0, 1 << 20)], 8);
+    machine.step("run /dmsetup remove next");
+    machine.step("run /dmsetup remove held");
+    let to_partition = machine.step("run /bmaptool copy --nobmap /part.img /dev/sda1");
+    let part = machine.root("part.img");
+    image::sparse(&part, 8 * MIB, &[(0, 8 << 20)], 6);
+
+    let disks = disk_options(&stick, &card, &fixed);
+    let report = machine.run(&disks.iter().map(String::as_str).collect::<Vec<_>>(), |_| None);
+    report.expect(to_fixed, "1", &["'/dev/vda' is not a removable device"]);
+    report.expect(
+        to_sibling,
+        "1",
+        &["'/dev/vda1' shares its data with '/dev/vda2', which is in use by another program"],
+    );
+    assert_eq!(crate::common::sha256(&fixed), pattern);
+    for (step, device) in [(to_stick, "/dev/sda"), (to_card, "/dev/mmcblk0")] {
+        report.expect(step, "0", &[&format!("to block device '{device}'"), "copying time"]);
+        assert!(!report.said(step).contains("WARNING"), "{}", report.said(step));
+    }
+    let partitions = ["sda1", "sda2", "mmcblk0p1", "mmcblk0p2"];
+    for (step, expected) in [(nodes_before, false), (nodes, true)] {
+        let there = partitions.map(|name| report.said(step).lines().any(|line| line == name));
+        assert_eq!(there, [expected; 4], "{}", report.said(step));
+    }
+    for (before, after) in before.into_iter().zip(after) {
+        assert!(["[mq-deadline] none\n", "100\n"].contains(&report.said(before)), "{}", report.said(before));
+        assert_eq!(report.said(after), report.said(before));
+    }
+    report.expect(used, "0", &[]);
+    for step in mounted {
+        report.expect(step, "1", &["mounted: /dev/sda2 on '/mnt'", "umount '/mnt'"]);
+    }
+    report.expect(mapped, "0", &[]);
+    for step in held {
+        report.expect(step, "1", &["held by dm-0 (device-mapper: held)", "dmsetup remove held"]);
+    }
+    report.expect(mapped_next, "0", &[]);
+    report.expect(to_next, "0", &["copying time"]);
+    report.expect(to_partition, "0", &["copying time"]);
+
+    let mut expected = image::flashed(&image, DISK_SIZE);
+    let mut of_card = expected.clone();
+    of_card[2 * MIB as usize..][..1 << 20].copy_from_slice(&fs::read(&small).unwrap());
+    assert!(fs::read(&card).unwrap() == of_card, "the card differs");
+    expected[MIB as usize..][..8 << 20].copy_from_slice(&fs::read(&part).unwrap());
+    assert!(fs::read(&stick).unwrap() == expected, "the stick differs");
+}
+
+#[test(Root, Minutes, Program("qemu-system-x86_64"), Program("cpio"), Program("depmod"))]
+fn a_usb_stick_is_pulled_out() {
+    let mut machine = Machine::new();
+    let image = machine.root("disk.img");
+    image::sparse(&image, 32 * MIB, &[(0, 24 << 20)], 7);
+    create(&image);
+    let stick = machine.disk("stick");
+    machine.step("wait /dev/sda");
+    let copy = machine.step("run /bmaptool copy /disk.img /dev/sda");
+    let gone = machine.step("list /dev");
+    let drive = format!("if=none,id=drive,format=raw,throttling.bps-write=2000000,file={}", text(&stick));
+    let disks = ["-device", "qemu-xhci", "-drive", &drive, "-device", "usb-storage,id=stick,drive=drive,removable=on"];
+    let mut began = None;
+    let mut is_pulled = false;
+    let report = machine.run(&disks, |report| {
+        let is_on_its_way = report.contains("copying image");
+        let began: &mut Option<Instant> = &mut began;
+        let elapsed = is_on_its_way.then(|| began.get_or_insert_with(Instant::now).elapsed());
+        let pull = !is_pulled && elapsed.is_some_and(|elapsed| elapsed > Duration::from_secs(3));
+        is_pulled |= pull;
+        pull.then_some("device_del stick")
+    });
+    report.expect(copy, "1", &["ERROR", "/dev/sda", "holds no valid image"]);
+    assert!(!report.said(copy).contains("WARNING"), "{}", report.said(copy));
+    assert!(!report.said(gone).lines().any(|line| line == "sda"), "{}", report.said(gone));
+}

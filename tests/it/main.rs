@@ -1,0 +1,53 @@
+//! The integration tests: one program, a module for each family of scenarios.
+//!
+//! `cargo test --test it unsafe_targets` runs one of them. A test runs the built binary as a user would, and is registered by
+//! its attribute: `registry` says how, and what is skipped where. Tests run at the same time in one process; what belongs to
+//! the whole process (its folder, its environment, its signals) is left alone by all of them.
+
+#[macro_use]
+extern crate test_macros;
+
+mod common;
+mod registry;
+
+mod adverse_conditions;
+mod archives;
+mod bmaps;
+mod bzip2;
+mod codecs;
+mod command_line;
+mod completions;
+mod concurrent_access;
+mod create;
+mod create_and_copy;
+mod create_output;
+mod debian;
+mod devices;
+mod error_messages;
+mod faults;
+mod files;
+mod ftp;
+mod hostile;
+mod hostile_peers;
+mod http;
+mod http_breaks;
+mod input_is_not_target;
+mod interruptions;
+mod machine;
+mod manual;
+mod nginx;
+mod overlapping_devices;
+mod python_compat;
+mod readme;
+mod scripts;
+mod signatures;
+mod soak;
+mod ssh;
+mod static_binary;
+mod terminals;
+mod unsafe_targets;
+mod verifiers;
+
+fn main() {
+    registry::run();
+}

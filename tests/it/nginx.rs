@@ -1,0 +1,232 @@
+//! Images from a real web server: passwords, redirections, TLS, proxies, and paths without ranges.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::common::daemon::{Daemon, free_port};
+use crate::common::image::{assert_same, disk_like, sparse};
+use crate::common::tool::{Tool, copy, create};
+use crate::common::{find_program, sh, temp_dir};
+use crate::registry::Need;
+
+const NGINX: Need = Need::Program("nginx");
+
+/// A server with an image and its bmap, under several paths.
+struct Nginx {
+    folder: tempfile::TempDir,
+    port: u16,
+    tls_port: u16,
+    proxy_port: u16,
+    _daemon: Daemon,
+}
+
+impl Nginx {
+    fn start(make: impl FnOnce(&Path)) -> Self {
+        let folder = temp_dir();
+        let path = folder.path();
+        let image = path.join("disk.img");
+        make(&image);
+        create(&image);
+        sh("gzip", &["-k", image.to_str().unwrap()]);
+        std::fs::write(path.join("passwords"), "me:{PLAIN}s&cret\n").unwrap();
+        let tls = find_program("openssl").is_some();
+        if tls {
+            certificates(path);
+        }
+        let (port, tls_port, proxy_port) = (free_port(), free_port(), free_port());
+        let tls = match tls {
+            true => format!("listen 127.0.0.1:{tls_port} ssl; ssl_certificate cert.pem; ssl_certificate_key key.pem;"),
+            false => String::new(),
+        };
+        let root = path.display();
+        let configuration = format!(
+            "daemon off; master_process off; pid {root}/pid; error_log {root}/errors;
+            events {{ }}
+            http {{
+                access_log off;
+                client_body_temp_path {root}/t1; proxy_temp_path {root}/t2; fastcgi_temp_path {root}/t3;
+                uwsgi_temp_path {root}/t4; scgi_temp_path {root}/t5;
+                server {{
+                    listen 127.0.0.1:{port}; {tls}
+                    location / {{ root {root}; }}
+                    location /locked/ {{
+                        alias {root}/; auth_basic here; auth_basic_user_file {root}/passwords;
+                    }}
+                    location /away/ {{
+                        auth_basic here; auth_basic_user_file {root}/passwords;
+                        rewrite ^/away/(.*)$ http://localhost:{port}/$1 redirect;
+                    }}
+                    location /away-to-locked/ {{ rewrite ^/[^/]*/(.*)$ http://localhost:{port}/locked/$1 redirect; }}
+                    location /noranges/ {{ alias {root}/; max_ranges 0; }}
+                }}
+                server {{
+                    listen 127.0.0.1:{proxy_port};
+                    location / {{
+                        proxy_pass http://127.0.0.1:{port}; proxy_set_header Host $host;
+                        add_header X-Proxy $http_host; proxy_buffering off;
+                    }}
+                }}
+            }}"
+        );
+        std::fs::write(path.join("nginx.conf"), configuration).unwrap();
+        let mut command = Command::new(find_program("nginx").unwrap());
+        command.arg("-p").arg(path).arg("-c").arg(path.join("nginx.conf")).arg("-e").arg(path.join("errors"));
+        let daemon = Daemon::start(&mut command, port);
+        Self { folder, port, tls_port, proxy_port, _daemon: daemon }
+    }
+
+    fn disk_like() -> Self {
+        Self::start(|image| disk_like(image, 5))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}/{path}", self.port)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn copy(&self, url: &str) -> Tool {
+        let mut tool = copy([url.as_ref(), self.file("out").as_os_str()]);
+        tool.command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR");
+        tool.env("BMAPTOOL_PATIENCE", "0.1")
+    }
+
+    fn assert_copied(&self) {
+        assert_same(&self.file("disk.img"), &self.file("out"));
+        std::fs::remove_file(self.file("out")).unwrap();
+    }
+}
+
+/// A root, and a certificate of it for 127.0.0.1.
+fn certificates(folder: &Path) {
+    let path = |name| folder.join(name).to_str().unwrap().to_owned();
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj"];
+    let (ca, ca_key, request) = (path("ca.pem"), path("ca.key"), path("request"));
+    sh(
+        "openssl",
+        &[&["req", "-x509", "-days", "2", "-keyout", &ca_key, "-out", &ca], &key[..], &["/CN=root"]].concat(),
+    );
+    sh("openssl", &[&["req", "-keyout", &path("key.pem"), "-out", &request], &key[..], &["/CN=server"]].concat());
+    std::fs::write(path("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+    let signed = ["-days", "2", "-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial", "-extfile", &path("names")];
+    sh("openssl", &[&["x509", "-req", "-in", &request, "-out", &path("cert.pem")], &signed[..]].concat());
+}
+
+#[test(NGINX)]
+fn files_are_served() {
+    let nginx = Nginx::disk_like();
+    nginx.copy(&nginx.url("disk.img.gz?a=b")).ok().says(&["disk.img.bmap?a=b'"]);
+    nginx.assert_copied();
+    nginx.copy(&nginx.url("disk.img.xz")).fails(&["cannot open", "404 Not Found"]);
+}
+
+#[test(NGINX)]
+fn holes_are_skipped() {
+    const MIB: u64 = 1 << 20;
+    let nginx = Nginx::start(|image| sparse(image, 64 * MIB, &[(0, 1 << 20), (63 * MIB, 1 << 20)], 4));
+    nginx.copy(&nginx.url("disk.img")).ok().says(&["fetched 2.0 MiB of 64.0 MiB"]);
+    nginx.assert_copied();
+    nginx.copy(&nginx.url("noranges/disk.img")).ok().says(&["fetched 64.0 MiB of 64.0 MiB"]);
+    nginx.assert_copied();
+}
+
+#[test(NGINX)]
+fn basic_authentication() {
+    let nginx = Nginx::disk_like();
+    let url = format!("http://me:s%26cret@127.0.0.1:{}/locked/disk.img", nginx.port);
+    nginx.copy(&url).ok();
+    nginx.assert_copied();
+    let outcome = nginx.copy(&url.replace("s%26cret", "hidden")).fails(&["401 Unauthorized", "~/.netrc"]);
+    assert!(!outcome.stderr.contains("hidden"), "{}", outcome.stderr);
+    nginx.copy(&nginx.url("locked/disk.img")).fails(&["401 Unauthorized"]);
+    std::fs::write(nginx.file(".netrc"), "machine 127.0.0.1 login me password s&cret").unwrap();
+    nginx.copy(&nginx.url("locked/disk.img")).env("HOME", nginx.folder.path()).ok();
+    nginx.assert_copied();
+}
+
+#[test(NGINX)]
+fn a_redirection_to_another_host() {
+    let nginx = Nginx::disk_like();
+    let url = |path| format!("http://me:s%26cret@127.0.0.1:{}/{path}", nginx.port);
+    nginx.copy(&url("away/disk.img.gz")).ok();
+    nginx.assert_copied();
+    // The other host gets no password.
+    nginx.copy(&url("away-to-locked/disk.img.gz")).fails(&["401 Unauthorized"]);
+}
+
+#[test(NGINX)]
+fn a_path_without_ranges() {
+    let nginx = Nginx::disk_like();
+    nginx.copy(&nginx.url("noranges/disk.img")).ok();
+    nginx.assert_copied();
+    nginx.copy(&nginx.url("noranges/disk.img.gz")).ok();
+    nginx.assert_copied();
+}
+
+#[test(NGINX, Program("openssl"))]
+fn tls_with_a_root_of_our_own() {
+    let nginx = Nginx::disk_like();
+    let url = format!("https://127.0.0.1:{}/disk.img", nginx.tls_port);
+    nginx.copy(&url).env("SSL_CERT_FILE", nginx.file("ca.pem")).ok();
+    nginx.assert_copied();
+    nginx.copy(&url).fails(&["cannot connect to", &url, "certificate"]);
+    nginx.copy(&url).env("SSL_CERT_FILE", nginx.file("none")).fails(&["SSL_CERT_FILE", "certificate"]);
+    let other_name = url.replace("127.0.0.1", "localhost");
+    nginx.copy(&other_name).env("SSL_CERT_FILE", nginx.file("ca.pem")).fails(&["certificate", "localhost"]);
+}
+
+#[test(NGINX)]
+fn through_a_proxy() {
+    let nginx = Nginx::disk_like();
+    let proxy = format!("http://127.0.0.1:{}", nginx.proxy_port);
+    nginx
+        .copy("http://images.invalid/disk.img")
+        .env("http_proxy", proxy)
+        .ok()
+        .says(&["http://images.invalid/disk.img"]);
+    nginx.assert_copied();
+}
+
+/// A proxy that passes on what it cannot read, for one client. Returns its port.
+fn tunnel() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            std::thread::spawn(|| pass_on(client.unwrap()));
+        }
+    });
+    port
+}
+
+fn pass_on(mut client: TcpStream) -> Option<()> {
+    let mut lines = BufReader::new(client.try_clone().unwrap()).lines().map_while(Result::ok);
+    let request = lines.next()?;
+    let headers: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+    let allowed = headers.iter().any(|line| line.eq_ignore_ascii_case("proxy-authorization: Basic bWU6cyZjcmV0"));
+    if !allowed {
+        client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n").ok()?;
+        return None;
+    }
+    let mut server = TcpStream::connect(request.strip_prefix("CONNECT ")?.split(' ').next()?).ok()?;
+    client.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").ok()?;
+    let (mut from_client, mut to_server) = (client.try_clone().ok()?, server.try_clone().ok()?);
+    std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+    std::io::copy(&mut server, &mut client).ok().map(drop)
+}
+
+#[test(NGINX, Program("openssl"))]
+fn tls_through_a_proxy() {
+    let nginx = Nginx::disk_like();
+    let url = format!("https://127.0.0.1:{}/disk.img", nginx.tls_port);
+    let proxy = tunnel();
+    let tool = |proxy| nginx.copy(&url).env("SSL_CERT_FILE", nginx.file("ca.pem")).env("HTTPS_PROXY", proxy);
+    tool(format!("http://me:s%26cret@127.0.0.1:{proxy}")).ok();
+    nginx.assert_copied();
+    let outcome = tool(format!("http://me:hidden@127.0.0.1:{proxy}")).fails(&["cannot connect", "proxy auth"]);
+    assert!(!outcome.stderr.contains("hidden"), "{}", outcome.stderr);
+}

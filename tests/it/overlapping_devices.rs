@@ -1,0 +1,343 @@
+//! Targets whose bytes are also those of something else, under another name: what is used, or read, is not written to.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command};
+
+use crate::common::device::{Disk, Elsewhere, Loop, Mount, Swap};
+use crate::common::image::assert_same;
+use crate::common::tool::{Outcome, Tool, binary_in, copy, create, finish, mapped_disk, wait_until};
+use crate::common::{sh, sha256, temp_dir, text};
+
+const MIB: u64 = 1 << 20;
+
+/// The size of a device that has room for the image.
+const ROOMY: u64 = 20 * MIB;
+
+/// Expects that a copy is refused with these words, and that what is in `precious` stays as it is.
+fn refused(tool: Tool, precious: &Path, words: &[&str]) {
+    let before = sha256(precious);
+    tool.fails(words);
+    assert_eq!(sha256(precious), before);
+}
+
+fn raw(source: &Path, target: &Path) -> Tool {
+    copy([OsStr::new("--nobmap"), source.as_os_str(), target.as_os_str()])
+}
+
+#[test(Root)]
+fn a_loop_device_over_a_mounted_device() {
+    let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
+    let image = mapped_disk(folder.path());
+    let mount = disk.mount(disk.path());
+    let upper = Loop::attach(disk.path());
+    let words = ["shares its data with a device that is mounted", text(disk.path()), text(mount.path()), "umount"];
+    refused(copy([&image, &upper.path]), &disk.backing, &words);
+    let third = Loop::attach(&upper.path);
+    refused(copy([&image, &third.path]), &disk.backing, &words);
+}
+
+#[test(Root)]
+fn a_loop_device_over_a_disk_with_a_mounted_partition() {
+    let (folder, disk) = (temp_dir(), Disk::new(2 * ROOMY));
+    let image = mapped_disk(folder.path());
+    let partition = disk.partition(1, MIB, ROOMY);
+    let mount = disk.mount(&partition);
+    let words = ["shares its data with a device that is mounted", text(&partition), text(mount.path())];
+    refused(copy([&image, &Loop::attach(disk.path()).path]), &disk.backing, &words);
+    refused(copy([&image, &Loop::attach(&partition).path]), &disk.backing, &words);
+    let place = Loop::attach_with(disk.path(), &["--offset", &MIB.to_string()]);
+    refused(copy([&image, &place.path]), &disk.backing, &words);
+}
+
+#[test(Root)]
+fn a_loop_device_over_a_partition_beside_a_mounted_one() {
+    let (folder, disk) = (temp_dir(), Disk::new(3 * ROOMY));
+    let image = mapped_disk(folder.path());
+    let _mount = disk.mount(&disk.partition(1, MIB, ROOMY));
+    let free = disk.partition(2, MIB + ROOMY, ROOMY);
+    let upper = Loop::attach(&free);
+    copy([&image, &upper.path]).ok();
+    drop(upper);
+    copy([&image, &free]).ok();
+}
+
+#[test(Root)]
+fn loop_devices_over_parts_of_a_disk() {
+    let (folder, disk) = (temp_dir(), Disk::new(3 * ROOMY));
+    let image = mapped_disk(folder.path());
+    let mounted = disk.partition(1, 0, ROOMY);
+    disk.partition(2, ROOMY, ROOMY);
+    let mount = disk.mount(&mounted);
+    let size = ROOMY.to_string();
+    let part = |base: &Path, number: u64| {
+        Loop::attach_with(base, &["--offset", &(number * ROOMY).to_string(), "--sizelimit", &size])
+    };
+    for base in [disk.path(), &disk.backing] {
+        let target = part(base, 1);
+        copy([&image, &target.path]).ok();
+        let outside = part(base, 2);
+        let words = ["not free", text(disk.path()), "mounted", text(&mounted), text(mount.path()), "umount"];
+        refused(copy([&image, &outside.path]), &disk.backing, &words);
+    }
+}
+
+#[test(Root)]
+fn a_loop_device_over_swap() {
+    let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
+    let image = mapped_disk(folder.path());
+    let _swap = Swap::on(disk.path());
+    let upper = Loop::attach(disk.path());
+    let command = format!("swapoff {}", disk.path().display());
+    refused(
+        copy([&image, &upper.path]),
+        &disk.backing,
+        &["shares its data with a device that is in use as swap", &command],
+    );
+}
+
+#[test(Root, Program("unshare"))]
+fn devices_of_which_a_list_is_hidden() {
+    let (folder, disk) = (temp_dir(), Disk::new(2 * ROOMY));
+    let image = mapped_disk(folder.path());
+    let free = disk.partition(1, ROOMY, ROOMY);
+    let first = Loop::attach_with(&disk.backing, &["--sizelimit", &ROOMY.to_string()]);
+    sh("mkfs.ext4", &["-q", text(&first.path)]);
+    let mount = Mount::of(&first.path, "ro");
+    let script = "mount -t tmpfs none \"$0\" && exec \"$@\"";
+    for list in ["/sys/dev/block", "/sys/block"] {
+        let hidden = |target: &Path| copy([&image, target]).under(&["unshare", "--mount", "sh", "-c", script, list]);
+        let words = [text(&first.path), "mounted", text(mount.path()), "umount"];
+        refused(hidden(&disk.backing), &disk.backing, &words);
+        refused(hidden(&first.path), &disk.backing, &words);
+        refused(hidden(disk.path()), &disk.backing, &words);
+        hidden(&free).ok();
+    }
+}
+
+#[test(Root, Program("unshare"))]
+fn a_loop_device_over_a_device_of_another_namespace() {
+    let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
+    let image = mapped_disk(folder.path());
+    sh("mkfs.ext4", &["-q", text(disk.path())]);
+    let _mount = Elsewhere::mount(disk.path());
+    let upper = Loop::attach(disk.path());
+    let words = ["shares its data with", text(disk.path()), "another mount namespace"];
+    refused(copy([&image, &upper.path]), &disk.backing, &words);
+}
+
+#[test(Root)]
+fn two_loop_devices_over_one_device() {
+    let (folder, disk) = (temp_dir(), Disk::new(2 * ROOMY));
+    let image = mapped_disk(folder.path());
+    let half = ROOMY.to_string();
+    let first = Loop::attach_with(disk.path(), &["--sizelimit", &half]);
+    let second = Loop::attach_with(disk.path(), &["--offset", &half]);
+    raw(&image, &second.path).ok();
+    assert_same(&image, &second.path);
+    let all = Loop::attach(disk.path());
+    let words = ["shares its data with a device that is held by loop device", text(&first.path)];
+    refused(copy([&image, &all.path]), &disk.backing, &words);
+}
+
+/// A copy of standard input to `target`, which has zeroed the start of `file` by now.
+fn begun(target: &Path, file: &Path) -> (Child, ChildStdin) {
+    begun_with(target, file, 0)
+}
+
+/// The same, which has written `first` to the start of `file` by now.
+fn begun_with(target: &Path, file: &Path, first: u8) -> (Child, ChildStdin) {
+    let mut child = copy(["--nobmap", "-", text(target)]).spawn();
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(&vec![1; 2 * MIB as usize]).unwrap();
+    wait_until(&mut child, "the first write", || {
+        let mut found = [2];
+        let read = File::open(file).unwrap().read_at(&mut found, 0);
+        read.is_ok() && found == [first]
+    });
+    (child, pipe)
+}
+
+fn ended((child, pipe): (Child, ChildStdin)) -> Outcome {
+    drop(pipe);
+    let outcome = finish(child);
+    assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+    outcome
+}
+
+#[test(Root)]
+fn what_is_below_is_ours_during_the_copy() {
+    let disk = Disk::new(ROOMY);
+    let upper = Loop::attach(disk.path());
+    assert!(claimed(disk.path()).is_ok());
+    let copying = begun(&upper.path, &disk.backing);
+    assert_eq!(claimed(disk.path()).unwrap_err().raw_os_error(), Some(libc::EBUSY));
+    ended(copying);
+    assert!(claimed(disk.path()).is_ok());
+}
+
+#[test(Root)]
+fn what_is_above_a_file_is_ours_during_the_copy() {
+    let folder = temp_dir();
+    let file = folder.path().join("file");
+    crate::common::image::create(&file, ROOMY);
+    let upper = Loop::attach(&file);
+    let copying = begun_with(&file, &file, 1);
+    assert_eq!(claimed(&upper.path).unwrap_err().raw_os_error(), Some(libc::EBUSY));
+    ended(copying);
+    assert!(claimed(&upper.path).is_ok());
+}
+
+fn claimed(device: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(device)
+}
+
+#[test(Root)]
+fn only_the_partition_below_is_ours_during_the_copy() {
+    let disk = Disk::new(ROOMY);
+    let half = (ROOMY / 2).to_string();
+    let partitions = [disk.partition(1, 0, ROOMY / 2), disk.partition(2, ROOMY / 2, ROOMY / 2)];
+    let first = Loop::attach_with(disk.path(), &["--sizelimit", &half]);
+    let second = Loop::attach_with(disk.path(), &["--offset", &half]);
+    let copying = begun(&first.path, &disk.backing);
+    for device in [disk.path(), &partitions[0]] {
+        assert_eq!(claimed(device).unwrap_err().raw_os_error(), Some(libc::EBUSY));
+    }
+    assert!(claimed(&partitions[1]).is_ok());
+    raw(Path::new("/usr/bin/env"), &second.path).ok();
+    ended(copying);
+}
+
+#[test(Root)]
+fn the_image_in_another_loop_device_over_the_file() {
+    let disk = Disk::new(ROOMY);
+    let twin = Loop::attach(&disk.backing);
+    let words = ["shares its data with the image", text(&twin.path)];
+    refused(raw(disk.path(), &twin.path), &disk.backing, &words);
+    let map = create(&disk.backing);
+    let tool = copy([OsStr::new("--bmap"), map.as_os_str(), disk.path().as_os_str(), twin.path.as_os_str()]);
+    refused(tool, &disk.backing, &words);
+    // However deep it lies.
+    let upper = Loop::attach(&twin.path);
+    refused(raw(&disk.partition(1, MIB, MIB), &upper.path), &disk.backing, &["shares its data with the image"]);
+}
+
+#[test(Root)]
+fn the_image_in_another_part_of_the_file() {
+    let folder = temp_dir();
+    let file = folder.path().join("file");
+    crate::common::image::create(&file, 8 * MIB).write_all_at(b"precious", MIB).unwrap();
+    let size = |mib: u64| (mib * MIB).to_string();
+    let source = Loop::attach_with(&file, &["--sizelimit", &size(4)]);
+    let overlapping = Loop::attach_with(&file, &["--offset", &size(1)]);
+    refused(raw(&source.path, &overlapping.path), &file, &["shares its data with the image"]);
+    let behind = Loop::attach_with(&file, &["--offset", &size(4)]);
+    raw(&source.path, &behind.path).ok();
+    assert_same(&source.path, &behind.path);
+}
+
+#[test(Root)]
+fn the_image_in_a_partition_that_a_loop_device_shows_too() {
+    let disk = Disk::new(ROOMY);
+    let partition = disk.partition(1, MIB, 4 * MIB);
+    let place = Loop::attach_with(disk.path(), &["--offset", &MIB.to_string()]);
+    refused(raw(&partition, &place.path), &disk.backing, &["shares its data with the image"]);
+    drop(place);
+    let behind = Loop::attach_with(disk.path(), &["--offset", &(5 * MIB).to_string()]);
+    raw(&partition, &behind.path).ok();
+    assert_same(&partition, &behind.path);
+}
+
+#[test(Root)]
+fn the_image_in_another_partition() {
+    let disk = Disk::new(ROOMY);
+    let source = disk.partition(1, MIB, 4 * MIB);
+    let target = disk.partition(2, 5 * MIB, 4 * MIB);
+    raw(&source, &target).ok();
+    assert_same(&source, &target);
+}
+
+/// The tool as nobody runs it, who may look into `folder`.
+fn by_nobody(folder: &Path, arguments: &[&Path]) -> Tool {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let program = binary_in(folder);
+    let mut tool = copy::<&str>([]);
+    tool.command = Command::new("setpriv");
+    tool.command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    tool.command.arg(program).args(["copy", "--nobmap"]).args(arguments);
+    tool
+}
+
+#[test(Root, Program("unshare"))]
+fn a_file_behind_a_loop_device_that_only_root_may_look_at() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    let file = folder.path().join("file");
+    crate::common::image::create(&file, ROOMY);
+    let device = Loop::attach(&file);
+    sh("mkfs.ext4", &["-q", text(&device.path)]);
+    let _mount = Elsewhere::mount(&device.path);
+    chown(&file, Some(65534), Some(65534)).unwrap();
+    let words = ["shares its data with", text(&device.path), "cannot be told whether that is in use", "denied", "sudo"];
+    refused(by_nobody(folder.path(), &[&image, &file]), &file, &words);
+}
+
+#[test(Root, Program("setpriv"))]
+fn an_own_file_beside_loop_devices_of_root() {
+    let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
+    let image = mapped_disk(folder.path());
+    let _upper = Loop::attach(&disk.partition(1, MIB, MIB));
+    let target = folder.path().join("copy");
+    by_nobody(folder.path(), &[&image, &target]).ok();
+    assert_same(&image, &target);
+    // It exists now.
+    by_nobody(folder.path(), &[&image, &target]).ok();
+}
+
+#[test(Root)]
+fn a_copy_to_a_file_and_one_through_a_loop_device() {
+    let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
+    let image = mapped_disk(folder.path());
+    let partition = disk.partition(1, MIB, 2 * MIB);
+    let file = &disk.backing;
+    let words = ["is locked by another program, perhaps another copy", "fuser -v", text(file)];
+    for target in [disk.path(), &partition] {
+        // As long as the other one has it.
+        let locked = OpenOptions::new().write(true).open(file).unwrap();
+        // SAFETY: flock takes a descriptor, which is open, and a number.
+        assert_eq!(unsafe { libc::flock(locked.as_raw_fd(), libc::LOCK_EX) }, 0);
+        refused(raw(Path::new("/usr/bin/env"), target), file, &words);
+    }
+    let copying = begun(disk.path(), file);
+    copy([&image, file]).fails(&["is locked by another program, perhaps another copy", text(file)]);
+    ended(copying);
+    assert_eq!(fs::read(file).unwrap()[..2 * MIB as usize], vec![1; 2 * MIB as usize]);
+}
+
+#[test(Root)]
+fn copies_to_two_partitions_at_once() {
+    let disk = Disk::new(ROOMY);
+    let first = disk.partition(1, 0, 4 * MIB);
+    let second = disk.partition(2, 8 * MIB, 4 * MIB);
+    let copying = begun(&first, &disk.backing);
+    raw(Path::new("/usr/bin/env"), &second).ok();
+    ended(copying);
+}
+
+#[test(Root)]
+fn a_loop_device_over_a_file_with_an_odd_name() {
+    let folder = temp_dir();
+    let image = mapped_disk(folder.path());
+    let file = folder.path().join(OsStr::from_bytes(b"\xff file\n"));
+    crate::common::image::create(&file, ROOMY);
+    let mut losetup = Command::new("losetup");
+    let output = losetup.args(["--find", "--show"]).arg(&file).output().unwrap();
+    let device = Loop::of(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim()));
+    raw(&image, &device.path).ok();
+    assert_same(&image, &device.path);
+}

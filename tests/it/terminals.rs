@@ -1,0 +1,197 @@
+//! What a person sees at a terminal.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use crate::common::device::Disk;
+use crate::common::image::same_start;
+use crate::common::temp_dir;
+use crate::common::terminal::Terminal;
+use crate::common::tool::mapped_disk;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+fn scene() -> TempDir {
+    let folder = temp_dir();
+    mapped_disk(folder.path());
+    folder
+}
+
+/// The shell commands that make a script run in `folder`, with our bmaptool first on PATH.
+fn within(folder: &TempDir, script: &str) -> String {
+    let binary = Path::new(env!("CARGO_BIN_EXE_bmaptool")).parent().unwrap();
+    format!("cd '{}'; PATH='{}':\"$PATH\"; {script}", folder.path().display(), binary.display())
+}
+
+fn sh(folder: &TempDir, script: &str) -> Output {
+    Command::new("sh").args(["-c", &within(folder, script)]).env_remove("NO_COLOR").output().unwrap()
+}
+
+#[test(Program("script"))]
+fn colours_and_bars_are_for_terminals() {
+    let folder = scene();
+    let plain = sh(&folder, "bmaptool copy missing.raw out");
+    assert!(!plain.stderr.contains(&0x1b) && !plain.stderr.contains(&b'\r'));
+    // `script` gives the program a terminal.
+    let on_terminal = |environment: &str, command: &str| {
+        let output = sh(&folder, &format!("{environment} script -qec '{command}' /dev/null < /dev/null"));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let failing = "bmaptool copy missing.raw out";
+    assert!(on_terminal("TERM=xterm", failing).contains("\x1b[91mERROR\x1b[0m: cannot open"));
+    for environment in ["TERM=dumb", "TERM=xterm NO_COLOR=1"] {
+        assert!(on_terminal(environment, failing).contains("bmaptool: ERROR: cannot open"), "{environment}");
+    }
+    // Long enough for a bar.
+    let slow = "(head -c 6000000 disk.img; sleep 1; tail -c +6000001 disk.img) | bmaptool copy --nobmap - out";
+    assert!(on_terminal("TERM=xterm NO_COLOR=1", slow).contains("copying  "));
+    let dumb = on_terminal("TERM=dumb", slow);
+    assert!(!dumb.contains('\x1b') && !dumb.replace("\r\n", "").contains('\r'), "{dumb:?}");
+    assert!(!on_terminal("TERM=xterm", &slow.replace("bmaptool", "bmaptool --quiet")).contains("copying"));
+}
+
+/// A copy that comes to a part of the image and no further.
+const STUCK: &str = "(head -c 6000000 disk.img; sleep 60) | bmaptool copy --bmap disk.img.bmap - out";
+
+/// A terminal in which `script` runs.
+fn terminal(folder: &TempDir, width: u32, script: &str) -> Terminal {
+    // What is on the screen stays there.
+    let command = within(folder, &format!("{script}; echo \"[$?]\"; sleep 60"));
+    Terminal::start(folder.path(), (width, 20), &["bash", "-c", &command])
+}
+
+/// The lines of a screen that are progress bars.
+fn bars(screen: &str) -> Vec<&str> {
+    screen.lines().filter(|line| line.contains("copying ") && line.contains('%') && !line.contains("info")).collect()
+}
+
+/// Whether the last line is a bar, and shorter than the terminal, so that it can be redrawn.
+fn ends_with_a_bar(screen: &str, width: u32) -> bool {
+    let last = screen.trim_end().lines().last().unwrap_or_default();
+    bars(screen).last() == Some(&last) && last.trim_end().len() < width as usize
+}
+
+/// The same, and there is no other.
+fn has_one_bar(screen: &str, width: u32) -> bool {
+    bars(screen).len() == 1 && ends_with_a_bar(screen, width)
+}
+
+#[test(Program("tmux"))]
+fn the_bar_fits_the_terminal() {
+    let folder = scene();
+    for (width, figures) in [(80, "of 1.8 MiB"), (40, "/s"), (30, "left"), (24, "%")] {
+        let terminal = terminal(&folder, width, STUCK);
+        terminal.wait_for("bar with its figures", |screen| {
+            has_one_bar(screen, width) && bars(screen).iter().all(|bar| bar.contains(figures))
+        });
+    }
+}
+
+#[test(Program("tmux"))]
+fn the_bar_follows_the_width_of_the_terminal() {
+    let folder = scene();
+    let terminal = terminal(&folder, 100, STUCK);
+    terminal.wait_for("bar", |screen| has_one_bar(screen, 100));
+    for width in [60, 30, 100, 45] {
+        terminal.tmux(&["resize-window", "-x", &width.to_string()]);
+        // What tmux folds before it tells the program of the new width stays above the bar.
+        terminal.wait_for("bar after resizing", |screen| ends_with_a_bar(screen, width));
+    }
+}
+
+#[test(Program("tmux"))]
+fn who_interrupts_reads_why_it_ended() {
+    let folder = scene();
+    let terminal = terminal(&folder, 80, STUCK);
+    terminal.wait_for("bar", |screen| has_one_bar(screen, 80));
+    terminal.tmux(&["send-keys", "C-c"]);
+    let screen = terminal.wait_for("end", |screen| screen.contains("[130]"));
+    assert!(bars(&screen).is_empty(), "the bar is still there:\n{screen}");
+    let words = screen.replace('\n', "");
+    assert!(words.contains("failed: interrupted") && words.contains("'out' has been removed"), "{screen}");
+}
+
+/// Waits for a file that has something in it.
+fn wait_for_file(path: &Path) -> String {
+    let started = Instant::now();
+    loop {
+        match fs::read_to_string(path) {
+            Ok(text) if !text.is_empty() => return text,
+            _ => assert!(started.elapsed() < Duration::from_secs(30), "nothing in {}", path.display()),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Ctrl-S lets a terminal take nothing more, as a connection that stalls does.
+#[test(Root, Program("tmux"))]
+fn a_terminal_that_stands_still_holds_up_nothing() {
+    let folder = scene();
+    let file = |name: &str| folder.path().join(name);
+    let stopped = |script: &str, width| {
+        let terminal = terminal(&folder, width, script);
+        terminal.wait_for("bar", |screen| has_one_bar(screen, width));
+        terminal.tmux(&["send-keys", "C-s"]);
+        terminal
+    };
+    // The copy goes on to its end, which is where a device gets its first bytes, and its last word is not lost.
+    let disk = Disk::new(20 << 20);
+    let script = format!(
+        "(head -c 6000000 disk.img; cat more; tail -c +6000001 disk.img) | bmaptool copy --bmap disk.img.bmap - {}",
+        disk.path().display()
+    );
+    sh(&folder, "mkfifo more");
+    let terminal = stopped(&script, 80);
+    fs::write(file("more"), "").unwrap();
+    let started = Instant::now();
+    while !same_start(&file("disk.img"), disk.path(), 34 * 512) {
+        assert!(started.elapsed() < Duration::from_secs(30), "the copy does not go on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    terminal.tmux(&["send-keys", "C-q"]);
+    let screen = terminal.wait_for("end", |screen| screen.contains("[0]"));
+    assert!(screen.contains("copying time: ") && bars(&screen).is_empty(), "{screen}");
+
+    // A signal ends it.
+    let script = "bmaptool copy --bmap disk.img.bmap - out2 < <(head -c 6000000 disk.img; sleep 60) & \
+                  echo $! > pid; wait $!; echo $? > status";
+    let terminal = stopped(script, 90);
+    let process = wait_for_file(&file("pid")).trim().parse().unwrap();
+    kill(Pid::from_raw(process), Signal::SIGTERM).unwrap();
+    assert_eq!(wait_for_file(&file("status")), "143\n");
+    assert!(!file("out2").exists());
+    drop(terminal);
+}
+
+#[test(Program("tmux"))]
+fn without_a_known_size_something_moves() {
+    let folder = scene();
+    let script = "(head -c 6000000 disk.img; sleep 60) | bmaptool copy --nobmap - out";
+    let terminal = terminal(&folder, 60, script);
+    let line = |screen: &str| screen.lines().find(|line| line.contains(" copying ")).unwrap_or_default().to_owned();
+    let screen = terminal.wait_for("amount", |screen| line(screen).contains("5.0 MiB"));
+    let first = line(&screen);
+    // A console may have no signs but those of ASCII.
+    assert!(first.is_ascii() && "|/-\\".contains(&first[..1]) && first.contains("/s"), "{first}");
+    terminal.wait_for("movement", |screen| line(screen) != first);
+}
+
+#[test]
+fn off_a_terminal_there_is_a_line_now_and_then() {
+    let folder = scene();
+    let slow = |flag| {
+        format!(
+            "(head -c 6000000 disk.img; sleep 15; tail -c +6000001 disk.img) | \
+             bmaptool {flag} copy --bmap disk.img.bmap - out{flag} 2>&1"
+        )
+    };
+    let output = sh(&folder, &format!("({}) & {}; wait", slow("--quiet"), slow("")));
+    let said = String::from_utf8_lossy(&output.stdout);
+    // The quiet one says nothing.
+    let told: Vec<&str> = said.lines().filter(|line| line.contains("copied ")).collect();
+    assert!(matches!(told[..], [line] if line.contains(" of 1.8 MiB (") && line.ends_with("/sec")), "{said}");
+    assert_eq!(said.matches("copying time: ").count(), 1, "{said}");
+}

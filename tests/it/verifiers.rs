@@ -1,0 +1,165 @@
+//! How the programs that verify signatures are run, and what becomes of them.
+
+use std::fs;
+
+use crate::common::gnupg::{Who, keys};
+use crate::common::signed::{BAD, Bench, CLEAR, DETACHED, GOOD, good};
+use crate::common::tool::{assert_ends, finish, wait_until, write_program};
+use crate::common::{sh, temp_dir, text};
+use crate::registry::Need;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const GPG: Need = Need::Program("gpg");
+const GPGV: Need = Need::Program("gpgv");
+
+/// A message of 400 MB, packed to 2 kB.
+#[test(GPG, GPGV, Program("time"))]
+fn a_signature_that_unpacks_to_gigabytes() {
+    let bench = Bench::new();
+    let signature = format!("{}.sig", bench.bmap.display());
+    let home = keys().home();
+    sh(
+        "sh",
+        &[
+            "-c",
+            "head -c 400M /dev/zero | GNUPGHOME=$0 gpg -q --store -z 9 --compress-algo bzip2 -o $1",
+            home.to_str().unwrap(),
+            &signature,
+        ],
+    );
+    assert!(fs::metadata(&signature).unwrap().len() < 10_000);
+    let ring = keys().folder().join("ring.gpg");
+    for options in [&[][..], &["--keyring", ring.to_str().unwrap()]] {
+        let outcome = bench.copy(options).measured().fails(&[BAD, "not a detached signature"]);
+        assert!(outcome.memory() < 100 << 20, "{} MiB", outcome.memory() >> 20);
+    }
+    assert_eq!(fs::read(&bench.target).unwrap(), b"precious");
+}
+
+/// Each of which a verifier would look at.
+#[test(GPG, GPGV)]
+fn more_signatures_than_anybody_makes() {
+    let bench = Bench::new();
+    let ring = keys().folder().join("ring.gpg");
+    let ring = ["--keyring", text(&ring)];
+    // Some are no offence, and are named once.
+    let signature = keys().sign(Who::Ed, DETACHED, &bench.text());
+    bench.write_beside(".sig", signature.repeat(20));
+    let outcome = bench.accepts(bench.copy(&[]), &[&good(Who::Ed)]);
+    assert_eq!(outcome.stderr.matches(GOOD).count(), 1, "{}", outcome.stderr);
+    let limit = ["discovered a BAD GPG signature", "over 65536 are not looked at"];
+    for signature in [signature.repeat(1 + 65536 / signature.len()), vec![b'x'; 65537]] {
+        bench.write_beside(".sig", signature);
+        bench.refuses(bench.copy(&ring), &limit);
+    }
+    fs::remove_file(bench.path("disk.img.bmap.sig")).unwrap();
+    let clear = String::from_utf8(keys().sign(Who::Ed, CLEAR, &bench.text())).unwrap();
+    let (end, line) = ("-----END PGP SIGNATURE-----", format!("{}\n", "A".repeat(64)));
+    bench.write_bmap(clear.replace(end, &format!("{}{end}", line.repeat(1100))));
+    bench.refuses(bench.copy(&ring), &limit);
+    bench.accepts(bench.copy(&["--no-sig-verify"]), &["is not verified"]);
+}
+
+#[test(GPG)]
+fn without_gnupg() {
+    let bench = Bench::new();
+    let empty = temp_dir();
+    let text = bench.text();
+    let without = |options: &[&str]| bench.copy(options).env("PATH", empty.path());
+    bench.accepts(without(&[]), &["is not signed"]);
+    let refused = ["is signed", "not found on PATH", "install GnuPG", "'--no-sig-verify' and no other option"];
+    let ring = keys().folder().join("ring.gpg");
+    bench.sign(Who::Ed);
+    bench.refuses(without(&[]), &refused);
+    bench.refuses(without(&["--keyring", ring.to_str().unwrap()]), &refused);
+    fs::remove_file(format!("{}.sig", bench.bmap.display())).unwrap();
+    bench.write_bmap(keys().sign(Who::Ed, CLEAR, &text)).refuses(without(&[]), &refused);
+    // With gpgv alone its own default keyring counts.
+    if let Some(gpgv) = crate::common::find_program("gpgv") {
+        std::os::unix::fs::symlink(gpgv, empty.path().join("gpgv")).unwrap();
+        bench.refuses(without(&[]), &[BAD, "unknown key"]);
+        fs::copy(ring, bench.path("trustedkeys.gpg")).unwrap();
+        bench.accepts(without(&[]).env("GNUPGHOME", bench.folder.path()), &[&good(Who::Ed)]);
+    }
+}
+
+#[test(GPG)]
+fn without_a_keyring() {
+    let bench = Bench::new();
+    bench.sign(Who::Ed);
+    let (home, nowhere) = (temp_dir(), bench.path("nowhere"));
+    for home in [home.path(), &nowhere] {
+        let mut tool = bench.copy(&[]).env("HOME", home);
+        tool.command.env_remove("GNUPGHOME");
+        bench.refuses(tool, &[BAD, "unknown key", "--keyring FILE"]);
+        bench.refuses(bench.copy(&[]).env("GNUPGHOME", home.join("gnupg")), &[BAD, "unknown key"]);
+    }
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "something was left in HOME");
+}
+
+/// A verifier that lies in words, and one that dies of what it saw.
+#[test(GPG)]
+fn only_status_lines_and_exit_status_count() {
+    let bench = Bench::new();
+    bench.sign(Who::Ed);
+    let (fingerprint, _) = keys().fingerprints(Who::Ed);
+    let good = format!("GOODSIG 0123456789ABCDEF Ed\n[GNUPG:] VALIDSIG {fingerprint} 0 0 0 4 0 22 8 00 {fingerprint}");
+    let bin = temp_dir();
+    let run = |status: &str, rest: &str| {
+        let script = format!(
+            "echo 'gpg: Good signature from Ed' >&2\necho '[GNUPG:] {good}'\necho '[GNUPG:] {good}' >&2\n\
+             fd=${{1#--status-fd=}}\necho '[GNUPG:] {status}' > /proc/self/fd/$fd\n\
+             [ \"$LC_ALL\" = C ] || exit 3\n[ -z \"$SECRET\" ] || exit 4\n{rest}\n"
+        );
+        write_program(&bin.path().join("gpg"), &script);
+        bench.copy(&[]).env("PATH", bin.path()).env("LC_ALL", "de_DE.UTF-8").env("SECRET", "x")
+    };
+    bench.accepts(run(&good, "exit 0"), &[GOOD]);
+    for rest in ["exit 1", "exit 2", "kill -9 $$"] {
+        bench.refuses(run(&good, rest), &[BAD, "gpg failed"]);
+    }
+    bench.refuses(run("NEWSIG", "exit 0"), &[BAD, "gpg failed"]);
+    bench.refuses(run("GOODSIG 0123456789ABCDEF Ed", "exit 0"), &[BAD, "not a signature of a file"]);
+    bench.refuses(run(&format!("PLAINTEXT 62 0\n[GNUPG:] {good}"), "exit 0"), &[BAD, "not a detached signature"]);
+    bench.clearsign(Who::Ed).refuses(run(&good, "exit 0"), &[BAD]);
+}
+
+#[test(GPG, GPGV, Root, Program("unshare"))]
+fn without_proc() {
+    let bench = Bench::new();
+    bench.sign(Who::Ed);
+    let ring = keys().folder().join("ring.gpg");
+    for options in [&[][..], &["--keyring", text(&ring)]] {
+        let script = "mount -t tmpfs none /proc && exec \"$@\"";
+        let tool = bench.copy(options).under(&["unshare", "--mount", "sh", "-c", script, "sh"]);
+        let outcome = bench.refuses(tool, &["cannot be verified", "/proc is not mounted"]);
+        assert!(!outcome.stderr.contains(BAD) && !outcome.stderr.contains("install GnuPG"), "{}", outcome.stderr);
+    }
+}
+
+/// So that the kernel would keep no exit status of theirs.
+#[test(GPG, Program("bash"))]
+fn a_signal_that_is_ignored_for_children() {
+    let bench = Bench::new();
+    bench.sign(Who::Ed);
+    let tool = bench.copy(&[]).under(&["bash", "-c", "trap '' CHLD; exec \"$@\"", "bash"]);
+    bench.accepts(tool, &[&good(Who::Ed)]);
+}
+
+#[test(GPG)]
+fn a_signal_ends_the_verifier_too() {
+    let bench = Bench::new();
+    bench.sign(Who::Ed);
+    let bin = temp_dir();
+    let running = bin.path().join("running");
+    write_program(&bin.path().join("gpg"), &format!("echo $$ >'{}'\nexec /bin/sleep 60\n", running.display()));
+    let mut child = bench.copy(&[]).env("PATH", bin.path()).spawn();
+    let verifier = || fs::read_to_string(&running).unwrap_or_default();
+    wait_until(&mut child, "the verifier", || verifier().ends_with('\n'));
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+    let outcome = finish(child);
+    assert_eq!(outcome.status, Some(143), "{}", outcome.stderr);
+    // It is ended by the kernel, and then waited for by whoever waits for orphans.
+    assert_ends(verifier().trim().parse().unwrap());
+}
