@@ -30,7 +30,7 @@ fn what_cannot_be_mapped_is_refused() {
 }
 
 #[test(Program("xz"), Program("zstd"), Program("lz4"), Program("lzop"), Program("zip"))]
-fn packed_images_are_refused() {
+fn compressed_images_are_refused() {
     let folder = temp_dir();
     let image = folder.path().join("disk.img");
     fs::write(&image, Random::new(1).text(100_000)).unwrap();
@@ -105,7 +105,7 @@ fn what_was_written_to_a_loop_device_is_mapped() {
 }
 
 #[test(Root, FileSystem("erofs"))]
-fn an_image_on_a_file_system_without_sync() {
+fn an_image_on_a_file_system_without_sync_is_mapped() {
     let folder = temp_dir();
     let image = folder.path().join("disk.img");
     disk_like(&image, 1);

@@ -195,7 +195,7 @@ fn an_output_file_that_is_mounted_is_written_as_it_is() {
 
 /// As those of network file systems are.
 #[test(Program("strace"))]
-fn an_output_that_is_stored_when_it_is_closed() {
+fn an_output_that_cannot_be_stored_when_it_is_closed_is_an_error() {
     let (folder, image) = scene();
     let output = folder.path().join("output");
     let inject = ["strace", "-f", "-o", "/dev/null", "-P", text(&output), "-e", "inject=close:error=EDQUOT"];
@@ -207,7 +207,7 @@ fn an_output_that_is_stored_when_it_is_closed() {
 }
 
 #[test(Root, Program("setpriv"))]
-fn folders_above_may_be_closed() {
+fn directories_above_may_be_closed() {
     let closed = temp_dir();
     let open = closed.path().join("open");
     fs::create_dir(&open).unwrap();

@@ -25,7 +25,7 @@ fn run(folder: &TempDir, arguments: &str, status: i32, fragments: &[&str]) -> Ou
 }
 
 #[test]
-fn options_and_commands_that_do_not_exist() {
+fn options_and_commands_that_do_not_exist_get_a_suggestion() {
     let folder = folder();
     let cases = [
         ("cpoy disk.img out", "a similar subcommand exists: 'copy'"),
@@ -63,7 +63,7 @@ fn help_shows_how_it_is_done() {
 }
 
 #[test]
-fn names_that_lead_nowhere() {
+fn names_that_lead_nowhere_are_named() {
     let folder = folder();
     let cases: [(&str, &[&str]); 11] = [
         ("copy dsik.img out", &["cannot open 'dsik.img': No such file or directory"]),
@@ -88,7 +88,7 @@ fn names_that_lead_nowhere() {
 }
 
 #[test]
-fn no_bmap_or_a_wrong_one() {
+fn no_bmap_or_a_wrong_one_is_told() {
     let folder = folder();
     let path = |name: &str| folder.path().join(name);
     fs::copy(path("disk.img"), path("lone.img")).unwrap();
@@ -106,7 +106,7 @@ fn no_bmap_or_a_wrong_one() {
 }
 
 #[test(Program("xz"))]
-fn what_cannot_be_mapped() {
+fn what_cannot_be_mapped_is_told_with_the_reason() {
     let folder = folder();
     sh("xz", &["-k", "-0", text(&folder.path().join("disk.img"))]);
     run(&folder, "create disk.img.xz", 1, &["'disk.img.xz' is compressed (xz)", "decompress it first"]);
@@ -130,7 +130,7 @@ fn outputs_that_cannot_be_written_are_told_before_the_work() {
 }
 
 #[test(Root)]
-fn the_arguments_in_the_wrong_order() {
+fn the_arguments_in_the_wrong_order_are_told() {
     let folder = folder();
     let disk = Disk::new(1 << 20);
     let device = text(disk.path());
@@ -149,7 +149,7 @@ fn the_arguments_in_the_wrong_order() {
 }
 
 #[test(Root, Program("gzip"))]
-fn an_image_without_a_byte() {
+fn an_image_without_a_byte_is_an_error() {
     let folder = folder();
     let disk = Disk::new(2 << 20);
     let before = sha256(&disk.backing);
@@ -177,7 +177,7 @@ fn an_image_without_a_byte() {
 }
 
 #[test(Root, Program("tar"))]
-fn what_is_no_disk_image() {
+fn what_is_no_disk_image_is_refused_by_its_kind() {
     let folder = folder();
     let disk = Disk::new(2 << 20);
     let before = sha256(&disk.backing);

@@ -37,7 +37,7 @@ fn record(key: &str, value: &str) -> Vec<u8> {
 }
 
 #[test(TIME)]
-fn tars_that_lie() {
+fn tars_that_lie_are_refused() {
     let victim = Victim::new();
     let data = [0; SIZE];
     let image = [&tar_header(b"disk.img", b'0', &octal(SIZE)), data.as_slice()].concat();
@@ -118,7 +118,7 @@ fn tars_that_lie() {
 
 /// As many records, and as many extents, as there can be.
 #[test(TIME)]
-fn tars_with_maps_beyond_measure() {
+fn tars_with_maps_beyond_measure_are_refused() {
     let victim = Victim::new();
     let image = [&tar_header(b"disk.img", b'0', &octal(SIZE)), [0; SIZE].as_slice(), &[0; 1024]].concat();
     let records = b"5 a=\n".repeat((8 << 20) / 5);

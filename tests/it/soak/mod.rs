@@ -27,7 +27,7 @@ const MIB: usize = 1 << 20;
 #[test_cases]
 fn soak() -> Vec<Test> {
     let needs: Vec<_> = PROGRAMS.into_iter().map(Need::Program).chain([Need::Root, Need::Minutes]).collect();
-    vec![Test::new("random_copies", &needs, random_copies)]
+    vec![Test::new("random_copies_are_right_or_refused", &needs, random_copies_are_right_or_refused)]
 }
 
 /// A number from the environment.
@@ -44,7 +44,7 @@ struct Tally {
     unread: AtomicU64,
 }
 
-fn random_copies() {
+fn random_copies_are_right_or_refused() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
     let seed = setting("SOAK_SEED").unwrap_or(now % 1_000_000_000);
     let copies = setting("SOAK_COPIES").unwrap_or(300);
