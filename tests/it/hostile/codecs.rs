@@ -121,7 +121,7 @@ fn blocks_that_lie_about_their_length_are_refused() {
 }
 
 /// Most of the file is a hole of 4 GiB, which is passed over.
-#[test(TIME)]
+#[test(Minutes, TIME)]
 fn a_frame_of_4_gib_is_skipped() {
     let victim = Victim::new();
     let packed = victim.file("packed", &[b"\x50\x2a\x4d\x18\xff\xff\xff\xff"]);
