@@ -1,4 +1,4 @@
-//! Writes what shells need to complete the command line: `cargo run --example completions -- FOLDER`.
+//! Writes what shells need to complete the command line: `cargo run --example completions -- DIRECTORY`.
 //!
 //! Commands, options and what they are for come from the definition of the command line. What shall stand for their values
 //! is written by hand, in `packaging/completions`.
@@ -28,8 +28,8 @@ const BY_HAND: [(&str, &str, &str); 5] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = PathBuf::from(std::env::args_os().nth(1).ok_or("usage: completions FOLDER")?);
-    std::fs::create_dir_all(&folder)?;
+    let directory = PathBuf::from(std::env::args_os().nth(1).ok_or("usage: completions DIRECTORY")?);
+    std::fs::create_dir_all(&directory)?;
     for (shell, name, tuning) in [
         (Shell::Bash, "bmaptool.bash", include_str!("../packaging/completions/tuning.bash")),
         (Shell::Zsh, "_bmaptool", include_str!("../packaging/completions/tuning.zsh")),
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Shell::Zsh => tuned_zsh(&script, &tuning)?,
             _ => script + &tuning,
         };
-        std::fs::write(folder.join(name), tuned)?;
+        std::fs::write(directory.join(name), tuned)?;
     }
     Ok(())
 }

@@ -10,14 +10,13 @@ use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
-use bmaptool::bmap::{self, Bmap};
-use bmaptool::copy::{self, Cancel, Extents, Progress, Verify};
+use bmaptool::bmap::Bmap;
+use bmaptool::copy::{Copy, Plan, Unmapped, Verify};
 use bmaptool::create::{self, Checksum};
 use bmaptool::digest::ChecksumKind;
-use bmaptool::event::{Observer, Silent};
-use bmaptool::sink::{self, Accept, Request};
+use bmaptool::sink::{self, Request};
 use bmaptool::size::{human, percent};
-use bmaptool::source::{Gaps, Location, Source};
+use bmaptool::source::{Location, Source};
 use xz2::stream::MtStreamBuilder;
 
 const MIB: u64 = 1 << 20;
@@ -112,21 +111,13 @@ fn pack(image: &Path, packed: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 fn flash(image: &Path, map: &Path, target: &Path) -> Result<(), Box<dyn Error>> {
-    let bytes = Source::open(&Location::Path(map.to_owned()))?.read_stored("bmap", bmap::MAX_FILE_SIZE)?.unpack()?;
-    let bmap = Bmap::parse(&bytes)?;
-    let size = Some(bmap.image_size());
-    let gaps = Gaps::MayJump { wanted: bmap.ranges().map(|range| range.bytes).collect() };
-    let source = Source::open(&Location::Path(image.to_owned()))?.unpack(size, gaps)?;
-    let observer: std::sync::Arc<dyn Observer> = std::sync::Arc::new(Silent);
-    let request = Request { path: target, size, inputs: &[], accept: Accept::Any, observer: &observer };
-    let claimed = sink::claim(&request)?;
-    let (progress, cancel) = (Progress::default(), Cancel::default());
-    let extents = Extents::Mapped(bmap);
-    let failed = |failure: copy::Failure| failure.error;
-    copy::transfer(extents, Verify::Checksums, source.reader, claimed.sink, &progress, &cancel)
-        .map_err(failed)?
-        .commit(&progress, &cancel)
-        .map_err(failed)?;
+    let map = Bmap::parse(&fs::read(map)?)?;
+    let source = Source::open(&Location::Path(image.to_owned()))?;
+    let image = Plan::mapped(map, Verify::Checksums, Unmapped::Keep).open(source)?;
+    let target = sink::claim(&Request::new(target, image.size(), image.inputs()))?;
+    for verdict in Copy::new(image, vec![target.sink]).run() {
+        verdict?;
+    }
     Ok(())
 }
 

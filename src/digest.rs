@@ -52,10 +52,10 @@ impl ChecksumKind {
 
     /// The length of a digest in hexadecimal digits.
     pub fn digits(self) -> usize {
-        self.digest_len().saturating_mul(2)
+        2 * self.digest_len()
     }
 
-    /// A hasher that has seen nothing yet.
+    /// A hasher for digests of this kind.
     pub fn hasher(self) -> Hasher {
         let state: Box<dyn DynDigest + Send> = match self {
             Self::Md5 => Box::new(md5::Md5::default()),
@@ -93,18 +93,18 @@ pub struct Hasher {
 }
 
 impl Hasher {
-    /// Takes in more data.
+    /// Adds data to the digest.
     pub fn update(&mut self, data: &[u8]) {
         self.state.update(data);
     }
 
-    /// The digest of all that came in since the last call; the next digest starts afresh.
+    /// The digest of the data added since the last call.
     pub fn finish(&mut self) -> Digest {
         Digest(self.state.finalize_reset())
     }
 }
 
-/// A digest.
+/// The bytes of a digest, of any kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Digest(Box<[u8]>);
 
@@ -118,7 +118,7 @@ impl Digest {
         pairs.iter().map(|&[high, low]| Some(hex_value(high)? << 4 | hex_value(low)?)).collect::<Option<_>>().map(Self)
     }
 
-    /// The digest's bytes.
+    /// As many as [`ChecksumKind::digest_len`] says.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -32,7 +32,7 @@ pub enum Outcome {
 }
 
 /// Something that happened.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
     /// A target enters a phase.
     Phase(TargetId, Phase),
@@ -109,6 +109,45 @@ pub enum Notice<'a> {
         error: &'a io::Error,
     },
 
+    // Bmaps and their signatures.
+    /// A bmap was found beside the image.
+    BmapFound {
+        /// The bmap's location.
+        bmap: &'a dyn Printable,
+    },
+    /// A server denies access to one of the names that a bmap may have, be there such a file or not; the search goes on.
+    BmapAccessDenied {
+        /// What the server says, with the location.
+        error: &'a dyn Error,
+    },
+    /// A detached signature was found beside the bmap.
+    SignatureFound {
+        /// The signature's location.
+        signature: &'a dyn Printable,
+    },
+    /// A server sent a web page for the name of a signature; it is passed over.
+    WebPageForSignature {
+        /// The signature's location.
+        signature: &'a dyn Printable,
+    },
+    /// The bmap has a good signature of an accepted key. Told once for each signer.
+    BmapSignedBy {
+        /// The bmap's location.
+        bmap: &'a dyn Printable,
+        /// Name, address and fingerprint.
+        signer: &'a dyn Printable,
+    },
+    /// The bmap has no signature, and needs none.
+    BmapNotSigned {
+        /// The bmap's location.
+        bmap: &'a dyn Printable,
+    },
+    /// The bmap is signed, and its signature is not verified because the caller asked for that.
+    SignatureNotVerified {
+        /// The bmap's location.
+        bmap: &'a dyn Printable,
+    },
+
     // Devices and sinks.
     /// A device that shares bytes with the target is free, but may show old data from its cache until it is detached.
     SharesData {
@@ -144,6 +183,8 @@ pub enum Notice<'a> {
     },
     /// The boot region could not be read beforehand: where the image has nothing for it, it becomes zero.
     BootRegionUnreadable {
+        /// Whose it is.
+        target: TargetId,
         /// The length of the region in bytes.
         length: u64,
         /// Why.

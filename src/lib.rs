@@ -1,63 +1,71 @@
 //! Maps sparse disk images and flashes them.
 //!
-//! # The house
+//! Ten lines flash an image:
 //!
-//! Two things are done here. [`create`] asks the file system which blocks of an image hold data ([`filemap`]), hashes
-//! them, and so makes a block map ([`bmap`]). [`copy`] is the engine: it takes what to copy ([`copy::Extents`], mostly a
-//! block map), where the bytes come from ([`source`]) and where they go ([`sink`]), and moves each byte once. Who made
-//! the block map, and so vouches for every byte, is told by its [`signature`].
+//! ```no_run
+//! use bmaptool::bmap::Bmap;
+//! use bmaptool::copy::{Copy, Plan, Unmapped, Verify};
+//! use bmaptool::sink::{Request, claim};
+//! use bmaptool::source::{Location, Source};
 //!
-//! Below them lie the words that all share: [`range`] turns blocks into bytes, [`digest`] knows the checksums,
-//! [`magic`] tells how a file is packed, [`file_id`] which file is which, [`size`] writes sizes for people, [`retry`] lets no
-//! signal stop a system call, [`threads`] starts threads, `programs` sees that those that are run end with us, and [`paths`]
-//! tells folders.
-//!
-//! ```text
-//! the command line      -> create, copy, signature, source, target, bmap
-//! create                -> filemap, bmap, digest, range
-//! copy                  -> bmap, digest, range, threads, and the traits of source and target with what goes with them
-//! source, target,
-//! signature, filemap,
-//! bmap                  -> range, digest, magic, file_id, size, retry, threads, programs, paths; never each other
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let map = Bmap::parse(&std::fs::read("disk.bmap")?)?;
+//! let plan = Plan::mapped(map, Verify::Checksums, Unmapped::Keep);
+//! let image = plan.open(Source::open(&Location::parse("disk.img.xz".as_ref())?)?)?;
+//! let target = claim(&Request::new("/dev/sdX".as_ref(), image.size(), image.inputs()))?;
+//! for verdict in Copy::new(image, vec![target.sink]).run() {
+//!     println!("{} bytes, verified", verdict?.bytes);
+//! }
+//! # Ok(())
+//! # }
 //! ```
 //!
-//! Nothing here knows a command line or a terminal: that is the binary's, which cannot be imported. What is worth
-//! telling goes through the [`log`] facade; what goes wrong is a typed error.
+//! Three lines map one:
 //!
-//! # The way of one byte
+//! ```no_run
+//! use bmaptool::create::{Checksum, create};
+//! use bmaptool::digest::ChecksumKind;
 //!
-//! A file or a socket → transport → codec → holes are skipped → the reader fills an aligned buffer → the verifier hashes
-//! it and, at the end of a range, lets the last piece through only if the digest is right → the writer puts it at its
-//! offset → sync → boot region → sync.
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let path = "disk.img".as_ref();
+//! let map = create(&std::fs::File::open(path)?, path, Checksum::Of(ChecksumKind::Sha256))?;
+//! map.emit(&mut std::fs::File::create("disk.bmap")?)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Modules
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`bmap`] | the block map: model, parser, writer |
+//! | [`create`] | makes one of a sparse image, from what [`filemap`] says is mapped |
+//! | [`copy`] | the engine: a [`copy::Plan`] says what becomes of every byte, a [`copy::Copy`] does it |
+//! | [`source`] | where bytes come from: transports, codecs, archives |
+//! | [`sink`] | where bytes go: block devices, regular files, /dev/null |
+//! | [`device`] | what block devices are, who uses them, and which of them share bytes |
+//! | [`trust`] | signatures: one on a bmap authenticates it and, through its checksums, every byte that is written |
+//! | [`discover`], [`load`] | the bmap and the signature beside an image |
+//! | [`event`] | what happens, told as it happens |
+//! | [`range`], [`digest`], [`size`], [`sys`] | blocks and bytes, checksums, sizes for people, system calls |
+//!
+//! Imports run downward, without circles: copy, create, load → discover, trust → source, sink, filemap → device, bmap →
+//! event, range, digest, sys. The library knows no command line and no terminal. ARCHITECTURE.md says more.
 
 #![warn(missing_docs)]
-// Nothing that comes from outside may bring the program down. In tests, a panic is how they fail.
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::arithmetic_side_effects,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        clippy::unreachable,
-        clippy::unwrap_used
-    )
-)]
 
 pub mod bmap;
 pub mod copy;
 pub mod create;
+pub mod device;
 pub mod digest;
+pub mod discover;
 pub mod event;
-pub mod file_id;
 pub mod filemap;
-pub mod magic;
-pub mod paths;
-mod programs;
+pub mod load;
 pub mod range;
-pub mod retry;
-pub mod signature;
 pub mod sink;
 pub mod size;
 pub mod source;
-pub mod threads;
+pub mod sys;
+pub mod trust;

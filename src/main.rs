@@ -1,28 +1,17 @@
 //! bmaptool: parse, dispatch, and turn what went wrong into words and an exit status.
 
-// Nothing that comes from outside may bring the program down. In tests, a panic is how they fail.
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::arithmetic_side_effects,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        clippy::unreachable,
-        clippy::unwrap_used
-    )
-)]
-
 mod cli;
 
 use std::panic::catch_unwind;
-use std::process::exit;
+
+use cli::report::console;
+use cli::{passwords, process, usage};
 
 fn main() {
-    let arguments = cli::usage::parse();
-    cli::console::init(arguments.verbosity.level());
-    cli::panics::report_as_errors();
-    cli::process_list::hide_passwords();
+    let arguments = usage::parse();
+    console::init(arguments.verbosity.level());
+    process::report_panics();
+    passwords::hide_from_process_list();
     let status = match catch_unwind(|| cli::run(arguments)) {
         Ok(Ok(())) => 0,
         Ok(Err(error)) => {
@@ -31,6 +20,6 @@ fn main() {
         }
         Err(_) => cli::FAILED, // told already
     };
-    cli::console::finish();
-    exit(status)
+    console::finish();
+    std::process::exit(status)
 }

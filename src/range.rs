@@ -1,4 +1,4 @@
-//! Blocks and bytes: the only place where one is turned into the other.
+//! Blocks and bytes, and the only conversions between them.
 //!
 //! Everything in memory is half-open (`start..end`). The inclusive form of the bmap file exists only in
 //! [`BlockRange::from_inclusive`] and [`BlockRange::last`].
@@ -65,22 +65,23 @@ impl BlockRange {
 
     /// The last block, included.
     pub fn last(self) -> u64 {
-        self.end.saturating_sub(1)
+        self.end - 1
     }
 
     /// How many blocks there are, at least one.
     pub fn count(self) -> u64 {
-        self.end.saturating_sub(self.start)
+        self.end - self.start
     }
 
-    /// The bytes of these blocks in an image of `image_size` bytes: the last block of the image may be partial.
+    /// The bytes of these blocks in an image of `image_size` bytes, whose last block may be partial.
     pub fn bytes(self, block_size: BlockSize, image_size: u64) -> ByteRange {
+        // Past 2⁶⁴ only for a partial last block, which ends with the image.
         let offset = |block: u64| block.saturating_mul(block_size.bytes()).min(image_size);
         ByteRange { start: offset(self.start), end: offset(self.end) }
     }
 
     /// This range and `next` as one, if `next` begins inside it or where it ends; else `None`.
-    pub fn joined(self, next: BlockRange) -> Option<Self> {
+    pub fn merged(self, next: BlockRange) -> Option<Self> {
         (self.start <= next.start && next.start <= self.end)
             .then(|| Self { start: self.start, end: self.end.max(next.end) })
     }
@@ -93,7 +94,7 @@ impl fmt::Display for BlockRange {
     }
 }
 
-/// Consecutive bytes, `start..end`, counted from the start of the image. May be empty.
+/// Consecutive bytes, `start..end`, counted from the start of the image. Empty if `end` is not after `start`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ByteRange {
     /// The first byte.
@@ -103,7 +104,7 @@ pub struct ByteRange {
 }
 
 impl ByteRange {
-    /// All bytes that there can be.
+    /// From the first byte to the last that any file or device could have.
     pub const ALL: Self = Self { start: 0, end: u64::MAX };
 
     /// How many bytes there are.
@@ -121,11 +122,12 @@ impl ByteRange {
         self.start.max(other.start) < self.end.min(other.end)
     }
 
-    /// Where these bytes of `window` are, counted from where the window's are counted from; what lies behind its end is
-    /// cut off.
+    /// These bytes, which count from the start of `window`, counted from where the window's own bytes are counted from.
+    /// What lies past its end is cut off.
     pub fn within(self, window: Self) -> Self {
-        let place = |offset: u64| window.start.saturating_add(offset).min(window.end);
-        Self { start: place(self.start), end: place(self.end) }
+        // The end of `ALL` is out of range in any window.
+        let offset = |offset: u64| window.start.saturating_add(offset).min(window.end);
+        Self { start: offset(self.start), end: offset(self.end) }
     }
 }
 
@@ -181,10 +183,10 @@ mod tests {
     }
 
     #[test]
-    fn ranges_that_touch_or_overlap_are_joined() {
+    fn adjacent_or_overlapping_ranges_are_merged() {
         let range = |start, end| BlockRange::new(start, end).unwrap();
-        assert_eq!(range(1, 3).joined(range(3, 5)), Some(range(1, 5)));
-        assert_eq!(range(1, 9).joined(range(3, 5)), Some(range(1, 9)));
-        assert_eq!(range(1, 3).joined(range(4, 5)), None);
+        assert_eq!(range(1, 3).merged(range(3, 5)), Some(range(1, 5)));
+        assert_eq!(range(1, 9).merged(range(3, 5)), Some(range(1, 9)));
+        assert_eq!(range(1, 3).merged(range(4, 5)), None);
     }
 }

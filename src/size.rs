@@ -1,4 +1,6 @@
-//! Sizes and shares as people read them.
+//! Sizes, shares and times as people read them.
+
+use std::time::Duration;
 
 /// `bytes` in the smallest unit that makes less than 1024 of it, with one decimal, as in `1.1 GiB`; below 512 as they are.
 pub fn human(bytes: u64) -> String {
@@ -34,6 +36,41 @@ pub fn percent(part: u64, whole: u64) -> String {
     format!("{:.1}%", part as f64 * 100.0 / whole as f64)
 }
 
+/// `part` of `whole` in whole percent, rounded down, at most 100; nothing of nothing is all of it.
+pub fn whole_percent(part: u64, whole: u64) -> u64 {
+    let share = (u128::from(part).saturating_mul(100)).checked_div(u128::from(whole)).unwrap_or(100);
+    u64::try_from(share.min(100)).unwrap_or(100)
+}
+
+/// How many of `bytes` go by in a second of `time`, as in `12.3 MiB`.
+pub fn rate(bytes: u64, time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    human(if seconds > 0.0 { (bytes as f64 / seconds) as u64 } else { bytes })
+}
+
+/// A time to tenths of a second, as in `1h 2m 3.4s`.
+pub fn human_time(time: Duration) -> String {
+    // Rounded to tenths first, so that there is no minute of 60.0 seconds.
+    let tenths = time.as_millis().saturating_add(50) / 100;
+    let (hours, minutes, seconds) = (tenths / 36_000, tenths / 600 % 60, tenths % 600);
+    let seconds = format!("{}.{}s", seconds / 10, seconds % 10);
+    match (hours, minutes) {
+        (0, 0) => seconds,
+        (0, minutes) => format!("{minutes}m {seconds}"),
+        (hours, minutes) => format!("{hours}h {minutes}m {seconds}"),
+    }
+}
+
+/// A time in at most six characters, as in `12s`, `3m05s` or `1h02m`, where it is below 1000 hours.
+pub fn short_time(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds:02}s"),
+        (hours, minutes, _) => format!("{hours}h{minutes:02}m"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +103,23 @@ mod tests {
     fn shares() {
         assert_eq!(percent(304, 2561), "11.9%");
         assert_eq!(percent(0, 5), "0.0%");
+    }
+
+    #[test]
+    fn whole_percents_end_at_a_hundred() {
+        let cases = [(0, 7, 0), (1, 3, 33), (999, 1000, 99), (5, 5, 100), (0, 0, 100), (9, 5, 100)];
+        for (part, whole, share) in cases {
+            assert_eq!(whole_percent(part, whole), share);
+        }
+        assert_eq!(whole_percent(u64::MAX, u64::MAX), 100);
+    }
+
+    #[test]
+    fn times() {
+        let cases = [(0, "0.0s"), (1_449, "1.4s"), (59_960, "1m 0.0s"), (62_300, "1m 2.3s"), (7_260_000, "2h 1m 0.0s")];
+        for (milliseconds, text) in cases {
+            assert_eq!(human_time(Duration::from_millis(milliseconds)), text);
+        }
+        assert_eq!([9, 185, 3725].map(|seconds| short_time(Duration::from_secs(seconds))), ["9s", "3m05s", "1h02m"]);
     }
 }

@@ -12,18 +12,18 @@ pub struct Target {
     // Its limit is lifted before it is detached.
     _throttle: Option<Throttle>,
     device: Loop,
-    _folder: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 impl Target {
     /// A device of `size` bytes that takes up to `limit` bytes a second.
-    pub fn new(folder: &Path, size: u64, limit: Option<u64>) -> Self {
-        let folder = tempfile::tempdir_in(folder).unwrap();
-        let backing = folder.path().join("device");
+    pub fn new(directory: &Path, size: u64, limit: Option<u64>) -> Self {
+        let directory = tempfile::tempdir_in(directory).unwrap();
+        let backing = directory.path().join("device");
         create(&backing, size);
         let device = Loop::attach(&backing);
         let throttle = limit.map(|limit| Throttle::new(&device, limit));
-        Self { _throttle: throttle, device, _folder: folder }
+        Self { _throttle: throttle, device, _directory: directory }
     }
 
     pub fn path(&self) -> &Path {

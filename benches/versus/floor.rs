@@ -1,4 +1,4 @@
-//! The least that a copy could take: unpacking alone, or hashing alone.
+//! The least that a copy could take: decompressing alone, or hashing alone.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -7,7 +7,7 @@ use flate2::bufread::GzDecoder;
 use sha2::{Digest, Sha256};
 
 use crate::common::find_program;
-use crate::image::{Images, Packing};
+use crate::image::{Compression, Images};
 use crate::run::Program;
 
 /// Something that has to be done in any case.
@@ -16,23 +16,23 @@ pub enum Floor {
     Hashing { bytes: u64 },
     /// One core hashes the mapped bytes.
     HashingMapped,
-    /// One core unpacks gzip by the decoder that we use.
+    /// One core decompresses gzip by the decoder that we use.
     Flate2,
-    /// A program unpacks the image to /dev/null.
-    Unpacking { packing: Packing, command: &'static [&'static str] },
+    /// A program decompresses the image to /dev/null.
+    Decompressing { compression: Compression, command: &'static [&'static str] },
 }
 
 impl Floor {
     /// The floors of copying an image, the lowest first.
-    pub fn of(packing: Packing) -> Vec<Self> {
-        let by = |command| Self::Unpacking { packing, command };
-        match packing {
-            Packing::Raw => vec![Self::HashingMapped],
-            Packing::Gz => vec![Self::Flate2, by(&["pigz", "-dc"])],
-            Packing::Bz2 => vec![by(&["lbzip2", "-dc"])],
-            Packing::Xz => vec![by(&["xz", "-T0", "-dc"])],
-            Packing::Zst => vec![by(&["zstd", "-dc"])],
-            Packing::Lz4 => vec![by(&["lz4", "-dc"])],
+    pub fn of(compression: Compression) -> Vec<Self> {
+        let by = |command| Self::Decompressing { compression, command };
+        match compression {
+            Compression::Raw => vec![Self::HashingMapped],
+            Compression::Gz => vec![Self::Flate2, by(&["pigz", "-dc"])],
+            Compression::Bz2 => vec![by(&["lbzip2", "-dc"])],
+            Compression::Xz => vec![by(&["xz", "-T0", "-dc"])],
+            Compression::Zst => vec![by(&["zstd", "-dc"])],
+            Compression::Lz4 => vec![by(&["lz4", "-dc"])],
         }
     }
 
@@ -44,15 +44,17 @@ impl Floor {
         match self {
             Self::Hashing { bytes } => hashing(bytes),
             Self::HashingMapped => hashing(images.mapped),
-            Self::Flate2 => {
-                Program::new("flate2 alone", &ourselves, ["floor-gunzip".into(), images.packed(Packing::Gz).into()])
-            }
-            Self::Unpacking { packing, command: [program, options @ ..] } => {
+            Self::Flate2 => Program::new(
+                "flate2 alone",
+                &ourselves,
+                ["floor-gunzip".into(), images.compressed(Compression::Gz).into()],
+            ),
+            Self::Decompressing { compression, command: [program, options @ ..] } => {
                 let path = find_program(program).unwrap_or_else(|| panic!("install {program}"));
-                let arguments = options.iter().map(Into::into).chain([images.packed(packing).into()]);
+                let arguments = options.iter().map(Into::into).chain([images.compressed(compression).into()]);
                 Program::new(&format!("{program} {}", options.join(" ")), path, arguments)
             }
-            Self::Unpacking { command: [], .. } => unreachable!("every command has a program"),
+            Self::Decompressing { command: [], .. } => unreachable!("every command has a program"),
         }
     }
 }
@@ -69,17 +71,17 @@ pub fn run_if_asked() -> bool {
 }
 
 fn hash(bytes: u64) {
-    let piece = vec![0x5a; 256 << 10];
+    let buf = vec![0x5a; 256 << 10];
     let mut hasher = Sha256::new();
-    for _ in 0..bytes / piece.len() as u64 {
-        hasher.update(&piece);
+    for _ in 0..bytes / buf.len() as u64 {
+        hasher.update(&buf);
     }
     std::hint::black_box(hasher.finalize());
 }
 
 fn gunzip(file: &str) -> io::Result<()> {
     let mut decoder = GzDecoder::new(BufReader::with_capacity(256 << 10, File::open(file)?));
-    let mut piece = vec![0; 1 << 20];
-    while decoder.read(&mut piece)? > 0 {}
+    let mut buf = vec![0; 1 << 20];
+    while decoder.read(&mut buf)? > 0 {}
     Ok(())
 }

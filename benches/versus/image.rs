@@ -22,9 +22,9 @@ const RANGES: [(u64, u64); 8] =
 /// The order in which files are taken.
 const SEED: u64 = 20_120_907;
 
-/// A way in which the image is packed.
+/// A way in which the image is compressed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Packing {
+pub enum Compression {
     Raw,
     Gz,
     Bz2,
@@ -33,7 +33,7 @@ pub enum Packing {
     Lz4,
 }
 
-impl Packing {
+impl Compression {
     pub const ALL: [Self; 6] = [Self::Raw, Self::Gz, Self::Bz2, Self::Xz, Self::Zst, Self::Lz4];
 
     pub fn name(self) -> &'static str {
@@ -47,13 +47,13 @@ impl Packing {
         }
     }
 
-    /// Whether one core unpacks it as fast as a good card takes it.
+    /// Whether one core decompresses it as fast as a good card takes it.
     pub fn keeps_up(self) -> bool {
         !matches!(self, Self::Bz2 | Self::Xz)
     }
 
-    /// The program that packs standard input to standard output; lbzip2 makes one stream, xz many blocks.
-    fn packer(self) -> &'static [&'static str] {
+    /// The program that compresses standard input to standard output; lbzip2 makes one stream, xz many blocks.
+    fn compressor(self) -> &'static [&'static str] {
         match self {
             Self::Raw => &["cat"],
             Self::Gz => &["gzip", "-6"],
@@ -67,7 +67,7 @@ impl Packing {
 
 /// Everything that is copied and mapped.
 pub struct Images {
-    folder: PathBuf,
+    directory: PathBuf,
     pub raw: PathBuf,
     /// The same data in many ranges of the same length.
     pub many: PathBuf,
@@ -79,21 +79,21 @@ pub struct Images {
 }
 
 impl Images {
-    /// Makes in `folder` what is not there yet, at one `scale`th of the size.
-    pub fn make(folder: &Path, scale: u64) -> Self {
-        let folder = folder.join(format!("scale-{scale}"));
-        fs::create_dir_all(&folder).unwrap();
+    /// Makes in `directory` what is not there yet, at one `scale`th of the size.
+    pub fn make(directory: &Path, scale: u64) -> Self {
+        let directory = directory.join(format!("scale-{scale}"));
+        fs::create_dir_all(&directory).unwrap();
         let scaled =
             |(offset, length): (u64, u64)| (offset * MIB / scale / 4096 * 4096, length * MIB / scale / 4096 * 4096);
         let ranges = RANGES.map(scaled);
         let images = Self {
-            raw: folder.join("disk.img"),
-            many: folder.join("many.img"),
-            bmap: folder.join("disk.img.bmap"),
+            raw: directory.join("disk.img"),
+            many: directory.join("many.img"),
+            bmap: directory.join("disk.img.bmap"),
             size: SIZE / scale / 4096 * 4096,
             mapped: ranges.iter().map(|(_, length)| length).sum(),
             largest: ranges.iter().map(|&(_, length)| length).max().unwrap_or(0),
-            folder,
+            directory,
         };
         make_once(&images.raw, |path| images.fill(path, &ranges));
         let part = images.mapped / 256 / 4096 * 4096;
@@ -103,23 +103,23 @@ impl Images {
             let status = Command::new(crate::OURS).arg("create").arg("-o").arg(path).arg(&images.raw).status();
             assert!(status.unwrap().success());
         });
-        for packing in Packing::ALL.into_iter().filter(|&packing| packing != Packing::Raw) {
-            make_once(&images.packed(packing), |path| pack(&images.raw, path, packing));
+        for compression in Compression::ALL.into_iter().filter(|&compression| compression != Compression::Raw) {
+            make_once(&images.compressed(compression), |path| compress(&images.raw, path, compression));
         }
         images
     }
 
-    /// The image as it is packed.
-    pub fn packed(&self, packing: Packing) -> PathBuf {
-        match packing {
-            Packing::Raw => self.raw.clone(),
-            _ => self.folder.join(format!("disk.img.{}", packing.name())),
+    /// The image as it is compressed.
+    pub fn compressed(&self, compression: Compression) -> PathBuf {
+        match compression {
+            Compression::Raw => self.raw.clone(),
+            _ => self.directory.join(format!("disk.img.{}", compression.name())),
         }
     }
 
     /// A file to write to.
     pub fn scratch(&self) -> OsString {
-        self.folder.join("scratch").into()
+        self.directory.join("scratch").into()
     }
 
     /// Makes an image with the contents of /usr in `ranges`, each an offset and a length in bytes.
@@ -130,10 +130,10 @@ impl Images {
         for &(offset, length) in ranges {
             let mut at = offset;
             while at < offset + length {
-                let piece = &mut buf[..(offset + length - at).min(MIB) as usize];
-                contents.read_exact(piece).expect("/usr is too small: try --scale");
-                image.write_all_at(piece, at).unwrap();
-                at += piece.len() as u64;
+                let buf = &mut buf[..(offset + length - at).min(MIB) as usize];
+                contents.read_exact(buf).expect("/usr is too small: try --scale");
+                image.write_all_at(buf, at).unwrap();
+                at += buf.len() as u64;
             }
         }
     }
@@ -149,24 +149,24 @@ fn make_once(path: &Path, make: impl FnOnce(&Path)) {
     }
 }
 
-fn pack(image: &Path, to: &Path, packing: Packing) {
-    let [program, options @ ..] = packing.packer() else { return };
+fn compress(image: &Path, to: &Path, compression: Compression) {
+    let [program, options @ ..] = compression.compressor() else { return };
     let program = find_program(program).unwrap_or_else(|| panic!("install {program}"));
     let mut command = Command::new(program);
     command.args(options).stdin(File::open(image).unwrap()).stdout(File::create(to).unwrap());
     assert!(command.stderr(Stdio::inherit()).status().unwrap().success());
 }
 
-/// The files under a folder, one after another, each filled up to a block as on a disk.
+/// The files under a directory, one after another, each filled up to a block as on a disk.
 struct Contents {
     files: std::vec::IntoIter<PathBuf>,
     current: Box<dyn Read>,
 }
 
 impl Contents {
-    fn of(folder: &Path) -> Self {
+    fn of(directory: &Path) -> Self {
         let mut files = Vec::new();
-        list(folder, &mut files);
+        list(directory, &mut files);
         files.sort();
         let mut random = Random::new(SEED);
         for last in (1..files.len()).rev() {
@@ -193,9 +193,9 @@ impl Read for Contents {
     }
 }
 
-/// Lists the regular files under `folder`, on its file system and without symbolic links.
-fn list(folder: &Path, files: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
+/// Lists the regular files under `directory`, on its file system and without symbolic links.
+fn list(directory: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => list(&entry.path(), files),

@@ -1,15 +1,15 @@
 //! How long a flash takes: ours, the peer's, and the least that it could take.
 //!
-//! `cargo bench --bench versus` makes an image, packs it, and prints three tables: copies to a loop device over tmpfs,
+//! `cargo bench --bench versus` makes an image, compresses it, and prints three tables: copies to a loop device over tmpfs,
 //! copies to one that takes no more than an SD card reader's 126 MB/s, and maps. Run it as root, with bmap-tools,
 //! lbzip2, xz, zstd, lz4, pigz and losetup installed, and 8 GB of memory to spare.
 //!
 //! ```text
 //! cargo bench --bench versus -- [--runs N] [--table copy|throttled|create]... [--case raw|gz|bz2|xz|zst|lz4]...
-//!                               [--scale N] [--folder FOLDER]
+//!                               [--scale N] [--directory DIRECTORY]
 //! ```
 //!
-//! `--scale 10` makes an image of a tenth of the size. FOLDER is /dev/shm/bmaptool-bench by default: on tmpfs, so that no
+//! `--scale 10` makes an image of a tenth of the size. DIRECTORY is /dev/shm/bmaptool-bench by default: on tmpfs, so that no
 //! disk is measured. What was made there is used again by the next run, and may be deleted.
 
 #[expect(dead_code, reason = "the tests use the rest")]
@@ -26,7 +26,7 @@ use std::path::PathBuf;
 
 use device::Target;
 use floor::Floor;
-use image::{Images, Packing};
+use image::{Compression, Images};
 use run::Program;
 use table::Table;
 
@@ -41,13 +41,13 @@ struct Options {
     tables: Vec<String>,
     cases: Vec<String>,
     scale: u64,
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Options {
     fn parse() -> Self {
-        let folder = PathBuf::from("/dev/shm/bmaptool-bench");
-        let mut options = Self { runs: 5, tables: Vec::new(), cases: Vec::new(), scale: 1, folder };
+        let directory = PathBuf::from("/dev/shm/bmaptool-bench");
+        let mut options = Self { runs: 5, tables: Vec::new(), cases: Vec::new(), scale: 1, directory };
         let mut arguments = std::env::args().skip(1);
         while let Some(flag) = arguments.next() {
             let mut value = || arguments.next().unwrap_or_else(|| panic!("{flag} needs a value"));
@@ -56,7 +56,7 @@ impl Options {
                 "--table" => options.tables.push(value()),
                 "--case" => options.cases.push(value()),
                 "--scale" => options.scale = value().parse().expect("a number"),
-                "--folder" => options.folder = value().into(),
+                "--directory" => options.directory = value().into(),
                 "--bench" => {} // from cargo
                 _ => panic!("unknown argument '{flag}'"),
             }
@@ -68,8 +68,8 @@ impl Options {
         self.tables.is_empty() || self.tables.iter().any(|table| table == name)
     }
 
-    fn wants_case(&self, packing: Packing) -> bool {
-        self.cases.is_empty() || self.cases.iter().any(|case| case == packing.name())
+    fn wants_case(&self, compression: Compression) -> bool {
+        self.cases.is_empty() || self.cases.iter().any(|case| case == compression.name())
     }
 }
 
@@ -82,26 +82,26 @@ fn main() {
     // We may have been installed under the same name.
     let is_peer = std::fs::read(PEER).is_ok_and(|program| program.starts_with(b"#!"));
     assert!(is_peer, "{PEER} must be that of Debian's bmap-tools, a script");
-    let images = Images::make(&options.folder, options.scale);
+    let images = Images::make(&options.directory, options.scale);
     println!("Image: {} MiB, of which {} MiB are mapped.", images.size >> 20, images.mapped >> 20);
-    let cases = || Packing::ALL.into_iter().filter(|&packing| options.wants_case(packing));
+    let cases = || Compression::ALL.into_iter().filter(|&compression| options.wants_case(compression));
 
     if options.wants_table("copy") {
-        let target = Target::new(&options.folder, images.size, None);
+        let target = Target::new(&options.directory, images.size, None);
         let mut table = Table::new("Copy to a loop device over tmpfs");
-        for packing in cases() {
-            let mut programs = copies(&images, packing, &target);
-            programs.extend(Floor::of(packing).into_iter().map(|floor| floor.program(&images)));
-            table.add(packing.name(), &programs, options.runs);
+        for compression in cases() {
+            let mut programs = copies(&images, compression, &target);
+            programs.extend(Floor::of(compression).into_iter().map(|floor| floor.program(&images)));
+            table.add(compression.name(), &programs, options.runs);
         }
         table.print();
     }
     if options.wants_table("throttled") {
-        let target = Target::new(&options.folder, images.size, Some(THROTTLE));
+        let target = Target::new(&options.directory, images.size, Some(THROTTLE));
         let mut table = Table::new("Copy to a loop device that takes 126 MB/s");
         table.floor("the mapped bytes ÷ 126 MB/s", images.mapped as f64 / THROTTLE as f64);
-        for packing in cases().filter(|packing| packing.keeps_up()) {
-            table.add(packing.name(), &copies(&images, packing, &target), options.runs);
+        for compression in cases().filter(|compression| compression.keeps_up()) {
+            table.add(compression.name(), &copies(&images, compression, &target), options.runs);
         }
         table.print();
     }
@@ -123,13 +123,13 @@ fn main() {
 }
 
 /// The copies of an image by us and by the peer.
-fn copies(images: &Images, packing: Packing, target: &Target) -> Vec<Program> {
+fn copies(images: &Images, compression: Compression, target: &Target) -> Vec<Program> {
     let copy = |name, tool: &str| {
         let arguments: [OsString; 5] = [
             "copy".into(),
             "--bmap".into(),
             images.bmap.clone().into(),
-            images.packed(packing).into(),
+            images.compressed(compression).into(),
             target.path().into(),
         ];
         Program::new(name, tool, arguments).preceded_by(target.forget())

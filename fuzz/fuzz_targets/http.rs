@@ -7,13 +7,13 @@ use std::io::Read;
 use std::time::Duration;
 
 use bmaptool::range::ByteRange;
-use bmaptool::source::Location;
-use bmaptool::source::transport::{self, Patience, Transport};
+use bmaptool::source::transport::{self, RetryPolicy, Seek, Transport};
+use bmaptool::source::{Location, OpenOptions};
 use bmaptool_fuzz::{Input, MIB, bounded, server::Served};
 use libfuzzer_sys::fuzz_target;
 
 /// No pauses, and no waiting for a server that never just stalls.
-const PATIENCE: Patience = Patience {
+const POLICY: RetryPolicy = RetryPolicy {
     connect: Duration::from_secs(2),
     stall: Duration::from_secs(2),
     first_pause: Duration::ZERO,
@@ -38,11 +38,12 @@ fuzz_target!(
             let mut input = Input::new(data);
             let served = Served::by(&mut input);
             let location = Location::parse(OsStr::new(&served.url)).expect("it is a URL");
-            let Ok((mut file, _)) = transport::open(&location, PATIENCE) else {
+            let options = OpenOptions { retry: POLICY, ..OpenOptions::default() };
+            let Ok((mut file, _)) = transport::open(&location, &options) else {
                 assert!(!served.is_good, "a good server is not good enough");
                 return;
             };
-            assert!(file.size().is_none_or(|size| size == served.size as u64));
+            assert!(file.info().size.is_none_or(|size| size == served.size as u64));
             match input.below(3) {
                 0 => read_all(&mut *file, &served),
                 1 => read_wanted(&mut *file, &served, &mut input),
@@ -85,7 +86,7 @@ fn read_wanted(file: &mut dyn Transport, served: &Served, input: &mut Input<'_>)
         }
     }
     file.fetch_only(&ranges);
-    if file.can_seek() {
+    if file.info().seek != Seek::No {
         ranges.iter().all(|range| read(file, served, range.start, range.len()));
     }
 }
@@ -95,7 +96,7 @@ fn read_anywhere(file: &mut dyn Transport, served: &Served, input: &mut Input<'_
     for _ in 0..input.below(6) {
         let start = (input.number() << (input.byte() & 7)).min(size);
         let length = input.number();
-        if !file.can_seek() || !read(file, served, start, length.min(size - start)) {
+        if file.info().seek == Seek::No || !read(file, served, start, length.min(size - start)) {
             break;
         }
     }

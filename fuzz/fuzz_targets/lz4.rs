@@ -2,7 +2,7 @@
 //! the reference where that knows the frame.
 #![no_main]
 
-use bmaptool::magic::Format;
+use bmaptool::source::Format;
 use bmaptool_fuzz::{End, MIB, Outcome, bounded, file, pipe, repair};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use lz4_flex::frame::FrameDecoder;

@@ -1,7 +1,7 @@
 //! lzop: whatever the data, and however it comes, it is unpacked in bounded memory, and always to the same bytes.
 #![no_main]
 
-use bmaptool::magic::Format;
+use bmaptool::source::Format;
 use bmaptool_fuzz::{MIB, Outcome, bounded, file, pipe, repair};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 

@@ -2,8 +2,7 @@
 //! status lines are never read more favourably than they are.
 #![no_main]
 
-use bmaptool::signature::Clearsigned;
-use bmaptool::signature::fuzzing::{armored, signers};
+use bmaptool::trust::fuzzing::{Clearsigned, armored, signers};
 use bmaptool_fuzz::{MIB, bounded};
 use libfuzzer_sys::fuzz_target;
 

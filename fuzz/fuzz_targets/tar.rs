@@ -2,8 +2,9 @@
 //! alone are what they are in the whole.
 #![no_main]
 
+use bmaptool::source::Raw;
 use bmaptool::source::archive::{Member, open_tar};
-use bmaptool::source::transport::{Raw, Transport};
+use bmaptool::source::transport::Transport;
 use bmaptool_fuzz::{End, LOOKED_AT, MIB, Outcome, bounded, file, peeked, pipe, ranges, read_ranges, repair};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 

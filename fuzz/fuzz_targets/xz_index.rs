@@ -2,13 +2,12 @@
 //! index takes bounded memory.
 #![no_main]
 
-use bmaptool::magic::{Format, PREFIX_LEN};
-use bmaptool::source::{ForwardRead, Gaps, codec};
+use bmaptool::source::{Format, ForwardRead, HEAD_LEN, ReadPolicy, codec};
 use bmaptool_fuzz::{End, MIB, Outcome, bounded, file, peeked, pipe, ranges, read_ranges, repair};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 fuzz_target!(|data: &[u8]| {
-    let format = match Format::of(&data[..data.len().min(PREFIX_LEN)]) {
+    let format = match Format::of(&data[..data.len().min(HEAD_LEN)]) {
         Some(format @ (Format::Xz | Format::Zstd)) => format,
         _ => return,
     };
@@ -16,8 +15,8 @@ fuzz_target!(|data: &[u8]| {
     let length = whole.bytes.len() as u64;
     let wanted = ranges(&data[data.len().saturating_sub(9)..], length + 1);
     let parts = bounded(8 * MIB, || {
-        let gaps = Gaps::MayJump { wanted: wanted.clone() };
-        let mut image = codec::open(format, peeked(file(data)), &gaps).ok()?;
+        let policy = ReadPolicy::SkipHoles { wanted: wanted.clone() };
+        let mut image = codec::open(format, peeked(file(data)), &policy).ok()?;
         let parts = read_ranges(&mut image, &wanted)?;
         Some((parts, image.size(), image.finish().ok()?))
     });

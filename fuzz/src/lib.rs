@@ -8,11 +8,12 @@ pub mod server;
 
 use std::error::Error;
 use std::io::{self, Cursor, Read};
+use std::num::NonZeroUsize;
 
-use bmaptool::magic::{Format, PREFIX_LEN};
 use bmaptool::range::ByteRange;
-use bmaptool::source::transport::{Memory, Peeked, Transport};
-use bmaptool::source::{ForwardRead, Gaps, codec};
+use bmaptool::source::transport::{Info, Seek, Transport};
+use bmaptool::source::{Format, ForwardRead, Peek, ReadPolicy, StoredFile, codec};
+use bzip2_parallel::Decoder;
 
 pub use bounded::{MIB, bounded};
 pub use input::Input;
@@ -64,10 +65,16 @@ impl Outcome {
 
     /// Unpacks `file`, a piece at a time, by the codec of `format`.
     pub fn of_codec(format: Format, file: Box<dyn Transport>) -> Self {
-        match codec::open(format, peeked(file), &Gaps::MustRead) {
+        match codec::open(format, peeked(file), &ReadPolicy::ReadAll) {
             Ok(decoded) => Self::of(decoded),
             Err(error) => Self { bytes: Vec::new(), end: End::failed(&error) },
         }
+    }
+
+    /// Decompresses bzip2, with few threads, as each has a share in the bound of memory.
+    pub fn of_bzip2(file: Box<dyn Transport>) -> Self {
+        const THREADS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+        Self::of(Decoder::with_threads(file, THREADS).expect("threads can be started"))
     }
 
     /// Whether both say the same of the data: all that both have is equal, and none has a clean end where the other goes on or
@@ -82,13 +89,32 @@ impl Outcome {
 }
 
 /// A file whose first bytes have been looked at.
-pub fn peeked(file: Box<dyn Transport>) -> Peeked {
-    Peeked::new(file, PREFIX_LEN).expect("files in memory can be read")
+pub fn peeked(file: Box<dyn Transport>) -> StoredFile {
+    Peek::new(file).expect("files in memory can be read")
 }
 
 /// A file that can be read in any order.
 pub fn file(bytes: &[u8]) -> Box<dyn Transport> {
-    Box::new(Memory::new(bytes.to_vec()))
+    Box::new(Memory(Cursor::new(bytes.to_vec())))
+}
+
+struct Memory(Cursor<Vec<u8>>);
+
+impl Read for Memory {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+impl Transport for Memory {
+    fn info(&self) -> Info {
+        Info { size: Some(self.0.get_ref().len() as u64), seek: Seek::Free, stats: None }
+    }
+
+    fn seek_to(&mut self, offset: u64) -> io::Result<()> {
+        self.0.set_position(offset);
+        Ok(())
+    }
 }
 
 /// A file that comes through a pipe, at most `piece` bytes at a time.
@@ -108,19 +134,7 @@ impl Read for Pipe {
     }
 }
 
-impl Transport for Pipe {
-    fn size(&self) -> Option<u64> {
-        None
-    }
-
-    fn can_seek(&self) -> bool {
-        false
-    }
-
-    fn seek_to(&mut self, _offset: u64) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
+impl Transport for Pipe {}
 
 /// Reads those ranges of an image alone, which are in order; `None` where that fails.
 pub fn read_ranges(image: &mut dyn ForwardRead, ranges: &[ByteRange]) -> Option<Vec<Vec<u8>>> {

@@ -1,7 +1,7 @@
 
 # What clap does not know: which files are images, and which devices can be written to.
 
-# Offers folders, and the files whose names match a pattern.
+# Offers directories, and the files whose names match a pattern.
 _bmaptool_files() {
     local pattern=$1 file
     while IFS= read -r file; do
@@ -45,7 +45,7 @@ _bmaptool_tuned() {
         _bmaptool "$@"
         return
     fi
-    # How many words stand between the command and the cursor that are neither options nor their values.
+    # How many words between the command and the cursor are neither options nor their values.
     local index word command= count=0
     for ((index = 1; index < COMP_CWORD; index++)); do
         word=${COMP_WORDS[index]}

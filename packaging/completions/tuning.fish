@@ -1,7 +1,7 @@
 
 # What clap does not know: which files are images, and which devices can be written to.
 
-# Files whose names match a pattern, and folders; all files where there are none of these.
+# Files whose names match a pattern, and directories; all files if there are none of these.
 function __fish_bmaptool_files -a pattern
     set -l files (__fish_complete_path (string replace -r -- '^--[a-z-]+=' '' (commandline -ct)))
     set -l matches (string match -r -- "^[^\t]*(?:/|$pattern)(?:\t.*)?\$" $files)
@@ -18,8 +18,8 @@ function __fish_bmaptool_devices
     end
 end
 
-# Whether so many words stand behind the command that are neither options nor their values.
-function __fish_bmaptool_behind -a command count
+# Whether exactly this many words after the command are neither options nor their values.
+function __fish_bmaptool_after -a command count
     set -l words (commandline -opc)
     set -e words[1]
     argparse -i q/quiet d/debug o/output= bmap= bmap-sig= keyring= fingerprint= psplash-pipe= -- $words 2>/dev/null
@@ -29,9 +29,9 @@ function __fish_bmaptool_behind -a command count
 end
 
 set -l images '\.(?:@IMAGE_ENDINGS@)'
-complete -c bmaptool -n "__fish_bmaptool_behind create 0" -k -f -a "(__fish_bmaptool_files '$images')"
-complete -c bmaptool -n "__fish_bmaptool_behind copy 0" -k -f -a "(__fish_bmaptool_files '$images')"
-complete -c bmaptool -n "__fish_bmaptool_behind copy 1" -F -a "(__fish_bmaptool_devices)"
+complete -c bmaptool -n "__fish_bmaptool_after create 0" -k -f -a "(__fish_bmaptool_files '$images')"
+complete -c bmaptool -n "__fish_bmaptool_after copy 0" -k -f -a "(__fish_bmaptool_files '$images')"
+complete -c bmaptool -n "__fish_bmaptool_after copy 1" -F -a "(__fish_bmaptool_devices)"
 complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy" -l bmap -r -f -a "(__fish_bmaptool_files '\.bmap(?:\..*)?')"
 complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy" -l bmap-sig -r -f -a "(__fish_bmaptool_files '\.(?:asc|sig|gpg)')"
 complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy" -l keyring -r -f -a "(__fish_bmaptool_files '\.(?:gpg|kbx|asc|pgp)')"

@@ -8,8 +8,8 @@ use crate::size::{human, percent};
 
 /// Writes `map` as a file of the current version.
 ///
-/// The file holds its own checksum, so it is written twice: first to a hasher, with zeroes for digits, then out. One of more
-/// than `max` bytes is not written, for nobody could read it.
+/// The file holds its own checksum, so it is written twice: first to a hasher, with zeroes for digits, then to `out`. A file
+/// of more than `max` bytes is not written, as no reader would accept it.
 pub(super) fn emit(map: &Bmap, max: u64, out: &mut dyn Write) -> io::Result<()> {
     let kind = map.checksum_kind().unwrap_or(ChecksumKind::Sha256);
     let mut hashing = Hashing { hasher: kind.hasher(), length: 0 };
@@ -18,19 +18,17 @@ pub(super) fn emit(map: &Bmap, max: u64, out: &mut dyn Write) -> io::Result<()> 
     if length > max {
         let advice = match map.checksum_kind() {
             Some(_) => "'--no-checksum' makes it smaller",
-            None => "a file system with larger pieces may have fewer",
+            None => "a file system with larger extents may have fewer",
         };
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, TooLong { length, max, advice }));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, TooLarge { length, max, advice }));
     }
     write_file(map, kind, &hasher.finish().to_string(), out)
 }
 
 /// The map has more ranges than a file may list.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "it would have {length} bytes, and a bmap of over {max} is not read: the image is in too many pieces; {advice}"
-)]
-struct TooLong {
+#[error("a bmap of {length} bytes is over the limit of {max}: the image has too many ranges; {advice}")]
+struct TooLarge {
     length: u64,
     max: u64,
     advice: &'static str,
@@ -101,7 +99,7 @@ struct Hashing {
 impl Write for Hashing {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.hasher.update(data);
-        self.length = self.length.saturating_add(data.len() as u64);
+        self.length += data.len() as u64;
         Ok(data.len())
     }
 
@@ -116,7 +114,7 @@ mod tests {
     use crate::range::{BlockRange, BlockSize};
 
     #[test]
-    fn what_nobody_could_read_is_not_written() {
+    fn a_file_too_large_to_be_read_is_not_written() {
         let blocks = BlockRange::new(0, 1).unwrap();
         let map = Bmap::new(4096, BlockSize::new(4096).unwrap(), vec![blocks], None).unwrap();
         let mut file = Vec::new();
@@ -125,7 +123,7 @@ mod tests {
         emit(&map, length, &mut file).unwrap();
         assert_eq!(file.len() as u64, 2 * length);
         let error = emit(&map, length - 1, &mut file).unwrap_err();
-        assert!(error.to_string().contains("larger pieces"), "{error}");
+        assert!(error.to_string().contains("larger extents"), "{error}");
         assert_eq!(file.len() as u64, 2 * length);
     }
 }

@@ -20,9 +20,9 @@ pub const MAX_FILE_SIZE: u64 = 256 << 20;
 /// The version of the bmap format, `major.minor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// Changes when older readers cannot read the file.
+    /// A new one is for files that older readers cannot read.
     pub major: u64,
-    /// Changes when they can.
+    /// A new one only adds what older readers may ignore.
     pub minor: u64,
 }
 
@@ -57,12 +57,12 @@ impl Checksums {
         Self { kind, digests: Vec::new() }
     }
 
-    /// Appends the checksum of the next range.
+    /// Appends the checksum of the next range, which must be of their kind.
     pub fn push(&mut self, digest: &Digest) {
         self.digests.extend_from_slice(digest.as_bytes());
     }
 
-    /// Their kind.
+    /// The kind of all of them.
     pub fn kind(&self) -> ChecksumKind {
         self.kind
     }
@@ -75,9 +75,9 @@ impl Checksums {
 /// A mapped range with its checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range<'a> {
-    /// The blocks.
+    /// The range in blocks.
     pub blocks: BlockRange,
-    /// The bytes of the image that these blocks are.
+    /// The same range in bytes of the image; a partial last block ends with the image.
     pub bytes: ByteRange,
     /// The digest of these bytes, of the map's [`Bmap::checksum_kind`].
     pub checksum: Option<&'a [u8]>,
@@ -94,45 +94,26 @@ pub struct Bmap {
     checksums: Option<Checksums>,
 }
 
-/// What makes a set of values no block map.
+/// Why values make no block map.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Invalid {
-    /// A range reaches beyond the image.
+    /// `range` ends past the image, which has `blocks` blocks.
     #[error("range {range} lies past the end of the image, which has {blocks} blocks")]
-    PastTheEnd {
-        /// The range.
-        range: BlockRange,
-        /// How many blocks the image has.
-        blocks: u64,
-    },
-    /// A range starts before the one that precedes it.
+    PastTheEnd { range: BlockRange, blocks: u64 },
+    /// `range` starts before `previous`, the range before it in the list.
     #[error("range {range} is out of order, it comes after {previous}")]
-    OutOfOrder {
-        /// The range.
-        range: BlockRange,
-        /// The one before.
-        previous: BlockRange,
-    },
-    /// A range shares blocks with the one that precedes it.
+    OutOfOrder { range: BlockRange, previous: BlockRange },
+    /// `range` shares blocks with `previous`, the range before it in the list.
     #[error("range {range} overlaps range {previous}")]
-    Overlap {
-        /// The range.
-        range: BlockRange,
-        /// The one before.
-        previous: BlockRange,
-    },
-    /// There are not as many checksums as ranges.
+    Overlap { range: BlockRange, previous: BlockRange },
+    /// The numbers of checksums and of ranges differ.
     #[error("there are {checksums} checksums for {ranges} ranges")]
-    ChecksumCount {
-        /// How many checksums.
-        checksums: usize,
-        /// How many ranges.
-        ranges: usize,
-    },
+    ChecksumCount { checksums: usize, ranges: usize },
 }
 
 impl Bmap {
-    /// A map of the current version.
+    /// A map of the current version, for an image of `image_size` bytes.
     ///
     /// # Errors
     ///
@@ -150,19 +131,21 @@ impl Bmap {
             if range.end() > blocks {
                 return Err(Invalid::PastTheEnd { range, blocks });
             }
-            if let Some(previous) = previous.filter(|previous| range.start() < previous.end()) {
-                let out_of_order = range.start() < previous.start();
-                return Err(if out_of_order {
-                    Invalid::OutOfOrder { range, previous }
-                } else {
-                    Invalid::Overlap { range, previous }
-                });
+            match previous {
+                Some(previous) if range.start() < previous.start() => {
+                    return Err(Invalid::OutOfOrder { range, previous });
+                }
+                Some(previous) if range.start() < previous.end() => return Err(Invalid::Overlap { range, previous }),
+                _ => {}
             }
-            mapped_blocks = mapped_blocks.saturating_add(range.count());
+            mapped_blocks += range.count();
             previous = Some(range);
         }
-        if let Some(checksums) = checksums.as_ref().map(|sums| sums.iter().len()).filter(|&n| n != ranges.len()) {
-            return Err(Invalid::ChecksumCount { checksums, ranges: ranges.len() });
+        match checksums.as_ref().map(|checksums| checksums.iter().len()) {
+            Some(checksums) if checksums != ranges.len() => {
+                return Err(Invalid::ChecksumCount { checksums, ranges: ranges.len() });
+            }
+            _ => {}
         }
         Ok(Self { version: Version::CURRENT, image_size, block_size, mapped_blocks, ranges, checksums })
     }
@@ -192,9 +175,9 @@ impl Bmap {
         self.mapped_blocks
     }
 
-    /// How many bytes are mapped. This is what a copy writes: the last block counts as far as the image goes.
+    /// How many bytes are mapped, and so written by a copy: a partial last block counts only as far as the image goes.
     pub fn mapped_bytes(&self) -> u64 {
-        self.ranges().fold(0, |sum: u64, range| sum.saturating_add(range.bytes.len()))
+        self.ranges().map(|range| range.bytes.len()).sum()
     }
 
     /// The kind of the checksums, if the map has them.
@@ -212,11 +195,11 @@ impl Bmap {
         })
     }
 
-    /// The map that the bytes of a bmap file mean. The file's own checksum is verified.
+    /// Parses the bytes of a bmap file of any version up to 2.x, and verifies the file's own checksum.
     ///
     /// # Errors
     ///
-    /// Where the file is not a valid bmap of a version up to 2.x.
+    /// Where the file is no valid bmap.
     pub fn parse(file: &[u8]) -> Result<Self, ParseError> {
         parse::parse(file)
     }
@@ -225,7 +208,7 @@ impl Bmap {
     ///
     /// # Errors
     ///
-    /// Those of `out`, and where the file would be longer than what is read.
+    /// Besides those of `out`, where the file would be larger than [`MAX_FILE_SIZE`].
     pub fn emit(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
         emit::emit(self, MAX_FILE_SIZE, out)
     }

@@ -3,6 +3,19 @@
 //! The format is described in docs/bmap-format.md. The elements may come in any order, so they are gathered first and
 //! judged together.
 
+// The file comes from outside: no byte of it may cause a panic.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 mod fields;
 mod text;
 
@@ -12,8 +25,8 @@ use quick_xml::events::{BytesStart, Event};
 use super::error::ParseError;
 use super::{Bmap, Version};
 use fields::{
-    BLOCK_MAP, BLOCK_SIZE, BLOCKS_COUNT, CHECKSUM_TYPE, FILE_CHECKSUM, FILE_SHA1, Fields, IMAGE_SIZE,
-    MAPPED_BLOCKS_COUNT, Piece, RANGE, Ranges, Style,
+    BLOCK_MAP, BLOCK_SIZE, BLOCKS_COUNT, CHECKSUM_TYPE, ChecksumAttribute, FILE_CHECKSUM, FILE_SHA1, Fields,
+    IMAGE_SIZE, MAPPED_BLOCKS_COUNT, RANGE, Ranges, Value,
 };
 use text::{decimal, excerpt, line_of};
 
@@ -26,14 +39,15 @@ const MAX_DEPTH: usize = 100;
 pub(super) fn parse(file: &[u8]) -> Result<Bmap, ParseError> {
     let text = std::str::from_utf8(file).map_err(|error| ParseError::NotUtf8 { offset: error.valid_up_to() })?;
     if text.trim().is_empty() {
-        return Err(ParseError::Empty);
+        return Err(ParseError::NotABmap { reason: "the file is empty".to_owned() });
     }
-    // The XML parser would pass over it, and all positions would be off.
+    // The XML parser would skip it, and all offsets would be wrong.
     if text.starts_with('\u{feff}') {
-        return Err(ParseError::Misplaced { line: 1, what: "a byte order mark before it" });
+        return Err(ParseError::Syntax { line: 1, problem: "not well-formed XML: a byte order mark before it" });
     }
-    let parser = Parser { file: text, reader: Reader::from_str(text) };
-    parser.document()
+    let mut reader = Reader::from_str(text);
+    reader.config_mut().expand_empty_elements = true;
+    Parser { file: text, reader }.document()
 }
 
 /// A walk through the file.
@@ -44,107 +58,107 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn document(mut self) -> Result<Bmap, ParseError> {
-        self.reader.config_mut().expand_empty_elements = true;
         let root = self.prolog()?;
         let version = self.version(&root)?;
-        let fields = self.fields(Style::of(version))?;
+        let fields = self.fields(ChecksumAttribute::of(version))?;
         self.epilog()?;
-        let file = self.file;
-        fields.judge(file, version)
+        fields.judge(self.file, version)
     }
 
-    /// The line of a position in the file, counted from 1.
-    fn line(&self, position: usize) -> usize {
-        line_of(self.file, position)
-    }
-
-    /// Where the last event ended.
-    fn position(&self) -> usize {
+    /// Where the last event ended, as a byte offset in the file.
+    fn offset(&self) -> usize {
         usize::try_from(self.reader.buffer_position()).map_or(self.file.len(), |at| at.min(self.file.len()))
     }
 
-    fn next(&mut self) -> Result<Event<'a>, ParseError> {
-        self.reader.read_event().map_err(|source| {
-            let at = usize::try_from(self.reader.error_position()).unwrap_or(self.file.len());
-            ParseError::Xml { line: self.line(at), source }
-        })
+    /// Where the last event ended, as a line of the file.
+    fn line(&self) -> usize {
+        line_of(self.file, self.offset())
     }
 
-    /// The next event inside the root element, where no declaration has a place.
+    fn syntax(&self, problem: &'static str) -> ParseError {
+        ParseError::Syntax { line: self.line(), problem }
+    }
+
+    /// The next event. No document type declaration is accepted: nothing is ever expanded or fetched.
+    fn next(&mut self) -> Result<Event<'a>, ParseError> {
+        match self.reader.read_event() {
+            Ok(Event::DocType(kind)) if kind.trim().to_ascii_lowercase().starts_with("html") => {
+                Err(ParseError::HtmlPage)
+            }
+            Ok(Event::DocType(_)) => Err(self.syntax("a bmap has no document type declaration (DTD)")),
+            Ok(event) => Ok(event),
+            Err(source) => {
+                let at = usize::try_from(self.reader.error_position()).unwrap_or(self.file.len());
+                Err(ParseError::Xml { line: line_of(self.file, at), source })
+            }
+        }
+    }
+
+    /// The next event inside the root element.
     fn inside(&mut self) -> Result<Event<'a>, ParseError> {
         match self.next()? {
-            Event::DocType(_) => Err(ParseError::Doctype { line: self.line(self.position()) }),
-            Event::Decl(_) => Err(self.misplaced("an XML declaration inside an element")),
-            Event::Eof => Err(self.misplaced("the file ends inside an element")),
+            Event::Decl(_) => Err(self.syntax("not well-formed XML: an XML declaration inside an element")),
+            Event::Eof => Err(self.syntax("not well-formed XML: the file ends inside an element")),
             event => Ok(event),
         }
     }
 
-    fn misplaced(&self, what: &'static str) -> ParseError {
-        ParseError::Misplaced { line: self.line(self.position()), what }
-    }
-
-    /// All up to the root element.
+    /// Reads up to the root element.
     fn prolog(&mut self) -> Result<BytesStart<'a>, ParseError> {
         loop {
             match self.next()? {
-                Event::Start(root) if root.name().as_ref() == "bmap" => return Ok(root),
-                Event::Start(root) if root.name().as_ref().eq_ignore_ascii_case("html") => {
-                    return Err(ParseError::HtmlPage);
-                }
-                Event::Start(root) => return Err(ParseError::Root { root: excerpt(root.name().as_ref()) }),
-                Event::DocType(kind) if kind.trim().to_ascii_lowercase().starts_with("html") => {
-                    return Err(ParseError::HtmlPage);
-                }
-                event => self.outside_the_root(event)?,
+                Event::Start(root) => match root.name().as_ref() {
+                    "bmap" => return Ok(root),
+                    name if name.eq_ignore_ascii_case("html") => return Err(ParseError::HtmlPage),
+                    name => {
+                        let reason = format!("the root element is '{}' instead of 'bmap'", excerpt(name));
+                        return Err(ParseError::NotABmap { reason });
+                    }
+                },
+                Event::Eof => return Err(self.syntax("not well-formed XML: there is no element")),
+                event => self.outside_the_root(&event)?,
             }
         }
     }
 
-    /// All behind the root element.
+    /// Reads all after the root element.
     fn epilog(&mut self) -> Result<(), ParseError> {
         loop {
             match self.next()? {
                 Event::Eof => return Ok(()),
-                Event::Start(_) => return Err(self.misplaced("a second root element")),
-                event => self.outside_the_root(event)?,
+                Event::Start(_) => return Err(self.syntax("not well-formed XML: a second root element")),
+                event => self.outside_the_root(&event)?,
             }
         }
     }
 
-    fn outside_the_root(&self, event: Event<'_>) -> Result<(), ParseError> {
+    fn outside_the_root(&self, event: &Event<'_>) -> Result<(), ParseError> {
         match event {
             Event::Decl(_) | Event::Comment(_) | Event::PI(_) => Ok(()),
             Event::Text(text) if text.trim().is_empty() => Ok(()),
-            Event::DocType(_) => Err(ParseError::Doctype { line: self.line(self.position()) }),
-            Event::Eof => Err(self.misplaced("there is no element")),
-            _ => Err(self.misplaced("text outside the root element")),
+            _ => Err(self.syntax("not well-formed XML: text outside the root element")),
         }
     }
 
     fn version(&self, root: &BytesStart<'a>) -> Result<Version, ParseError> {
         let text = self.attribute(root, "version")?;
-        let (major, minor) = text
+        let version = text
             .as_deref()
             .and_then(|text| text.trim().split_once('.'))
-            .and_then(|(major, minor)| Some((decimal(major)?, decimal(minor)?)))
-            .ok_or_else(|| ParseError::BadVersion { line: self.line(self.position()) })?;
-        let version = Version::new(major, minor);
-        match major {
-            0 => Err(ParseError::BadVersion { line: self.line(self.position()) }),
-            1..=SUPPORTED_MAJOR => Ok(version),
-            _ => Err(ParseError::UnsupportedVersion { version }),
+            .and_then(|(major, minor)| Some(Version::new(decimal(major)?, decimal(minor)?)));
+        match version {
+            Some(version) if version.major > SUPPORTED_MAJOR => Err(ParseError::UnsupportedVersion { version }),
+            Some(version) if version.major > 0 => Ok(version),
+            _ => Err(self.syntax("the version of the bmap format is missing or not of the form 2.0")),
         }
     }
 
-    /// The value of an attribute. All attributes of the element are looked at, so that broken ones are noticed.
+    /// The value of an attribute. All attributes of the element are read, so that broken ones are noticed.
     fn attribute(&self, element: &BytesStart<'_>, name: &str) -> Result<Option<String>, ParseError> {
         let mut value = None;
         for attribute in element.attributes() {
-            let attribute = attribute.map_err(|error| ParseError::Xml {
-                line: self.line(self.position()),
-                source: quick_xml::Error::InvalidAttr(error),
-            })?;
+            let attribute = attribute
+                .map_err(|error| ParseError::Xml { line: self.line(), source: quick_xml::Error::InvalidAttr(error) })?;
             if attribute.key.as_ref() == name {
                 value = Some(attribute.value.into_owned());
             }
@@ -153,7 +167,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The children of the root element, up to its end.
-    fn fields(&mut self, style: Style) -> Result<Fields<'a>, ParseError> {
+    fn fields(&mut self, attribute: ChecksumAttribute) -> Result<Fields<'a>, ParseError> {
         let mut fields = Fields::default();
         loop {
             match self.inside()? {
@@ -166,29 +180,31 @@ impl<'a> Parser<'a> {
                     FILE_CHECKSUM => self.field(&mut fields.file_checksum, FILE_CHECKSUM)?,
                     FILE_SHA1 => self.field(&mut fields.file_sha1, FILE_SHA1)?,
                     BLOCK_MAP if fields.block_map.is_some() => return Err(self.repeated(BLOCK_MAP)),
-                    BLOCK_MAP => fields.block_map = Some(self.block_map(style)?),
+                    BLOCK_MAP => fields.block_map = Some(self.block_map(attribute)?),
                     _ => self.skip()?,
                 },
                 Event::End(_) => return Ok(fields),
-                // It may be to an entity that nothing declares, and then this is no XML.
-                Event::GeneralRef(_) => return Err(self.misplaced("a reference between the elements")),
-                // Text has no meaning here, as little as unknown elements, and is passed over like them.
+                // Its entity is not declared, as there are no declarations, and then this is no XML.
+                Event::GeneralRef(_) => {
+                    return Err(self.syntax("not well-formed XML: a reference between the elements"));
+                }
+                // Text between the elements has no meaning, as little as unknown elements.
                 _ => {}
             }
         }
     }
 
     fn repeated(&self, element: &'static str) -> ParseError {
-        ParseError::Repeated { line: self.line(self.position()), element }
+        ParseError::Value { line: self.line(), problem: format!("element '{element}' is repeated") }
     }
 
-    /// Passes over the element that has just begun, which is unknown here.
+    /// Skips the element that has just begun, which is unknown here.
     fn skip(&mut self) -> Result<(), ParseError> {
         let mut depth: usize = 1;
         while depth > 0 {
             match self.inside()? {
                 Event::Start(_) if depth == MAX_DEPTH => {
-                    return Err(self.misplaced("elements that are nested too deeply"));
+                    return Err(self.syntax("not well-formed XML: elements that are nested too deeply"));
                 }
                 Event::Start(_) => depth = depth.saturating_add(1),
                 Event::End(_) => depth = depth.saturating_sub(1),
@@ -198,60 +214,54 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn field(&mut self, slot: &mut Option<Piece<'a>>, element: &'static str) -> Result<(), ParseError> {
+    fn field(&mut self, slot: &mut Option<Value<'a>>, element: &'static str) -> Result<(), ParseError> {
         if slot.is_some() {
             return Err(self.repeated(element));
         }
-        *slot = Some(self.text(element)?);
+        *slot = Some(self.value(element)?);
         Ok(())
     }
 
     /// The text of the element that has just begun, without the white space around it, up to the element's end.
-    fn text(&mut self, element: &'static str) -> Result<Piece<'a>, ParseError> {
-        let mut piece: Option<Piece<'a>> = None;
+    fn value(&mut self, element: &'static str) -> Result<Value<'a>, ParseError> {
+        let mut value: Option<Value<'a>> = None;
         loop {
-            let begin = self.position();
+            let begin = self.offset();
             match self.inside()? {
                 Event::Text(text) if text.trim().is_empty() => {}
-                Event::Text(_) if piece.is_none() => {
+                Event::Text(_) if value.is_none() => {
                     // The event's text is the file from where the last event ended to where this one did.
-                    let whole = self.file.get(begin..self.position()).unwrap_or_default();
-                    let text = whole.trim_ascii();
+                    let whole = self.file.get(begin..self.offset()).unwrap_or_default();
                     let space = whole.len().saturating_sub(whole.trim_ascii_start().len());
-                    let start = begin.saturating_add(space);
-                    piece = Some(Piece { element, text, at: start..start.saturating_add(text.len()) });
+                    value = Some(Value { element, text: whole.trim_ascii(), offset: begin.saturating_add(space) });
                 }
                 Event::Comment(_) | Event::PI(_) => {}
-                Event::End(_) => {
-                    let empty = Piece { element, text: "", at: begin..begin };
-                    return Ok(piece.unwrap_or(empty));
+                Event::End(_) => return Ok(value.unwrap_or(Value { element, text: "", offset: begin })),
+                _ => {
+                    let problem = format!("element '{element}' must hold plain text only");
+                    return Err(ParseError::Value { line: line_of(self.file, begin), problem });
                 }
-                _ => return Err(ParseError::NotText { line: self.line(begin), element }),
             }
         }
     }
 
     /// The ranges, up to the end of `BlockMap`.
-    fn block_map(&mut self, style: Style) -> Result<Ranges, ParseError> {
+    fn block_map(&mut self, attribute: ChecksumAttribute) -> Result<Ranges, ParseError> {
         let mut map = Ranges::default();
         loop {
             match self.inside()? {
-                Event::Start(start) if start.name().as_ref() == RANGE => self.range(&start, style, &mut map)?,
+                Event::Start(start) if start.name().as_ref() == RANGE => {
+                    let offset = self.offset();
+                    let checksum = self.attribute(&start, attribute.name())?;
+                    map.add(offset, &self.value(RANGE)?, checksum.as_deref());
+                }
                 Event::Start(_) => self.skip()?,
                 Event::End(_) => return Ok(map),
                 Event::Text(text) if text.trim().is_empty() => {}
                 Event::Comment(_) | Event::PI(_) => {}
-                _ => return Err(self.misplaced("text between the ranges")),
+                _ => return Err(self.syntax("not well-formed XML: text between the ranges")),
             }
         }
-    }
-
-    fn range(&mut self, start: &BytesStart<'a>, style: Style, map: &mut Ranges) -> Result<(), ParseError> {
-        let at = self.position();
-        let checksum = self.attribute(start, style.attribute().unwrap_or_default())?;
-        let blocks = self.text(RANGE)?;
-        map.add(at, &blocks, checksum.as_deref());
-        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use bmaptool::trust::Fingerprint;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 
@@ -25,7 +26,7 @@ pub struct Arguments {
     pub command: Command,
 }
 
-/// Puts what all commands have behind what one command has.
+/// Puts what all commands have after what one command has.
 const LAST: usize = 100;
 
 #[derive(Args, Debug)]
@@ -101,8 +102,8 @@ pub struct Copy {
     #[arg(long, value_name = "FILE")]
     pub keyring: Option<PathBuf>,
     /// Accept a signature of the key with this fingerprint only
-    #[arg(long, value_name = "FPR", value_hint = ValueHint::Other, value_parser = fingerprint)]
-    pub fingerprint: Option<String>,
+    #[arg(long, value_name = "FPR", value_hint = ValueHint::Other)]
+    pub fingerprint: Option<Fingerprint>,
     /// Do not verify the checksums of the ranges
     #[arg(long)]
     pub no_verify: bool,
@@ -125,17 +126,6 @@ fn named() -> impl TypedValueParser<Value = OsString> {
     OsStringValueParser::new().try_map(|name| if name.is_empty() { Err("it is empty") } else { Ok(name) })
 }
 
-/// A whole fingerprint, in upper case and without spaces: 40 digits for OpenPGP version 4 (RFC 4880), 64 for versions 5
-/// and 6 (RFC 9580).
-fn fingerprint(text: &str) -> Result<String, String> {
-    let digits: String = text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_uppercase()).collect();
-    if matches!(digits.len(), 40 | 64) && digits.chars().all(|c| c.is_ascii_hexdigit()) {
-        Ok(digits)
-    } else {
-        Err("a fingerprint has 40 or 64 hexadecimal digits; a shorter key id is not enough".to_owned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,15 +135,5 @@ mod tests {
         use clap::CommandFactory;
 
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn fingerprints_are_whole() {
-        let forty = "0123456789abcdef0123456789ABCDEF01234567";
-        assert_eq!(fingerprint(forty), Ok(forty.to_uppercase()));
-        assert_eq!(fingerprint(&format!(" {} {}", &forty[..4], &forty[4..])), Ok(forty.to_uppercase()));
-        for wrong in ["", "   ", "ABCDEF01", &forty[1..], &forty.replace('0', "x")] {
-            assert!(fingerprint(wrong).is_err(), "{wrong}");
-        }
     }
 }

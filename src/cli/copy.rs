@@ -3,106 +3,68 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use bmaptool::bmap::{self, Bmap};
-use bmaptool::copy::{self as engine, Extents, Failure, Progress, Verify};
-use bmaptool::event::{Observer, Silent};
-use bmaptool::file_id::FileId;
-use bmaptool::sink::{self, Accept, InputFile, Kind, Request};
-use bmaptool::size::{human, percent};
-use bmaptool::source::{Gaps, Location, Source};
+use bmaptool::copy::{self as engine, Image, Plan, Unmapped, Verdict, Verify};
+use bmaptool::load::LoadedBmap;
+use bmaptool::sink::{self, Accept, Claimed, InputFile, Kind, Request};
+use bmaptool::size::{human, human_time, percent, rate};
+use bmaptool::source::transport::TransferStats;
+use bmaptool::source::{Location, Source};
 
-use super::Error;
-use super::args::Copy;
-use super::error::in_one_line;
-use super::network;
-use super::psplash::Psplash;
-use super::signals::Signals;
-use super::signature::{self, Authentic};
-use super::streams;
-use super::watch::{Display, Watch, rate};
+use super::args::{Copy, Verbosity};
+use super::bmap;
+use super::error::Error;
+use super::network::{self, Network};
+use super::process::{self, Signals};
+use super::report::Report;
 
-/// A bmap, and where it came from.
-struct Map {
-    location: Location,
-    bmap: Bmap,
-    /// The files that it was read from, and verified with.
-    read: Vec<InputFile>,
-}
-
-pub fn run(arguments: &Copy, display: Display) -> Result<(), Error> {
+pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     let signals = Signals::handle().map_err(Error::Signals)?;
+    let report = Report::new(vec![arguments.target.clone()], arguments.psplash_pipe.as_deref());
+    let network = Network::new(report.observer());
 
-    let image = Location::parse(&arguments.image)?;
-    if image == Location::Stdin && !streams::stdin_was_open() {
+    let location = Location::parse(&arguments.image)?;
+    if location == Location::Stdin && process::stdin_was_closed() {
         return Err(Error::StdinClosed);
     }
-    let source = network::open(&image)?;
-    let traffic = source.traffic();
+    let source = network.open(&location)?;
     check_name(&source, arguments)?;
-    let map = match (&arguments.bmap, arguments.nobmap) {
-        (Some(given), _) => Some(load(network::open(&Location::parse(given)?)?, &source, arguments)?),
-        (None, true) => None,
-        (None, false) => Some(load(discover(&source, arguments)?, &source, arguments)?),
-    };
-    let inputs = inputs(&source, map.as_ref());
-    let verify = if arguments.no_verify { Verify::Skip } else { Verify::Checksums };
-    let gaps = match &map {
-        Some(Map { bmap, .. }) if verify.covers(bmap) => {
-            Gaps::MayJump { wanted: bmap.ranges().map(|range| range.bytes).collect() }
-        }
-        _ => Gaps::MustRead,
-    };
-    let unpacked = source.unpack(map.as_ref().map(|map| map.bmap.image_size()), gaps)?;
-    if unpacked.size == Some(0) && map.is_none() && is_stream(&image) {
-        return Err(Error::NothingCame { image });
+    let stats = source.transfer_stats();
+    let bmap = if arguments.nobmap { None } else { Some(bmap::load(&source, arguments, &network)?) };
+    let (plan, bmap) = plan(bmap, arguments);
+    let image = plan.open(source)?;
+    if image.size() == Some(0) && bmap.is_none() && is_stream(&location) {
+        return Err(Error::NothingCame { image: location });
     }
-    streams::check(&arguments.target).map_err(|source| Error::Closed { target: arguments.target.clone(), source })?;
+
     // From here on there is something to clean up.
-    let cancel = signals.defer();
-    let observer: Arc<dyn Observer> = Arc::new(Silent);
-    let claimed = sink::claim(&Request {
-        path: &arguments.target,
-        size: map.as_ref().map(|map| map.bmap.image_size()).or(unpacked.size),
-        inputs: &inputs,
-        accept: if arguments.removable_device { Accept::Removable } else { Accept::Any },
-        observer: &observer,
-    })?;
-
-    announce(&image, arguments, claimed.kind, map.as_ref());
-    // A bmap tells where the image ends; what is packed may end between two of its members.
-    let ends_anywhere = map.is_none();
-    let extents = match map {
-        Some(map) => Extents::Mapped(map.bmap),
-        None => Extents::Whole { size: unpacked.size },
-    };
-    let progress = Arc::new(Progress::default());
-    let watch = Watch::start(display, &progress, extents.total());
-    let psplash = arguments.psplash_pipe.as_deref().map(|pipe| Psplash::start(pipe, &progress, extents.total()));
-    let started = Instant::now();
-    let of_copy = |failure: Failure| Error::Copy {
-        image: image.clone(),
-        target: arguments.target.clone(),
-        remains: failure.remains,
-        signal: signals.received(),
-        source: failure.error,
-    };
-
-    let transferred = engine::transfer(extents, verify, unpacked.reader, claimed.sink, &progress, cancel);
-    let transferred = transferred.map_err(of_copy)?;
-    log::info!("synchronizing '{}'", arguments.target.display());
-    let bytes = transferred.commit(&progress, cancel).map_err(of_copy)?;
-    let time = started.elapsed();
-    drop((watch, psplash));
-    if let Some(traffic) = traffic {
-        log::info!("fetched {}", network::amount(&traffic));
-        if ends_anywhere && traffic.has_unmarked_end() {
-            log::warn!("the server does not say where '{image}' ends: if it is cut off, that cannot be noticed");
-        }
+    let cancel = signals.defer().clone();
+    let Claimed { kind, sink } = claim(arguments, &image, bmap.as_ref(), &report)?;
+    announce(&location, arguments, kind, &image, bmap.as_ref());
+    let display = report.show_progress(verbosity);
+    let observer = Arc::clone(report.observer());
+    let verdicts = engine::Copy { image, sinks: vec![sink], observer, cancel }.run();
+    drop(display);
+    for verdict in verdicts {
+        conclude(verdict, &location, arguments, &signals, stats.as_ref())?;
     }
-    log::info!("copying time: {}, copying speed {}/sec", human_time(time), rate(bytes, time));
     Ok(())
+}
+
+/// Where a bmap came from, and the files that it was read from and verified with.
+struct Origin {
+    location: Location,
+    inputs: Vec<InputFile>,
+}
+
+fn plan(bmap: Option<LoadedBmap>, arguments: &Copy) -> (Plan, Option<Origin>) {
+    let verify = if arguments.no_verify { Verify::Skip } else { Verify::Checksums };
+    match bmap {
+        Some(LoadedBmap { location, bmap, inputs, .. }) => {
+            (Plan::mapped(bmap, verify, Unmapped::Keep), Some(Origin { location, inputs }))
+        }
+        None => (Plan::whole(), None),
+    }
 }
 
 /// Compares what the name says with what is there. With a bmap, the size and the checksums tell whether that is the image; without
@@ -122,7 +84,7 @@ fn check_name(source: &Source, arguments: &Copy) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether what feeds us may have failed before the first byte: a pipe, by whatever name.
+/// Whether the image is a stream, whose writer may have died before its first byte.
 fn is_stream(image: &Location) -> bool {
     match image.as_path() {
         // What has lost its name was no file that is there to stay.
@@ -131,72 +93,39 @@ fn is_stream(image: &Location) -> bool {
     }
 }
 
-/// Looks for the bmap beside the image.
-fn discover(image: &Source, arguments: &Copy) -> Result<Source, Error> {
-    let mut withheld = None;
-    for candidate in image.location().bmap_candidates() {
-        match network::open(&candidate) {
-            Err(error) if error.is_not_found() => {}
-            Err(error) if error.is_withheld() => {
-                log::info!("{}", in_one_line(&error));
-                withheld.get_or_insert(error);
-            }
-            result => {
-                let bmap = result?;
-                log::info!("discovered bmap file '{candidate}'");
-                return Ok(bmap);
-            }
-        }
-    }
-    if let Some(error) = withheld {
-        return Err(error.into());
-    }
-    let location = image.location().clone();
-    Err(match image.id() {
-        Some(FileId::BlockDevice { .. }) => {
-            Error::NoBmapOfDevice { device: location, target: arguments.target.clone() }
-        }
-        _ => Error::NoBmap { image: location },
-    })
-}
-
-/// Reads a bmap, once its signature has been verified.
-fn load(file: Source, image: &Source, arguments: &Copy) -> Result<Map, Error> {
-    let (location, id) = (file.location().clone(), file.id());
-    if location == *image.location() || (id.is_some() && id == image.id()) {
-        return Err(Error::SameFile { image: image.location().clone(), bmap: location });
-    }
-    let stored = file.read_stored("bmap", bmap::MAX_FILE_SIZE)?;
-    let Authentic { text, mut read } = signature::authenticate(stored, arguments)?;
-    let bmap = Bmap::parse(&text).map_err(|source| Error::Bmap { bmap: location.clone(), source })?;
-    read.extend(id.map(|id| InputFile { role: "bmap file", id }));
-    Ok(Map { location, bmap, read })
-}
-
-/// The files that the copy reads.
-fn inputs(source: &Source, map: Option<&Map>) -> Vec<InputFile> {
-    let image = source.id().map(|id| InputFile { role: "image", id });
-    image.into_iter().chain(map.into_iter().flat_map(|map| map.read.iter().copied())).collect()
+fn claim(arguments: &Copy, image: &Image, bmap: Option<&Origin>, report: &Report) -> Result<Claimed, Error> {
+    let target = &arguments.target;
+    process::refuse_closed(target).map_err(|source| Error::Closed { target: target.clone(), source })?;
+    let mut inputs = image.inputs();
+    inputs.extend(bmap.iter().flat_map(|bmap| &bmap.inputs));
+    let request = Request {
+        path: target,
+        size: image.size(),
+        inputs,
+        accept: if arguments.removable_device { Accept::Removable } else { Accept::Any },
+        observer: Arc::clone(report.observer()),
+    };
+    Ok(sink::claim(&request)?)
 }
 
 /// Says what is going to be done.
-fn announce(image: &Location, arguments: &Copy, kind: Kind, map: Option<&Map>) {
+fn announce(location: &Location, arguments: &Copy, kind: Kind, image: &Image, bmap: Option<&Origin>) {
     let target = arguments.target.display();
-    let Some(Map { location, bmap, .. }) = map else {
+    let (Some(origin), Some(map)) = (bmap, image.plan().map()) else {
         log::info!("no bmap given, copy entire image to '{target}'");
         return;
     };
-    log::info!("block map format version {}", bmap.version());
+    log::info!("block map format version {}", map.version());
     log::info!(
         "{} blocks of size {} ({}), mapped {} blocks ({} or {})",
-        bmap.blocks(),
-        bmap.block_size().bytes(),
-        human(bmap.image_size()),
-        bmap.mapped_blocks(),
-        human(bmap.mapped_bytes()),
-        percent(bmap.mapped_blocks(), bmap.blocks()),
+        map.blocks(),
+        map.block_size().bytes(),
+        human(map.image_size()),
+        map.mapped_blocks(),
+        human(map.mapped_bytes()),
+        percent(map.mapped_blocks(), map.blocks()),
     );
-    // Scripts know these two, and that all but devices are named without their folders.
+    // Scripts know these two, and that all but devices are named without their directories.
     let (kind, name) = match kind {
         Kind::BlockDevice => ("block device", None),
         Kind::RegularFile | Kind::CharacterDevice => ("file", arguments.target.file_name()),
@@ -204,38 +133,38 @@ fn announce(image: &Location, arguments: &Copy, kind: Kind, map: Option<&Map>) {
     let target = name.map_or(target, |name| Path::new(name).display());
     log::info!(
         "copying image '{}' to {kind} '{target}' using bmap file '{}'",
-        image.short_name(),
-        location.short_name()
+        location.short_name(),
+        origin.location.short_name()
     );
     if arguments.no_verify {
         log::warn!("the image is not verified, as '--no-verify' asks for");
-    } else if bmap.checksum_kind().is_none() && bmap.mapped_blocks() > 0 {
+    } else if map.checksum_kind().is_none() && map.mapped_blocks() > 0 {
         log::warn!("the image is not verified, for its bmap has no checksums");
     }
 }
 
-/// A time as in `1h 2m 3.4s`.
-fn human_time(time: Duration) -> String {
-    // Rounded to tenths first, so that there is no minute of 60.0 seconds.
-    let tenths = time.as_millis().saturating_add(50) / 100;
-    let (hours, minutes, seconds) = (tenths / 36_000, tenths / 600 % 60, tenths % 600);
-    let seconds = format!("{}.{}s", seconds / 10, seconds % 10);
-    match (hours, minutes) {
-        (0, 0) => seconds,
-        (0, minutes) => format!("{minutes}m {seconds}"),
-        (hours, minutes) => format!("{hours}h {minutes}m {seconds}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times() {
-        let cases = [(0, "0.0s"), (1_449, "1.4s"), (59_960, "1m 0.0s"), (62_300, "1m 2.3s"), (7_260_000, "2h 1m 0.0s")];
-        for (milliseconds, text) in cases {
-            assert_eq!(human_time(Duration::from_millis(milliseconds)), text);
+/// Says how the copy to a target ended.
+fn conclude(
+    verdict: Verdict,
+    image: &Location,
+    arguments: &Copy,
+    signals: &Signals,
+    stats: Option<&TransferStats>,
+) -> Result<(), Error> {
+    let done = verdict.map_err(|failure| Error::Copy {
+        image: image.clone(),
+        target: arguments.target.clone(),
+        state: failure.state,
+        signal: signals.received(),
+        source: failure.error,
+    })?;
+    if let Some(stats) = stats {
+        log::info!("fetched {}", network::amount(stats));
+        // A bmap tells where the image ends; compressed data may end between two of its members.
+        if arguments.nobmap && stats.has_unmarked_end() {
+            log::warn!("the server does not say where '{image}' ends: if it is cut off, that cannot be noticed");
         }
     }
+    log::info!("copying time: {}, copying speed {}/sec", human_time(done.time), rate(done.bytes, done.time));
+    Ok(())
 }

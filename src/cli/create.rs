@@ -4,17 +4,17 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use bmaptool::create::{self as engine, Checksum};
+use bmaptool::device::flush_loop_devices;
 use bmaptool::digest::ChecksumKind;
-use bmaptool::file_id::FileId;
-use bmaptool::magic::{Format, PREFIX_LEN};
-use bmaptool::sink;
 use bmaptool::size::human;
-use bmaptool::source::{Foreign, read_full};
+use bmaptool::source::{Format, HEAD_LEN, Kind, NotAnImage, detect, read_full};
+use bmaptool::sys::file_id::FileId;
 
-use super::Error;
 use super::args::Create;
+use super::error::Error;
 use super::output::Output;
-use super::signals::Signals;
+use super::process::Signals;
+use super::report::Report;
 
 pub fn run(arguments: &Create) -> Result<(), Error> {
     let signals = Signals::handle().map_err(Error::Signals)?;
@@ -29,8 +29,9 @@ pub fn run(arguments: &Create) -> Result<(), Error> {
     let output_error = |source| Error::Output { output: output.to_string(), signal: signals.received(), source };
     output.check().map_err(output_error)?;
 
-    if let Err(error) = sink::settle(path, id) {
-        log::debug!("{error}"); // it is not going to be written to
+    if let Err(error) = flush_loop_devices(path, id, &**Report::new(Vec::new(), None).observer()) {
+        // The image is not going to be written to.
+        log::debug!("cannot tell which loop devices are attached to '{}': {error}", path.display());
     }
     let checksum = if arguments.no_checksum { Checksum::None } else { Checksum::Of(ChecksumKind::Sha256) };
     let map = engine::create(&image, path, checksum)?;
@@ -52,17 +53,18 @@ fn refuse_output(image: FileId, output: &Output<'_>) -> Result<(), Error> {
 }
 
 fn refuse_packed(image: &File, path: &Path) -> Result<(), Error> {
-    let mut prefix = [0; PREFIX_LEN];
-    let length = read_full(&mut &*image, &mut prefix).map_err(|source| engine::Error::Read {
+    let mut head = [0; HEAD_LEN];
+    let length = read_full(&mut &*image, &mut head).map_err(|source| engine::Error::Read {
         path: path.to_owned(),
         offset: 0,
         source,
     })?;
-    let prefix = prefix.get(..length).unwrap_or_default();
-    match (Format::of(prefix), Foreign::of(prefix)) {
+    match detect(head.split_at(length).0) {
         // The image may be what stands in the place of the output.
-        (_, Some(what @ (Foreign::Xml | Foreign::Signed))) => Err(Error::NoImage { path: path.to_owned(), what }),
-        (None | Some(Format::Tar), _) => Ok(()),
-        (Some(format), _) => Err(Error::Packed { path: path.to_owned(), format }),
+        Kind::NotAnImage(what @ (NotAnImage::Xml | NotAnImage::Signed)) => {
+            Err(Error::NoImage { path: path.to_owned(), what })
+        }
+        Kind::NotAnImage(_) | Kind::Raw | Kind::Encoded(Format::Tar) => Ok(()),
+        Kind::Encoded(format) => Err(Error::Packed { path: path.to_owned(), format }),
     }
 }

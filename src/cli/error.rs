@@ -1,29 +1,29 @@
-//! What can go wrong, put into words, and the exit status that it has.
+//! What can go wrong, put into words, and the exit status that it has. What to do about it is told by [`hint`].
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use bmaptool::bmap::ParseError;
 use bmaptool::copy;
 use bmaptool::create;
-use bmaptool::magic::Format;
-use bmaptool::signature::{self, KeyringError, Refusal};
+use bmaptool::load;
 use bmaptool::sink::{self, TargetState};
-use bmaptool::source::{self, Foreign, Location};
-use nix::unistd::geteuid;
+use bmaptool::source::{self, Format, Location, NotAnImage};
+use bmaptool::trust::{self, Fingerprint, KeyringError, RequiredBy};
 
-use super::signals;
+use super::hint::hint;
+use super::process;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot open image '{path}'")]
     OpenImage { path: PathBuf, source: io::Error },
-    #[error("'{path}' is compressed ({format}), and create maps a raw image; decompress it first")]
+    #[error("'{path}' is compressed ({format})")]
     Packed { path: PathBuf, format: Format },
-    #[error("'{path}' is no disk image but {what}: the image comes last, the output behind '-o'")]
-    NoImage { path: PathBuf, what: Foreign },
-    #[error("{output} is the image itself; choose another output")]
+    #[error("'{path}' is {what}, not a disk image")]
+    NoImage { path: PathBuf, what: NotAnImage },
+    #[error("{output} is the image itself")]
     OutputIsImage { output: String },
     #[error(transparent)]
     Create(#[from] create::Error),
@@ -33,19 +33,11 @@ pub enum Error {
     Location(#[from] source::InvalidUrl),
     #[error(transparent)]
     Source(#[from] source::Error),
-    #[error("bmap file not found for '{image}', please use '--nobmap' to copy the image without a bmap")]
+    #[error("bmap file not found for '{image}'")]
     NoBmap { image: Location },
-    #[error(
-        "bmap file not found for '{device}', which is a device: the image comes first, then the target; to copy all of the \
-         device to '{target}', use '--nobmap'"
-    )]
+    #[error("bmap file not found for '{device}', which is a device")]
     NoBmapOfDevice { device: Location, target: PathBuf },
-    #[error("{}: the image cannot be its own bmap", both_are(.image, .bmap))]
-    SameFile { image: Location, bmap: Location },
-    #[error(
-        "the name of '{image}' says {named}, but it is not compressed: it may be damaged, or a page that a server sends; if it \
-         is the image as it is, rename it, or use its bmap"
-    )]
+    #[error("the name of '{image}' says {named}, but it is not compressed")]
     NotPacked { image: Location, named: Format },
     #[error("standard input is closed, and there is no image on it")]
     StdinClosed,
@@ -55,46 +47,59 @@ pub enum Error {
     Keyring(#[from] KeyringError),
     #[error("no signature found but {flag} given: bmap file '{bmap}' is not signed")]
     NotSigned { bmap: Location, flag: &'static str },
-    #[error("discovered a BAD GPG signature of bmap file '{bmap}'{}", in_file(.signature, .bmap))]
-    BadSignature { bmap: Location, signature: Location, source: Refusal },
     #[error(
         "discovered a BAD GPG signature of bmap file '{bmap}': it is by {found}, but '--fingerprint' asks for {expected}"
     )]
-    WrongSigner { bmap: Location, found: String, expected: String },
-    #[error("bmap file '{bmap}' is signed, but the signature cannot be verified")]
-    Unverifiable { bmap: Location, source: signature::Error },
-    #[error("bmap file '{bmap}' cannot be used")]
-    Bmap { bmap: Location, source: ParseError },
+    WrongSigner { bmap: Location, found: String, expected: Fingerprint },
+    #[error(transparent)]
+    Bmap(load::Error),
     #[error(transparent)]
     Target(#[from] sink::Error),
     #[error("copying image '{image}' to '{target}' failed")]
-    Copy { image: Location, target: PathBuf, remains: TargetState, signal: Option<i32>, source: copy::Error },
+    Copy { image: Location, target: PathBuf, state: TargetState, signal: Option<i32>, source: Arc<copy::Error> },
     #[error("cannot write to '{target}'")]
     Closed { target: PathBuf, source: io::Error },
     #[error("cannot handle signals")]
     Signals(#[source] io::Error),
 }
 
-impl Error {
-    /// What it means that `signature`, which is in `bmap` itself where the two are the same, could not be verified.
-    pub fn signature(bmap: &Location, signature: &Location, error: signature::Error) -> Self {
-        let (bmap, signature) = (bmap.clone(), signature.clone());
+/// What the user asked for is named by the options that ask for it.
+impl From<load::Error> for Error {
+    fn from(error: load::Error) -> Self {
         match error {
-            signature::Error::Refused(source) => Self::BadSignature { bmap, signature, source },
-            source => Self::Unverifiable { bmap, source },
+            load::Error::Source(error) | load::Error::Trust(trust::Error::Source(error)) => Self::Source(error),
+            load::Error::Trust(trust::Error::NotSigned { bmap, required_by }) => {
+                let flag = match required_by {
+                    RequiredBy::Fingerprint => "--fingerprint",
+                    RequiredBy::Keyring => "--keyring",
+                };
+                Self::NotSigned { bmap, flag }
+            }
+            load::Error::Trust(trust::Error::WrongSigner { bmap, found, expected }) => {
+                let found = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+                Self::WrongSigner { bmap, found, expected }
+            }
+            error => Self::Bmap(error),
         }
     }
+}
 
+impl Error {
     /// Prints what happened, and what state it leaves behind.
     pub fn report(&self) {
         let mut text = in_one_line(self);
-        if let Some(advice) = self.advice() {
-            text = format!("{text}; {advice}");
+        if let Some(hint) = hint(self) {
+            text = format!("{text}; {hint}");
         }
         log::error!("{text}");
-        if let Self::Copy { target, remains, .. } = self {
+        if let Self::Copy { target, state, source, .. } = self {
             let target = target.display();
-            match remains {
+            if let copy::Error::Mismatch { kind, expected, computed, .. } = &**source {
+                log::error!(
+                    "the image's {kind} is {computed}, the bmap says {expected}: what was written is not valid"
+                );
+            }
+            match state {
                 TargetState::Removed => log::info!("the incomplete file '{target}' has been removed"),
                 TargetState::Incomplete => log::error!("'{target}' is incomplete"),
                 TargetState::Moved => log::error!(
@@ -107,8 +112,8 @@ impl Error {
                     "the start of '{target}' has been zeroed again: it holds no valid image now; copy again before using it"
                 ),
                 TargetState::MaybeBootable => log::error!(
-                    "the start of '{target}' could not be zeroed again: it may look like a valid image, but it holds none; \
-                     copy again, or to another device, before using it"
+                    "the start of '{target}' could not be zeroed again: it may look valid, but holds no image; copy again, or to \
+                     another device"
                 ),
                 TargetState::Untouched => log::info!("'{target}' is as it was: nothing has been written"),
                 TargetState::Complete | TargetState::NotApplicable => {}
@@ -116,60 +121,18 @@ impl Error {
         }
     }
 
-    /// What the user can do about it.
-    fn advice(&self) -> Option<&'static str> {
-        match self {
-            Self::BadSignature { source: Refusal::UnknownKey { .. }, .. } => Some(
-                "get the key from someone you trust, and name a keyring that has it with '--keyring FILE', or import it with \
-                 'gpg --import FILE' and name no keyring",
-            ),
-            Self::BadSignature { source: Refusal::FromTheFuture { .. }, .. } => Some("set the clock"),
-            Self::OpenImage { path, source } if path.as_os_str() == "-" && source.kind() == io::ErrorKind::NotFound => {
-                Some("standard input cannot be mapped: only a file has holes")
-            }
-            Self::Source(source::Error::Open { location, source }) if names_protocol(location.as_path(), source) => {
-                Some("if it is meant for an address: http, https, ftp, ssh and file are the protocols")
-            }
-            Self::OpenImage { path, source } if names_protocol(Some(path), source) => {
-                Some("create maps a file of this machine, not an address")
-            }
-            Self::Target(sink::Error::Access { path, source, .. }) if names_protocol(Some(path), source) => {
-                Some("the target is a device or a file of this machine, not an address")
-            }
-            Self::Target(sink::Error::SharedUnclear { source, .. })
-                if source.kind() == io::ErrorKind::PermissionDenied =>
-            {
-                Some(match geteuid().is_root() {
-                    true => "a container must be given that device as well",
-                    false => "run this as root, with sudo for example",
-                })
-            }
-            Self::Unverifiable { source: signature::Error::NoProc { .. }, .. } => {
-                Some("mount it, or use '--no-sig-verify' to copy without knowing who made the bmap")
-            }
-            Self::Unverifiable { source: signature::Error::NoVerifier { .. }, .. } => Some(
-                "install GnuPG, or use '--no-sig-verify' and no other option about signatures to copy without knowing who \
-                     made the bmap",
-            ),
-            _ => None,
-        }
-    }
-
     /// The status that the program exits with.
     pub fn status(&self) -> i32 {
         match self {
-            Self::Copy { source: copy::Error::Cancelled, signal: Some(signal), .. } => signals::status(*signal),
+            Self::Copy { source, signal: Some(signal), .. } if matches!(**source, copy::Error::Cancelled) => {
+                process::status(*signal)
+            }
             Self::Output { source, signal: Some(signal), .. } if source.kind() == io::ErrorKind::Interrupted => {
-                signals::status(*signal)
+                process::status(*signal)
             }
             _ => super::FAILED,
         }
     }
-}
-
-/// Whether a path that leads nowhere looks like an address.
-fn names_protocol(path: Option<&Path>, error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound && path.is_some_and(|path| path.to_string_lossy().contains("://"))
 }
 
 /// An error and what it comes from.
@@ -189,16 +152,4 @@ pub fn in_one_line(error: &dyn std::error::Error) -> String {
 
 fn in_quotes(location: &Location) -> String {
     if *location == Location::Stdin { location.to_string() } else { format!("'{location}'") }
-}
-
-fn both_are(image: &Location, bmap: &Location) -> String {
-    if image == bmap {
-        format!("the image and the bmap are the same file, '{image}'")
-    } else {
-        format!("'{image}' and '{bmap}' are the same file")
-    }
-}
-
-fn in_file(signature: &Location, bmap: &Location) -> String {
-    if signature == bmap { String::new() } else { format!(" in '{signature}'") }
 }

@@ -1,29 +1,20 @@
 //! What a person types and sees.
 
 mod args;
-mod bar;
-pub mod console;
+mod bmap;
 mod copy;
 mod create;
 mod error;
+mod hint;
 mod network;
 mod output;
-pub mod panics;
-mod passwords;
-mod printer;
-pub mod process_list;
-mod psplash;
-mod screen;
-mod signals;
-mod signature;
-mod streams;
+pub mod passwords;
+pub mod process;
+pub mod report;
 pub mod usage;
-mod watch;
-
-pub use error::Error;
 
 use args::{Arguments, Command};
-use watch::Display;
+use error::Error;
 
 /// The exit status of what failed.
 pub const FAILED: i32 = 1;
@@ -32,6 +23,6 @@ pub const FAILED: i32 = 1;
 pub fn run(arguments: Arguments) -> Result<(), Error> {
     match arguments.command {
         Command::Create(create) => create::run(&create),
-        Command::Copy(copy) => copy::run(&copy, Display::of(&arguments.verbosity)),
+        Command::Copy(copy) => copy::run(&copy, &arguments.verbosity),
     }
 }

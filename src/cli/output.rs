@@ -3,20 +3,18 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Seek, Write};
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
-use std::{mem, process};
 
-use bmaptool::file_id::FileId;
-use bmaptool::paths::folder_of;
-use bmaptool::sink::{is_among_devices, is_mount_point, place_of};
-use nix::errno::Errno;
+use bmaptool::device::{devtmpfs, is_mount_point};
+use bmaptool::sys::file_id::FileId;
+use bmaptool::sys::paths::{parent_dir, resolve_symlinks};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, access, linkat};
 
-use super::signals::Signals;
-use super::streams;
+use super::process::{self, Signals};
 
 /// Writes the contents of an output.
 pub type Emit<'a> = &'a dyn Fn(&mut dyn Write) -> io::Result<()>;
@@ -49,12 +47,12 @@ impl<'a> Output<'a> {
     /// Fails where it is certain that nothing can be written, before work is spent on what is to be written.
     pub fn check(&self) -> io::Result<()> {
         match self {
-            Self::Stdout => streams::stdout().map(drop),
+            Self::Stdout => process::stdout().map(drop),
             Self::File(path) => {
-                streams::check(path)?;
+                process::refuse_closed(path)?;
                 match Place::of(path)? {
-                    Place::New(path) => check_folder(folder_of(&path)),
-                    Place::There(path) => Ok(access(&path, AccessFlags::W_OK)?),
+                    Place::Replaced(path) => check_directory(parent_dir(&path)),
+                    Place::Overwritten(path) => Ok(access(&path, AccessFlags::W_OK)?),
                 }
             }
         }
@@ -70,8 +68,8 @@ impl<'a> Output<'a> {
                 close(io::stdout().as_fd().try_clone_to_owned()?)
             }
             Self::File(path) => match Place::of(path)? {
-                Place::New(path) => replace(&path, signals, emit),
-                Place::There(path) => overwrite(&path, emit),
+                Place::Replaced(path) => replace(&path, signals, emit),
+                Place::Overwritten(path) => overwrite(&path, emit),
             },
         }
     }
@@ -80,36 +78,38 @@ impl<'a> Output<'a> {
 /// What becomes of the name of an output.
 enum Place {
     /// A new file gets it, and takes the place of one that has it.
-    New(PathBuf),
+    Replaced(PathBuf),
     /// What has it is written to as it is, such as a pipe.
-    There(PathBuf),
+    Overwritten(PathBuf),
 }
 
 impl Place {
     fn of(path: &Path) -> io::Result<Self> {
         let refuse = |kind, what| Err(io::Error::new(kind, what));
-        // What is behind /dev/fd/3 may have no other name: a pipe, or a file that has been removed.
+        // What /dev/fd/3 leads to may have no other name: a pipe, or a file that has been removed.
         match fs::metadata(path).map(|metadata| metadata.file_type()) {
             Ok(kind) if kind.is_dir() => refuse(ErrorKind::IsADirectory, "it is a directory"),
             Ok(kind) if kind.is_block_device() => refuse(ErrorKind::InvalidInput, "it is a block device"),
             Ok(kind) if kind.is_file() => {
                 // A symbolic link stays one; what it leads to is replaced.
-                let place = place_of(path)?;
+                let place = resolve_symlinks(path)?;
                 match fs::metadata(&place) {
-                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::There(path.to_owned())),
+                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::Overwritten(path.to_owned())),
                     Err(error) => Err(error),
                     // As a file is that a container was given: it cannot be replaced.
-                    Ok(_) if is_mount_point(&place) => Ok(Self::There(place)),
-                    Ok(_) => Ok(Self::New(place)),
+                    Ok(_) if is_mount_point(&place) => Ok(Self::Overwritten(place)),
+                    Ok(_) => Ok(Self::Replaced(place)),
                 }
             }
-            Ok(_) => Ok(Self::There(path.to_owned())),
+            Ok(_) => Ok(Self::Overwritten(path.to_owned())),
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            Err(_) if is_among_devices(path)? => refuse(ErrorKind::NotFound, "there is no such device"),
-            Err(_) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
-                refuse(ErrorKind::NotFound, "there is no such folder, and no file's name ends with a slash")
+            Err(_) if devtmpfs::contains(&resolve_symlinks(path)?)? => {
+                refuse(ErrorKind::NotFound, "there is no such device")
             }
-            Err(_) => Ok(Self::New(place_of(path)?)),
+            Err(_) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+                refuse(ErrorKind::NotFound, "there is no such directory, and no file's name ends with a slash")
+            }
+            Err(_) => Ok(Self::Replaced(resolve_symlinks(path)?)),
         }
     }
 }
@@ -124,10 +124,10 @@ impl fmt::Display for Output<'_> {
     }
 }
 
-/// Fails where no file can be made in `folder`.
-fn check_folder(folder: &Path) -> io::Result<()> {
-    access(folder, AccessFlags::W_OK).map_err(|error| {
-        let words = format!("no file can be made in the folder '{}': {}", folder.display(), error.desc());
+/// Fails where no file can be made in `directory`.
+fn check_directory(directory: &Path) -> io::Result<()> {
+    access(directory, AccessFlags::W_OK).map_err(|error| {
+        let words = format!("no file can be made in the directory '{}': {}", directory.display(), error.desc());
         io::Error::new(io::Error::from(error).kind(), words)
     })
 }
@@ -161,7 +161,7 @@ fn replace(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
     let temporary = match unnamed(path, signals, emit) {
         Ok(None) => return Ok(()),
         Ok(Some(temporary)) => temporary,
-        // The file system has no such files, or they cannot be named: /proc is not mounted, and we are not root.
+        // The file system has no such files, or they cannot be named: /proc is not mounted.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)) => {
             named(path, signals, emit)?
         }
@@ -180,8 +180,8 @@ fn replace(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
 /// Makes a file that gets a name only when it is complete, so that nothing is left of it if the program is killed. The name is
 /// `path` itself where that is free; a file that has it can be replaced only by one that has a name of its own.
 fn unnamed(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<Option<Temporary>> {
-    let folder = folder_of(path);
-    let mut file = OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).mode(0o666).open(folder)?;
+    let directory = parent_dir(path);
+    let mut file = OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).mode(0o666).open(directory)?;
     write_whole(&mut file, path, emit)?;
     signals.defer();
     if signals.received().is_some() {
@@ -189,7 +189,7 @@ fn unnamed(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<Option<
     }
     match give_name(&file, path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            Ok(Some(Temporary::make(folder, |name| give_name(&file, name))?.0))
+            Ok(Some(Temporary::make(directory, |name| give_name(&file, name))?.0))
         }
         named => named.map(|()| None),
     }
@@ -199,7 +199,7 @@ fn unnamed(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<Option<
 fn named(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<Temporary> {
     signals.defer();
     let create = |name: &Path| OpenOptions::new().write(true).create_new(true).open(name);
-    let (temporary, mut file) = Temporary::make(folder_of(path), create)?;
+    let (temporary, mut file) = Temporary::make(parent_dir(path), create)?;
     write_whole(&mut file, path, emit)?;
     Ok(temporary)
 }
@@ -210,9 +210,9 @@ struct Temporary {
 }
 
 impl Temporary {
-    /// Has `make` make the file, in `folder`. Its name is as relative as that of the folder: the folders above may be closed to us.
-    fn make<T>(folder: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(Self, T)> {
-        let names = (0..100).map(|number| folder.join(format!(".bmaptool.{}.{number}.tmp", process::id())));
+    /// Has `make` make the file, in `directory`. Its name is as relative as that one: the directories above may be closed to us.
+    fn make<T>(directory: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(Self, T)> {
+        let names = (0..100).map(|number| directory.join(format!(".bmaptool.{}.{number}.tmp", std::process::id())));
         for path in names {
             match make(&path) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -249,11 +249,6 @@ fn write_whole(file: &mut File, replaced: &Path, emit: Emit<'_>) -> io::Result<(
 
 /// Links a file that was opened with O_TMPFILE to a name, in the way that open(2) describes.
 fn give_name(file: &File, name: &Path) -> io::Result<()> {
-    let descriptor = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    match linkat(AT_FDCWD, &descriptor, AT_FDCWD, name, AtFlags::AT_SYMLINK_FOLLOW) {
-        // Without /proc only root can do it.
-        Err(Errno::ENOENT) => linkat(file, c"", AT_FDCWD, name, AtFlags::AT_EMPTY_PATH)?,
-        linked => linked?,
-    }
-    Ok(())
+    let descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(linkat(AT_FDCWD, descriptor.as_str(), AT_FDCWD, name, AtFlags::AT_SYMLINK_FOLLOW)?)
 }

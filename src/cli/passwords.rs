@@ -1,6 +1,44 @@
-//! Passwords in URLs that stand in other text.
+//! Passwords in URLs that stand in other text, and in the arguments of this process.
 
+use std::fs::{self, File};
+use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+/// Overwrites the passwords in the arguments of this process, which everybody on this machine can list. The arguments
+/// must have been parsed.
+pub fn hide_from_process_list() {
+    if let Err(error) = overwrite_arguments() {
+        log::debug!("cannot hide passwords from the list of processes: {error}");
+    }
+}
+
+/// The kernel shows the memory in which it once put the arguments; no call lets a process show others.
+fn overwrite_arguments() -> io::Result<()> {
+    let arguments = fs::read("/proc/self/cmdline")?;
+    let passwords = places(&arguments);
+    if passwords.is_empty() {
+        return Ok(());
+    }
+    let start = arguments_address().ok_or(io::ErrorKind::Unsupported)?;
+    let memory = File::options().write(true).open("/proc/self/mem")?;
+    for place in passwords {
+        // SAFETY: this is as unsafe as a write through a pointer, though the compiler does not see it. The kernel has told that
+        // the arguments are there; they are writable, nobody holds a reference to them (`args_os` copies them), and no zero that
+        // ends one is overwritten.
+        memory.write_all_at(&vec![b'x'; place.len()], start + place.start as u64)?;
+    }
+    Ok(())
+}
+
+/// Where the arguments are in memory: `arg_start` in proc_pid_stat(5).
+fn arguments_address() -> Option<u64> {
+    const ARG_START: usize = 48;
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field is a name in brackets, with anything in it.
+    let (_, from_third) = stat.rsplit_once(')')?;
+    from_third.split_whitespace().nth(ARG_START - 3)?.parse().ok().filter(|&address| address > 0)
+}
 
 /// `text` with a sign in the place of each password.
 pub fn masked(text: &str) -> String {
@@ -15,7 +53,7 @@ pub fn masked(text: &str) -> String {
 
 /// Where the passwords of URLs are: between the first colon of the authority and its last `@` (RFC 3986, 3.2). A zero byte ends
 /// a URL.
-pub fn places(text: &[u8]) -> Vec<Range<usize>> {
+fn places(text: &[u8]) -> Vec<Range<usize>> {
     const MARK: &[u8] = b"://";
     let marks = text.windows(MARK.len()).enumerate().filter(|&(_, window)| window == MARK);
     marks.filter_map(|(mark, _)| password(text, mark.saturating_add(MARK.len()))).collect()

@@ -9,14 +9,13 @@ use clap::{CommandFactory, Parser};
 use log::LevelFilter;
 
 use super::args::{Arguments, Command, Copy};
-use super::console;
-use super::passwords::masked;
-use super::streams;
+use super::process;
+use super::report::console;
 
 /// The arguments of this process. Ends it with a message where they are wrong.
 pub fn parse() -> Arguments {
     let arguments = Arguments::try_parse().unwrap_or_else(|error| exit_with(&error));
-    // Checked here, for clap does not see the two together where one stands before the command and one behind it.
+    // Checked here, for clap does not see the two together where one stands before the command and one after it.
     if arguments.verbosity.quiet && arguments.verbosity.debug {
         usage_error(ErrorKind::ArgumentConflict, "'--quiet' cannot be used with '--debug'");
     }
@@ -65,7 +64,7 @@ fn exit_with(error: &clap::Error) -> ! {
     // Of whole sequences for terminals its plain text has nothing left that would tell.
     let has_commands = std::env::args_os().any(|argument| argument.to_string_lossy().contains(char::is_control));
     let text = error.to_string();
-    let shown = masked(&text).replace(|c: char| c.is_control() && c != '\n', "\u{fffd}");
+    let shown = console::shown(&text, &['\n']);
     if has_commands || shown != text {
         console::print(&shown);
         exit(error.exit_code());
@@ -76,7 +75,7 @@ fn exit_with(error: &clap::Error) -> ! {
 /// Prints help or the version, and ends the process: not with success where nobody can have read it.
 fn answer(text: &clap::Error) -> ! {
     let print = |mut out: Stdout| text.print().and_then(|()| out.flush());
-    match streams::stdout().and_then(print) {
+    match process::stdout().and_then(print) {
         Ok(()) => exit(text.exit_code()),
         Err(error) => {
             console::init(LevelFilter::Error);

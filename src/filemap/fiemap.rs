@@ -1,5 +1,8 @@
 //! The extents of a file by FIEMAP (Linux: Documentation/filesystems/fiemap.rst, include/uapi/linux/fiemap.h).
 
+// Extents come from the file system, and so perhaps from a damaged disk: no number in them may cause a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -7,7 +10,7 @@ use std::path::Path;
 
 use super::Error;
 use crate::range::ByteRange;
-use crate::retry::uninterrupted;
+use crate::sys::eintr::retry_on_eintr;
 
 /// `struct fiemap`, without the extents that follow it.
 #[repr(C)]
@@ -33,10 +36,10 @@ struct Extent {
     reserved: [u32; 3],
 }
 
-/// How many extents are asked for at a time; with the header they fill some 56 KiB.
+/// How many extents are asked for at a time: about 56 KiB.
 const BATCH: usize = 1024;
 
-/// A request and the place for its answer.
+/// A request, with room for the answer.
 #[repr(C)]
 struct Request {
     header: Header,
@@ -64,34 +67,38 @@ pub(super) fn extents(file: &File, path: &Path, size: u64, each: &mut dyn FnMut(
             offset: start,
             source,
         })?;
-        let count = usize::try_from(request.header.mapped_extents).unwrap_or(BATCH);
-        let Some(batch) = request.extents.get(..count).filter(|batch| !batch.is_empty()) else { break };
-        let batch_start = start;
+        let inconsistent = || Error::Inconsistent { path: path.to_owned(), offset: start };
+        let batch = request.extents.get(..request.header.mapped_extents as usize).ok_or_else(inconsistent)?;
+        let Some(last) = batch.last() else { break }; // all the rest is a hole
+        let mut end = start;
         for extent in batch {
-            let end = extent.logical.saturating_add(extent.length).min(size);
-            // An extent that began before the place that was asked for was told with the batch before.
-            let extent = ByteRange { start: extent.logical.max(start), end };
-            if !extent.is_empty() {
-                each(extent);
+            // An extent that begins before the end of the one before has been reported in part, with the last batch.
+            let bytes = ByteRange {
+                start: extent.logical.max(end),
+                end: extent.logical.saturating_add(extent.length).min(size),
+            };
+            if !bytes.is_empty() {
+                each(bytes);
             }
-            start = start.max(end);
+            end = end.max(bytes.end);
         }
-        if batch.last().is_some_and(|extent| extent.flags & FIEMAP_EXTENT_LAST != 0) {
+        if last.flags & FIEMAP_EXTENT_LAST != 0 {
             break;
         }
-        if start == batch_start {
-            return Err(Error::Inconsistent { path: path.to_owned(), offset: start });
+        if end == start {
+            return Err(inconsistent());
         }
+        start = end;
         flags = 0;
     }
     Ok(())
 }
 
 fn query(file: &File, request: &mut Request, start: u64, length: u64, flags: u32) -> io::Result<()> {
-    uninterrupted(|| {
+    retry_on_eintr(|| {
         request.header = Header { start, length, flags, extent_count: BATCH as u32, ..Header::default() };
-        // SAFETY: the request is a `struct fiemap` followed by room for `extent_count` extents, both laid out as the kernel
-        // has them; the kernel writes no more extents than that, and any bytes make valid values of their integer fields.
+        // SAFETY: the request is a `struct fiemap` followed by room for `extent_count` extents, laid out as in the kernel's
+        // header. The kernel writes no more extents than that, and all fields are integers, valid with any bytes.
         unsafe { fs_ioc_fiemap(file.as_raw_fd(), request) }.map(drop)
     })
 }

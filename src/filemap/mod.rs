@@ -1,4 +1,4 @@
-//! Which blocks of a file are mapped: hold data, or might.
+//! Which blocks of a file its file system has mapped.
 
 mod fiemap;
 mod seek;
@@ -10,60 +10,36 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::range::{BlockRange, BlockSize, ByteRange};
-use crate::retry::uninterrupted;
+use crate::sys::eintr::retry_on_eintr;
 
 /// The mapped blocks of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FileMap {
     /// The size of the file in bytes.
     pub size: u64,
-    /// The size of its blocks: that of its file system.
+    /// The block size of the file system.
     pub block_size: BlockSize,
-    /// The mapped blocks, in order; ranges do not touch.
+    /// The mapped blocks, in order; ranges are not adjacent.
     pub ranges: Vec<BlockRange>,
 }
 
-/// Why the mapped blocks of a file cannot be told.
+/// Why the mapped blocks of the file at `path` cannot be told.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Error {
-    /// The file's size could not be had.
+    /// `stat` failed.
     #[error("cannot inspect '{path}'")]
-    Inspect {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file system refused to say where the data is.
+    Inspect { path: PathBuf, source: io::Error },
+    /// The system call `method` failed for the byte at `offset`.
     #[error("cannot map '{path}' with {method} at byte {offset}")]
-    Query {
-        /// The file.
-        path: PathBuf,
-        /// What was asked.
-        method: &'static str,
-        /// About which place in the file.
-        offset: u64,
-        /// Why.
-        source: io::Error,
-    },
+    Query { path: PathBuf, method: &'static str, offset: u64, source: io::Error },
     /// The file is sparse, but its file system does not tell where the holes are.
-    #[error(
-        "the file system of '{path}' cannot tell which blocks are holes; build the image on another one, such as ext4, XFS, \
-         btrfs or tmpfs, or copy it there with 'cp --sparse=always' and map the copy, which has holes where zeroes were: \
-         'blkdiscard' a device before that image is written to it"
-    )]
-    Untold {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file shrank while it was mapped, or the file system told of data where there can be none.
+    #[error("the file system of '{path}' cannot tell which blocks are holes")]
+    Untold { path: PathBuf },
+    /// The file shrank while it was mapped, or the file system reported data that ends before it begins. `offset` is
+    /// where, in bytes.
     #[error("the file system reports no consistent map of '{path}' at byte {offset}")]
-    Inconsistent {
-        /// The file.
-        path: PathBuf,
-        /// About which place in the file.
-        offset: u64,
-    },
+    Inconsistent { path: PathBuf, offset: u64 },
 }
 
 /// A way to ask the file system.
@@ -79,7 +55,7 @@ pub enum Method {
 ///
 /// # Errors
 ///
-/// Where the file system knows neither, or fails.
+/// Among others [`Error::Untold`], where the file system supports neither.
 pub fn map(file: &File, path: &Path) -> Result<FileMap, Error> {
     match map_with(Method::Fiemap, file, path) {
         Err(Error::Query { source, .. }) if is_unsupported(&source) => {
@@ -92,40 +68,40 @@ pub fn map(file: &File, path: &Path) -> Result<FileMap, Error> {
     }
 }
 
-/// The mapped blocks of `file`, as `method` tells them.
+/// The mapped blocks of `file`, by one method alone.
 ///
 /// # Errors
 ///
-/// Where the file system does not know the method, or fails.
+/// Among others, where the file system does not support the method.
 pub fn map_with(method: Method, file: &File, path: &Path) -> Result<FileMap, Error> {
     let inspect = |source| Error::Inspect { path: path.to_owned(), source };
     let metadata = file.metadata().map_err(inspect)?;
     let size = metadata.size();
     let block_size = block_size(file, metadata.blksize());
-    let mut ranges = Blocks { block_size, ranges: Vec::new() };
+    let mut mapped = MappedBlocks { block_size, ranges: Vec::new() };
     match method {
-        Method::Fiemap => fiemap::extents(file, path, size, &mut |extent| ranges.push(extent))?,
+        Method::Fiemap => fiemap::extents(file, path, size, &mut |extent| mapped.push(extent))?,
         Method::Seek => {
-            seek::extents(file, path, size, &mut |extent| ranges.push(extent))?;
-            let told = ranges.ranges.first().is_none_or(|range| range.count() < block_size.blocks_in(size));
-            if !told && !seek::tells_holes(path, &metadata) {
+            seek::extents(file, path, size, &mut |extent| mapped.push(extent))?;
+            let has_holes = mapped.ranges.first().is_none_or(|range| range.count() < block_size.blocks_in(size));
+            if !has_holes && !seek::reports_holes(path, &metadata) {
                 return Err(Error::Untold { path: path.to_owned() });
             }
         }
     }
-    Ok(FileMap { size, block_size, ranges: ranges.ranges })
+    Ok(FileMap { size, block_size, ranges: mapped.ranges })
 }
 
-/// Gathers extents as blocks: rounded outward, joined where they touch.
-struct Blocks {
+/// Collects extents as blocks: rounded outward, merged where they overlap or are adjacent.
+struct MappedBlocks {
     block_size: BlockSize,
     ranges: Vec<BlockRange>,
 }
 
-impl Blocks {
+impl MappedBlocks {
     fn push(&mut self, extent: ByteRange) {
         let Some(range) = self.block_size.blocks_of(extent) else { return };
-        match self.ranges.last_mut().map(|last| (last.joined(range), last)) {
+        match self.ranges.last_mut().map(|last| (last.merged(range), last)) {
             Some((Some(both), last)) => *last = both,
             _ => self.ranges.push(range),
         }
@@ -138,10 +114,10 @@ fn block_size(file: &File, suggested: u64) -> BlockSize {
     const FIGETBSZ: libc::Ioctl = nix::request_code_none!(0, 2);
     nix::ioctl_read_bad!(figetbsz, FIGETBSZ, libc::c_int);
     let mut bytes: libc::c_int = 0;
-    // SAFETY: FIGETBSZ writes one int, to a place that is one and outlives the call.
-    let told = uninterrupted(|| unsafe { figetbsz(file.as_raw_fd(), &raw mut bytes) });
-    let told = told.ok().and_then(|_| u64::try_from(bytes).ok());
-    told.and_then(BlockSize::new).or_else(|| BlockSize::new(suggested)).unwrap_or(FALLBACK)
+    // SAFETY: FIGETBSZ writes one int, and `bytes` is one that outlives the call.
+    let result = retry_on_eintr(|| unsafe { figetbsz(file.as_raw_fd(), &raw mut bytes) });
+    let reported = result.ok().and_then(|_| u64::try_from(bytes).ok());
+    reported.and_then(BlockSize::new).or_else(|| BlockSize::new(suggested)).unwrap_or(FALLBACK)
 }
 
 fn is_unsupported(error: &io::Error) -> bool {
@@ -152,18 +128,18 @@ fn is_unsupported(error: &io::Error) -> bool {
 mod tests {
     use super::*;
 
-    fn joined(extents: &[(u64, u64)]) -> String {
-        let mut blocks = Blocks { block_size: BlockSize::new(1024).unwrap(), ranges: Vec::new() };
+    fn merged(extents: &[(u64, u64)]) -> String {
+        let mut blocks = MappedBlocks { block_size: BlockSize::new(1024).unwrap(), ranges: Vec::new() };
         extents.iter().for_each(|&(start, end)| blocks.push(ByteRange { start, end }));
         blocks.ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
-    fn extents_become_blocks_rounded_outward_and_joined() {
-        assert_eq!(joined(&[(0, 1024), (1024, 2048)]), "0-1");
-        assert_eq!(joined(&[(100, 200), (1100, 1101), (5000, 5001)]), "0-1 4");
-        assert_eq!(joined(&[(0, 1500), (1700, 2000)]), "0-1");
-        assert_eq!(joined(&[(7, 7)]), "");
-        assert_eq!(joined(&[(1024, 1024)]), "");
+    fn extents_become_blocks_rounded_outward_and_merged() {
+        assert_eq!(merged(&[(0, 1024), (1024, 2048)]), "0-1");
+        assert_eq!(merged(&[(100, 200), (1100, 1101), (5000, 5001)]), "0-1 4");
+        assert_eq!(merged(&[(0, 1500), (1700, 2000)]), "0-1");
+        assert_eq!(merged(&[(7, 7)]), "");
+        assert_eq!(merged(&[(1024, 1024)]), "");
     }
 }

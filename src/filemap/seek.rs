@@ -9,10 +9,10 @@ use nix::errno::Errno;
 use nix::unistd::Whence;
 
 use super::Error;
-use crate::paths::folder_of;
 use crate::range::ByteRange;
+use crate::sys::paths::parent_dir;
 
-/// Calls `each` for every piece of data in the file's first `size` bytes, in order.
+/// Calls `each` for every extent of data in the file's first `size` bytes, in order.
 pub(super) fn extents(file: &File, path: &Path, size: u64, each: &mut dyn FnMut(ByteRange)) -> Result<(), Error> {
     let query = |method, offset, whence| {
         lseek(file, offset, whence).map_err(|source| Error::Query { path: path.to_owned(), method, offset, source })
@@ -20,7 +20,7 @@ pub(super) fn extents(file: &File, path: &Path, size: u64, each: &mut dyn FnMut(
     let mut hole = 0;
     while hole < size {
         let Some(data) = query("SEEK_DATA", hole, Whence::SeekData)?.filter(|&data| data < size) else { break };
-        // There is a hole at the end of every file, so it is always found, unless the file has just shrunk.
+        // Every file ends with a hole, so there is one, unless the file has just shrunk.
         let end = query("SEEK_HOLE", data, Whence::SeekHole)?.map(|end| end.min(size));
         let Some(end) = end.filter(|&end| end > data) else {
             return Err(Error::Inconsistent { path: path.to_owned(), offset: data });
@@ -31,26 +31,26 @@ pub(super) fn extents(file: &File, path: &Path, size: u64, each: &mut dyn FnMut(
     Ok(())
 }
 
-/// Whether the file system tells of holes, judged for a file in which it told of none.
+/// Whether the file system reports holes at all, asked for a file in which it reported none.
 ///
-/// A file system without SEEK_HOLE of its own gets the kernel's: all is data. This shows where the file occupies less
-/// than its size; unless the file system packs data, and then a file that is surely a hole tells them apart.
-pub(super) fn tells_holes(path: &Path, metadata: &Metadata) -> bool {
+/// For a file system without SEEK_HOLE of its own the kernel answers that all is data. That is so here if the file
+/// occupies less than its size, unless the file system compresses data: a file that is nothing but a hole decides.
+pub(super) fn reports_holes(path: &Path, metadata: &Metadata) -> bool {
     const SECTOR: u64 = 512; // the unit of st_blocks, stat(2)
-    let occupied = metadata.blocks().saturating_mul(SECTOR);
+    let occupied = metadata.blocks() * SECTOR;
     let rounding = metadata.blksize();
-    occupied.saturating_add(rounding) >= metadata.size() || probe(path).unwrap_or(false)
+    occupied + rounding >= metadata.size() || probe(path).unwrap_or(false)
 }
 
-/// Whether a file of nothing but a hole, beside the one at `path`, is told to be one.
+/// Whether a file that is nothing but a hole, in the directory of `path`, is reported as one.
 fn probe(path: &Path) -> io::Result<bool> {
     const SIZE: u64 = 1 << 20;
-    let unnamed = OpenOptions::new().read(true).write(true).custom_flags(libc::O_TMPFILE).open(folder_of(path))?;
+    let unnamed = OpenOptions::new().read(true).write(true).custom_flags(libc::O_TMPFILE).open(parent_dir(path))?;
     unnamed.set_len(SIZE)?;
     Ok(lseek(&unnamed, 0, Whence::SeekData)?.is_none())
 }
 
-/// The place that `whence` finds from `offset` on; `None` where there is none (ENXIO).
+/// The offset that `whence` finds from `offset` on; `None` where there is none (ENXIO).
 fn lseek(file: &File, offset: u64, whence: Whence) -> io::Result<Option<u64>> {
     let offset = libc::off64_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
     match nix::unistd::lseek64(file, offset, whence) {

@@ -6,55 +6,57 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::geteuid;
 
-use super::aligned::ALIGNMENT;
-use super::kin::Kin;
-use super::places::Place;
-use super::sysfs::{Device, Sysfs};
+use super::claim::refuse_replaced;
+use super::positioned::{drop_cached, is_unsupported, read_all_at, steps, write_all_at, write_zeroes};
 use super::tuning::Tuning;
 use super::writeback::Writeback;
-use super::{
-    Accept, Error, Kind, ReadError, Request, Sink, SinkInfo, TargetState, WriteError, partitions, refuse_replaced,
-    write_all_at,
-};
-use crate::event::Outcome;
-use crate::file_id::FileId;
+use super::{Accept, Error, Kind, ReadError, Request, Sink, SinkInfo, TargetState, WriteError, partitions};
+use crate::device::{Claims, Device, Identity, SharedStorage, Topology};
+use crate::event::{Observer, Outcome};
 use crate::range::ByteRange;
-use crate::retry::uninterrupted;
+use crate::sys::aligned::AlignedBuf;
+use crate::sys::eintr::retry_on_eintr;
 
-/// The boot region: where partition tables, boot loaders and the first superblock lie.
+/// The boot region: where partition tables, boot loaders and the first superblock lie, in bytes.
 const BOOT_REGION: u64 = 1 << 20;
+
+/// How much is read at once of what does not lie on sectors, in bytes.
+const BOUNCE: usize = 1 << 20;
 
 pub(super) struct BlockDevice {
     path: PathBuf,
     file: File,
-    extent: Extent,
-    /// The disk that it is, or is a part of.
+    scope: Scope,
+    /// The disk that it is, or is a partition of.
     disk: Device,
+    identity: Identity,
     capacity: u64,
     /// The size of a logical sector in bytes.
-    sector: u64,
+    sector: u32,
     access: Access,
     writeback: Writeback,
+    observer: Arc<dyn Observer>,
     /// Once the copy has begun.
     tuning: Option<Tuning>,
     /// Keep others away from what the device lies in.
-    _claims: Vec<File>,
+    _claims: Claims,
 }
 
-/// What the device is of a disk.
+/// How much of a disk the device is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    Whole,
+enum Scope {
+    Disk,
     Partition,
 }
 
-/// How the descriptor writes at the moment.
+/// How the descriptor reads and writes at the moment.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
     Direct,
@@ -65,47 +67,70 @@ enum Access {
 }
 
 impl BlockDevice {
-    /// Checks that the device with this number, the bytes of which lie in `places`, is free and can be written to; then opens
-    /// it, and keeps everyone else from mounting or claiming it.
-    pub(super) fn open(request: &Request<'_>, number: u64, places: &[Place], sysfs: &Sysfs) -> Result<Self, Error> {
+    /// Checks that the device with this number is free and can be written to; then opens it, and keeps everyone else from
+    /// mounting or claiming it and what it shares bytes with.
+    pub(super) fn open(
+        request: &Request<'_>,
+        number: u64,
+        shared: &SharedStorage<'_>,
+        topology: &Topology,
+    ) -> Result<Self, Error> {
         let path = request.path.to_owned();
-        let unclear = |source| Error::Unclear { path: path.clone(), source };
-        let Some(device) = sysfs.device(number).map_err(unclear)? else { return Err(Error::UnknownDevice { path }) };
-        let disk = device.disk().map_err(unclear)?;
+        let Some(device) = topology.device(number) else { return Err(Error::UnknownDevice { path }) };
+        let disk = topology.disk_of(device);
+        let identity = Identity::of(disk);
         if request.accept == Accept::Removable {
-            refuse_fixed(&path, &disk)?;
+            refuse_fixed(&path, &identity)?;
         }
-        let kin = Kin::find(&path, places, sysfs)?;
-        kin.refuse_used()?;
-        if device.attribute("ro").map_err(unclear)?.as_deref() == Some("1") {
+        shared.refuse_used()?;
+        let read_only = device.attribute("ro").map_err(|source| Error::Unclear { path: path.clone(), source })?;
+        if read_only.as_deref() == Some("1") {
             return Err(Error::ReadOnly { path });
         }
-        let extent = if device == disk { Extent::Whole } else { Extent::Partition };
-        let mut file = match OpenOptions::new().read(true).write(true).custom_flags(libc::O_EXCL).open(&path) {
-            Ok(file) => file,
-            Err(source) => return Err(open_error(path, source)),
-        };
-        refuse_replaced(&path, FileId::BlockDevice { number }, &file)?;
+        let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_EXCL).open(&path);
+        let mut file = opened.map_err(|source| open_error(path.clone(), source))?;
+        refuse_replaced(&path, device.id(), &file)?;
         // Two copies to devices that share bytes both have theirs by now, so that one of them sees the other.
-        let claims = kin.claim()?;
+        let claims = shared.claim(&*request.observer)?;
         let inspect = |source| Error::Access { path: path.clone(), action: "inspect", source };
         let capacity = file.seek(SeekFrom::End(0)).map_err(inspect)?;
         if capacity == 0 {
             return Err(Error::NoMedium { path });
         }
         let sector = sector_size(&file).map_err(inspect)?;
-        let access = Access::Buffered;
-        let writeback = Writeback::default();
-        Ok(Self { path, file, extent, disk, capacity, sector, access, writeback, tuning: None, _claims: claims })
+        Ok(Self {
+            path,
+            file,
+            scope: if device == disk { Scope::Disk } else { Scope::Partition },
+            disk: disk.clone(),
+            identity,
+            capacity,
+            sector,
+            access: Access::Buffered,
+            writeback: Writeback::default(),
+            observer: Arc::clone(&request.observer),
+            tuning: None,
+            _claims: claims,
+        })
+    }
+
+    /// The size of a logical sector in memory, a power of two.
+    fn sector_len(&self) -> usize {
+        self.sector as usize
+    }
+
+    /// How many bytes of `buf`, from the first on, lie on sectors both in memory and, at `offset`, on the device.
+    #[expect(clippy::arithmetic_side_effects, reason = "a sector has bytes, and the rest of a length is not longer")]
+    fn direct_len(&self, buf: &[u8], offset: u64) -> usize {
+        let sector = self.sector_len();
+        let is_aligned = offset.is_multiple_of(self.sector.into()) && buf.as_ptr().addr().is_multiple_of(sector);
+        if is_aligned { buf.len() - buf.len() % sector } else { 0 }
     }
 
     /// Writes the bytes that lie on sectors, from the first on; returns how many there were.
     fn write_direct(&mut self, buf: &[u8], offset: u64) -> Result<usize, WriteError> {
-        let sector = usize::try_from(self.sector).unwrap_or(ALIGNMENT);
-        let aligned = offset.is_multiple_of(self.sector) && buf.as_ptr().addr().is_multiple_of(sector);
-        let length = buf.len().checked_rem(sector).filter(|_| aligned).map_or(0, |rest| buf.len().saturating_sub(rest));
-        let Some(whole) = buf.get(..length).filter(|whole| !whole.is_empty()) else { return Ok(0) };
-        if !self.switch_to(Access::Direct) {
+        let (whole, _) = buf.split_at(self.direct_len(buf, offset));
+        if whole.is_empty() || !self.switch_to(Access::Direct) {
             return Ok(0);
         }
         match write_all_at(&self.file, whole, offset) {
@@ -114,7 +139,7 @@ impl BlockDevice {
                 self.switch_to(Access::OnlyBuffered);
                 Ok(0)
             }
-            result => result.map(|()| length),
+            result => result.map(|()| whole.len()),
         }
     }
 
@@ -125,7 +150,43 @@ impl BlockDevice {
         self.writeback.written(&self.file, bytes)
     }
 
-    /// Changes the way of writing, unless the device knows only one; returns whether it is now the one wanted.
+    /// Fills `buf` past the page cache. The kernel has what is dirty there written to the device first.
+    #[expect(clippy::arithmetic_side_effects, reason = "no device reaches beyond what an offset can say")]
+    fn read_direct(&self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        let (whole, rest) = buf.split_at_mut(self.direct_len(buf, offset));
+        read_all_at(&self.file, whole, offset)?;
+        self.read_bounced(rest, offset + whole.len() as u64)
+    }
+
+    /// The same for what does not lie on sectors: reads whole sectors into memory that does, and copies from there.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "what is skipped is less than a sector, and what is copied is in both buffers"
+    )]
+    fn read_bounced(&self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        if buf.is_empty() {
+            return Ok(());
+        }
+        let sector = self.sector_len();
+        let skipped = (offset % u64::from(self.sector)) as usize;
+        let length = (skipped + buf.len()).next_multiple_of(sector).min(BOUNCE.max(sector));
+        let mut bounce = AlignedBuf::zeroed(length).map_err(|source| ReadError { offset, source })?;
+        let (mut done, mut skipped) = (0, skipped);
+        while done < buf.len() {
+            let offset = offset + done as u64;
+            let count = (length - skipped).min(buf.len() - done);
+            let sectors = &mut bounce[..(skipped + count).next_multiple_of(sector)];
+            read_all_at(&self.file, sectors, offset - skipped as u64)
+                .map_err(|error| ReadError { offset: error.offset.max(offset), ..error })?;
+            buf[done..done + count].copy_from_slice(&sectors[skipped..skipped + count]);
+            done += count;
+            skipped = 0;
+        }
+        Ok(())
+    }
+
+    /// Changes the way of reading and writing, unless the device knows only one; returns whether it is now the one wanted.
     fn switch_to(&mut self, wanted: Access) -> bool {
         if self.access == wanted || self.access == Access::OnlyBuffered {
             return self.access == wanted;
@@ -137,37 +198,86 @@ impl BlockDevice {
         };
         self.access == wanted
     }
+
+    /// The whole sectors of `range`; perhaps none.
+    fn sectors_of(&self, range: ByteRange) -> ByteRange {
+        let sector = u64::from(self.sector);
+        // A start that no sector follows has none.
+        let start = range.start.checked_next_multiple_of(sector).unwrap_or(u64::MAX);
+        ByteRange { start, end: range.end.saturating_sub(range.end.checked_rem(sector).unwrap_or(0)).max(start) }
+    }
 }
 
 impl Sink for BlockDevice {
     fn info(&self) -> SinkInfo {
-        let boot_region = BOOT_REGION.min(self.capacity);
-        SinkInfo { kind: Kind::BlockDevice, capacity: Some(self.capacity), boot_region }
+        SinkInfo {
+            capacity: Some(self.capacity),
+            boot_region: BOOT_REGION.min(self.capacity),
+            sector_size: Some(self.sector),
+            identity: Some(self.identity.clone()),
+            ..SinkInfo::of(Kind::BlockDevice)
+        }
     }
 
     fn prepare(&mut self, _size: Option<u64>) -> io::Result<()> {
-        self.tuning = Some(Tuning::apply(&self.disk));
+        self.tuning = Some(Tuning::apply(&self.disk, Arc::clone(&self.observer)));
         Ok(())
     }
 
+    #[expect(clippy::arithmetic_side_effects, reason = "no device reaches beyond what an offset can say")]
     fn write_at(&mut self, data: &[u8], offset: u64) -> Result<(), WriteError> {
         let done = self.write_direct(data, offset)?;
-        match data.get(done..) {
-            Some(rest) if !rest.is_empty() => self.write_buffered(rest, offset.saturating_add(done as u64)),
-            _ => Ok(()),
+        match data.split_at(done) {
+            (_, []) => Ok(()),
+            (_, rest) => self.write_buffered(rest, offset + done as u64),
         }
     }
 
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
-        self.file.read_exact_at(buf, offset).map_err(|source| ReadError { offset, source })
+        if self.switch_to(Access::Direct) {
+            match self.read_direct(buf, offset) {
+                Err(error) if error.source.raw_os_error() == Some(libc::EINVAL) => {
+                    self.switch_to(Access::OnlyBuffered);
+                }
+                result => return result,
+            }
+        }
+        drop_cached(&self.file);
+        read_all_at(&self.file, buf, offset)
     }
 
+    /// What does not lie on sectors is written.
     fn zero(&mut self, range: ByteRange) -> Result<(), WriteError> {
-        Err(WriteError { offset: range.start, source: io::ErrorKind::Unsupported.into() })
+        let sectors = self.sectors_of(range);
+        let zeroed = commands(&self.file, sectors, |device, range| {
+            // SAFETY: BLKZEROOUT reads two numbers, from `range`, which outlives the call.
+            unsafe { blkzeroout(device.as_raw_fd(), range) }
+        });
+        // The device does not know the command, or has not for sectors of this kind.
+        let done = match zeroed {
+            Ok(()) => sectors.end,
+            Err(error) if is_unsupported(&error.source) || error.source.raw_os_error() == Some(libc::EINVAL) => {
+                error.offset
+            }
+            Err(error) => return Err(error),
+        };
+        let edges = [
+            ByteRange { end: range.end.min(sectors.start), ..range },
+            ByteRange { start: done.max(range.start), ..range },
+        ];
+        edges.into_iter().try_for_each(|edge| write_zeroes(edge, |zeroes, offset| self.write_at(zeroes, offset)))
     }
 
+    /// What does not lie on sectors is left as it is.
     fn discard(&mut self, range: ByteRange) -> Result<(), WriteError> {
-        Err(WriteError { offset: range.start, source: io::ErrorKind::Unsupported.into() })
+        let discarded = commands(&self.file, self.sectors_of(range), |device, range| {
+            // SAFETY: BLKDISCARD reads two numbers, from `range`, which outlives the call.
+            unsafe { blkdiscard(device.as_raw_fd(), range) }
+        });
+        discarded.map_err(|error| match is_unsupported(&error.source) {
+            true => WriteError { source: io::ErrorKind::Unsupported.into(), ..error },
+            false => error,
+        })
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -180,20 +290,34 @@ impl Sink for BlockDevice {
         if outcome == Outcome::Failed {
             return TargetState::BootRegionZero;
         }
-        if self.extent == Extent::Whole {
-            partitions::reread(&self.file, &self.path);
+        if self.scope == Scope::Disk {
+            partitions::reread(&self.file, &self.path, &*self.observer);
         }
         TargetState::Complete
     }
 }
 
-/// Refuses a disk that the kernel does not call removable. An SD card in a slot of its own is called fixed, as an eMMC is
-/// (type `MMC`), but can be taken out.
-fn refuse_fixed(path: &Path, disk: &Device) -> Result<(), Error> {
-    let why = match disk.attribute_if_told("removable").as_deref() {
-        Some("1") => return Ok(()),
-        Some(_) if disk.attribute_if_told("device/type").as_deref() == Some("SD") => return Ok(()),
-        Some(_) => "it is a fixed disk",
+// Both take a range of bytes, as its start and its length, that lies on sectors (linux/fs.h).
+nix::ioctl_write_ptr_bad!(blkzeroout, nix::request_code_none!(0x12, 127), [u64; 2]);
+nix::ioctl_write_ptr_bad!(blkdiscard, nix::request_code_none!(0x12, 119), [u64; 2]);
+
+/// Gives the device a command about a range, in steps; an error comes with the offset of the step that failed.
+fn commands(
+    device: &File,
+    range: ByteRange,
+    command: impl Fn(&File, &[u64; 2]) -> nix::Result<libc::c_int>,
+) -> Result<(), WriteError> {
+    steps(range).try_for_each(|step| {
+        let done = retry_on_eintr(|| command(device, &[step.start, step.len()]));
+        done.map(drop).map_err(|source| WriteError { offset: step.start, source })
+    })
+}
+
+/// Refuses a disk that the kernel does not call removable.
+fn refuse_fixed(path: &Path, disk: &Identity) -> Result<(), Error> {
+    let why = match disk.removable {
+        Some(true) => return Ok(()),
+        Some(false) => "it is a fixed disk",
         None => "the kernel does not say what it is",
     };
     Err(Error::NotRemovable { path: path.to_owned(), why })
@@ -210,25 +334,29 @@ fn open_error(path: PathBuf, source: io::Error) -> Error {
     }
 }
 
-/// The size of a logical sector, by BLKSSZGET (linux/fs.h).
-fn sector_size(device: &File) -> io::Result<u64> {
+/// The size of a logical sector in bytes, by BLKSSZGET (linux/fs.h).
+fn sector_size(device: &File) -> io::Result<u32> {
     nix::ioctl_read_bad!(blksszget, libc::BLKSSZGET, libc::c_int);
     let mut bytes: libc::c_int = 0;
-    // SAFETY: BLKSSZGET writes one int, to a place that is one and outlives the call.
-    uninterrupted(|| unsafe { blksszget(device.as_raw_fd(), &raw mut bytes) })?;
-    u64::try_from(bytes).ok().filter(|&bytes| bytes > 0).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    // SAFETY: BLKSSZGET writes one int, into `bytes`, which is one and outlives the call.
+    retry_on_eintr(|| unsafe { blksszget(device.as_raw_fd(), &raw mut bytes) })?;
+    u32::try_from(bytes).ok().filter(|bytes| bytes.is_power_of_two()).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::sysfs::tests::Tree;
     use super::*;
+    use crate::device::fixture::{Tree, number};
+    use crate::event::Silent;
 
     #[test]
     fn a_partition_is_as_removable_as_its_disk() {
         let tree = Tree::new();
-        let disk = tree.device_with(libc::makedev(8, 1)).disk().unwrap();
-        let refusal = || refuse_fixed(Path::new("/dev/sda1"), &disk);
+        let refusal = || {
+            let topology = tree.topology();
+            let partition = topology.device(number(8, 1)).unwrap();
+            refuse_fixed(Path::new("/dev/sda1"), &Identity::of(topology.disk_of(partition)))
+        };
         let unknown = refusal().unwrap_err().to_string();
         assert!(unknown.ends_with("the kernel does not say what it is"), "{unknown}");
         tree.write("usb/sda/removable", "0\n");
@@ -238,14 +366,60 @@ mod tests {
         assert!(refusal().is_ok());
     }
 
+    /// A file of 3 MiB of sevens, which answers to no command of a device, as one.
+    fn device(access: Access) -> BlockDevice {
+        let file = tempfile::tempfile().unwrap();
+        write_all_at(&file, &vec![7; 3 << 20], 0).unwrap();
+        BlockDevice {
+            path: PathBuf::new(),
+            file,
+            scope: Scope::Partition,
+            disk: Tree::new().disk(),
+            identity: Identity::default(),
+            capacity: 3 << 20,
+            sector: 512,
+            access,
+            writeback: Writeback::default(),
+            observer: Arc::new(Silent),
+            tuning: None,
+            _claims: Claims::default(),
+        }
+    }
+
     #[test]
-    fn of_what_the_mmc_driver_calls_fixed_a_card_can_be_taken_out() {
-        let tree = Tree::new();
-        tree.write("usb/sda/removable", "0\n");
-        let disk = tree.device_with(libc::makedev(8, 0));
-        for (kind, is_accepted) in [("MMC", false), ("0", false), ("SD", true)] {
-            tree.write("usb/sda/device/type", &format!("{kind}\n"));
-            assert_eq!(refuse_fixed(Path::new("/dev/mmcblk0"), &disk).is_ok(), is_accepted, "{kind}");
+    fn a_device_without_commands_has_zeroes_written_and_cannot_discard() {
+        for access in [Access::Buffered, Access::OnlyBuffered] {
+            let mut device = device(access);
+            let mut expected = vec![7; 3 << 20];
+            for (start, end) in [(0, 512), (1000, 1001), (1500, 2000), (2047, 2_100_000), (5, 5)] {
+                device.zero(ByteRange { start, end }).unwrap();
+                expected[start as usize..end as usize].fill(0);
+                let mut found = vec![1; 3 << 20];
+                device.read_at(&mut found, 0).unwrap();
+                assert!(found == expected, "{start}..{end}");
+            }
+            let error = device.discard(ByteRange { start: 1, end: 4096 }).unwrap_err();
+            assert_eq!((error.offset, error.source.kind()), (512, io::ErrorKind::Unsupported));
+            device.discard(ByteRange { start: 1, end: 1000 }).unwrap();
+        }
+    }
+
+    #[test]
+    fn reads_need_not_lie_on_sectors() {
+        for access in [Access::Buffered, Access::OnlyBuffered] {
+            let mut device = device(access);
+            let pattern: Vec<_> = (0..3_u32 << 20).map(|at| (at / 3) as u8).collect();
+            write_all_at(&device.file, &pattern, 0).unwrap();
+            for (offset, length) in [(0, 3 << 20), (1, (3 << 20) - 2), (511, 2), (512, 700), (3, 5), (4096, 0)] {
+                let mut buf = AlignedBuf::zeroed(length).unwrap();
+                device.read_at(&mut buf, offset).unwrap();
+                assert!(buf[..] == pattern[offset as usize..][..length], "{length} bytes at {offset}");
+                let mut unaligned = vec![0; length + 1];
+                device.read_at(&mut unaligned[1..], offset).unwrap();
+                assert!(unaligned[1..] == pattern[offset as usize..][..length], "{length} bytes at {offset}");
+            }
+            let error = device.read_at(&mut [0; 10], (3 << 20) - 4).unwrap_err();
+            assert_eq!((error.offset, error.source.kind()), (3 << 20, io::ErrorKind::UnexpectedEof));
         }
     }
 }

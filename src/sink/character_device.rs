@@ -7,7 +7,9 @@ use std::path::Path;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use super::{Error, Kind, ReadError, Sink, SinkInfo, TargetState, WriteError, open_error, write_all_at};
+use super::claim::open_error;
+use super::positioned::write_all_at;
+use super::{Error, Kind, ReadError, Sink, SinkInfo, TargetState, WriteError};
 use crate::event::Outcome;
 use crate::range::ByteRange;
 
@@ -38,7 +40,7 @@ impl CharacterDevice {
 
 impl Sink for CharacterDevice {
     fn info(&self) -> SinkInfo {
-        SinkInfo { kind: Kind::CharacterDevice, capacity: None, boot_region: 0 }
+        SinkInfo::of(Kind::CharacterDevice)
     }
 
     fn prepare(&mut self, _size: Option<u64>) -> io::Result<()> {

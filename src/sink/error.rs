@@ -1,228 +1,75 @@
-//! Why a target cannot be written to, and what the user can do.
+//! Why a target cannot be written to.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Sharing, Usage};
+use crate::device::{Conflict, Sharing};
 use crate::size::human;
 
-/// Why a target cannot be written to.
+/// Why the target at `path` cannot be written to.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Error {
-    /// It cannot be inspected, opened or created.
+    /// It cannot be inspected, opened or created: `action` says which.
     #[error("cannot {action} '{path}'")]
-    Access {
-        /// The target.
-        path: PathBuf,
-        /// What was being done.
-        action: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-    /// It is neither a file nor a device.
-    #[error("cannot copy to '{path}': it is {what}; the target must be a block device or a regular file")]
-    WrongKind {
-        /// The target.
-        path: PathBuf,
-        /// What it is.
-        what: &'static str,
-    },
+    Access { path: PathBuf, action: &'static str, source: io::Error },
+    /// It is neither a file nor a device but `what`, with its article.
+    #[error("cannot copy to '{path}': it is {what}")]
+    WrongKind { path: PathBuf, what: &'static str },
     /// The user has no right to write to it.
-    #[error("no permission to write to '{path}'; run this as root, with sudo for example")]
-    Denied {
-        /// The target.
-        path: PathBuf,
-    },
+    #[error("no permission to write to '{path}'")]
+    Denied { path: PathBuf },
     /// Not even root may write to it.
-    #[error(
-        "not even root may write to '{path}' here: a container must be given the device, with 'docker run --device {path}' for \
-         example; a security module may forbid it, or the device takes no writes"
-    )]
-    Forbidden {
-        /// The target.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// The kernel does not say what it is used for, though it might be used.
+    #[error("not even root may write to '{path}' here")]
+    Forbidden { path: PathBuf, source: io::Error },
+    /// The kernel does not tell what it is used for, though it may be used.
     #[error("cannot tell whether '{path}' is in use, or is where the image comes from")]
-    Unclear {
-        /// The target.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    Unclear { path: PathBuf, source: io::Error },
     /// Another file or device has taken its name since it was inspected.
-    #[error("'{path}' has become another file or device while it was being inspected; try again")]
-    Replaced {
-        /// The target.
-        path: PathBuf,
-    },
+    #[error("'{path}' became another file or device while it was inspected")]
+    Replaced { path: PathBuf },
     /// Nothing tells what block devices are used for.
-    #[error(
-        "cannot tell whether '{path}' is in use, or is where the image comes from: sysfs is not mounted, or shows no devices; \
-         mount it with: mount -t sysfs sysfs /sys"
-    )]
-    NoSysfs {
-        /// The target.
-        path: PathBuf,
-    },
+    #[error("cannot tell whether '{path}' is in use: sysfs is not mounted, or shows no devices")]
+    NoSysfs { path: PathBuf },
     /// It is the node of a device that is not there.
-    #[error(
-        "'{path}' is the node of a device that the kernel does not show, and so it cannot be told whether it is in use; is the \
-         device plugged in? 'lsblk' lists the devices"
-    )]
-    UnknownDevice {
-        /// The target.
-        path: PathBuf,
-    },
-    /// It would be created among the device nodes.
-    #[error(
-        "'{path}' does not exist, and it would be no device but a file in memory; is the device plugged in? 'lsblk' lists \
-         the devices"
-    )]
-    NoDevice {
-        /// The target.
-        path: PathBuf,
-    },
-    /// It is a file among the device nodes.
-    #[error(
-        "'{path}' is no device but a file in memory, perhaps left behind by a program that wrote there while the device was \
-         missing; is the device plugged in? Remove the file and plug the device in again"
-    )]
-    FileAmongDevices {
-        /// The target.
-        path: PathBuf,
-    },
-    /// It is not a removable device, as it was asked to be.
+    #[error("'{path}' is the node of a device that is not there")]
+    UnknownDevice { path: PathBuf },
+    /// It would be created among the device nodes, in memory.
+    #[error("there is no device '{path}'")]
+    NoDevice { path: PathBuf },
+    /// It is a file among the device nodes, perhaps left by a program that wrote there while the device was missing.
+    #[error("'{path}' is a file in memory, not a device")]
+    FileAmongDevices { path: PathBuf },
+    /// It is not a removable device, as it was asked to be, but what `why` says.
     #[error("'{path}' is not a removable device: {why}")]
-    NotRemovable {
-        /// The target.
-        path: PathBuf,
-        /// What it is instead.
-        why: &'static str,
-    },
-    /// It shares bytes with something that is read during the copy.
+    NotRemovable { path: PathBuf, why: &'static str },
+    /// It shares bytes with something that is read during the copy, which is `role` to the user, as in `image`.
     #[error("{}", in_words(path, role, *sharing))]
-    Source {
-        /// The target.
-        path: PathBuf,
-        /// What the source is to the user.
-        role: &'static str,
-        /// How the two are related.
-        sharing: Sharing,
-    },
-    /// It has data, and the image is a device: somebody has mistaken one for the other.
-    #[error(
-        "the image is a block device, and the target '{path}' a file that has data: the image comes first, then the target; \
-         to keep the contents of the device in this file, remove the file first"
-    )]
-    Swapped {
-        /// The target.
-        path: PathBuf,
-    },
-    /// It is used for something else.
-    #[error("block device '{path}' is {usage}")]
-    InUse {
-        /// The target.
-        path: PathBuf,
-        /// For what.
-        usage: Usage,
-    },
-    /// It shares bytes with another device, which is used for something else.
-    #[error("'{path}' shares its data with a device that is {usage}")]
-    SharedInUse {
-        /// The target.
-        path: PathBuf,
-        /// For what, which names the device.
-        usage: Usage,
-    },
-    /// It lies in another device, and another part of that is used for something else.
-    #[error("'{path}' shares its data with '{device}', which is not free as long as another part of it is {usage}")]
-    PartInUse {
-        /// The target.
-        path: PathBuf,
-        /// The other device.
-        device: PathBuf,
-        /// For what the part is used, which names it.
-        usage: Usage,
-    },
-    /// It shares bytes with another device, of which it cannot be told whether it is used.
-    #[error("'{path}' shares its data with '{device}', and it cannot be told whether that is in use")]
-    SharedUnclear {
-        /// The target.
-        path: PathBuf,
-        /// The other device.
-        device: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// It shares bytes with another device that is opened exclusively by someone else.
-    #[error(
-        "'{path}' shares its data with '{device}', which is in use by another program, or mounted in a container \
-         or another mount namespace; 'fuser -v {device}' and 'grep -l {device} /proc/*/mountinfo' show which"
-    )]
-    SharedBusy {
-        /// The target.
-        path: PathBuf,
-        /// The other device.
-        device: PathBuf,
-    },
+    Source { path: PathBuf, role: &'static str, sharing: Sharing },
+    /// It has data, and the image is a device: one is mistaken for the other.
+    #[error("the image is a block device, and the target '{path}' a file that has data")]
+    Swapped { path: PathBuf },
+    /// It is used for something else, or shares bytes with what is.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
     /// Another copy writes to it.
-    #[error(
-        "'{path}' is locked by another program, perhaps another copy that writes to it; 'fuser -v {path}' shows which"
-    )]
-    Locked {
-        /// The target.
-        path: PathBuf,
-    },
-    /// Another copy writes to the file that it lies in.
-    #[error(
-        "'{path}' lies in the file '{file}', which is locked by another program, perhaps another copy that writes to it; \
-         'fuser -v {file}' shows which"
-    )]
-    FileLocked {
-        /// The target.
-        path: PathBuf,
-        /// The file.
-        file: PathBuf,
-    },
+    #[error("'{path}' is locked by another program, perhaps another copy that writes to it")]
+    Locked { path: PathBuf },
     /// It takes no writes.
-    #[error(
-        "block device '{path}' is read-only: it may have a switch against writing, or 'blockdev --setrw {path}' may help"
-    )]
-    ReadOnly {
-        /// The target.
-        path: PathBuf,
-    },
+    #[error("block device '{path}' is read-only")]
+    ReadOnly { path: PathBuf },
     /// It is a drive or a card reader without a medium.
-    #[error("block device '{path}' has no medium, or none that works: insert one and try again")]
-    NoMedium {
-        /// The target.
-        path: PathBuf,
-    },
-    /// It is opened exclusively by someone else.
-    #[error(
-        "block device '{path}' is in use by another program, or mounted in a container or another mount namespace; \
-         'fuser -v {path}' and 'grep -l {path} /proc/*/mountinfo' show which"
-    )]
-    Busy {
-        /// The target.
-        path: PathBuf,
-    },
-    /// It cannot hold the image.
+    #[error("block device '{path}' has no medium, or none that works")]
+    NoMedium { path: PathBuf },
+    /// Somebody else has opened it exclusively.
+    #[error("block device '{path}' is in use by another program, or mounted in a container or another mount namespace")]
+    Busy { path: PathBuf },
+    /// It cannot hold the image. `size` is the image's, `capacity` the device's, in bytes.
     #[error(
         "the image does not fit on '{path}': it has {size} bytes ({}), the device {capacity} bytes ({})",
         human(*size), human(*capacity)
     )]
-    TooSmall {
-        /// The target.
-        path: PathBuf,
-        /// The size of the image in bytes.
-        size: u64,
-        /// The size of the device in bytes.
-        capacity: u64,
-    },
+    TooSmall { path: PathBuf, size: u64, capacity: u64 },
 }
 
 fn in_words(path: &Path, role: &str, sharing: Sharing) -> String {
@@ -230,13 +77,11 @@ fn in_words(path: &Path, role: &str, sharing: Sharing) -> String {
     match sharing {
         Sharing::Same => format!("'{path}' is the {role} itself and cannot be the target too"),
         Sharing::TargetInSource => format!(
-            "'{path}' lies in the {role}, as a partition of it or a loop device over it: the {role} would be overwritten \
-             while it is read"
+            "'{path}' lies in the {role}, as a partition of it or a loop device over it: the {role} would be overwritten"
         ),
-        Sharing::SourceInTarget => format!("the {role} lies in '{path}' and would be overwritten while it is read"),
+        Sharing::SourceInTarget => format!("the {role} lies in '{path}' and would be overwritten"),
         Sharing::Overlapping => format!(
-            "'{path}' shares its data with the {role}, as a loop device over the same file or device: the {role} would be \
-             overwritten while it is read"
+            "'{path}' shares its data with the {role}, as a loop device over the same file does: the {role} would be overwritten"
         ),
     }
 }

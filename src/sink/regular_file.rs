@@ -2,22 +2,22 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::existing::if_exists;
-use super::lock::Lock;
+use super::claim::{open_error, refuse_replaced};
+use super::positioned::{drop_cached, is_unsupported, read_all_at, steps, write_all_at, write_zeroes};
 use super::writeback::Writeback;
-use super::{
-    Error, Kind, ReadError, Sink, SinkInfo, TargetState, WriteError, open_error, refuse_replaced, write_all_at,
-};
+use super::{Error, Kind, ReadError, Sink, SinkInfo, TargetState, WriteError};
+use crate::device::{Claims, Lock, lock};
 use crate::event::Outcome;
-use crate::file_id::FileId;
 use crate::range::ByteRange;
+use crate::sys::eintr::retry_on_eintr;
+use crate::sys::file_id::FileId;
+use crate::sys::missing::ok_if_missing;
 
 pub(super) struct RegularFile {
     path: PathBuf,
@@ -27,7 +27,7 @@ pub(super) struct RegularFile {
     /// Where the image ends, as far as that is known.
     end: u64,
     /// Keep others away from loop devices over the file.
-    claims: Vec<File>,
+    claims: Claims,
 }
 
 /// What becomes of the file when the copy fails.
@@ -46,28 +46,35 @@ enum Origin {
 impl RegularFile {
     /// Creates the file.
     pub(super) fn create(path: &Path) -> Result<Self, Error> {
-        let created = OpenOptions::new().write(true).create_new(true).open(path);
+        let created = OpenOptions::new().read(true).write(true).create_new(true).open(path);
         let file = created.map_err(|source| Error::Access { path: path.to_owned(), action: "create", source })?;
-        Self::lock(path, file, Origin::Created)
+        Self::locked(path, file, Origin::Created)
     }
 
     /// Opens the file as it is, if it is still the one that has been `inspected`.
     pub(super) fn open(path: &Path, inspected: FileId) -> Result<Self, Error> {
         let file = open_unleased(path).map_err(|source| open_error(path, source))?;
-        let opened = Self::lock(path, file, Origin::Existed)?;
+        let opened = Self::locked(path, file, Origin::Existed)?;
         refuse_replaced(path, inspected, &opened.file)?;
         Ok(opened)
     }
 
-    fn lock(path: &Path, file: File, origin: Origin) -> Result<Self, Error> {
-        if !Lock::Exclusive.take(&file) {
+    fn locked(path: &Path, file: File, origin: Origin) -> Result<Self, Error> {
+        if !lock(&file, Lock::Exclusive) {
             return Err(Error::Locked { path: path.to_owned() });
         }
-        Ok(Self { path: path.to_owned(), file, origin, writeback: Writeback::default(), end: 0, claims: Vec::new() })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            origin,
+            writeback: Writeback::default(),
+            end: 0,
+            claims: Claims::default(),
+        })
     }
 
     /// Has `claims` live as long as this.
-    pub(super) fn keep(&mut self, claims: Vec<File>) {
+    pub(super) fn keep(&mut self, claims: Claims) {
         self.claims = claims;
     }
 
@@ -77,9 +84,33 @@ impl RegularFile {
         self.file.set_len(length)
     }
 
+    /// As much of `range` as the file reaches.
+    fn held(&self, range: ByteRange) -> Result<ByteRange, WriteError> {
+        let metadata = self.file.metadata().map_err(|source| WriteError { offset: range.start, source })?;
+        Ok(ByteRange { end: range.end.min(metadata.len()), ..range })
+    }
+
+    /// Makes `range` a hole (`FALLOC_FL_PUNCH_HOLE` of fallocate(2)).
+    fn punch(&self, range: ByteRange) -> Result<(), WriteError> {
+        const MODE: libc::c_int = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        let offset_of = |bytes: u64| libc::off64_t::try_from(bytes).map_err(|_| io::Error::from(Errno::EFBIG));
+        for step in steps(range) {
+            let punch = || -> io::Result<()> {
+                let (offset, length) = (offset_of(step.start)?, offset_of(step.len())?);
+                // SAFETY: fallocate takes a descriptor, which is open as long as `self` is borrowed, and numbers.
+                match unsafe { libc::fallocate64(self.file.as_raw_fd(), MODE, offset, length) } {
+                    0 => Ok(()),
+                    _ => Err(io::Error::last_os_error()),
+                }
+            };
+            retry_on_eintr(punch).map_err(|source| WriteError { offset: step.start, source })?;
+        }
+        Ok(())
+    }
+
     /// Whether the name still leads to the file: somebody may have moved it, or put another one in its place.
     fn is_in_place(&self) -> io::Result<bool> {
-        let named = if_exists(fs::metadata(&self.path))?.as_ref().map(FileId::of);
+        let named = ok_if_missing(fs::metadata(&self.path))?.as_ref().map(FileId::of);
         Ok(named == Some(FileId::of(&self.file.metadata()?)))
     }
 
@@ -122,7 +153,7 @@ impl Drop for RegularFile {
 
 impl Sink for RegularFile {
     fn info(&self) -> SinkInfo {
-        SinkInfo { kind: Kind::RegularFile, capacity: None, boot_region: 0 }
+        SinkInfo::of(Kind::RegularFile)
     }
 
     fn prepare(&mut self, size: Option<u64>) -> io::Result<()> {
@@ -152,15 +183,36 @@ impl Sink for RegularFile {
     }
 
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
-        self.file.read_exact_at(buf, offset).map_err(|source| ReadError { offset, source })
+        drop_cached(&self.file);
+        read_all_at(&self.file, buf, offset)
     }
 
     fn zero(&mut self, range: ByteRange) -> Result<(), WriteError> {
-        Err(WriteError { offset: range.start, source: io::ErrorKind::Unsupported.into() })
+        if range.is_empty() {
+            return Ok(());
+        }
+        let held = self.held(range)?;
+        // What a file grows by is a hole.
+        if held.end < range.end {
+            self.set_len(range.end).map_err(|source| WriteError { offset: range.start, source })?;
+        }
+        self.end = self.end.max(range.end);
+        match self.punch(held) {
+            Err(error) if is_unsupported(&error.source) => {
+                let rest = ByteRange { start: error.offset, ..held };
+                write_zeroes(rest, |zeroes, offset| self.write_at(zeroes, offset))
+            }
+            result => result,
+        }
     }
 
     fn discard(&mut self, range: ByteRange) -> Result<(), WriteError> {
-        Err(WriteError { offset: range.start, source: io::ErrorKind::Unsupported.into() })
+        match self.punch(self.held(range)?) {
+            Err(error) if is_unsupported(&error.source) => {
+                Err(WriteError { source: io::ErrorKind::Unsupported.into(), ..error })
+            }
+            result => result,
+        }
     }
 
     fn finish(mut self: Box<Self>, outcome: Outcome) -> TargetState {
@@ -174,19 +226,85 @@ impl Sink for RegularFile {
     }
 }
 
-/// Opens a file for writing. Whoever has a lease on it (`F_SETLEASE` of fcntl(2)), a file server for one, is asked to give it up,
-/// and has a moment to do so. To wait in the call would be to wait as long as he likes, deaf to signals.
+/// Opens a file for writing, and for reading too where that is allowed. Whoever has a lease on it (`F_SETLEASE` of fcntl(2)), a
+/// file server for one, is not waited for: the call would be deaf to signals.
 fn open_unleased(path: &Path) -> io::Result<File> {
-    const TRIES: u32 = 10;
-    const PAUSE: Duration = Duration::from_millis(80);
-
-    let open = || OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let mut opened = open();
-    for _ in 1..TRIES {
-        if opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-            thread::sleep(PAUSE);
-            opened = open();
-        }
+    let open = |read| OpenOptions::new().read(read).write(true).custom_flags(libc::O_NONBLOCK).open(path);
+    match open(true) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open(false),
+        opened => opened,
     }
-    opened
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn created(size: u64) -> (tempfile::TempDir, PathBuf, Box<RegularFile>) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let mut file = RegularFile::create(&path).unwrap();
+        file.prepare(Some(size)).unwrap();
+        (directory, path, Box::new(file))
+    }
+
+    fn range(start: u64, end: u64) -> ByteRange {
+        ByteRange { start, end }
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_and_beyond_the_end_nothing_is() {
+        let (_directory, _path, mut file) = created(3 * MIB);
+        file.write_at(&[7; 5000], MIB - 1).unwrap();
+        file.sync().unwrap();
+        let mut found = vec![1; 5002];
+        file.read_at(&mut found, MIB - 2).unwrap();
+        assert!(found[0] == 0 && found[1..5001] == [7; 5000] && found[5001] == 0);
+        assert_eq!(file.read_at(&mut found, 3 * MIB - 2).unwrap_err().offset, 3 * MIB);
+    }
+
+    #[test]
+    fn zeroed_and_discarded_ranges_become_holes() {
+        let (_directory, path, mut file) = created(4 * MIB);
+        file.write_at(&vec![7; 4 << 20], 0).unwrap();
+        file.zero(range(MIB + 3, 2 * MIB + 5)).unwrap();
+        file.discard(range(3 * MIB, 4 * MIB)).unwrap();
+        file.zero(range(7, 7)).unwrap();
+        file.sync().unwrap();
+        let mut expected = vec![7; 4 << 20];
+        expected[(1 << 20) + 3..(2 << 20) + 5].fill(0);
+        expected[3 << 20..].fill(0);
+        assert!(fs::read(&path).unwrap() == expected);
+        assert!(fs::metadata(&path).unwrap().blocks() * 512 < 3 * MIB);
+    }
+
+    #[test]
+    fn zeroes_beyond_the_end_make_a_file_longer_and_a_discarded_range_does_not() {
+        let (_directory, path, mut file) = created(10);
+        file.write_at(&[7; 10], 0).unwrap();
+        file.discard(range(20, 30)).unwrap();
+        file.sync().unwrap();
+        file.zero(range(5, 2 * MIB)).unwrap();
+        file.sync().unwrap();
+        let found = fs::read(&path).unwrap();
+        assert!(found.len() as u64 == 2 * MIB && found[..5] == [7; 5] && found[5..].iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_written_all_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "what was there").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o200)).unwrap();
+        let inspected = FileId::of(&fs::metadata(&path).unwrap());
+        let mut file = RegularFile::open(&path, inspected).unwrap();
+        file.prepare(Some(1)).unwrap();
+        file.write_at(&[7], 0).unwrap();
+        file.sync().unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len(), 1);
+    }
 }

@@ -7,19 +7,21 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::sysfs::Device;
-use crate::retry::uninterrupted;
+use crate::device::Device;
+use crate::event::{Notice, Observer};
+use crate::sys::eintr::retry_on_eintr;
 
 /// What is written where.
 const WANTED: [(&str, &str); 2] = [("queue/scheduler", "none"), ("bdi/max_ratio", "1")];
 
 /// The settings that were changed. They are put back at the latest when this is dropped.
-#[derive(Default)]
 pub(super) struct Tuning {
     changed: Vec<Setting>,
+    observer: Arc<dyn Observer>,
 }
 
 /// A setting, and what it was. Its file stays open, so that nothing is needed to put it back that may be short by then.
@@ -30,11 +32,12 @@ struct Setting {
 }
 
 impl Tuning {
-    /// Changes what is allowed to be changed, and says so where something is not.
-    pub(super) fn apply(disk: &Device) -> Self {
-        let mut tuning = Self::default();
+    /// Changes what is allowed to be changed; the observer is told what is not.
+    pub(super) fn apply(disk: &Device, observer: Arc<dyn Observer>) -> Self {
+        let mut tuning = Self { changed: Vec::new(), observer };
         for (attribute, value) in WANTED {
-            let Some(before) = disk.attribute_if_told(attribute).and_then(|text| to_replace(&text, value)) else {
+            let Some(before) = disk.attribute(attribute).ok().flatten().and_then(|text| to_replace(&text, value))
+            else {
                 continue;
             };
             let path = disk.file(attribute);
@@ -42,15 +45,15 @@ impl Tuning {
             match opened.and_then(|file| write(&file, value).map(|()| file)) {
                 Ok(file) => tuning.changed.push(Setting { path, file, before }),
                 Err(error) => {
-                    let path = path.display();
-                    log::info!("the setting '{path}' is left as it is, '{before}': cannot write it: {error}");
+                    let kept = Notice::SettingKept { setting: &path, value: &before, error: &error };
+                    tuning.observer.notice(kept);
                 }
             }
         }
         tuning
     }
 
-    /// Puts everything back; a setting that cannot be is named in a warning. Does nothing the second time.
+    /// Puts everything back; the observer is told of a setting that cannot be. Does nothing the second time.
     pub(super) fn restore(&mut self) {
         while let Some(setting) = self.changed.pop() {
             match setting.restore() {
@@ -58,7 +61,8 @@ impl Tuning {
                 // The disk has been unplugged, and its settings are gone with it.
                 Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
                 Err(error) => {
-                    log::warn!("cannot put '{}' back to '{}': {error}", setting.path.display(), setting.before);
+                    let (setting, value) = (&setting.path, &setting.before);
+                    self.observer.notice(Notice::SettingNotRestored { setting, value, error: &error });
                 }
             }
         }
@@ -103,7 +107,7 @@ fn to_replace(text: &str, wanted: &str) -> Option<String> {
 
 /// The kernel takes a setting in one write, and answers that with its verdict.
 fn write(setting: &File, value: &str) -> io::Result<()> {
-    match uninterrupted(|| setting.write_at(value.as_bytes(), 0))? {
+    match retry_on_eintr(|| setting.write_at(value.as_bytes(), 0))? {
         count if count == value.len() => Ok(()),
         _ => Err(io::ErrorKind::WriteZero.into()),
     }
@@ -114,8 +118,9 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::super::sysfs::tests::Tree;
     use super::*;
+    use crate::device::fixture::Tree;
+    use crate::event::Silent;
 
     #[test]
     fn only_what_differs_and_can_be_changed_is() {
@@ -141,17 +146,16 @@ mod tests {
     #[test]
     fn settings_are_changed_and_put_back_also_by_a_panic() {
         let (tree, [scheduler, ratio]) = tuned_tree();
-        let disk = tree.device_with(libc::makedev(8, 1)).disk().unwrap();
-        let mut tuning = Tuning::apply(&disk);
+        let mut tuning = Tuning::apply(&tree.disk(), Arc::new(Silent));
         assert_eq!((start(&scheduler), start(&ratio)), ("non".into(), "100".into()));
         assert_eq!(tuning.changed.len(), 2);
         tuning.restore();
         assert_eq!(start(&scheduler), "bfq");
 
         let (tree, [scheduler, _]) = tuned_tree();
-        let disk = tree.device_with(libc::makedev(8, 0));
+        let disk = tree.disk();
         let panicked = std::panic::catch_unwind(|| {
-            let _tuning = Tuning::apply(&disk);
+            let _tuning = Tuning::apply(&disk, Arc::new(Silent));
             panic!("for the test");
         });
         assert!(panicked.is_err());

@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 
 use super::WriteError;
 use crate::range::ByteRange;
+use crate::sys::eintr::retry_on_eintr;
 
 /// How much is gathered before it is sent on its way, in bytes. At most twice as much is dirty, which a device that takes
 /// 10 MB a second is rid of in half a second.
@@ -51,16 +52,13 @@ fn sync_range(file: &File, bytes: ByteRange, flags: libc::c_uint) -> Result<(), 
     let (Ok(offset), Ok(length)) = (libc::off64_t::try_from(bytes.start), libc::off64_t::try_from(bytes.len())) else {
         return Ok(());
     };
-    loop {
-        // SAFETY: sync_file_range takes no pointer; the descriptor is open as long as `file` is borrowed.
-        if unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, flags) } == 0 {
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
-        match error.raw_os_error() {
-            Some(libc::EINTR) => {}
-            Some(libc::ENOSYS | libc::ESPIPE | libc::EINVAL) => return Ok(()),
-            _ => return Err(WriteError { offset: bytes.start, source: error }),
-        }
+    // SAFETY: sync_file_range takes no pointer; the descriptor is open as long as `file` is borrowed.
+    let call = || match unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    };
+    match retry_on_eintr(call) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::ESPIPE | libc::EINVAL)) => Ok(()),
+        result => result.map_err(|source| WriteError { offset: bytes.start, source }),
     }
 }

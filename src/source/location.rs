@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use percent_encoding::percent_decode;
 
-use crate::magic::Format;
+use crate::source::detect::Format;
 
 /// Where an image, a bmap or a signature is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,12 +109,12 @@ impl Location {
         }
     }
 
-    /// What it is called where its folder does not matter.
+    /// What it is called where its directory does not matter.
     pub fn short_name(&self) -> String {
         self.file_name().map_or_else(|| self.to_string(), |name| String::from_utf8_lossy(name).into_owned())
     }
 
-    /// The file's name without its folder; that of a URL as it stands there, percent-encoded.
+    /// The file's name without its directory; that of a URL as it stands there, percent-encoded.
     fn file_name(&self) -> Option<&[u8]> {
         let name = match self {
             Self::Path(path) => path.file_name()?.as_bytes(),
@@ -129,9 +129,9 @@ impl Location {
             Self::Path(path) => Self::Path(path.with_file_name(OsStr::from_bytes(name))),
             Self::Stdin => Self::Stdin,
             Self::Url(Url { protocol, url }) => {
-                let folder = url.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+                let directory = url.path().rsplit_once('/').map_or("", |(directory, _)| directory);
                 let mut beside = url::Url::clone(url);
-                beside.set_path(&format!("{folder}/{}", String::from_utf8_lossy(name)));
+                beside.set_path(&format!("{directory}/{}", String::from_utf8_lossy(name)));
                 Self::Url(Url { protocol: *protocol, url: Arc::new(beside) })
             }
         }

@@ -54,27 +54,27 @@ fn copy_with(change: impl FnOnce(&fs::File)) -> Outcome {
 }
 
 #[test(Program("strace"))]
-fn an_image_that_is_cut_while_it_is_copied() {
+fn an_image_that_is_cut_during_the_copy_is_an_error() {
     let outcome = copy_with(|image| image.set_len(LONG - 100).unwrap());
     assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
     outcome.says(&["the image ended at byte 41942940, but had 41943040 bytes at the start"]);
 }
 
 #[test(Program("strace"))]
-fn an_image_that_grows_while_it_is_copied() {
+fn an_image_that_grows_during_the_copy_is_an_error() {
     let outcome = copy_with(|image| image.set_len(1 << 40).unwrap());
     assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
     outcome.says(&["the image goes on after the 41943040 bytes that it had at the start"]);
 }
 
 #[test(Program("strace"))]
-fn an_image_that_is_rewritten_while_it_is_copied() {
+fn an_image_that_is_rewritten_during_the_copy_is_an_error() {
     let outcome = copy_with(|image| image.write_all_at(b"another image", LONG / 2).unwrap());
     assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
     outcome.says(&["at byte 41943040", "it may have been written to", "has been removed"]);
 }
 
-#[test]
+#[test(Root, FileSystem("ext4"))]
 fn a_size_that_the_file_system_does_not_take_costs_no_file() {
     // Others take any size.
     let (folder, mount) = (temp_dir(), Mount::on_file("ext4", 8 << 20, &["-q"]));
@@ -151,7 +151,7 @@ fn other_deadly_signals_are_cleaned_up_after() {
 }
 
 #[test(Root, Program("setpriv"), Program("bash"))]
-fn no_thread_left() {
+fn a_thread_that_cannot_be_started_is_an_error() {
     let folder = temp_dir();
     let (image, out) = (PathBuf::from("/usr/bin/env"), folder.path().join("out"));
     fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
@@ -206,7 +206,7 @@ fn a_bmap_is_not_written_to_a_device() {
 }
 
 #[test(Program("tar"), Program("zip"))]
-fn tars_without_a_magic_and_tars_in_zips() {
+fn tars_without_a_magic_and_tars_in_zips_are_recognized() {
     let folder = temp_dir();
     let (image, out) = (folder.path().join("disk.img"), folder.path().join("out"));
     disk_like(&image, 3);

@@ -95,7 +95,7 @@ fn levels_of(program: &str) {
 }
 
 #[test]
-fn streams_one_after_another() {
+fn streams_one_after_another_are_decoded() {
     let data = mixture(2);
     let mut packed = pack(9, b"");
     for part in data.chunks(data.len() / 7 + 1) {
@@ -106,7 +106,7 @@ fn streams_one_after_another() {
 }
 
 #[test]
-fn a_level_that_changes_between_streams() {
+fn a_level_that_changes_between_streams_is_followed() {
     let data = mixture(3);
     let packed: Vec<u8> =
         (1..=9).zip(data.chunks(data.len() / 9 + 1)).flat_map(|(level, part)| pack(level, part)).collect();
@@ -153,7 +153,7 @@ fn an_image_damaged_anywhere_is_refused() {
 }
 
 #[test]
-fn what_follows_the_image() {
+fn only_padding_may_follow_the_image() {
     let data = mixture(6);
     let packed = pack(9, &data);
     let with = |more: &[u8]| Packed::new(&[&packed, more].concat());

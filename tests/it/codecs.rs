@@ -168,7 +168,7 @@ fn small() -> Work {
 }
 
 #[test(Program("lz4"))]
-fn lz4_with_content_size() {
+fn the_content_size_of_lz4_is_checked() {
     let work = small();
     let packed = work.path("sized");
     sh("lz4", &["-q", "--content-size", work.image.to_str().unwrap(), packed.to_str().unwrap()]);
@@ -182,7 +182,7 @@ fn lz4_with_content_size() {
 }
 
 #[test(Program("lz4"))]
-fn lz4_with_dictionary() {
+fn lz4_with_a_dictionary_is_refused() {
     let work = small();
     // A header that names dictionary 7; its checksum is the second byte of its hash.
     let header = [0x61, 0x40, 7, 0, 0, 0];
@@ -193,7 +193,7 @@ fn lz4_with_dictionary() {
 }
 
 #[test(Program("lz4"))]
-fn lz4_behind_a_skippable_frame() {
+fn lz4_after_a_short_skippable_frame_is_recognized() {
     let work = small();
     let lz4 = fs::read(work.pack("lz4 -c disk.img")).unwrap();
     let behind = |length: u32| {
@@ -207,7 +207,7 @@ fn lz4_behind_a_skippable_frame() {
 }
 
 #[test(Program("xz"))]
-fn something_else_behind_the_data() {
+fn something_else_after_the_data_is_an_error() {
     let work = small();
     for packer in ["gzip -c", "xz -c"] {
         let packed = work.pack(&format!("{packer} disk.img; echo something else"));
@@ -217,7 +217,7 @@ fn something_else_behind_the_data() {
 }
 
 #[test(Program("lzop"))]
-fn lzop_with_file_name() {
+fn the_file_name_of_lzop_is_checked() {
     let work = small();
     sh("lzop", &["-q", work.image.to_str().unwrap()]);
     let packed = work.path("disk.img.lzo");
@@ -301,7 +301,7 @@ fn holes_are_left_out(work: &Work, packed: &Path, units: &[Unit], corrupt: &str)
 }
 
 #[test(Program("xz"))]
-fn xz_file_of_another_size() {
+fn an_xz_file_of_another_size_is_refused() {
     let (work, other) = (small(), Work::new(|image| sparse(image, 2 << 20, &[(0, 100_000)], 3)));
     let packed = other.pack("xz -T2 -0 --block-size=256KiB");
     work.copy(&packed, &work.path("out")).fails(&["has 2097152 bytes", "an image of 1048576 bytes"]);
@@ -310,7 +310,7 @@ fn xz_file_of_another_size() {
 
 /// The offsets in the bmap are not those of the tar.
 #[test(Program("xz"), Program("tar"))]
-fn xz_of_a_tar() {
+fn the_index_of_an_xz_of_a_tar_is_not_used() {
     let work = Work::new(|image| disk_like(image, 3));
     let packed = work.pack("tar -c disk.img | xz -T2 -0 --block-size=1MiB");
     work.copy(&packed, &work.path("out")).ok();
@@ -318,7 +318,7 @@ fn xz_of_a_tar() {
 }
 
 #[test]
-fn zstd_window_over_2_gib() {
+fn a_zstd_window_over_2_gib_is_refused() {
     let folder = temp_dir();
     let packed = folder.path().join("packed");
     // A frame with a window of 2^32 bytes and an empty last block.
@@ -344,7 +344,7 @@ fn too_little_memory_is_no_damage() {
 }
 
 #[test(Program("gzip"))]
-fn names_that_contradict() {
+fn names_that_contradict_the_contents_get_a_warning() {
     let work = small();
     for (name, command, warning) in [
         ("disk.tgz", "tar -c disk.img | gzip", None),
@@ -363,7 +363,7 @@ fn names_that_contradict() {
 }
 
 #[test(Program("lz4"))]
-fn packed_bmap() {
+fn a_compressed_bmap_is_read() {
     let work = small();
     sh("lz4", &["-q", work.bmap.to_str().unwrap(), work.path("map").to_str().unwrap()]);
     let (map, out) = (work.path("map"), work.path("out"));
@@ -372,7 +372,7 @@ fn packed_bmap() {
 }
 
 #[test(Program("lzop"), Program("xz"), Program("lz4"))]
-fn without_any_program() {
+fn no_program_is_needed() {
     let work = small();
     for command in ["lzop", "xz", "lz4 -l", "tar -c disk.img | bzip2"] {
         let packed = work.pack(command);

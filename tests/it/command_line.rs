@@ -142,7 +142,7 @@ fn passwords_are_never_shown() {
         &[URL],
     ];
     for arguments in cases {
-        let outcome = bmaptool(arguments).current_dir(folder.path()).env("BMAPTOOL_PATIENCE", "0.01").run();
+        let outcome = bmaptool(arguments).current_dir(folder.path()).env("BMAPTOOL_TIMEOUT_SCALE", "0.01").run();
         assert!(!outcome.stderr.contains("secret"), "{}", outcome.stderr);
         assert!(outcome.stderr.contains("127.0.0.1"), "{}", outcome.stderr);
     }

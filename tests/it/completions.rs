@@ -79,7 +79,7 @@ impl Session {
             std::fs::write(work.join(name), "").unwrap();
         }
         let binary = Path::new(env!("CARGO_BIN_EXE_bmaptool")).parent().unwrap();
-        let clean = format!("env -i HOME={} PATH={}:$PATH TERM=screen", text(home.path()), text(binary));
+        let clean = format!("env -i HOME='{}' PATH='{}':\"$PATH\" TERM=screen", text(home.path()), text(binary));
         let command = format!("{clean} sh -c 'cd; {}'", shell.command.replace("exec", "cd work; exec"));
         let terminal = Terminal::start(home.path(), (150, 50), &[&command]);
         terminal.wait_for("prompt", |screen| line(screen).is_some());

@@ -50,7 +50,7 @@ fn refused(image: &Path, target: &Path, file: &Path, words: &[&str]) {
 }
 
 #[test(Root)]
-fn a_loop_device_over_a_mounted_file() {
+fn a_loop_device_over_a_mounted_file_is_refused() {
     let (folder, disk) = (temp_dir(), Disk::new(20 * MIB));
     let image = mapped_disk(folder.path());
     let twin = Loop::attach(&disk.backing);
@@ -67,7 +67,7 @@ fn a_loop_device_over_a_mounted_file() {
 }
 
 #[test(Root)]
-fn loop_devices_over_parts_of_a_file() {
+fn only_a_loop_device_that_overlaps_a_mounted_part_is_refused() {
     let folder = temp_dir();
     let image = mapped_disk(folder.path());
     let file = folder.path().join("parts");
@@ -83,13 +83,13 @@ fn loop_devices_over_parts_of_a_file() {
 }
 
 #[test(Root, Program("unshare"))]
-fn a_file_behind_a_disk_of_another_namespace() {
+fn a_file_behind_a_disk_mounted_in_another_namespace_is_refused() {
     let (folder, disk) = (temp_dir(), Disk::new(20 * MIB));
     let image = mapped_disk(folder.path());
     sh("mkfs.ext4", &["-q", text(disk.path())]);
     let _mount = Elsewhere::mount(disk.path());
     let outcome = copy([image.as_path(), &disk.backing]).run();
-    outcome.says(&["shares its data with", text(disk.path()), "another mount namespace"]);
+    outcome.says(&["shares its data with", text(disk.path()), "in use by another program or mount namespace"]);
     assert_eq!(outcome.status, Some(1));
 }
 
@@ -124,7 +124,7 @@ fn size_of(file: &Path) -> u64 {
 }
 
 #[test]
-fn two_copies_to_one_file() {
+fn a_second_copy_to_a_file_is_refused() {
     let halfway = Halfway::begin();
     let folder = temp_dir();
     let image = mapped_disk(folder.path());
@@ -138,7 +138,7 @@ fn two_copies_to_one_file() {
 }
 
 #[test]
-fn a_target_that_is_removed_or_replaced() {
+fn a_target_that_is_removed_or_replaced_is_an_error() {
     let change: [fn(&Path); 2] = [
         |target| fs::remove_file(target).unwrap(),
         |target| {
@@ -159,7 +159,7 @@ fn a_target_that_is_removed_or_replaced() {
 }
 
 #[test]
-fn a_target_that_is_cut_or_grows() {
+fn a_target_that_is_cut_or_grows_is_an_error() {
     for size in [0, 100 * MIB] {
         let mut halfway = Halfway::begin();
         // Once all that was sent has been written, so that nothing makes up for it.
@@ -184,7 +184,7 @@ fn a_damaged_head_is_not_taken_for_a_raw_image() {
 }
 
 #[test(Program("zip"))]
-fn what_is_packed_twice_is_no_image() {
+fn what_is_compressed_twice_is_no_image() {
     let folder = temp_dir();
     mapped_disk(folder.path());
     let target = folder.path().join("out");
@@ -193,7 +193,7 @@ fn what_is_packed_twice_is_no_image() {
     sh("sh", &["-c", script, "sh", text(folder.path())]);
     for name in ["disk.img.gz.xz", "disk.zip", "disk.tar.gz"] {
         let image = folder.path().join(name);
-        copy(["--nobmap", text(&image), text(&target)]).fails(&[name, "is packed again, with gzip"]);
+        copy(["--nobmap", text(&image), text(&target)]).fails(&[name, "is compressed again, with gzip"]);
         assert!(!target.exists());
     }
 }

@@ -30,7 +30,7 @@ fn what_cannot_be_mapped_is_refused() {
 }
 
 #[test(Program("xz"), Program("zstd"), Program("lz4"), Program("lzop"), Program("zip"))]
-fn packed_images_are_refused() {
+fn compressed_images_are_refused() {
     let folder = temp_dir();
     let image = folder.path().join("disk.img");
     fs::write(&image, Random::new(1).text(100_000)).unwrap();
@@ -55,7 +55,7 @@ fn packed_images_are_refused() {
         let disguised = folder.path().join("raw.img");
         fs::rename(format!("{path}.{ending}"), &disguised).unwrap();
         let outcome = bmaptool(["create".as_ref(), disguised.as_os_str()])
-            .fails(&[&format!("is compressed ({name}), and create maps a raw image; decompress it first")]);
+            .fails(&[&format!("is compressed ({name}); create maps a raw image: decompress it first")]);
         assert!(outcome.stdout.is_empty());
     }
 }
@@ -105,7 +105,7 @@ fn what_was_written_to_a_loop_device_is_mapped() {
 }
 
 #[test(Root, FileSystem("erofs"))]
-fn an_image_on_a_file_system_without_sync() {
+fn an_image_on_a_file_system_without_sync_is_mapped() {
     let folder = temp_dir();
     let image = folder.path().join("disk.img");
     disk_like(&image, 1);
@@ -170,7 +170,7 @@ fn little_memory_is_named_as_the_cause() {
         let script = format!("ulimit -v {kilobytes}; exec \"$@\"");
         let outcome = bmaptool(["create".as_ref(), image.as_os_str()]).under(&["sh", "-c", &script, "sh"]).run();
         // Less may not be enough for the dynamic loader, or for the small pieces of which no failure can be told.
-        assert!(matches!(outcome.status, Some(0 | 1 | 127) | None), "{kilobytes} KiB: {outcome:?}");
+        assert!(matches!(outcome.status, Some(0 | 1 | 127 | 134) | None), "{kilobytes} KiB: {outcome:?}");
         said.push_str(&outcome.stderr);
     }
     assert!(!said.contains("cannot read") && !said.contains("allocation of 1048576 bytes"), "{said}");

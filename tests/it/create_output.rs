@@ -49,7 +49,8 @@ fn the_output_is_never_the_image() {
 fn an_image_is_not_replaced_by_the_map_of_its_bmap() {
     let (_folder, image) = scene();
     let (bmap, before) = (create(&image), sha256(&image));
-    let outcome = create_to(&image, &bmap).fails(&["disk.img.bmap' is no disk image but an XML file", "behind '-o'"]);
+    let outcome = create_to(&image, &bmap)
+        .fails(&["disk.img.bmap' is an XML file, such as a bmap, not a disk image", "create -o OUTPUT IMAGE"]);
     assert!(!outcome.stderr.contains("mapped"), "{}", outcome.stderr);
     fs::write(&bmap, "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n<bmap>").unwrap();
     create_to(&image, &bmap).fails(&["a signed text"]);
@@ -195,7 +196,7 @@ fn an_output_file_that_is_mounted_is_written_as_it_is() {
 
 /// As those of network file systems are.
 #[test(Program("strace"))]
-fn an_output_that_is_stored_when_it_is_closed() {
+fn an_output_that_cannot_be_stored_when_it_is_closed_is_an_error() {
     let (folder, image) = scene();
     let output = folder.path().join("output");
     let inject = ["strace", "-f", "-o", "/dev/null", "-P", text(&output), "-e", "inject=close:error=EDQUOT"];
@@ -207,7 +208,7 @@ fn an_output_that_is_stored_when_it_is_closed() {
 }
 
 #[test(Root, Program("setpriv"))]
-fn folders_above_may_be_closed() {
+fn directories_above_may_be_closed() {
     let closed = temp_dir();
     let open = closed.path().join("open");
     fs::create_dir(&open).unwrap();

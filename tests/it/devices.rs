@@ -61,7 +61,7 @@ fn the_boot_region_is_zeroed_first_and_written_last() {
 }
 
 #[test(Root, STRACE)]
-fn odd_images_on_both_sizes_of_sectors() {
+fn odd_images_are_written_on_both_sizes_of_sectors() {
     const SIZE: u64 = 6 * MIB;
     for sector in ["512", "4096"] {
         // Smaller than the boot region, just over it, and with last blocks that are partial.
@@ -84,7 +84,7 @@ fn odd_images_on_both_sizes_of_sectors() {
 }
 
 #[test(Root, STRACE)]
-fn devices_that_refuse_direct_writes() {
+fn devices_that_refuse_direct_writes_are_written_through_the_cache() {
     let folder = temp_dir();
     let image = mapped_disk(folder.path());
     // At once, or not before the first write.
@@ -299,7 +299,7 @@ fn a_full_device_is_noticed_where_it_is_full() {
 }
 
 #[test(Root)]
-fn a_source_that_goes_on_after_the_end_of_the_device() {
+fn a_source_that_goes_on_after_the_end_of_the_device_is_an_error() {
     let disk = Disk::new(3 * MIB + 512);
     let tool = copy(["--nobmap", "-", text(disk.path())]).stdin(vec![3; 4 * MIB as usize]);
     tool.fails(&["does not fit", "3146240 bytes", "holds no valid image"]);

@@ -25,7 +25,7 @@ fn run(folder: &TempDir, arguments: &str, status: i32, fragments: &[&str]) -> Ou
 }
 
 #[test]
-fn options_and_commands_that_do_not_exist() {
+fn options_and_commands_that_do_not_exist_get_a_suggestion() {
     let folder = folder();
     let cases = [
         ("cpoy disk.img out", "a similar subcommand exists: 'copy'"),
@@ -63,7 +63,7 @@ fn help_shows_how_it_is_done() {
 }
 
 #[test]
-fn names_that_lead_nowhere() {
+fn names_that_lead_nowhere_are_named() {
     let folder = folder();
     let cases: [(&str, &[&str]); 11] = [
         ("copy dsik.img out", &["cannot open 'dsik.img': No such file or directory"]),
@@ -78,7 +78,11 @@ fn names_that_lead_nowhere() {
         ("create -", &["cannot open image '-'", "standard input cannot be mapped"]),
         (
             "copy disk.img /dev/bmaptool-test-missing",
-            &["'/dev/bmaptool-test-missing' does not exist", "is the device plugged in?", "'lsblk' lists the devices"],
+            &[
+                "there is no device '/dev/bmaptool-test-missing'",
+                "is the device plugged in?",
+                "'lsblk' lists the devices",
+            ],
         ),
     ];
     for (arguments, fragments) in cases {
@@ -88,7 +92,7 @@ fn names_that_lead_nowhere() {
 }
 
 #[test]
-fn no_bmap_or_a_wrong_one() {
+fn no_bmap_or_a_wrong_one_is_told() {
     let folder = folder();
     let path = |name: &str| folder.path().join(name);
     fs::copy(path("disk.img"), path("lone.img")).unwrap();
@@ -100,13 +104,13 @@ fn no_bmap_or_a_wrong_one() {
     let size = fs::metadata(path("disk.img")).unwrap().len();
     sparse(&path("other.img"), size, &[(0, 50_000)], 99);
     create(&path("other.img"));
-    let mismatch = "the image is damaged or not the one of this bmap";
+    let mismatch = "the image is damaged, or not the one of this bmap";
     run(&folder, "copy --bmap other.img.bmap disk.img out", 1, &["checksum mismatch in blocks 0-12", mismatch]);
     assert!(!path("out").exists());
 }
 
 #[test(Program("xz"))]
-fn what_cannot_be_mapped() {
+fn what_cannot_be_mapped_is_told_with_the_reason() {
     let folder = folder();
     sh("xz", &["-k", "-0", text(&folder.path().join("disk.img"))]);
     run(&folder, "create disk.img.xz", 1, &["'disk.img.xz' is compressed (xz)", "decompress it first"]);
@@ -120,7 +124,7 @@ fn outputs_that_cannot_be_written_are_told_before_the_work() {
     // An image that is full is warned of once it has been mapped: no warning, no work.
     fs::write(folder.path().join("full.img"), vec![1; 1 << 20]).unwrap();
     for (output, why) in [
-        ("no/such/folder.bmap", "the folder 'no/such': No such file or directory"),
+        ("no/such/folder.bmap", "the directory 'no/such': No such file or directory"),
         (".", "it is a directory"),
         ("new.bmap/", "no file's name ends with a slash"),
     ] {
@@ -130,7 +134,7 @@ fn outputs_that_cannot_be_written_are_told_before_the_work() {
 }
 
 #[test(Root)]
-fn the_arguments_in_the_wrong_order() {
+fn the_arguments_in_the_wrong_order_are_told() {
     let folder = folder();
     let disk = Disk::new(1 << 20);
     let device = text(disk.path());
@@ -149,7 +153,7 @@ fn the_arguments_in_the_wrong_order() {
 }
 
 #[test(Root, Program("gzip"))]
-fn an_image_without_a_byte() {
+fn an_image_without_a_byte_is_an_error() {
     let folder = folder();
     let disk = Disk::new(2 << 20);
     let before = sha256(&disk.backing);
@@ -177,21 +181,21 @@ fn an_image_without_a_byte() {
 }
 
 #[test(Root, Program("tar"))]
-fn what_is_no_disk_image() {
+fn what_is_no_disk_image_is_refused_by_its_kind() {
     let folder = folder();
     let disk = Disk::new(2 << 20);
     let before = sha256(&disk.backing);
     let cases: [(&str, &[u8], &str); 5] = [
         ("page", b"<!DOCTYPE html>\n<html>Please log in", "an HTML page"),
-        ("disk.img.lz", b"LZIP\x01\x0cxxxx", "packed with lzip, which is not unpacked here"),
-        ("disk.lzma", b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\0", "packed with lzma"),
-        ("disk.qcow2", b"QFI\xfb\0\0\0\x03", "the format QCOW: convert it"),
+        ("disk.img.lz", b"LZIP\x01\x0cxxxx", "compressed with lzip, which is not supported; decompress it first"),
+        ("disk.lzma", b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\0", "compressed with lzma"),
+        ("disk.qcow2", b"QFI\xfb\0\0\0\x03", "the format QCOW; convert it"),
         ("some.bmap", b"<?xml version=\"1.0\" ?>\n<bmap", "an XML file, such as a bmap"),
     ];
     for (name, content, message) in cases {
         let file = folder.path().join(name);
         fs::write(&file, content).unwrap();
-        run(&folder, &format!("copy --nobmap {name} {}", text(disk.path())), 1, &["is no disk image", message]);
+        run(&folder, &format!("copy --nobmap {name} {}", text(disk.path())), 1, &["is not a disk image but", message]);
     }
     // The first file of an archive is the image.
     sh("tar", &["-C", text(folder.path()), "-czf", text(&folder.path().join("two.tar.gz")), "some.bmap", "disk.img"]);

@@ -38,7 +38,7 @@ impl Case {
     }
 
     fn copy(&self, url: &str) -> Tool {
-        copy([url.as_ref(), self.out().as_os_str()]).env("BMAPTOOL_PATIENCE", "0.03")
+        copy([url.as_ref(), self.out().as_os_str()]).env("BMAPTOOL_TIMEOUT_SCALE", "0.03")
     }
 
     fn copy_all(&self, url: &str) -> Tool {
@@ -62,7 +62,7 @@ fn real_server(case: &Case, options: &[&str]) -> (Daemon, u16) {
 }
 
 #[test(SERVER)]
-fn anonymous_from_a_real_server() {
+fn a_real_server_is_read_anonymously() {
     let case = Case::new();
     sh("gzip", &["-k", case.image.to_str().unwrap()]);
     let inner = case.folder.path().join("a folder");
@@ -83,7 +83,7 @@ fn anonymous_from_a_real_server() {
 }
 
 #[test(SERVER)]
-fn with_a_password_from_a_real_server() {
+fn a_real_server_is_read_with_a_password() {
     let case = Case::new();
     let (_server, port) = real_server(&case, &["-u", "me", "-P", "s&cret"]);
     let url = |credentials| format!("ftp://{credentials}127.0.0.1:{port}/disk.img");
@@ -93,7 +93,7 @@ fn with_a_password_from_a_real_server() {
     case.assert_copied();
     assert!(!outcome.stderr.contains("cret"), "{}", outcome.stderr);
     // That server thinks it over for some seconds.
-    let patient = case.copy(&url("me:wr%26ng@")).env("BMAPTOOL_PATIENCE", "1");
+    let patient = case.copy(&url("me:wr%26ng@")).env("BMAPTOOL_TIMEOUT_SCALE", "1");
     let outcome = patient.fails(&["cannot open", "refuses 'PASS': 530"]);
     assert!(!outcome.stderr.contains("26ng") && !outcome.stderr.contains("r&ng"), "{}", outcome.stderr);
     std::fs::write(case.folder.path().join(".netrc"), "machine 127.0.0.1 login me password s&cret").unwrap();
@@ -221,7 +221,7 @@ fn connections_that_break_are_resumed() {
 }
 
 #[test]
-fn a_server_that_cannot_resume() {
+fn a_server_that_cannot_resume_is_an_error() {
     let case = Case::new();
     let bytes = std::fs::read(&case.image).unwrap();
     let (address, _) = server(bytes, Behaviour { limit: 700_000, end: "426 Lost", rest: false, ..GOOD });
@@ -313,7 +313,7 @@ fn a_strange_address_is_not_believed() {
 }
 
 #[test]
-fn a_server_that_is_ready_later_but_not_never() {
+fn a_server_that_is_ready_later_is_waited_for_once() {
     let case = Case::new();
     let bytes = std::fs::read(&case.image).unwrap();
     let copy = |greeting| {

@@ -41,7 +41,7 @@ impl Victim {
 
     /// A copy with these arguments to the target, with time-outs of about a second.
     fn copy(&self, arguments: &[&str]) -> Tool {
-        let mut tool = copy(arguments).env("BMAPTOOL_PATIENCE", "0.03").env("HOME", self.folder.path());
+        let mut tool = copy(arguments).env("BMAPTOOL_TIMEOUT_SCALE", "0.03").env("HOME", self.folder.path());
         tool.command.arg(self.path("target"));
         tool.measured()
     }
@@ -63,7 +63,7 @@ fn answering(answer: impl Fn(&mut Reply<'_>) + Send + Sync + 'static) -> Server 
 }
 
 #[test(TIME)]
-fn headers_without_end() {
+fn headers_without_end_are_given_up() {
     let victim = Victim::new();
     let many = answering(|reply| {
         reply.head("200 OK", &["X-More: of this"; 100_000]);
@@ -94,7 +94,7 @@ fn headers_without_end() {
 }
 
 #[test(TIME)]
-fn redirections_out_of_http() {
+fn redirections_out_of_http_are_refused() {
     let victim = Victim::new();
     let secret = format!("file://{}", victim.image.display());
     for to in [secret.as_str(), "ftp://127.0.0.1/disk.img", "ssh://127.0.0.1/disk.img", "gopher://127.0.0.1/"] {
@@ -109,7 +109,7 @@ fn redirections_out_of_http() {
 }
 
 #[test(TIME)]
-fn bodies_that_are_packed_on_their_way() {
+fn compression_that_was_not_asked_for_is_refused() {
     let victim = Victim::new();
     let image = fs::read(&victim.image).unwrap();
     for coding in ["br", "deflate", "compress", "gzip, br", "\t made-up"] {
@@ -133,7 +133,7 @@ fn bodies_that_are_packed_on_their_way() {
 }
 
 #[test(TIME)]
-fn bodies_that_lie() {
+fn bodies_that_lie_about_their_length_are_refused() {
     let victim = Victim::new();
     let garbage = answering(|reply| {
         reply.head("200 OK", &["Transfer-Encoding: chunked"]);
@@ -162,7 +162,7 @@ fn bodies_that_lie() {
 }
 
 #[test(TIME)]
-fn a_bmap_without_end() {
+fn a_bmap_without_end_is_cut_off() {
     let victim = Victim::new();
     let server = answering(|reply| {
         reply.head("200 OK", &[]);
@@ -193,7 +193,7 @@ fn greeting(words: &'static str, pause: Duration) -> String {
 }
 
 #[test(TIME)]
-fn replies_without_end_over_ftp() {
+fn ftp_replies_without_end_are_refused() {
     let victim = Victim::new();
     let now = Duration::ZERO;
     for (words, reason) in [
@@ -210,7 +210,7 @@ fn replies_without_end_over_ftp() {
 }
 
 #[test(TIME)]
-fn replies_that_drip_over_ftp() {
+fn ftp_replies_that_drip_are_given_up() {
     let victim = Victim::new();
     for words in ["2", "220-\r\n"] {
         let url = greeting(words, Duration::from_millis(200));
@@ -219,7 +219,7 @@ fn replies_that_drip_over_ftp() {
 }
 
 #[test(TIME)]
-fn a_signature_without_end() {
+fn a_signature_without_end_is_cut_off() {
     let victim = Victim::new();
     let signature = format!("{}.bmap.asc", victim.image.display());
     fs::File::create(&signature).unwrap().set_len(1 << 30).unwrap();
@@ -229,7 +229,7 @@ fn a_signature_without_end() {
 }
 
 #[test(TIME)]
-fn clearsigned_bombs() {
+fn clearsigned_bombs_are_refused_in_bounded_memory() {
     let victim = Victim::new();
     let bmap = victim.path("bomb.bmap");
     let head = "-----BEGIN PGP SIGNED MESSAGE-----\n";
@@ -255,7 +255,7 @@ fn clearsigned_bombs() {
 }
 
 #[test(TIME)]
-fn netrc_beyond_measure() {
+fn a_netrc_beyond_measure_is_not_read() {
     let victim = Victim::new();
     let server = Server::of(File::new(fs::read(&victim.image).unwrap()));
     let netrc = victim.path(".netrc");
@@ -276,7 +276,7 @@ fn netrc_beyond_measure() {
 }
 
 #[test(TIME)]
-fn odd_surroundings() {
+fn odd_environments_change_nothing() {
     let victim = Victim::new();
     let server = Server::of(File::new(fs::read(&victim.image).unwrap()));
     let url = server.url("disk.img");
@@ -308,7 +308,7 @@ fn odd_surroundings() {
 }
 
 #[test]
-fn odd_arguments() {
+fn odd_arguments_are_refused_in_plain_text() {
     let victim = Victim::new();
     let long = "x".repeat(100_000);
     victim.refuses(&["--nobmap", ""], &["cannot open ''"]);
@@ -354,7 +354,7 @@ fn odd_arguments() {
 
 /// On a terminal, colours are the only commands that it gets.
 #[test(Program("script"))]
-fn names_that_command_the_terminal() {
+fn names_that_command_the_terminal_are_escaped() {
     let victim = Victim::new();
     let run = |arguments: &str| {
         let command = format!("'{}' {arguments}", env!("CARGO_BIN_EXE_bmaptool"));

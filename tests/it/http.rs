@@ -193,7 +193,7 @@ fn netrc_has_credentials() {
 }
 
 #[test]
-fn redirections() {
+fn redirections_are_followed_within_http() {
     let case = Case::full();
     let file = case.file();
     let server = Server::start(move |request, reply| match request.path() {
@@ -281,7 +281,7 @@ fn blocks_of_holes_are_not_fetched() {
 }
 
 #[test]
-fn an_empty_image() {
+fn an_empty_image_is_copied() {
     let case = Case::disk_like();
     case.copy_all(&Server::of(File::new(Vec::new())).url("x")).ok();
     assert_eq!(std::fs::metadata(case.out()).unwrap().len(), 0);

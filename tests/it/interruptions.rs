@@ -52,7 +52,7 @@ fn assert_can_be_flashed(image: &Path, device: &Path) {
 }
 
 #[test(Root, Program("blkid"))]
-fn killed_at_any_moment() {
+fn a_device_is_not_bootable_whenever_the_copy_is_killed() {
     const TIMES: usize = 30;
     let folder = temp_dir();
     let image = image(folder.path());
@@ -99,7 +99,7 @@ fn magic(file: &Path) -> [u8; 2] {
 }
 
 #[test(Root, Program("strace"), Program("blkid"))]
-fn any_failed_write_or_sync() {
+fn a_device_is_not_bootable_whatever_write_or_sync_fails() {
     let folder = temp_dir();
     let image = image(folder.path());
     let disk = Disk::new(8 * MIB);

@@ -41,6 +41,7 @@ mod python_compat;
 mod readme;
 mod scripts;
 mod signatures;
+mod sinks;
 mod soak;
 mod ssh;
 mod static_binary;

@@ -1,6 +1,7 @@
 //! The manual page, `--help` and the README agree with each other.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::common::package::project_file;
 use crate::common::tool::bmaptool;
@@ -94,15 +95,33 @@ fn the_manual_page_is_well_formed() {
 
 #[test]
 fn the_documents_lead_to_files_that_exist() {
-    let mut documents = vec!["README.md".to_owned(), "CHANGELOG.md".to_owned()];
-    for entry in std::fs::read_dir(project_file("docs")).unwrap() {
-        documents.push(format!("docs/{}", entry.unwrap().file_name().to_string_lossy()));
+    let mut documents = vec!["fuzz/README.md".to_owned()];
+    for directory in ["", "docs/"] {
+        let names = std::fs::read_dir(project_file(directory)).unwrap().map(|entry| entry.unwrap().file_name());
+        documents.extend(
+            names.map(|name| format!("{directory}{}", name.to_string_lossy())).filter(|name| name.ends_with(".md")),
+        );
     }
+    assert!(documents.len() > 8, "{documents:?}");
     for document in documents {
-        let folder = project_file(&document).parent().unwrap().to_owned();
-        for link in read(&document).split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap().to_owned()) {
-            let is_local = !link.is_empty() && !link.contains("://");
-            assert!(!is_local || folder.join(&link).exists(), "{document}: {link} does not exist");
+        let directory = project_file(&document).parent().unwrap().to_owned();
+        for link in read(&document).split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if link.contains("://") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let path = if file.is_empty() { project_file(&document) } else { directory.join(file) };
+            assert!(path.exists(), "{document}: {file} does not exist");
+            let is_there = anchor.is_empty() || headings(&path).contains(anchor);
+            assert!(is_there, "{document}: {file} has no heading {anchor}");
         }
     }
+}
+
+/// The headings of a document, as links name them.
+fn headings(path: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let titles = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let name = |title: &str| title.to_lowercase().replace(' ', "-");
+    titles.map(|title| name(title).chars().filter(|&c| c.is_alphanumeric() || c == '-').collect()).collect()
 }

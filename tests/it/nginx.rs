@@ -92,7 +92,7 @@ impl Nginx {
     fn copy(&self, url: &str) -> Tool {
         let mut tool = copy([url.as_ref(), self.file("out").as_os_str()]);
         tool.command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR");
-        tool.env("BMAPTOOL_PATIENCE", "0.1")
+        tool.env("BMAPTOOL_TIMEOUT_SCALE", "0.1")
     }
 
     fn assert_copied(&self) {
@@ -125,7 +125,7 @@ fn files_are_served() {
 }
 
 #[test(NGINX)]
-fn holes_are_skipped() {
+fn holes_are_not_fetched() {
     const MIB: u64 = 1 << 20;
     let nginx = Nginx::start(|image| sparse(image, 64 * MIB, &[(0, 1 << 20), (63 * MIB, 1 << 20)], 4));
     nginx.copy(&nginx.url("disk.img")).ok().says(&["fetched 2.0 MiB of 64.0 MiB"]);
@@ -135,7 +135,7 @@ fn holes_are_skipped() {
 }
 
 #[test(NGINX)]
-fn basic_authentication() {
+fn passwords_are_sent_from_the_url_and_netrc() {
     let nginx = Nginx::disk_like();
     let url = format!("http://me:s%26cret@127.0.0.1:{}/locked/disk.img", nginx.port);
     nginx.copy(&url).ok();
@@ -149,7 +149,7 @@ fn basic_authentication() {
 }
 
 #[test(NGINX)]
-fn a_redirection_to_another_host() {
+fn a_redirection_to_another_host_gets_no_password() {
     let nginx = Nginx::disk_like();
     let url = |path| format!("http://me:s%26cret@127.0.0.1:{}/{path}", nginx.port);
     nginx.copy(&url("away/disk.img.gz")).ok();
@@ -159,7 +159,7 @@ fn a_redirection_to_another_host() {
 }
 
 #[test(NGINX)]
-fn a_path_without_ranges() {
+fn a_path_without_ranges_is_read_whole() {
     let nginx = Nginx::disk_like();
     nginx.copy(&nginx.url("noranges/disk.img")).ok();
     nginx.assert_copied();
@@ -168,7 +168,7 @@ fn a_path_without_ranges() {
 }
 
 #[test(NGINX, Program("openssl"))]
-fn tls_with_a_root_of_our_own() {
+fn tls_trusts_the_given_root_only() {
     let nginx = Nginx::disk_like();
     let url = format!("https://127.0.0.1:{}/disk.img", nginx.tls_port);
     nginx.copy(&url).env("SSL_CERT_FILE", nginx.file("ca.pem")).ok();
@@ -180,7 +180,7 @@ fn tls_with_a_root_of_our_own() {
 }
 
 #[test(NGINX)]
-fn through_a_proxy() {
+fn a_proxy_is_used() {
     let nginx = Nginx::disk_like();
     let proxy = format!("http://127.0.0.1:{}", nginx.proxy_port);
     nginx
@@ -220,7 +220,7 @@ fn pass_on(mut client: TcpStream) -> Option<()> {
 }
 
 #[test(NGINX, Program("openssl"))]
-fn tls_through_a_proxy() {
+fn tls_goes_through_a_proxy_that_asks_for_a_password() {
     let nginx = Nginx::disk_like();
     let url = format!("https://127.0.0.1:{}/disk.img", nginx.tls_port);
     let proxy = tunnel();

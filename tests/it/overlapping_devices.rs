@@ -31,7 +31,7 @@ fn raw(source: &Path, target: &Path) -> Tool {
 }
 
 #[test(Root)]
-fn a_loop_device_over_a_mounted_device() {
+fn a_loop_device_over_a_mounted_device_is_refused() {
     let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
     let image = mapped_disk(folder.path());
     let mount = disk.mount(disk.path());
@@ -43,7 +43,7 @@ fn a_loop_device_over_a_mounted_device() {
 }
 
 #[test(Root)]
-fn a_loop_device_over_a_disk_with_a_mounted_partition() {
+fn a_loop_device_over_a_disk_with_a_mounted_partition_is_refused() {
     let (folder, disk) = (temp_dir(), Disk::new(2 * ROOMY));
     let image = mapped_disk(folder.path());
     let partition = disk.partition(1, MIB, ROOMY);
@@ -56,7 +56,7 @@ fn a_loop_device_over_a_disk_with_a_mounted_partition() {
 }
 
 #[test(Root)]
-fn a_loop_device_over_a_partition_beside_a_mounted_one() {
+fn a_loop_device_over_a_partition_beside_a_mounted_one_is_written() {
     let (folder, disk) = (temp_dir(), Disk::new(3 * ROOMY));
     let image = mapped_disk(folder.path());
     let _mount = disk.mount(&disk.partition(1, MIB, ROOMY));
@@ -68,7 +68,7 @@ fn a_loop_device_over_a_partition_beside_a_mounted_one() {
 }
 
 #[test(Root)]
-fn loop_devices_over_parts_of_a_disk() {
+fn a_loop_device_is_refused_only_where_it_overlaps_what_is_mounted() {
     let (folder, disk) = (temp_dir(), Disk::new(3 * ROOMY));
     let image = mapped_disk(folder.path());
     let mounted = disk.partition(1, 0, ROOMY);
@@ -88,7 +88,7 @@ fn loop_devices_over_parts_of_a_disk() {
 }
 
 #[test(Root)]
-fn a_loop_device_over_swap() {
+fn a_loop_device_over_swap_is_refused() {
     let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
     let image = mapped_disk(folder.path());
     let _swap = Swap::on(disk.path());
@@ -102,7 +102,7 @@ fn a_loop_device_over_swap() {
 }
 
 #[test(Root, Program("unshare"))]
-fn devices_of_which_a_list_is_hidden() {
+fn conflicts_are_found_where_a_list_of_devices_is_hidden() {
     let (folder, disk) = (temp_dir(), Disk::new(2 * ROOMY));
     let image = mapped_disk(folder.path());
     let free = disk.partition(1, ROOMY, ROOMY);
@@ -121,18 +121,18 @@ fn devices_of_which_a_list_is_hidden() {
 }
 
 #[test(Root, Program("unshare"))]
-fn a_loop_device_over_a_device_of_another_namespace() {
+fn a_loop_device_over_a_device_mounted_in_another_namespace_is_refused() {
     let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
     let image = mapped_disk(folder.path());
     sh("mkfs.ext4", &["-q", text(disk.path())]);
     let _mount = Elsewhere::mount(disk.path());
     let upper = Loop::attach(disk.path());
-    let words = ["shares its data with", text(disk.path()), "another mount namespace"];
+    let words = ["shares its data with", text(disk.path()), "in use by another program or mount namespace"];
     refused(copy([&image, &upper.path]), &disk.backing, &words);
 }
 
 #[test(Root)]
-fn two_loop_devices_over_one_device() {
+fn loop_devices_over_halves_of_a_device_are_told_from_one_over_all() {
     let (folder, disk) = (temp_dir(), Disk::new(2 * ROOMY));
     let image = mapped_disk(folder.path());
     let half = ROOMY.to_string();
@@ -171,7 +171,7 @@ fn ended((child, pipe): (Child, ChildStdin)) -> Outcome {
 }
 
 #[test(Root)]
-fn what_is_below_is_ours_during_the_copy() {
+fn the_device_below_is_claimed_during_the_copy() {
     let disk = Disk::new(ROOMY);
     let upper = Loop::attach(disk.path());
     assert!(claimed(disk.path()).is_ok());
@@ -182,7 +182,7 @@ fn what_is_below_is_ours_during_the_copy() {
 }
 
 #[test(Root)]
-fn what_is_above_a_file_is_ours_during_the_copy() {
+fn the_device_above_a_file_is_claimed_during_the_copy() {
     let folder = temp_dir();
     let file = folder.path().join("file");
     crate::common::image::create(&file, ROOMY);
@@ -198,7 +198,7 @@ fn claimed(device: &Path) -> std::io::Result<File> {
 }
 
 #[test(Root)]
-fn only_the_partition_below_is_ours_during_the_copy() {
+fn only_the_partition_below_is_claimed_during_the_copy() {
     let disk = Disk::new(ROOMY);
     let half = (ROOMY / 2).to_string();
     let partitions = [disk.partition(1, 0, ROOMY / 2), disk.partition(2, ROOMY / 2, ROOMY / 2)];
@@ -214,7 +214,7 @@ fn only_the_partition_below_is_ours_during_the_copy() {
 }
 
 #[test(Root)]
-fn the_image_in_another_loop_device_over_the_file() {
+fn the_image_in_another_loop_device_over_the_file_is_not_overwritten() {
     let disk = Disk::new(ROOMY);
     let twin = Loop::attach(&disk.backing);
     let words = ["shares its data with the image", text(&twin.path)];
@@ -228,7 +228,7 @@ fn the_image_in_another_loop_device_over_the_file() {
 }
 
 #[test(Root)]
-fn the_image_in_another_part_of_the_file() {
+fn only_the_part_of_a_file_that_holds_the_image_is_refused() {
     let folder = temp_dir();
     let file = folder.path().join("file");
     crate::common::image::create(&file, 8 * MIB).write_all_at(b"precious", MIB).unwrap();
@@ -242,7 +242,7 @@ fn the_image_in_another_part_of_the_file() {
 }
 
 #[test(Root)]
-fn the_image_in_a_partition_that_a_loop_device_shows_too() {
+fn the_image_in_a_partition_is_not_overwritten_through_a_loop_device() {
     let disk = Disk::new(ROOMY);
     let partition = disk.partition(1, MIB, 4 * MIB);
     let place = Loop::attach_with(disk.path(), &["--offset", &MIB.to_string()]);
@@ -254,7 +254,7 @@ fn the_image_in_a_partition_that_a_loop_device_shows_too() {
 }
 
 #[test(Root)]
-fn the_image_in_another_partition() {
+fn the_partition_beside_that_of_the_image_is_written() {
     let disk = Disk::new(ROOMY);
     let source = disk.partition(1, MIB, 4 * MIB);
     let target = disk.partition(2, 5 * MIB, 4 * MIB);
@@ -274,7 +274,7 @@ fn by_nobody(folder: &Path, arguments: &[&Path]) -> Tool {
 }
 
 #[test(Root, Program("unshare"))]
-fn a_file_behind_a_loop_device_that_only_root_may_look_at() {
+fn a_file_whose_loop_device_only_root_may_inspect_is_refused() {
     let folder = temp_dir();
     let image = mapped_disk(folder.path());
     let file = folder.path().join("file");
@@ -288,7 +288,7 @@ fn a_file_behind_a_loop_device_that_only_root_may_look_at() {
 }
 
 #[test(Root, Program("setpriv"))]
-fn an_own_file_beside_loop_devices_of_root() {
+fn a_user_writes_a_file_beside_loop_devices_of_root() {
     let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
     let image = mapped_disk(folder.path());
     let _upper = Loop::attach(&disk.partition(1, MIB, MIB));
@@ -300,7 +300,7 @@ fn an_own_file_beside_loop_devices_of_root() {
 }
 
 #[test(Root)]
-fn a_copy_to_a_file_and_one_through_a_loop_device() {
+fn copies_to_a_file_and_through_its_loop_device_exclude_each_other() {
     let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
     let image = mapped_disk(folder.path());
     let partition = disk.partition(1, MIB, 2 * MIB);
@@ -312,6 +312,9 @@ fn a_copy_to_a_file_and_one_through_a_loop_device() {
         // SAFETY: flock takes a descriptor, which is open, and a number.
         assert_eq!(unsafe { libc::flock(locked.as_raw_fd(), libc::LOCK_EX) }, 0);
         refused(raw(Path::new("/usr/bin/env"), target), file, &words);
+        // A program that another test is just starting has it open, too.
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::flock(locked.as_raw_fd(), libc::LOCK_UN) }, 0);
     }
     let copying = begun(disk.path(), file);
     copy([&image, file]).fails(&["is locked by another program, perhaps another copy", text(file)]);
@@ -320,7 +323,7 @@ fn a_copy_to_a_file_and_one_through_a_loop_device() {
 }
 
 #[test(Root)]
-fn copies_to_two_partitions_at_once() {
+fn two_partitions_are_written_at_once() {
     let disk = Disk::new(ROOMY);
     let first = disk.partition(1, 0, 4 * MIB);
     let second = disk.partition(2, 8 * MIB, 4 * MIB);
@@ -330,7 +333,7 @@ fn copies_to_two_partitions_at_once() {
 }
 
 #[test(Root)]
-fn a_loop_device_over_a_file_with_an_odd_name() {
+fn a_loop_device_over_a_file_with_an_odd_name_is_written() {
     let folder = temp_dir();
     let image = mapped_disk(folder.path());
     let file = folder.path().join(OsStr::from_bytes(b"\xff file\n"));

@@ -12,9 +12,9 @@ use crate::registry::{Need, Test};
 
 #[test_cases]
 fn file_systems() -> Vec<Test> {
-    let on_file = |name: &'static str, kind: &'static str, megabytes: u64, options: &'static [&'static str]| {
+    let on_file = |name: &str, kind: &'static str, megabytes: u64, options: &'static [&'static str]| {
         let needs = [Need::Root, Need::Peer, Need::FileSystem(kind)];
-        Test::new(name, &needs, move || {
+        Test::new(format!("maps_and_copies_agree_on_{name}"), &needs, move || {
             compare_on(Mount::on_file(kind, megabytes << 20, options).path());
         })
     };
@@ -28,7 +28,7 @@ fn file_systems() -> Vec<Test> {
 }
 
 #[test(Root, Peer)]
-fn tmpfs() {
+fn maps_and_copies_agree_on_tmpfs() {
     compare_on(Mount::in_memory("tmpfs").path());
 }
 

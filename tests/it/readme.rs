@@ -155,7 +155,7 @@ const GUIDE: [Example; 11] = [
         needs: &[Need::Program("xz")],
     },
     Example {
-        heading: "Packing",
+        heading: "Compressing",
         begins: "xz",
         how: How::Run { before: "rm disk.img.*", after: "test -s disk.img.xz -a -s disk.img.zst -a -s disk.img.gz" },
         needs: &[Need::Program("xz"), Need::Program("zstd"), Need::Program("gzip")],

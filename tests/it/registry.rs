@@ -142,7 +142,9 @@ impl fmt::Display for Need {
 pub fn run() {
     keep_mounts_to_ourselves();
     heed_signals();
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // Many tests wait for most of their time.
+    arguments.test_threads.get_or_insert_with(|| 2 * std::thread::available_parallelism().map_or(1, usize::from));
     let mut tests: Vec<Test> = inventory::iter::<Entry>.into_iter().flat_map(Entry::tests).collect();
     tests.sort_by(|left, right| left.name.cmp(&right.name));
     let trials = tests.into_iter().map(|test| trial(test, arguments.list)).collect();

@@ -96,7 +96,7 @@ fn cron_gets_no_mail_on_success() {
 
 /// As OpenEmbedded's image classes and wic do, debos recipes, and those who flash what they have built.
 #[test(Program("bash"), Program("xz"))]
-fn image_builders_call_it_like_this() {
+fn the_calls_of_image_builders_work() {
     let scene = Scene::new();
     scene.pack();
     let recipes = [
@@ -183,7 +183,7 @@ fn names_need_not_be_text() {
 }
 
 #[test(Program("bash"))]
-fn a_current_folder_need_not_be_writable() {
+fn a_current_directory_need_not_be_writable() {
     let scene = Scene::new();
     let (image, out) = (scene.path("image.raw"), scene.path("out"));
     assert_success(&scene.bash(&format!("cd /proc && bmaptool copy {} {}", image.display(), out.display())));

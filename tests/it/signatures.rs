@@ -15,7 +15,7 @@ const GPG: Need = Need::Program("gpg");
 const GPGV: Need = Need::Program("gpgv");
 
 #[test(GPG, GPGV)]
-fn good_signatures_of_every_kind() {
+fn good_signatures_of_every_kind_are_accepted() {
     for who in [Who::Ed, Who::Rsa, Who::Sub] {
         let bench = Bench::new();
         for (ending, options) in [(".sig", DETACHED), (".sig", ARMORED), (".asc", ARMORED), (".asc", DETACHED)] {
@@ -34,7 +34,7 @@ fn good_signatures_of_every_kind() {
 }
 
 #[test(GPG, GPGV)]
-fn keyrings_of_every_kind() {
+fn keyrings_of_every_kind_are_read() {
     let (detached, clear) = (Bench::new(), Bench::new());
     detached.sign(Who::Rsa);
     clear.clearsign(Who::Sub);
@@ -55,7 +55,7 @@ fn keyrings_of_every_kind() {
 }
 
 #[test(GPG, GPGV)]
-fn a_keyring_that_is_none() {
+fn a_keyring_that_is_none_is_refused() {
     let bench = Bench::new();
     bench.sign(Who::Ed);
     let ring = bench.path("ring");
@@ -101,7 +101,7 @@ fn a_fingerprint_picks_the_signer() {
 }
 
 #[test(GPG, GPGV)]
-fn bad_signatures() {
+fn bad_signatures_are_refused() {
     let bench = Bench::new();
     let text = bench.text();
     let by = Who::Ed.user_id();
@@ -137,7 +137,7 @@ fn bad_signatures() {
 }
 
 #[test(GPG, GPGV)]
-fn signers_that_are_not_good() {
+fn signers_that_are_not_good_are_refused() {
     let bench = Bench::new();
     let text = bench.text();
     let ring = keys().folder().join("ring.gpg");
@@ -254,7 +254,7 @@ fn messages_are_not_detached_signatures() {
 
 /// The bmap's own checksum tells that its text comes out of the signed part byte by byte.
 #[test(GPG, GPGV)]
-fn lines_of_clearsigned_text() {
+fn lines_of_clearsigned_text_are_kept_byte_by_byte() {
     let bench = Bench::new();
     let plain = String::from_utf8(bench.text()).unwrap();
     let note = "<Note>\n- a\n--b\n-----BEGIN PGP SIGNED MESSAGE-----\n-----BEGIN PGP SIGNATURE-----\n-</Note>\n</bmap>";
@@ -284,7 +284,7 @@ fn with_checksum(text: &str) -> String {
 
 /// A detached signature is of the file as it is stored, a clearsigned text may be packed.
 #[test(GPG, GPGV)]
-fn packed_bmaps() {
+fn compressed_bmaps_are_verified_as_they_are_signed() {
     let bench = Bench::new();
     let text = bench.text();
     let clear = keys().sign(Who::Rsa, CLEAR, &text);
@@ -323,7 +323,7 @@ fn signature_files_are_no_targets() {
 }
 
 #[test(GPG)]
-fn no_sig_verify() {
+fn no_sig_verify_accepts_any_signature_with_a_warning() {
     let bench = Bench::new();
     let text = bench.text();
     let path = temp_dir();
@@ -343,7 +343,7 @@ fn no_sig_verify() {
 }
 
 #[test(GPG, GPGV)]
-fn unsigned_bmaps() {
+fn unsigned_bmaps_are_accepted_unless_a_signature_is_asked_for() {
     let bench = Bench::new();
     bench.accepts(bench.copy(&[]), &["info: bmap file", "is not signed"]);
     let ring = keys().folder().join("ring.gpg");
@@ -361,7 +361,7 @@ fn unsigned_bmaps() {
 
 /// The signature of a remote bmap lies beside it, and its name keeps the query.
 #[test(GPG, GPGV)]
-fn signatures_on_a_server() {
+fn signatures_are_found_on_a_server() {
     let bench = Bench::new();
     let file = |bytes: Vec<u8>| File::new(bytes);
     let (image, bmap) = (file(fs::read(&bench.image).unwrap()), file(bench.text()));

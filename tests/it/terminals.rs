@@ -103,7 +103,7 @@ fn the_bar_follows_the_width_of_the_terminal() {
 }
 
 #[test(Program("tmux"))]
-fn who_interrupts_reads_why_it_ended() {
+fn the_reason_is_shown_after_an_interruption() {
     let folder = scene();
     let terminal = terminal(&folder, 80, STUCK);
     terminal.wait_for("bar", |screen| has_one_bar(screen, 80));

@@ -17,7 +17,7 @@ const MIB: u64 = 1 << 20;
 const ROOMY: u64 = 20 * MIB;
 
 #[test(Root)]
-fn a_mounted_disk() {
+fn a_mounted_disk_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     let mount = disk.mount(disk.path());
     let point = text(mount.path());
@@ -26,7 +26,7 @@ fn a_mounted_disk() {
 }
 
 #[test(Root)]
-fn a_disk_with_a_mounted_partition() {
+fn a_disk_with_a_mounted_partition_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     let partition = disk.partition(3, MIB, 8 * MIB);
     let mount = disk.mount(&partition);
@@ -35,7 +35,7 @@ fn a_disk_with_a_mounted_partition() {
 }
 
 #[test(Root)]
-fn a_partition_of_a_mounted_disk() {
+fn a_partition_of_a_mounted_disk_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::new(2 * ROOMY));
     let partition = disk.partition(1, 0, ROOMY);
     let mount = disk.mount(disk.path());
@@ -55,7 +55,7 @@ fn every_mount_point_is_named() {
 }
 
 #[test(Root, Program("mkfs.btrfs"), FileSystem("btrfs"))]
-fn the_second_device_of_a_mounted_btrfs() {
+fn the_second_device_of_a_mounted_btrfs_is_refused() {
     let stage = Stage::new();
     let files = ["one", "two"].map(|name| stage.path(name));
     let devices = files.each_ref().map(|file| {
@@ -69,7 +69,7 @@ fn the_second_device_of_a_mounted_btrfs() {
 }
 
 #[test(Root, Program("unshare"))]
-fn a_disk_mounted_in_another_namespace() {
+fn a_disk_mounted_in_another_namespace_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     sh("mkfs.ext4", &["-q", text(disk.path())]);
     let _mount = Elsewhere::mount(disk.path());
@@ -78,7 +78,7 @@ fn a_disk_mounted_in_another_namespace() {
 }
 
 #[test(Root)]
-fn a_disk_that_a_program_holds() {
+fn a_disk_that_a_program_holds_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     let _held = OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(disk.path()).unwrap();
     let command = format!("fuser -v {}", disk.path().display());
@@ -86,7 +86,7 @@ fn a_disk_that_a_program_holds() {
 }
 
 #[test(Root)]
-fn swap() {
+fn a_disk_used_as_swap_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     let _swap = Swap::on(disk.path());
     let command = format!("swapoff {}", disk.path().display());
@@ -94,7 +94,7 @@ fn swap() {
 }
 
 #[test(Root)]
-fn a_disk_with_swap_on_a_partition() {
+fn a_disk_with_swap_on_a_partition_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     let partition = disk.partition(2, 4 * MIB, 4 * MIB);
     let _swap = Swap::on(&partition);
@@ -103,7 +103,7 @@ fn a_disk_with_swap_on_a_partition() {
 }
 
 #[test(Root)]
-fn a_disk_under_a_loop_device() {
+fn a_disk_under_a_loop_device_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     let upper = Loop::attach(disk.path());
     let command = format!("losetup --detach {}", upper.path.display());
@@ -111,7 +111,7 @@ fn a_disk_under_a_loop_device() {
 }
 
 #[test(Root)]
-fn a_disk_with_a_partition_under_a_loop_device() {
+fn a_disk_with_a_partition_under_a_loop_device_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     let upper = Loop::attach(&disk.partition(1, 4 * MIB, 4 * MIB));
     let command = format!("losetup --detach {}", upper.path.display());
@@ -119,7 +119,7 @@ fn a_disk_with_a_partition_under_a_loop_device() {
 }
 
 #[test(Root)]
-fn a_read_only_loop_device() {
+fn a_read_only_loop_device_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::with(ROOMY, &["--read-only"]));
     stage.refused(disk.path(), &[&disk.backing], &["is read-only", text(disk.path())]);
 }
@@ -141,7 +141,7 @@ impl Drop for ReadOnly<'_> {
 }
 
 #[test(Root)]
-fn a_device_set_read_only() {
+fn a_device_set_read_only_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     let _read_only = ReadOnly::set(disk.path());
     let command = format!("blockdev --setrw {}", disk.path().display());
@@ -149,7 +149,7 @@ fn a_device_set_read_only() {
 }
 
 #[test(Root, Program("xz"))]
-fn a_device_that_is_too_small() {
+fn a_device_that_is_too_small_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::new(16 * MIB));
     let sizes = ["16777993 bytes (16.0 MiB)", "16777216 bytes (16.0 MiB)"];
     stage.refused(disk.path(), &[&disk.backing], &["does not fit", sizes[0], sizes[1]]);
@@ -165,7 +165,7 @@ fn a_device_that_is_too_small() {
 }
 
 #[test(Root, Program("strace"))]
-fn a_device_without_a_medium() {
+fn a_device_without_a_medium_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     let strace = ["strace", "-f", "-o", "/dev/null", "-P", text(disk.path()), "-e", "inject=openat:error=ENOMEDIUM"];
     let tool = copy([&stage.image, disk.path()]).under(&strace);
@@ -173,7 +173,7 @@ fn a_device_without_a_medium() {
 }
 
 #[test(Root)]
-fn an_empty_device() {
+fn a_device_of_no_bytes_is_refused() {
     let stage = Stage::new();
     File::create(stage.path("nothing")).unwrap();
     let device = Loop::attach(&stage.path("nothing"));
@@ -181,7 +181,7 @@ fn an_empty_device() {
 }
 
 #[test(Root, Program("strace"))]
-fn a_device_that_not_even_root_may_write_to() {
+fn a_device_that_not_even_root_may_write_to_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     let strace = ["strace", "-f", "-o", "/dev/null", "-P", text(disk.path()), "-e", "inject=openat:error=EPERM"];
     let tool = copy([&stage.image, disk.path()]).under(&strace);
@@ -189,7 +189,7 @@ fn a_device_that_not_even_root_may_write_to() {
 }
 
 #[test(Root, Program("setpriv"))]
-fn a_device_of_someone_else() {
+fn a_device_without_permission_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     fs::set_permissions(stage.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = binary_in(stage.folder.path());
@@ -201,7 +201,7 @@ fn a_device_of_someone_else() {
 }
 
 #[test(Root)]
-fn what_is_not_removable() {
+fn removable_device_refuses_what_is_fixed() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     let partition = disk.partition(1, 0, ROOMY);
     let link = stage.path("link");
@@ -225,7 +225,7 @@ fn what_is_not_removable() {
 }
 
 #[test(Root)]
-fn a_file_that_is_mounted() {
+fn a_file_behind_a_mounted_device_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     let mount = disk.mount(disk.path());
     let words = ["shares its data with a device that is mounted", text(disk.path()), text(mount.path())];
@@ -233,7 +233,7 @@ fn a_file_that_is_mounted() {
 }
 
 #[test]
-fn directories_pipes_and_sockets() {
+fn directories_pipes_and_sockets_are_refused() {
     let stage = Stage::new();
     fs::create_dir(stage.path("folder")).unwrap();
     nix::unistd::mkfifo(&stage.path("pipe"), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
@@ -245,16 +245,16 @@ fn directories_pipes_and_sockets() {
 }
 
 #[test]
-fn a_device_that_is_not_plugged_in() {
+fn a_device_that_is_not_plugged_in_is_not_made_as_a_file() {
     let stage = Stage::new();
     for target in ["/dev/bmaptool-test-none", "/dev/bmaptool-test/by-id/none", "/dev/../dev/bmaptool-test-none"] {
-        stage.refused(Path::new(target), &[], &[target, "does not exist", "is the device plugged in?"]);
+        stage.refused(Path::new(target), &[], &["there is no device", target, "is the device plugged in?"]);
         assert!(!Path::new(target).exists());
     }
 }
 
 #[test]
-fn a_device_that_is_not_plugged_in_by_a_dangling_link() {
+fn a_dangling_link_to_a_device_is_not_made_as_a_file() {
     let stage = Stage::new();
     symlink("/dev/bmaptool-test-none", stage.path("link")).unwrap();
     stage.refused(&stage.path("link"), &[], &["is the device plugged in?"]);
@@ -262,11 +262,11 @@ fn a_device_that_is_not_plugged_in_by_a_dangling_link() {
 }
 
 #[test(Root)]
-fn a_node_without_a_device() {
+fn a_node_without_a_device_is_refused() {
     let stage = Stage::new();
     // No driver has that many devices.
     let node = stage.node("stick", libc::makedev(254, 1 << 19));
-    stage.refused(&node, &[], &["a device that the kernel does not show", text(&node), "is the device plugged in?"]);
+    stage.refused(&node, &[], &["is the node of a device that is not there", text(&node), "is the device plugged in?"]);
     let tool = copy(["--removable-device".as_ref(), stage.image.as_os_str(), node.as_os_str()]);
     stage.refused_with(tool, &[], &["is the device plugged in?"]);
 }
@@ -281,15 +281,15 @@ impl Drop for Remove {
 }
 
 #[test(Root)]
-fn a_file_among_the_devices() {
+fn a_regular_file_in_dev_is_refused() {
     let stage = Stage::new();
     let file = Remove(PathBuf::from(format!("/dev/bmaptool-test-{}", std::process::id())));
     fs::write(&file.0, "left behind").unwrap();
-    stage.refused(&file.0, &[&file.0], &["is no device but a file", "is the device plugged in?"]);
+    stage.refused(&file.0, &[&file.0], &["is a file in memory, not a device", "is the device plugged in?"]);
 }
 
 #[test]
-fn a_file_in_a_folder_that_does_not_exist() {
+fn a_missing_directory_is_named() {
     let stage = Stage::new();
     let target = stage.path("none").join("file");
     stage.refused(&target, &[], &["cannot create", text(&target), "No such file or directory"]);

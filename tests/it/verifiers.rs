@@ -15,7 +15,7 @@ const GPGV: Need = Need::Program("gpgv");
 
 /// A message of 400 MB, packed to 2 kB.
 #[test(GPG, GPGV, Program("time"))]
-fn a_signature_that_unpacks_to_gigabytes() {
+fn a_signature_that_unpacks_to_gigabytes_is_refused_in_bounded_memory() {
     let bench = Bench::new();
     let signature = format!("{}.sig", bench.bmap.display());
     let home = keys().home();
@@ -39,7 +39,7 @@ fn a_signature_that_unpacks_to_gigabytes() {
 
 /// Each of which a verifier would look at.
 #[test(GPG, GPGV)]
-fn more_signatures_than_anybody_makes() {
+fn more_signatures_than_anybody_makes_are_refused() {
     let bench = Bench::new();
     let ring = keys().folder().join("ring.gpg");
     let ring = ["--keyring", text(&ring)];
@@ -62,7 +62,7 @@ fn more_signatures_than_anybody_makes() {
 }
 
 #[test(GPG)]
-fn without_gnupg() {
+fn signed_bmaps_are_refused_without_gnupg() {
     let bench = Bench::new();
     let empty = temp_dir();
     let text = bench.text();
@@ -85,7 +85,7 @@ fn without_gnupg() {
 }
 
 #[test(GPG)]
-fn without_a_keyring() {
+fn every_key_is_unknown_without_a_keyring() {
     let bench = Bench::new();
     bench.sign(Who::Ed);
     let (home, nowhere) = (temp_dir(), bench.path("nowhere"));
@@ -126,7 +126,7 @@ fn only_status_lines_and_exit_status_count() {
 }
 
 #[test(GPG, GPGV, Root, Program("unshare"))]
-fn without_proc() {
+fn signed_bmaps_are_refused_without_proc() {
     let bench = Bench::new();
     bench.sign(Who::Ed);
     let ring = keys().folder().join("ring.gpg");
@@ -140,7 +140,7 @@ fn without_proc() {
 
 /// So that the kernel would keep no exit status of theirs.
 #[test(GPG, Program("bash"))]
-fn a_signal_that_is_ignored_for_children() {
+fn a_signal_that_is_ignored_for_children_changes_nothing() {
     let bench = Bench::new();
     bench.sign(Who::Ed);
     let tool = bench.copy(&[]).under(&["bash", "-c", "trap '' CHLD; exec \"$@\"", "bash"]);

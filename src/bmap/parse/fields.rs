@@ -1,7 +1,5 @@
 //! What the elements of a bmap file say, and whether they make a bmap together.
 
-use std::ops;
-
 use super::text::{decimal, excerpt, line_of};
 use crate::bmap::error::ParseError;
 use crate::bmap::{Bmap, Checksums, Version};
@@ -18,18 +16,18 @@ pub(super) const FILE_SHA1: &str = "BmapFileSHA1";
 pub(super) const BLOCK_MAP: &str = "BlockMap";
 pub(super) const RANGE: &str = "Range";
 
-/// How a version of the format writes the checksums of its ranges.
+/// The attribute in which a range has its checksum; it depends on the version of the format.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Style {
-    /// 1.0 and 1.1: not at all.
+pub(super) enum ChecksumAttribute {
+    /// 1.0 and 1.1: ranges have no checksums.
     None,
-    /// 1.2 and 1.3: attribute `sha1`.
+    /// 1.2 and 1.3: `sha1`.
     Sha1,
-    /// Since 1.4: attribute `chksum`, its kind in `ChecksumType`.
+    /// Since 1.4: `chksum`, with its kind in `ChecksumType`.
     Typed,
 }
 
-impl Style {
+impl ChecksumAttribute {
     pub(super) fn of(version: Version) -> Self {
         if version < Version::new(1, 2) {
             Self::None
@@ -40,34 +38,39 @@ impl Style {
         }
     }
 
-    /// The attribute in which a range has its checksum.
-    pub(super) fn attribute(self) -> Option<&'static str> {
+    /// The attribute's name; an empty one, which no attribute has, where there is none.
+    pub(super) fn name(self) -> &'static str {
         match self {
-            Self::None => None,
-            Self::Sha1 => Some("sha1"),
-            Self::Typed => Some("chksum"),
+            Self::None => "",
+            Self::Sha1 => "sha1",
+            Self::Typed => "chksum",
         }
     }
 }
 
-/// A piece of the file's text, and where it is.
-#[derive(Clone)]
-pub(super) struct Piece<'a> {
+/// The text of an element, without the white space around it, and its byte offset in the file.
+pub(super) struct Value<'a> {
     pub(super) element: &'static str,
     pub(super) text: &'a str,
-    pub(super) at: ops::Range<usize>,
+    pub(super) offset: usize,
+}
+
+impl Value<'_> {
+    fn error(&self, file: &str, problem: String) -> ParseError {
+        ParseError::Value { line: line_of(file, self.offset), problem }
+    }
 }
 
 /// What the elements say, each at most once.
 #[derive(Default)]
 pub(super) struct Fields<'a> {
-    pub(super) image_size: Option<Piece<'a>>,
-    pub(super) block_size: Option<Piece<'a>>,
-    pub(super) blocks_count: Option<Piece<'a>>,
-    pub(super) mapped_blocks_count: Option<Piece<'a>>,
-    pub(super) checksum_type: Option<Piece<'a>>,
-    pub(super) file_checksum: Option<Piece<'a>>,
-    pub(super) file_sha1: Option<Piece<'a>>,
+    pub(super) image_size: Option<Value<'a>>,
+    pub(super) block_size: Option<Value<'a>>,
+    pub(super) blocks_count: Option<Value<'a>>,
+    pub(super) mapped_blocks_count: Option<Value<'a>>,
+    pub(super) checksum_type: Option<Value<'a>>,
+    pub(super) file_checksum: Option<Value<'a>>,
+    pub(super) file_sha1: Option<Value<'a>>,
     pub(super) block_map: Option<Ranges>,
 }
 
@@ -79,45 +82,46 @@ pub(super) struct Ranges {
     digests: Vec<u8>,
     /// The kind of the digests, as far as their length tells; none where there are none.
     kind: Option<ChecksumKind>,
-    /// Where the first digest stands.
+    /// The byte offset of the first range that has a digest.
     first_digest: usize,
-    fault: Option<Fault>,
+    /// The first that is wrong, as its byte offset and what is wrong with it. It is reported once the file's own checksum
+    /// has been verified.
+    fault: Option<(usize, Fault)>,
 }
 
-/// What is wrong with a range. It is not told before the file's own checksum has been verified.
 enum Fault {
-    NoRange { at: usize, text: String },
-    Checksum { at: usize },
-    MixedChecksums { at: usize },
+    NoRange(String),
+    Checksum,
+    MixedChecksums,
 }
 
 impl Ranges {
-    /// Takes in the next range, whose element stands at `at`, and its checksum.
-    pub(super) fn add(&mut self, at: usize, blocks: &Piece<'_>, checksum: Option<&str>) {
+    /// Adds the next range, whose element is at `offset`, and its checksum.
+    pub(super) fn add(&mut self, offset: usize, blocks: &Value<'_>, checksum: Option<&str>) {
         if self.fault.is_none() {
-            self.fault = self.try_add(at, blocks, checksum).err();
+            self.fault = self.try_add(offset, blocks, checksum).err();
         }
     }
 
-    fn try_add(&mut self, at: usize, blocks: &Piece<'_>, checksum: Option<&str>) -> Result<(), Fault> {
+    fn try_add(&mut self, offset: usize, blocks: &Value<'_>, checksum: Option<&str>) -> Result<(), (usize, Fault)> {
         let (first, last) = blocks.text.split_once('-').unwrap_or((blocks.text, blocks.text));
         let range = decimal(first).zip(decimal(last)).and_then(|(first, last)| BlockRange::from_inclusive(first, last));
         let is_first = self.ranges.is_empty();
-        self.ranges.push(range.ok_or_else(|| Fault::NoRange { at: blocks.at.start, text: excerpt(blocks.text) })?);
+        self.ranges.push(range.ok_or_else(|| (blocks.offset, Fault::NoRange(excerpt(blocks.text))))?);
         // All have a checksum, or none has.
         match checksum {
             Some(digits) if is_first || self.kind.is_some() => {
                 if is_first {
-                    self.first_digest = at;
+                    self.first_digest = offset;
                 }
-                self.add_checksum(digits.trim_ascii().as_bytes()).ok_or(Fault::Checksum { at })
+                self.add_checksum(digits.trim_ascii().as_bytes()).ok_or((offset, Fault::Checksum))
             }
             None if self.kind.is_none() => Ok(()),
-            _ => Err(Fault::MixedChecksums { at }),
+            _ => Err((offset, Fault::MixedChecksums)),
         }
     }
 
-    /// The kind may be named further down. Until then all that is known is that the lengths are equal.
+    /// The kind may be named further down in the file. Until then all that is known is that the lengths are equal.
     fn add_checksum(&mut self, digits: &[u8]) -> Option<()> {
         let of_length = || ChecksumKind::ALL.into_iter().find(|kind| kind.digits() == digits.len());
         let kind = self.kind.or_else(of_length)?;
@@ -126,62 +130,68 @@ impl Ranges {
         Some(())
     }
 
-    /// Tells of what is wrong, now that the kind of the checksums is known.
+    /// Reports what is wrong, after `kind` has become known as that of all checksums in the file.
     fn check(&self, file: &str, kind: ChecksumKind) -> Result<(), ParseError> {
-        match &self.fault {
-            Some(Fault::NoRange { at, text }) => {
-                Err(ParseError::BadRange { line: line_of(file, *at), text: text.clone() })
+        let (offset, problem) = match &self.fault {
+            Some((offset, Fault::NoRange(text))) => (*offset, format!("'{text}' is not a range of blocks")),
+            Some((offset, Fault::Checksum)) => (*offset, bad_checksum(RANGE, kind)),
+            Some((offset, Fault::MixedChecksums)) => {
+                (*offset, "some ranges have a checksum and some have none".to_owned())
             }
-            Some(Fault::Checksum { at }) => Err(bad_checksum(line_of(file, *at), RANGE, kind)),
-            Some(Fault::MixedChecksums { at }) => Err(ParseError::MixedChecksums { line: line_of(file, *at) }),
-            None if self.kind.is_some_and(|found| found != kind) => {
-                Err(bad_checksum(line_of(file, self.first_digest), RANGE, kind))
-            }
-            None => Ok(()),
-        }
+            None if self.kind.is_some_and(|found| found != kind) => (self.first_digest, bad_checksum(RANGE, kind)),
+            None => return Ok(()),
+        };
+        Err(ParseError::Value { line: line_of(file, offset), problem })
     }
 }
 
-impl<'a> Fields<'a> {
+impl Fields<'_> {
     /// Puts together what the elements say.
     pub(super) fn judge(self, file: &str, version: Version) -> Result<Bmap, ParseError> {
         // A damaged file is named as such, before any of its values is called wrong.
-        let style = Style::of(version);
-        let kind = self.checksum_kind(file, style)?;
+        let attribute = ChecksumAttribute::of(version);
+        let kind = self.checksum_kind(file, attribute)?;
         self.verify_file(file, version, kind)?;
 
-        let image_size = number(file, self.image_size, IMAGE_SIZE)?;
-        let block_size_line = self.block_size.as_ref().map_or(0, |piece| line_of(file, piece.at.start));
-        let block_size = BlockSize::new(number(file, self.block_size, BLOCK_SIZE)?)
-            .ok_or(ParseError::ZeroBlockSize { line: block_size_line })?;
-        let found = number(file, self.blocks_count, BLOCKS_COUNT)?;
-        let expected = block_size.blocks_in(image_size);
-        if found != expected {
+        let zero_block_size = || {
+            let line = self.block_size.as_ref().map_or(1, |value| line_of(file, value.offset));
+            ParseError::Value { line, problem: "element 'BlockSize' is zero".to_owned() }
+        };
+        let image_size = number(file, self.image_size.as_ref(), IMAGE_SIZE)?;
+        let block_size =
+            BlockSize::new(number(file, self.block_size.as_ref(), BLOCK_SIZE)?).ok_or_else(zero_block_size)?;
+        let found = number(file, self.blocks_count.as_ref(), BLOCKS_COUNT)?;
+        let blocks = block_size.blocks_in(image_size);
+        if found != blocks {
             let block_size = block_size.bytes();
-            return Err(ParseError::BlocksCount { found, expected, image_size, block_size });
+            let expected = format!("an image of {image_size} bytes has {blocks} blocks of {block_size} bytes");
+            return Err(ParseError::Count { element: BLOCKS_COUNT, found, expected });
         }
-        let mapped = number(file, self.mapped_blocks_count, MAPPED_BLOCKS_COUNT)?;
+        let found = number(file, self.mapped_blocks_count.as_ref(), MAPPED_BLOCKS_COUNT)?;
         let map = self.block_map.ok_or(ParseError::Missing { element: BLOCK_MAP })?;
         map.check(file, kind)?;
 
         let checksums = map.kind.map(|kind| Checksums { kind, digests: map.digests });
         let bmap = Bmap { version, ..Bmap::new(image_size, block_size, map.ranges, checksums)? };
-        if mapped != bmap.mapped_blocks() {
-            return Err(ParseError::MappedBlocksCount { found: mapped, expected: bmap.mapped_blocks() });
+        if found != bmap.mapped_blocks() {
+            let expected = format!("the ranges hold {} blocks", bmap.mapped_blocks());
+            return Err(ParseError::Count { element: MAPPED_BLOCKS_COUNT, found, expected });
         }
         Ok(bmap)
     }
 
     /// The kind of the checksums in this file; SHA-256 if nothing says otherwise.
-    fn checksum_kind(&self, file: &str, style: Style) -> Result<ChecksumKind, ParseError> {
-        match (style, &self.checksum_type) {
-            (Style::Typed, Some(piece)) => piece.text.parse().map_err(|_| ParseError::ChecksumKind {
-                line: line_of(file, piece.at.start),
-                name: excerpt(piece.text),
+    fn checksum_kind(&self, file: &str, attribute: ChecksumAttribute) -> Result<ChecksumKind, ParseError> {
+        match (attribute, &self.checksum_type) {
+            (ChecksumAttribute::Typed, Some(value)) => value.text.parse().map_err(|_| {
+                let known = "md5, sha1, sha224, sha256, sha384 and sha512 are";
+                value.error(file, format!("checksum type '{}' is not supported, {known}", excerpt(value.text)))
             }),
-            (Style::Typed, None) if self.ranges_have_checksums() => Err(ParseError::Missing { element: CHECKSUM_TYPE }),
-            (Style::Typed, None) => Ok(ChecksumKind::Sha256),
-            (Style::Sha1 | Style::None, _) => Ok(ChecksumKind::Sha1),
+            (ChecksumAttribute::Typed, None) if self.ranges_have_checksums() => {
+                Err(ParseError::Missing { element: CHECKSUM_TYPE })
+            }
+            (ChecksumAttribute::Typed, None) => Ok(ChecksumKind::Sha256),
+            (ChecksumAttribute::Sha1 | ChecksumAttribute::None, _) => Ok(ChecksumKind::Sha1),
         }
     }
 
@@ -191,51 +201,55 @@ impl<'a> Fields<'a> {
 
     /// Compares the file with its own checksum.
     ///
-    /// A checksum is required from version 1.3 on of a map that has checksums at all. It is verified wherever there is
-    /// one, even in a version that has none: this is how a damaged version number is noticed.
+    /// From version 1.3 on, a map with checksums must have one of its own as well. It is verified wherever there is one,
+    /// even in a version that has none: this is how a damaged version number is noticed.
     fn verify_file(&self, file: &str, version: Version, kind: ChecksumKind) -> Result<(), ParseError> {
-        let style = Style::of(version);
-        let typed_kind = if style == Style::Typed { kind } else { ChecksumKind::Sha256 };
-        if let Some(piece) = &self.file_checksum {
-            verify_file(file, piece, typed_kind)?;
+        let attribute = ChecksumAttribute::of(version);
+        let typed_kind = if attribute == ChecksumAttribute::Typed { kind } else { ChecksumKind::Sha256 };
+        if let Some(value) = &self.file_checksum {
+            verify_file(file, value, typed_kind)?;
         }
-        if let Some(piece) = &self.file_sha1 {
-            verify_file(file, piece, ChecksumKind::Sha1)?;
+        if let Some(value) = &self.file_sha1 {
+            verify_file(file, value, ChecksumKind::Sha1)?;
         }
-        let missing = match style {
-            Style::Typed if self.ranges_have_checksums() || self.checksum_type.is_some() => {
-                self.file_checksum.is_none().then_some(FILE_CHECKSUM)
+        let has_checksums = self.ranges_have_checksums();
+        match attribute {
+            ChecksumAttribute::Typed
+                if (has_checksums || self.checksum_type.is_some()) && self.file_checksum.is_none() =>
+            {
+                Err(ParseError::Missing { element: FILE_CHECKSUM })
             }
-            Style::Sha1 if self.ranges_have_checksums() && version >= Version::new(1, 3) => {
-                self.file_sha1.is_none().then_some(FILE_SHA1)
+            ChecksumAttribute::Sha1 if has_checksums && version >= Version::new(1, 3) && self.file_sha1.is_none() => {
+                Err(ParseError::Missing { element: FILE_SHA1 })
             }
-            _ => None,
-        };
-        missing.map_or(Ok(()), |element| Err(ParseError::Missing { element }))
+            _ => Ok(()),
+        }
     }
 }
 
-fn verify_file(file: &str, piece: &Piece<'_>, kind: ChecksumKind) -> Result<(), ParseError> {
-    let found = Digest::from_hex(kind, piece.text.as_bytes())
-        .ok_or_else(|| bad_checksum(line_of(file, piece.at.start), piece.element, kind))?;
+/// Computes the file's checksum with zeroes in place of its digits, and compares it with what they say.
+fn verify_file(file: &str, checksum: &Value<'_>, kind: ChecksumKind) -> Result<(), ParseError> {
+    let element = checksum.element;
+    let found = Digest::from_hex(kind, checksum.text.as_bytes())
+        .ok_or_else(|| checksum.error(file, bad_checksum(element, kind)))?;
+    let (before, rest) = file.split_at_checked(checksum.offset).unwrap_or((file, ""));
+    let (digits, after) = rest.split_at_checked(checksum.text.len()).unwrap_or((rest, ""));
     let mut hasher = kind.hasher();
-    let bytes = file.as_bytes();
-    hasher.update(bytes.get(..piece.at.start).unwrap_or_default());
-    hasher.update("0".repeat(piece.text.len()).as_bytes());
-    hasher.update(bytes.get(piece.at.end..).unwrap_or_default());
+    hasher.update(before.as_bytes());
+    hasher.update("0".repeat(digits.len()).as_bytes());
+    hasher.update(after.as_bytes());
     let computed = hasher.finish();
-    if computed == found { Ok(()) } else { Err(ParseError::Damaged { element: piece.element, found, computed }) }
+    if computed == found { Ok(()) } else { Err(ParseError::Damaged { element, found, computed }) }
 }
 
-fn bad_checksum(line: usize, element: &'static str, kind: ChecksumKind) -> ParseError {
-    ParseError::BadChecksum { line, element, kind, digits: kind.digits() }
+fn bad_checksum(element: &str, kind: ChecksumKind) -> String {
+    format!("the checksum in element '{element}' is not {} hexadecimal digits, as {kind} has", kind.digits())
 }
 
-fn number(file: &str, piece: Option<Piece<'_>>, element: &'static str) -> Result<u64, ParseError> {
-    let piece = piece.ok_or(ParseError::Missing { element })?;
-    decimal(piece.text).ok_or_else(|| ParseError::Number {
-        line: line_of(file, piece.at.start),
-        element,
-        text: excerpt(piece.text),
+fn number(file: &str, value: Option<&Value<'_>>, element: &'static str) -> Result<u64, ParseError> {
+    let value = value.ok_or(ParseError::Missing { element })?;
+    decimal(value.text).ok_or_else(|| {
+        let text = excerpt(value.text);
+        value.error(file, format!("'{text}' in element '{element}' is not a decimal number below 2^64"))
     })
 }

@@ -153,7 +153,7 @@ fn values_that_contradict_each_other_are_refused() {
 
 const SHA256: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
-/// Puts the file's right checksum of `kind` in the place of `@`.
+/// Puts the file's right checksum of `kind` in place of `@`.
 fn sealed(file: &str, kind: ChecksumKind) -> String {
     let zeroes = "0".repeat(kind.digest_len() * 2);
     let mut hasher = kind.hasher();
@@ -238,7 +238,7 @@ fn a_map_with_checksums_says_their_kind_and_has_one_of_its_own() {
 
 #[test]
 fn the_own_checksum_is_zeroed_where_it_stands_and_nowhere_else() {
-    // The digits of the checksum stand in a comment too, before and behind the element.
+    // The digits of the checksum stand in a comment too, before and after the element.
     let element = "<!-- @ --><BmapFileChecksum> @ </BmapFileChecksum><!-- @ -->";
     let file = bmap(&format!("{element}{}", elements("1", "<Range>1</Range>")));
     let sealed_everywhere = sealed(&file, ChecksumKind::Sha256);
@@ -290,7 +290,7 @@ prop_compose! {
     /// Any valid map, with or without checksums of any kind.
     fn any_map()(
         block_size in prop_oneof![1..5000_u64, Just(512), Just(4096), Just(65536)],
-        // The ranges as gaps and lengths, one after another.
+        // The ranges as holes and lengths, one after another.
         steps in prop::collection::vec((0..5_u64, 1..1000_u64), 0..30),
         tail in 0..5_u64,
         short in 0..4096_u64,
@@ -298,8 +298,8 @@ prop_compose! {
         seed in any::<u8>(),
     ) -> Bmap {
         let mut end = 0;
-        let ranges: Vec<_> = steps.iter().map(|&(gap, length)| {
-            let start = end + gap;
+        let ranges: Vec<_> = steps.iter().map(|&(hole, length)| {
+            let start = end + hole;
             end = start + length;
             BlockRange::new(start, end).unwrap()
         }).collect();
@@ -343,13 +343,13 @@ proptest! {
         damage in prop::collection::vec((any::<prop::sample::Index>(), 0..4_u8, any::<u8>()), 1..4),
     ) {
         let mut file = emitted(&map);
-        for (place, what, byte) in damage {
-            let place = place.index(file.len());
+        for (index, what, byte) in damage {
+            let at = index.index(file.len());
             match what {
-                0 => file[place] ^= 1 << (byte % 8),
-                1 => file[place] = byte,
-                2 => file.insert(place, byte),
-                _ => drop(file.remove(place)),
+                0 => file[at] ^= 1 << (byte % 8),
+                1 => file[at] = byte,
+                2 => file.insert(at, byte),
+                _ => drop(file.remove(at)),
             }
         }
         if let Ok(read) = Bmap::parse(&file) {

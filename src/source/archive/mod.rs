@@ -9,7 +9,7 @@ use super::ForwardRead;
 
 /// The image in an archive.
 pub struct Member {
-    /// Its name in the archive.
+    /// Its name in the archive, as it stands there.
     pub name: String,
     /// Delivers its bytes.
     pub reader: Box<dyn ForwardRead>,
@@ -19,8 +19,3 @@ pub struct Member {
 
 pub use tar::open as open_tar;
 pub use zip::open as open_zip;
-
-/// A name that others chose, without what a terminal would take for more than text.
-fn printable(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
-}

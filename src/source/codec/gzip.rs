@@ -4,21 +4,21 @@ use std::io::{self, Read};
 
 use flate2::bufread::GzDecoder;
 
-use super::Packed;
-use super::members::{Member, Members};
+use super::Compressed;
+use super::concatenated::{Concatenated, Member};
 
-pub(super) fn decoder(packed: Packed) -> io::Result<Box<dyn Read + Send>> {
-    Ok(Box::new(Members::<GzDecoder<Packed>>::new(packed)?))
+pub(super) fn decoder(compressed: Compressed) -> io::Result<Box<dyn Read + Send>> {
+    Ok(Box::new(Concatenated::<GzDecoder<Compressed>>::new(compressed)?))
 }
 
-impl Member for GzDecoder<Packed> {
+impl Member for GzDecoder<Compressed> {
     const MAGIC: &'static [u8] = b"\x1f\x8b";
 
-    fn begin(packed: Packed) -> io::Result<Self> {
-        Ok(GzDecoder::new(packed))
+    fn begin(compressed: Compressed) -> io::Result<Self> {
+        Ok(GzDecoder::new(compressed))
     }
 
-    fn into_packed(self) -> Packed {
+    fn into_compressed(self) -> Compressed {
         self.into_inner()
     }
 }

@@ -1,4 +1,4 @@
-//! LZ4: the frame format 1.6.4 and the legacy frame, as lz4_Frame_format.md describes them. The blocks are unpacked by
+//! LZ4: the frame format 1.6.4 and the legacy frame, as lz4_Frame_format.md describes them. The blocks are decompressed by
 //! lz4_flex, without unsafe code. Header, block and content checksums are verified.
 
 use std::hash::Hasher;
@@ -7,37 +7,37 @@ use std::io::{self, BufRead, Read};
 use lz4_flex::block::decompress_into_with_dict;
 use twox_hash::XxHash32;
 
-use super::Packed;
-use super::blocks::{Blocks, Blockwise, first};
-use super::packed::{array, only_padding_follows, skip};
-use crate::source::Gaps;
-use crate::source::damage::{corrupt, unsupported};
+use super::Compressed;
+use super::block_reader::{BlockDecoder, BlockReader, first};
+use super::compressed::{array, only_padding_follows, skip};
+use crate::source::ReadPolicy;
+use crate::source::decode_error::{corrupt, unsupported};
 
 const FRAME: u32 = 0x184d_2204;
 const LEGACY: u32 = 0x184c_2102;
 /// The low four bits are free.
 const SKIPPABLE: u32 = 0x184d_2a50;
 
-/// What a block of the legacy frame holds when unpacked; only the last one may hold less.
+/// What a block of the legacy frame holds when decompressed; only the last one may hold less.
 const LEGACY_BLOCK_LEN: usize = 8 << 20;
 /// What such a block takes at most: the bound of the block format, for data that does not compress.
-const LEGACY_PACKED_MAX: usize = LEGACY_BLOCK_LEN + LEGACY_BLOCK_LEN / 255 + 16;
+const LEGACY_COMPRESSED_MAX: usize = LEGACY_BLOCK_LEN + LEGACY_BLOCK_LEN / 255 + 16;
 
 /// How far back a block may refer to the blocks before it.
 const HISTORY_LEN: usize = 64 << 10;
 
-/// Unpacks lz4. Where `gaps` may be jumped, every byte that counts has a better checksum than that of the frame's content,
-/// which would take as long as the unpacking itself.
-pub(super) fn decoder(packed: Packed, gaps: &Gaps) -> Box<dyn Read + Send> {
-    let content = match gaps {
-        Gaps::MayJump { .. } => ContentCheck::Skip,
-        Gaps::MustRead => ContentCheck::Verify,
+/// Decompresses lz4. Where `policy` may be jumped, every byte that counts has a better checksum than that of the frame's content,
+/// which would take as long as the decompressing itself.
+pub(super) fn decoder(compressed: Compressed, policy: &ReadPolicy) -> Box<dyn Read + Send> {
+    let content = match policy {
+        ReadPolicy::SkipHoles { .. } => ContentCheck::Skip,
+        ReadPolicy::ReadAll => ContentCheck::Verify,
     };
-    let lz4 = Lz4 { packed, content, state: State::Between, input: Vec::new(), history: Vec::new() };
-    Box::new(Blockwise::new(lz4))
+    let lz4 = Lz4 { compressed, content, state: State::Between, input: Vec::new(), history: Vec::new() };
+    Box::new(BlockReader::new(lz4))
 }
 
-/// Whether the checksum of a frame's unpacked content is verified.
+/// Whether the checksum of a frame's decompressed content is verified.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ContentCheck {
     Verify,
@@ -45,10 +45,10 @@ enum ContentCheck {
 }
 
 struct Lz4 {
-    packed: Packed,
+    compressed: Compressed,
     content: ContentCheck,
     state: State,
-    /// The packed block.
+    /// The compressed block.
     input: Vec<u8>,
     /// The end of what the frame has delivered so far, where its blocks are linked.
     history: Vec<u8>,
@@ -88,7 +88,7 @@ enum Linkage {
     Linked,
 }
 
-impl Blocks for Lz4 {
+impl BlockDecoder for Lz4 {
     fn next(&mut self, room: &mut Vec<u8>) -> io::Result<Option<usize>> {
         loop {
             let block = match self.state {
@@ -110,7 +110,7 @@ impl Blocks for Lz4 {
 impl Lz4 {
     /// Goes on to the data of the next frame, or finds the end.
     fn begin_frame(&mut self) -> io::Result<()> {
-        if only_padding_follows(&mut self.packed)? {
+        if only_padding_follows(&mut self.compressed)? {
             self.state = State::Ended;
             return Ok(());
         }
@@ -122,12 +122,12 @@ impl Lz4 {
         self.state = match magic {
             FRAME => {
                 self.history.clear();
-                State::Frame(Frame::parse(&mut self.packed, self.content)?)
+                State::Frame(Frame::parse(&mut self.compressed, self.content)?)
             }
             LEGACY => State::Legacy,
             _ if magic & !0xf == SKIPPABLE => {
                 let length = u64::from(self.u32()?);
-                skip(&mut self.packed, length)?;
+                skip(&mut self.compressed, length)?;
                 State::Between
             }
             _ => return Err(corrupt("something follows that is no frame")),
@@ -141,7 +141,7 @@ impl Lz4 {
         let word = self.u32()?;
         let State::Frame(frame) = &mut self.state else { return Ok(None) };
         if word == 0 {
-            frame.check_end(&mut self.packed)?;
+            frame.check_end(&mut self.compressed)?;
             self.state = State::Between;
             return Ok(None);
         }
@@ -150,8 +150,8 @@ impl Lz4 {
             return Err(corrupt(format!("a block has {length} bytes, the frame allows {}", frame.block_max)));
         }
         let input = first(&mut self.input, length);
-        self.packed.read_exact(input)?;
-        if frame.block_checksums && u32::from_le_bytes(array(&mut self.packed)?) != XxHash32::oneshot(0, input) {
+        self.compressed.read_exact(input)?;
+        if frame.block_checksums && u32::from_le_bytes(array(&mut self.compressed)?) != XxHash32::oneshot(0, input) {
             return Err(corrupt("the checksum of a block is wrong"));
         }
         let output = first(room, frame.block_max);
@@ -173,32 +173,32 @@ impl Lz4 {
 
     /// The next block of a legacy frame; `None` at its end, which is the end of the file or the magic of another frame.
     fn legacy_block(&mut self, room: &mut Vec<u8>) -> io::Result<Option<usize>> {
-        if self.packed.fill_buf()?.is_empty() {
+        if self.compressed.fill_buf()?.is_empty() {
             self.state = State::Between;
             return Ok(None);
         }
         let word = self.u32()?;
         let length = usize::try_from(word).unwrap_or(usize::MAX);
-        if length == 0 || length > LEGACY_PACKED_MAX {
+        if length == 0 || length > LEGACY_COMPRESSED_MAX {
             // Padding is dealt with where frames are sought.
             self.state = State::Between;
             return if length == 0 { Ok(None) } else { self.begin(word).map(|()| None) };
         }
         let input = first(&mut self.input, length);
-        self.packed.read_exact(input)?;
+        self.compressed.read_exact(input)?;
         let output = first(room, LEGACY_BLOCK_LEN);
         decompress_into_with_dict(input, output, &[]).map(Some).map_err(|error| corrupt(error.to_string()))
     }
 
     fn u32(&mut self) -> io::Result<u32> {
-        array(&mut self.packed).map(u32::from_le_bytes)
+        array(&mut self.compressed).map(u32::from_le_bytes)
     }
 }
 
 impl Frame {
-    /// Reads the rest of a frame's header, behind its magic.
-    fn parse(packed: &mut Packed, check: ContentCheck) -> io::Result<Self> {
-        let mut header = array::<2>(packed)?.to_vec();
+    /// Reads the rest of a frame's header, after its magic.
+    fn parse(compressed: &mut Compressed, check: ContentCheck) -> io::Result<Self> {
+        let mut header = array::<2>(compressed)?.to_vec();
         let flag = |bit: u8| header.first().is_some_and(|flags| flags & 1 << bit != 0);
         let (independent, block_checksums) = (flag(5), flag(4));
         let (has_size, has_content_checksum, has_dictionary) = (flag(3), flag(2), flag(0));
@@ -212,17 +212,17 @@ impl Frame {
             Some(7) => 4 << 20,
             _ => return Err(corrupt("its largest block has an invalid size")),
         };
-        let announced = if has_size { Some(array(packed)?) } else { None };
+        let announced = if has_size { Some(array(compressed)?) } else { None };
         header.extend(announced.into_iter().flatten());
-        let dictionary = if has_dictionary { Some(array(packed)?) } else { None };
+        let dictionary = if has_dictionary { Some(array(compressed)?) } else { None };
         header.extend(dictionary.into_iter().flatten());
-        let [checksum] = array(packed)?;
+        let [checksum] = array(compressed)?;
         // The second byte of the hash.
         if XxHash32::oneshot(0, &header).to_le_bytes().get(1) != Some(&checksum) {
             return Err(corrupt("the checksum of a frame's header is wrong"));
         }
         if let Some(id) = dictionary.map(u32::from_le_bytes).filter(|&id| id != 0) {
-            return Err(unsupported(format!("it was packed with dictionary {id}, which is not part of the file")));
+            return Err(unsupported(format!("it was compressed with dictionary {id}, which is not part of the file")));
         }
         Ok(Self {
             block_max,
@@ -239,10 +239,10 @@ impl Frame {
     }
 
     /// Checks what the frame has delivered, when its end mark has been read.
-    fn check_end(&self, packed: &mut Packed) -> io::Result<()> {
+    fn check_end(&self, compressed: &mut Compressed) -> io::Result<()> {
         let told = match self.content {
             Content::Unchecked => None,
-            Content::Skipped | Content::Verified(_) => Some(u32::from_le_bytes(array(packed)?)),
+            Content::Skipped | Content::Verified(_) => Some(u32::from_le_bytes(array(compressed)?)),
         };
         if let (Content::Verified(content), Some(told)) = (&self.content, told)
             && content.finish_32() != told

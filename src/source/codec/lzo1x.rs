@@ -1,14 +1,14 @@
 //! The LZO1X stream format, as Documentation/staging/lzo.rst of the Linux kernel describes it: without its extensions
 //! for run lengths, which lzop does not use.
 
-/// Why a block cannot be unpacked.
+/// Why a block cannot be decompressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Error {
     #[error("the block ends within an instruction")]
     InputTooShort,
-    #[error("the block goes on behind its end")]
+    #[error("the block goes on after its end")]
     InputTooLong,
-    #[error("the block unpacks to more than it should")]
+    #[error("the block decompresses to more than it should")]
     OutputTooLong,
     #[error("an instruction refers to data before the block")]
     Distance,
@@ -16,9 +16,9 @@ pub(super) enum Error {
     Instruction,
 }
 
-/// Unpacks the block `input` into `output`; returns how many bytes it holds.
+/// Decompresses the block `input` into `output`; returns how many bytes it holds.
 #[expect(clippy::arithmetic_side_effects, reason = "distances are made of at most 16 bits, lengths of 3")]
-pub(super) fn unpack(input: &[u8], output: &mut [u8]) -> Result<usize, Error> {
+pub(super) fn decompress(input: &[u8], output: &mut [u8]) -> Result<usize, Error> {
     let mut block = Block { input, output, filled: 0 };
     // How many literals followed the last match, which changes the meaning of small instructions; 4 stands for a run.
     let mut literals = 0;
@@ -67,9 +67,9 @@ pub(super) fn unpack(input: &[u8], output: &mut [u8]) -> Result<usize, Error> {
     }
 }
 
-/// A block that is being unpacked.
+/// A block that is being decompressed.
 struct Block<'a> {
-    /// What is left of the packed block.
+    /// What is left of the compressed block.
     input: &'a [u8],
     output: &'a mut [u8],
     /// How much of `output` is done.
@@ -123,9 +123,9 @@ impl Block<'_> {
         let end =
             self.filled.checked_add(length).filter(|&end| end <= self.output.len()).ok_or(Error::OutputTooLong)?;
         while self.filled < end {
-            let piece = (self.filled - start).min(end - self.filled);
-            self.output.copy_within(start..start + piece, self.filled);
-            self.filled += piece;
+            let chunk = (self.filled - start).min(end - self.filled);
+            self.output.copy_within(start..start + chunk, self.filled);
+            self.filled += chunk;
         }
         Ok(())
     }
@@ -141,37 +141,37 @@ mod tests {
 
     use super::*;
 
-    fn unpacked(input: &[u8]) -> Result<Vec<u8>, Error> {
+    fn decompressed(input: &[u8]) -> Result<Vec<u8>, Error> {
         let mut output = [0; 64];
-        unpack(input, &mut output).map(|length| output[..length].to_vec())
+        decompress(input, &mut output).map(|length| output[..length].to_vec())
     }
 
     #[test]
     fn literals_and_matches() {
-        assert_eq!(unpacked(b"\x11\0\0").unwrap(), b"");
-        assert_eq!(unpacked(b"\x15abcd\x11\0\0").unwrap(), b"abcd");
+        assert_eq!(decompressed(b"\x11\0\0").unwrap(), b"");
+        assert_eq!(decompressed(b"\x15abcd\x11\0\0").unwrap(), b"abcd");
         // A match of 3 + 3 bytes, 4 back, then one literal.
-        assert_eq!(unpacked(b"\x15abcd\x24\x0d\0e\x11\0\0").unwrap(), b"abcdabcdabe");
+        assert_eq!(decompressed(b"\x15abcd\x24\x0d\0e\x11\0\0").unwrap(), b"abcdabcdabe");
         // Twice the last byte, after one literal.
-        assert_eq!(unpacked(b"\x12a\0\0\x11\0\0").unwrap(), b"aaa");
+        assert_eq!(decompressed(b"\x12a\0\0\x11\0\0").unwrap(), b"aaa");
         // A match that overlaps with itself.
-        assert_eq!(unpacked(b"\x12a\x2a\0\0\x11\0\0").unwrap(), b"aaaaaaaaaaaaa");
+        assert_eq!(decompressed(b"\x12a\x2a\0\0\x11\0\0").unwrap(), b"aaaaaaaaaaaaa");
     }
 
     #[test]
     fn damage() {
-        assert_eq!(unpacked(b""), Err(Error::InputTooShort));
-        assert_eq!(unpacked(b"\x15abcd"), Err(Error::InputTooShort));
-        assert_eq!(unpacked(b"\x15abcd\x11\0\0x"), Err(Error::InputTooLong));
-        assert_eq!(unpacked(b"\x15abcd\x24\x10\0"), Err(Error::Distance));
-        assert_eq!(unpacked(b"\x12a\x20\0\x40\0\0\x11\0\0"), Err(Error::OutputTooLong));
-        assert_eq!(unpacked(b"\x12a\x12\0\0"), Err(Error::Instruction));
+        assert_eq!(decompressed(b""), Err(Error::InputTooShort));
+        assert_eq!(decompressed(b"\x15abcd"), Err(Error::InputTooShort));
+        assert_eq!(decompressed(b"\x15abcd\x11\0\0x"), Err(Error::InputTooLong));
+        assert_eq!(decompressed(b"\x15abcd\x24\x10\0"), Err(Error::Distance));
+        assert_eq!(decompressed(b"\x12a\x20\0\x40\0\0\x11\0\0"), Err(Error::OutputTooLong));
+        assert_eq!(decompressed(b"\x12a\x12\0\0"), Err(Error::Instruction));
     }
 
     proptest! {
         #[test]
         fn any_input_is_survived(input in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = unpacked(&input);
+            let _ = decompressed(&input);
         }
     }
 }

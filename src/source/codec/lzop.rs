@@ -1,13 +1,13 @@
 //! lzop: its container, as version 1.04 writes it, around blocks of LZO1X. The checksums of its header and of its
-//! blocks, packed and unpacked, are verified where it has them.
+//! blocks, compressed and decompressed, are verified where it has them.
 
 use std::io::{self, Read};
 
-use super::Packed;
-use super::blocks::{Blocks, Blockwise, first};
+use super::Compressed;
+use super::block_reader::{BlockDecoder, BlockReader, first};
+use super::compressed::{array, only_padding_follows};
 use super::lzo1x;
-use super::packed::{array, only_padding_follows};
-use crate::source::damage::{corrupt, unsupported};
+use crate::source::decode_error::{corrupt, unsupported};
 
 const MAGIC: [u8; 9] = *b"\x89LZO\0\r\n\x1a\n";
 
@@ -18,38 +18,38 @@ const VERSION_0_94: u16 = 0x0940;
 
 /// Bits of the header's flags.
 mod flag {
-    pub const ADLER32_UNPACKED: u32 = 1 << 0;
-    pub const ADLER32_PACKED: u32 = 1 << 1;
+    pub const ADLER32_DECOMPRESSED: u32 = 1 << 0;
+    pub const ADLER32_COMPRESSED: u32 = 1 << 1;
     pub const EXTRA_FIELD: u32 = 1 << 6;
-    pub const CRC32_UNPACKED: u32 = 1 << 8;
-    pub const CRC32_PACKED: u32 = 1 << 9;
+    pub const CRC32_DECOMPRESSED: u32 = 1 << 8;
+    pub const CRC32_COMPRESSED: u32 = 1 << 9;
     pub const FILTER: u32 = 1 << 11;
     pub const CRC32_HEADER: u32 = 1 << 12;
 }
 
-/// The largest block that is unpacked. lzop makes blocks of 256 KiB; a header may ask for any size, but memory is bounded.
+/// The largest block that is decompressed. lzop makes blocks of 256 KiB; a header may ask for any size, but memory is bounded.
 const BLOCK_MAX: usize = 8 << 20;
 
-pub(super) fn decoder(packed: Packed) -> Box<dyn Read + Send> {
-    Box::new(Blockwise::new(Lzop { packed, flags: None, input: Vec::new() }))
+pub(super) fn decoder(compressed: Compressed) -> Box<dyn Read + Send> {
+    Box::new(BlockReader::new(Lzop { compressed, flags: None, input: Vec::new() }))
 }
 
 struct Lzop {
-    packed: Packed,
-    /// Of the part that is being unpacked.
+    compressed: Compressed,
+    /// Of the part that is being decompressed.
     flags: Option<u32>,
-    /// The packed block.
+    /// The compressed block.
     input: Vec<u8>,
 }
 
-impl Blocks for Lzop {
+impl BlockDecoder for Lzop {
     fn next(&mut self, room: &mut Vec<u8>) -> io::Result<Option<usize>> {
         loop {
             let Some(flags) = self.flags else {
-                if only_padding_follows(&mut self.packed)? {
+                if only_padding_follows(&mut self.compressed)? {
                     return Ok(None);
                 }
-                self.flags = Some(header(&mut self.packed)?);
+                self.flags = Some(header(&mut self.compressed)?);
                 continue;
             };
             match self.block(flags, room)? {
@@ -61,42 +61,43 @@ impl Blocks for Lzop {
 }
 
 impl Lzop {
-    /// Unpacks a block; returns its length, or 0 if it was the mark at a part's end.
+    /// Decompresses a block; returns its length, or 0 if it was the mark at a part's end.
     fn block(&mut self, flags: u32, room: &mut Vec<u8>) -> io::Result<usize> {
-        let length = length(&mut self.packed)?;
+        let length = length(&mut self.compressed)?;
         if length == 0 {
             return Ok(0);
         }
-        let packed_length = self::length(&mut self.packed)?;
-        let is_stored = packed_length == length;
-        if packed_length > length {
+        let compressed_length = self::length(&mut self.compressed)?;
+        let is_stored = compressed_length == length;
+        if compressed_length > length {
             return Err(corrupt("a block is larger packed than unpacked"));
         }
-        let unpacked_sums = Checksums::parse(&mut self.packed, flags, flag::ADLER32_UNPACKED, flag::CRC32_UNPACKED)?;
-        let packed_sums = match is_stored {
+        let decompressed_sums =
+            Checksums::parse(&mut self.compressed, flags, flag::ADLER32_DECOMPRESSED, flag::CRC32_DECOMPRESSED)?;
+        let compressed_sums = match is_stored {
             true => Checksums::default(),
-            false => Checksums::parse(&mut self.packed, flags, flag::ADLER32_PACKED, flag::CRC32_PACKED)?,
+            false => Checksums::parse(&mut self.compressed, flags, flag::ADLER32_COMPRESSED, flag::CRC32_COMPRESSED)?,
         };
         let output = first(room, length);
         if is_stored {
-            self.packed.read_exact(output)?;
+            self.compressed.read_exact(output)?;
         } else {
-            let input = first(&mut self.input, packed_length);
-            self.packed.read_exact(input)?;
-            packed_sums.check(input)?;
-            let unpacked = lzo1x::unpack(input, output).map_err(|error| corrupt(error.to_string()))?;
-            if unpacked != length {
-                return Err(corrupt(format!("a block unpacks to {unpacked} bytes, not to {length}")));
+            let input = first(&mut self.input, compressed_length);
+            self.compressed.read_exact(input)?;
+            compressed_sums.check(input)?;
+            let decompressed = lzo1x::decompress(input, output).map_err(|error| corrupt(error.to_string()))?;
+            if decompressed != length {
+                return Err(corrupt(format!("a block decompresses to {decompressed} bytes, not to {length}")));
             }
         }
-        unpacked_sums.check(output)?;
+        decompressed_sums.check(output)?;
         Ok(length)
     }
 }
 
 /// The length of a block, in bytes.
-fn length(packed: &mut Packed) -> io::Result<usize> {
-    let length = u32::from_be_bytes(array(packed)?);
+fn length(compressed: &mut Compressed) -> io::Result<usize> {
+    let length = u32::from_be_bytes(array(compressed)?);
     usize::try_from(length)
         .ok()
         .filter(|&length| length <= BLOCK_MAX)
@@ -111,9 +112,9 @@ struct Checksums {
 }
 
 impl Checksums {
-    fn parse(packed: &mut Packed, flags: u32, adler32: u32, crc32: u32) -> io::Result<Self> {
+    fn parse(compressed: &mut Compressed, flags: u32, adler32: u32, crc32: u32) -> io::Result<Self> {
         let mut read =
-            |flag| if flags & flag == 0 { Ok(None) } else { array(packed).map(u32::from_be_bytes).map(Some) };
+            |flag| if flags & flag == 0 { Ok(None) } else { array(compressed).map(u32::from_be_bytes).map(Some) };
         Ok(Self { adler32: read(adler32)?, crc32: read(crc32)? })
     }
 
@@ -125,11 +126,11 @@ impl Checksums {
 }
 
 /// Reads the header of a part; returns its flags.
-fn header(packed: &mut Packed) -> io::Result<u32> {
-    if array(packed)? != MAGIC {
+fn header(compressed: &mut Compressed) -> io::Result<u32> {
+    if array(compressed)? != MAGIC {
         return Err(corrupt("something follows that is no lzop data"));
     }
-    let mut header = Header { packed, bytes: Vec::new() };
+    let mut header = Header { compressed, bytes: Vec::new() };
     let version = u16::from_be_bytes(header.array()?);
     let _version_of_library: [u8; 2] = header.array()?;
     let version_needed = if version >= VERSION_0_94 { u16::from_be_bytes(header.array()?) } else { version };
@@ -148,7 +149,7 @@ fn header(packed: &mut Packed) -> io::Result<u32> {
     header.skip(usize::from(name_length))?;
     header.check(flags)?;
     if flags & flag::EXTRA_FIELD != 0 {
-        let mut extra = Header { packed, bytes: Vec::new() };
+        let mut extra = Header { compressed, bytes: Vec::new() };
         let length = u32::from_be_bytes(extra.array()?);
         extra.skip(
             usize::try_from(length).ok().filter(|&length| length <= BLOCK_MAX).ok_or_else(|| {
@@ -161,27 +162,27 @@ fn header(packed: &mut Packed) -> io::Result<u32> {
         _ if version_needed > VERSION => Err(unsupported("it was made by a newer version of lzop")),
         // LZO1X-1, LZO1X-1(15) and LZO1X-999: all are LZO1X to the decoder.
         1..=3 if filter == 0 => Ok(flags),
-        1..=3 => Err(unsupported(format!("it was packed with filter {filter}"))),
-        _ => Err(unsupported(format!("it was packed by method {method}"))),
+        1..=3 => Err(unsupported(format!("it was compressed with filter {filter}"))),
+        _ => Err(unsupported(format!("it was compressed by method {method}"))),
     }
 }
 
 /// A header while it is read.
 struct Header<'a> {
-    packed: &'a mut Packed,
+    compressed: &'a mut Compressed,
     /// What the checksum covers.
     bytes: Vec<u8>,
 }
 
 impl Header<'_> {
     fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
-        let bytes = array(self.packed)?;
+        let bytes = array(self.compressed)?;
         self.bytes.extend(bytes);
         Ok(bytes)
     }
 
     fn skip(&mut self, length: usize) -> io::Result<()> {
-        let got = self.packed.by_ref().take(length as u64).read_to_end(&mut self.bytes)?;
+        let got = self.compressed.by_ref().take(length as u64).read_to_end(&mut self.bytes)?;
         if got == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
@@ -190,7 +191,7 @@ impl Header<'_> {
             0 => simd_adler32::adler32(&self.bytes.as_slice()),
             _ => crc32fast::hash(&self.bytes),
         };
-        let stored = u32::from_be_bytes(array(self.packed)?);
+        let stored = u32::from_be_bytes(array(self.compressed)?);
         if stored == computed { Ok(()) } else { Err(corrupt("the checksum of a header is wrong")) }
     }
 }

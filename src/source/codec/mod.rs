@@ -1,22 +1,22 @@
-//! Codecs: from packed bytes to unpacked ones.
+//! Codecs: from compressed bytes to decompressed ones.
 //!
-//! Each has a file of its own and a row in the table of [`open`]. All keep the same promises: members, streams or frames
-//! that follow one another are one file; the data ends where the format says so, and nothing but padding is behind it. The
-//! checksums of the format are verified, but where every byte that counts has a better one ([`Gaps::MayJump`]): there some are
-//! left alone, as is what nobody wants.
+//! Each has a file of its own and a row in the table of `decoder`. All keep the same promises: members, streams or frames that
+//! follow one another are one file; the data ends where the format says so, and nothing but padding comes after it. The
+//! checksums of the format are verified, but where every byte that counts has a better one ([`ReadPolicy::SkipHoles`]):
+//! there some are left alone, as is what nobody wants.
 
-mod blocks;
+mod block_reader;
 mod bzip2;
-mod excerpt;
+mod compressed;
+mod concatenated;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod gzip;
 mod lz4;
 mod lzo1x;
 mod lzop;
-mod members;
-mod memory;
-mod packed;
+mod memory_limit;
+mod subset;
 mod xz;
 mod xz_index;
 mod zstd;
@@ -24,100 +24,116 @@ mod zstd;
 use std::collections::VecDeque;
 use std::io::{self, Read};
 
-pub(super) use excerpt::read_at;
-pub(super) use packed::{Packed, array, only_padding_follows, packed, skip};
+pub(super) use compressed::{Compressed, array, compressed, only_padding_follows, skip};
+pub(super) use subset::read_at;
 
-use super::damage::{Damage, unsupported};
-use super::transport::{Peeked, Transport};
-use super::{ForwardRead, Gaps, SCRATCH_LEN, discard, read_full};
-use crate::magic::{Format, PREFIX_LEN};
+use super::decode_error::{DecodeError, unsupported};
+use super::detect::{Format, HEAD_LEN};
+use super::peek::StoredFile;
+use super::transport::{Seek, Transport};
+use super::{ForwardRead, ReadPolicy, SCRATCH_LEN, discard, read_full};
 use crate::range::ByteRange;
-use excerpt::{Excerpt, Index};
+use subset::{Index, Subset};
 
-/// Unpacks `file`, which is of `format`, from its first byte on; of archives, what they are made of is not a codec's.
+/// Decompresses `file`, which is of `format`, from its first byte on; of archives, what they are made of is not a codec's.
 ///
 /// # Errors
 ///
 /// Where the decoder cannot be set up, or the file cannot be read.
-pub fn open(format: Format, mut file: Peeked, gaps: &Gaps) -> io::Result<Decoded> {
-    match (index(format, &mut file, gaps)?, gaps) {
-        (Some(index), Gaps::MayJump { wanted }) => {
-            let Excerpt { parts, holds, size } = index.excerpt(wanted);
-            let codec = decoder(format, packed::from_reader(Box::new(parts.of(file))), gaps)?;
-            Ok(Decoded { size: Some(size), holds: holds.into(), ..Decoded::whole(format, codec) })
+pub fn open(format: Format, mut file: StoredFile, policy: &ReadPolicy) -> io::Result<Decoded> {
+    match (index(format, &mut file, policy)?, policy) {
+        (Some(index), ReadPolicy::SkipHoles { wanted }) => {
+            let Subset { parts, decoded, size } = index.subset(wanted);
+            let codec = decoder(format, compressed(parts.of(file)), policy)?;
+            Ok(Decoded { size: Some(size), ranges: decoded.into(), ..Decoded::whole(format, codec) })
         }
         (index, _) => {
-            let codec = decoder(format, packed(file), gaps)?;
+            let codec = decoder(format, compressed(file), policy)?;
             Ok(Decoded { size: index.map(|index| index.size()), ..Decoded::whole(format, codec) })
         }
     }
 }
 
+/// Decompresses a file that is held in memory, where it is compressed; `None` where it becomes more than `limit` bytes.
+///
+/// # Errors
+///
+/// Where it is damaged, or an archive.
+pub fn decode_all(file: Vec<u8>, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let Some(format) = Format::of(&file) else { return Ok(Some(file)) };
+    let compressed = compressed(io::Cursor::new(file));
+    let decoded = Decoded::whole(format, decoder(format, compressed, &ReadPolicy::ReadAll)?);
+    let mut bytes = Vec::new();
+    let length = decoded.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(Some(bytes).filter(|_| length as u64 <= limit))
+}
+
 /// The table of decoders.
-fn decoder(format: Format, packed: Packed, gaps: &Gaps) -> io::Result<Box<dyn Read + Send>> {
+fn decoder(format: Format, compressed: Compressed, policy: &ReadPolicy) -> io::Result<Box<dyn Read + Send>> {
     match format {
-        Format::Gzip => gzip::decoder(packed),
-        Format::Bzip2 => bzip2::decoder(packed),
-        Format::Xz => xz::decoder(packed),
-        Format::Zstd => zstd::decoder(packed),
-        Format::Lz4 => Ok(lz4::decoder(packed, gaps)),
-        Format::Lzop => Ok(lzop::decoder(packed)),
+        Format::Gzip => gzip::decoder(compressed),
+        Format::Bzip2 => bzip2::decoder(compressed),
+        Format::Xz => xz::decoder(compressed),
+        Format::Zstd => zstd::decoder(compressed),
+        Format::Lz4 => Ok(lz4::decoder(compressed, policy)),
+        Format::Lzop => Ok(lzop::decoder(compressed)),
         Format::Zip | Format::Tar => Err(unsupported("it is an archive")),
     }
 }
 
 /// What lies where in `file`, if it has an index that says so and can be had.
-fn index(format: Format, file: &mut Peeked, gaps: &Gaps) -> io::Result<Option<Index>> {
-    let Some(size) = file.size().filter(|_| file.can_seek()) else { return Ok(None) };
-    let index = match (format, gaps) {
+fn index(format: Format, file: &mut StoredFile, policy: &ReadPolicy) -> io::Result<Option<Index>> {
+    let info = file.info();
+    let Some(size) = info.seekable_size() else { return Ok(None) };
+    let index = match (format, policy) {
         // Only the size is of use then, and on a server it would cost more than it is worth.
-        (Format::Xz, Gaps::MustRead) if file.seeks_at_a_cost() => return Ok(None),
+        (Format::Xz, ReadPolicy::ReadAll) if info.seek == Seek::Costly => return Ok(None),
         (Format::Xz, _) => xz::index(file, size)?,
         // To its decoder that is a frame to be skipped, whatever it says.
-        (Format::Zstd, Gaps::MayJump { .. }) => zstd::index(file, size)?,
+        (Format::Zstd, ReadPolicy::SkipHoles { .. }) => zstd::index(file, size)?,
         _ => return Ok(None),
     };
     // The ranges count from the start of the image, which is unknown until a tar has been read to its first file.
-    let index = match (index, gaps) {
-        (Some(_), Gaps::MayJump { .. }) if begins_with_tar(format, file)? => None,
+    let index = match (index, policy) {
+        (Some(_), ReadPolicy::SkipHoles { .. }) if begins_with_tar(format, file)? => None,
         (index, _) => index,
     };
     file.seek_to(0)?;
     Ok(index)
 }
 
-/// Whether the unpacked data of `file` is a tar. Where it cannot be unpacked, that is found out again.
-fn begins_with_tar(format: Format, file: &mut Peeked) -> io::Result<bool> {
+/// Whether the decompressed data of `file` is a tar. Where it cannot be decompressed, that is found out again.
+fn begins_with_tar(format: Format, file: &mut StoredFile) -> io::Result<bool> {
     file.seek_to(0)?;
-    let mut head = [0; PREFIX_LEN];
-    let unpacked = match format {
+    let mut head = [0; HEAD_LEN];
+    let decompressed = match format {
         Format::Xz => read_full(&mut xz::sequential(file)?, &mut head),
         _ => read_full(&mut zstd::sequential(file)?, &mut head),
     };
-    Ok(unpacked.is_ok() && Format::of(&head) == Some(Format::Tar))
+    Ok(decompressed.is_ok() && Format::of(&head) == Some(Format::Tar))
 }
 
 /// Tells what is wrong with data of `format` from what went wrong with reading it, which is left as it is.
 pub(super) fn explained(format: Format, error: io::Error) -> io::Error {
-    packed::read_error(error).unwrap_or_else(|error| Damage::from_decoder(format, error).into())
+    compressed::read_error(error).unwrap_or_else(|error| DecodeError::from_decoder(format, error).into())
 }
 
-/// Unpacked data.
+/// What a codec delivers.
 pub struct Decoded {
     format: Format,
     codec: Box<dyn Read + Send>,
     position: u64,
-    /// The ranges that the codec delivers, one after another: of an excerpt only some.
-    holds: VecDeque<ByteRange>,
+    /// The ranges of the image that the codec delivers, one after another: of a subset only some.
+    ranges: VecDeque<ByteRange>,
     size: Option<u64>,
     scratch: Vec<u8>,
 }
 
 impl Decoded {
-    /// All that `codec` delivers, which unpacks `format`.
+    /// All that `codec` delivers, which decompresses `format`.
     pub(super) fn whole(format: Format, codec: Box<dyn Read + Send>) -> Self {
         let everything = ByteRange { start: 0, end: u64::MAX };
-        Self { format, codec, position: 0, holds: VecDeque::from([everything]), size: None, scratch: Vec::new() }
+        Self { format, codec, position: 0, ranges: VecDeque::from([everything]), size: None, scratch: Vec::new() }
     }
 
     /// How many bytes there are, where an index says so.
@@ -127,16 +143,16 @@ impl Decoded {
 
     /// How many bytes the codec delivers next of what lies at this place: 0 where that is left out.
     fn available(&mut self) -> u64 {
-        while self.holds.front().is_some_and(|held| held.end <= self.position) {
-            self.holds.pop_front();
+        while self.ranges.front().is_some_and(|held| held.end <= self.position) {
+            self.ranges.pop_front();
         }
-        let held = self.holds.front().filter(|held| held.start <= self.position);
+        let held = self.ranges.front().filter(|held| held.start <= self.position);
         held.map_or(0, |held| held.end.saturating_sub(self.position))
     }
 
     /// Where to go on from what is left out, but not beyond `offset`.
-    fn end_of_gap(&self, offset: u64) -> u64 {
-        let next = self.holds.front().map(|held| held.start).or(self.size).unwrap_or(offset);
+    fn end_of_hole(&self, offset: u64) -> u64 {
+        let next = self.ranges.front().map(|held| held.start).or(self.size).unwrap_or(offset);
         next.min(offset)
     }
 }
@@ -144,8 +160,7 @@ impl Decoded {
 impl Read for Decoded {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let length = usize::try_from(self.available()).unwrap_or(usize::MAX).min(buf.len());
-        let buf = buf.get_mut(..length).unwrap_or_default();
-        let count = self.codec.read(buf).map_err(|error| explained(self.format, error))?;
+        let count = self.codec.read(buf.split_at_mut(length).0).map_err(|error| explained(self.format, error))?;
         self.position = self.position.saturating_add(count as u64);
         Ok(count)
     }
@@ -157,13 +172,14 @@ impl ForwardRead for Decoded {
             let wanted = self.available().min(offset.saturating_sub(self.position));
             let from = self.position;
             if wanted > 0 {
+                // Taken out, as it is read into by a method of the same value.
                 let mut scratch = std::mem::take(&mut self.scratch);
                 scratch.resize(SCRATCH_LEN, 0);
                 let done = discard(self, &mut scratch, wanted);
                 self.scratch = scratch;
                 done?;
             } else {
-                self.position = self.end_of_gap(offset);
+                self.position = self.end_of_hole(offset);
             }
             if self.position == from {
                 break;
@@ -179,6 +195,8 @@ impl ForwardRead for Decoded {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     /// Delivers some bytes, and then fails.
@@ -197,18 +215,15 @@ mod tests {
         }
     }
 
-    impl Transport for Failing {
-        fn size(&self) -> Option<u64> {
-            None
-        }
-
-        fn can_seek(&self) -> bool {
-            false
-        }
-
-        fn seek_to(&mut self, _offset: u64) -> io::Result<()> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
+    #[test]
+    fn small_files_are_decompressed_up_to_a_limit() {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&[7; 1000]).unwrap();
+        let file = encoder.finish().unwrap();
+        assert_eq!(decode_all(file.clone(), 1000).unwrap(), Some(vec![7; 1000]));
+        assert_eq!(decode_all(file.clone(), 999).unwrap(), None);
+        assert!(decode_all(file[..file.len() - 1].to_vec(), 1000).is_err());
+        assert_eq!(decode_all(b"<bmap".to_vec(), 1000).unwrap(), Some(b"<bmap".to_vec()));
     }
 
     #[test]
@@ -222,8 +237,9 @@ mod tests {
             (Format::Lzop, b"\x89LZO\0\r\n\x1a\n"),
         ];
         for (format, data) in cases {
-            let file = Peeked::new(Box::new(Failing(io::Cursor::new(data))), data.len()).unwrap();
-            let mut decoded = open(format, file, &Gaps::MustRead).unwrap();
+            let compressed = compressed(Failing(io::Cursor::new(data)));
+            let codec = decoder(format, compressed, &ReadPolicy::ReadAll).unwrap();
+            let mut decoded = Decoded::whole(format, codec);
             let error = decoded.read(&mut [0; 10]).unwrap_err();
             assert!(error.get_ref().is_some_and(|cause| cause.is::<LineCut>()), "{format}: {error:?}");
         }

@@ -1,4 +1,4 @@
-//! xz, by liblzma: its decoder for several threads, which unpacks the blocks of a file in parallel where the file has
+//! xz, by liblzma: its decoder for several threads, which decompresses the blocks of a file in parallel where the file has
 //! more than one and tells their sizes. Every integrity check is the library's.
 
 use std::io::{self, BufReader, Read};
@@ -8,55 +8,55 @@ use std::thread;
 use xz2::bufread::XzDecoder;
 use xz2::stream::{self, MtStreamBuilder};
 
-use super::Packed;
-use super::members::{Member, Members};
-use super::memory;
+use super::Compressed;
+use super::concatenated::{Concatenated, Member};
+use super::memory_limit;
 use crate::size::human;
-use crate::source::damage::unsupported;
-use crate::source::transport::Peeked;
+use crate::source::decode_error::unsupported;
+use crate::source::peek::StoredFile;
 
 pub(super) use super::xz_index::index;
 
-pub(super) fn decoder(packed: Packed) -> io::Result<Box<dyn Read + Send>> {
-    Ok(Box::new(Members::<Stream>::new(packed)?))
+pub(super) fn decoder(compressed: Compressed) -> io::Result<Box<dyn Read + Send>> {
+    Ok(Box::new(Concatenated::<Stream>::new(compressed)?))
 }
 
-/// Unpacks `file` from where it stands, with one thread.
-pub(super) fn sequential(file: &mut Peeked) -> io::Result<impl Read> {
-    let stream = stream::Stream::new_stream_decoder(memory::quarter(), 0)?;
+/// Decompresses `file` from where it stands, with one thread.
+pub(super) fn sequential(file: &mut StoredFile) -> io::Result<impl Read> {
+    let stream = stream::Stream::new_stream_decoder(memory_limit::quarter(), 0)?;
     Ok(XzDecoder::new_stream(BufReader::new(file), stream))
 }
 
-/// How many threads unpack. Finding that out takes longer than to unpack a small stream, and a file may have any number.
+/// How many threads decompress. Finding that out takes longer than to decompress a small stream, and a file may have any number.
 static THREADS: LazyLock<u32> =
     LazyLock::new(|| thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1)));
 
 /// One stream of a file.
 struct Stream {
-    decoder: XzDecoder<Packed>,
+    decoder: XzDecoder<Compressed>,
     memory_limit: u64,
 }
 
 impl Stream {
-    fn new(packed: Packed, memory_limit: u64) -> io::Result<Self> {
+    fn new(compressed: Compressed, memory_limit: u64) -> io::Result<Self> {
         // Beyond the first limit the decoder uses fewer threads, beyond the second it gives up.
         let stream = MtStreamBuilder::new()
             .threads(*THREADS)
             .memlimit_threading(memory_limit)
             .memlimit_stop(memory_limit)
             .decoder()?;
-        Ok(Self { decoder: XzDecoder::new_stream(packed, stream), memory_limit })
+        Ok(Self { decoder: XzDecoder::new_stream(compressed, stream), memory_limit })
     }
 }
 
 impl Member for Stream {
     const MAGIC: &'static [u8] = b"\xfd7zXZ\0";
 
-    fn begin(packed: Packed) -> io::Result<Self> {
-        Self::new(packed, memory::quarter())
+    fn begin(compressed: Compressed) -> io::Result<Self> {
+        Self::new(compressed, memory_limit::quarter())
     }
 
-    fn into_packed(self) -> Packed {
+    fn into_compressed(self) -> Compressed {
         self.decoder.into_inner()
     }
 }
@@ -82,21 +82,20 @@ mod tests {
 
     use xz2::write::XzEncoder;
 
-    use super::super::packed::from_reader;
     use super::*;
 
     #[test]
     fn a_stream_that_needs_too_much_memory_is_refused() {
         let mut encoder = XzEncoder::new(Vec::new(), 6);
         encoder.write_all(b"some data").unwrap();
-        let packed = encoder.finish().unwrap();
-        let unpack = |limit| {
+        let file = encoder.finish().unwrap();
+        let decompress = |limit| {
             let mut data = String::new();
-            let packed = from_reader(Box::new(io::Cursor::new(packed.clone())));
-            Stream::new(packed, limit).unwrap().read_to_string(&mut data).map(|_| data)
+            let compressed = super::super::compressed(io::Cursor::new(file.clone()));
+            Stream::new(compressed, limit).unwrap().read_to_string(&mut data).map(|_| data)
         };
-        assert_eq!(unpack(64 << 20).unwrap(), "some data");
-        let error = unpack(1 << 20).unwrap_err();
+        assert_eq!(decompress(64 << 20).unwrap(), "some data");
+        let error = decompress(1 << 20).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
         assert!(error.to_string().contains("1.0 MiB"), "{error}");
     }

@@ -3,16 +3,16 @@
 
 use std::io;
 
-use super::excerpt::{Index, Stream, UNITS_MAX, Unit, read_at};
+use super::subset::{FRAMES_MAX, Frame, Index, Stream, read_at};
 use crate::range::ByteRange;
-use crate::source::transport::Peeked;
+use crate::source::peek::StoredFile;
 
 /// The length of a stream's header and of its footer, in bytes [2.1.1, 2.1.2].
 const HEADER_LEN: u64 = 12;
 const HEADER_MAGIC: [u8; 6] = *b"\xfd7zXZ\0";
 const FOOTER_MAGIC: [u8; 2] = *b"YZ";
 
-/// The longest index that is read, in bytes, so that memory stays bounded: it has room for [`UNITS_MAX`] blocks
+/// The longest index that is read, in bytes, so that memory stays bounded: it has room for [`FRAMES_MAX`] blocks
 /// whose two numbers take 8 bytes each.
 const INDEX_MAX: u64 = 4 << 20;
 
@@ -22,16 +22,16 @@ const STREAMS_MAX: usize = 1 << 12;
 /// How much padding between streams is looked through, in bytes.
 const PADDING_MAX: usize = 64 << 10;
 
-/// Reads the indexes of all streams of `file`, which has `size` bytes; `None` where one makes no sense, and unpacking
+/// Reads the indexes of all streams of `file`, which has `size` bytes; `None` where one makes no sense, and decompressing
 /// the file will tell what is wrong, or where there are too many.
-pub(super) fn index(file: &mut Peeked, size: u64) -> io::Result<Option<Index>> {
+pub(super) fn index(file: &mut StoredFile, size: u64) -> io::Result<Option<Index>> {
     let mut streams: Vec<Stream> = Vec::new();
-    let mut units = 0;
+    let mut frames = 0;
     let mut end = size;
     while end > 0 {
         let Some((stream, start)) = stream_before(file, end)? else { return Ok(None) };
-        units = stream.units.len().saturating_add(units);
-        if units > UNITS_MAX || streams.len() == STREAMS_MAX {
+        frames = stream.frames.len().saturating_add(frames);
+        if frames > FRAMES_MAX || streams.len() == STREAMS_MAX {
             return Ok(None);
         }
         streams.push(stream);
@@ -43,23 +43,23 @@ pub(super) fn index(file: &mut Peeked, size: u64) -> io::Result<Option<Index>> {
 
 /// The stream that ends at byte `end`, not counting padding, and where it starts. What its blocks hold is counted from
 /// the start of the stream.
-fn stream_before(file: &mut Peeked, end: u64) -> io::Result<Option<(Stream, u64)>> {
+fn stream_before(file: &mut StoredFile, end: u64) -> io::Result<Option<(Stream, u64)>> {
     let Some(end) = end_of_footer(file, end)? else { return Ok(None) };
     let Some(footer_start) = end.checked_sub(HEADER_LEN) else { return Ok(None) };
     let footer = read_at(file, footer_start, HEADER_LEN)?;
     let Some((flags, index_len)) = parse_footer(&footer) else { return Ok(None) };
     let Some(index_start) = footer_start.checked_sub(index_len) else { return Ok(None) };
     let Some(records) = parse_index(&read_at(file, index_start, index_len)?) else { return Ok(None) };
-    let Some((units, start)) = units(&records, index_start) else { return Ok(None) };
+    let Some((frames, start)) = frames(&records, index_start) else { return Ok(None) };
     let header = header(flags);
     if read_at(file, start, HEADER_LEN)? != header {
         return Ok(None);
     }
-    Ok(Some((Stream { units, header, trailer }, start)))
+    Ok(Some((Stream { frames, header, trailer }, start)))
 }
 
 /// Passes over padding, backwards from `end`.
-fn end_of_footer(file: &mut Peeked, end: u64) -> io::Result<Option<u64>> {
+fn end_of_footer(file: &mut StoredFile, end: u64) -> io::Result<Option<u64>> {
     let length = end.min(PADDING_MAX as u64);
     let last = read_at(file, end.saturating_sub(4), 4)?;
     if last != [0; 4] {
@@ -81,7 +81,7 @@ fn parse_footer(footer: &[u8]) -> Option<([u8; 2], u64)> {
     (is_sound && index_len <= INDEX_MAX).then_some((*flags.first_chunk()?, index_len))
 }
 
-/// The sizes of the blocks, without padding and unpacked, from an index [4].
+/// The sizes of the blocks, without padding and decompressed, from an index [4].
 fn parse_index(index: &[u8]) -> Option<Vec<(u64, u64)>> {
     let (covered, crc) = index.split_last_chunk::<4>()?;
     if u32::from_le_bytes(*crc) != crc32fast::hash(covered) {
@@ -89,7 +89,7 @@ fn parse_index(index: &[u8]) -> Option<Vec<(u64, u64)>> {
     }
     let (0, mut rest) = covered.split_first()? else { return None };
     let count = number(&mut rest)?;
-    if count > UNITS_MAX as u64 {
+    if count > FRAMES_MAX as u64 {
         return None;
     }
     let mut records = Vec::new();
@@ -124,25 +124,25 @@ fn put_number(data: &mut Vec<u8>, mut number: u64) {
 }
 
 /// The blocks of the stream whose index begins at byte `index_start`, and where the stream starts.
-fn units(records: &[(u64, u64)], index_start: u64) -> Option<(Vec<Unit>, u64)> {
+fn frames(records: &[(u64, u64)], index_start: u64) -> Option<(Vec<Frame>, u64)> {
     let mut stored_end = index_start;
-    let mut units = Vec::with_capacity(records.len());
-    for &(unpadded, unpacked) in records.iter().rev() {
+    let mut frames = Vec::with_capacity(records.len());
+    for &(unpadded, decompressed) in records.iter().rev() {
         let start = stored_end.checked_sub(unpadded.checked_next_multiple_of(4)?)?;
         let stored = ByteRange { start, end: stored_end };
-        units.push(Unit { stored, unpadded, holds: ByteRange { start: 0, end: unpacked } });
+        frames.push(Frame { stored, unpadded, decoded: ByteRange { start: 0, end: decompressed } });
         stored_end = start;
     }
-    units.reverse();
-    Some((units, stored_end.checked_sub(HEADER_LEN)?))
+    frames.reverse();
+    Some((frames, stored_end.checked_sub(HEADER_LEN)?))
 }
 
 /// Counts what the blocks hold from the start of the image.
 fn placed(mut streams: Vec<Stream>) -> Option<Vec<Stream>> {
     let mut start: u64 = 0;
-    for unit in streams.iter_mut().flat_map(|stream| &mut stream.units) {
-        let end = start.checked_add(unit.holds.len())?;
-        unit.holds = ByteRange { start, end };
+    for frame in streams.iter_mut().flat_map(|stream| &mut stream.frames) {
+        let end = start.checked_add(frame.decoded.len())?;
+        frame.decoded = ByteRange { start, end };
         start = end;
     }
     Some(streams)
@@ -154,16 +154,16 @@ fn header(flags: [u8; 2]) -> Vec<u8> {
 }
 
 /// The index and footer of a stream of just these blocks, which begins with `header`.
-fn trailer(header: &[u8], units: &[Unit]) -> Vec<u8> {
+fn trailer(header: &[u8], frames: &[Frame]) -> Vec<u8> {
     let mut trailer = vec![0];
-    put_number(&mut trailer, units.len() as u64);
-    for unit in units {
-        put_number(&mut trailer, unit.unpadded);
-        put_number(&mut trailer, unit.holds.len());
+    put_number(&mut trailer, frames.len() as u64);
+    for frame in frames {
+        put_number(&mut trailer, frame.unpadded);
+        put_number(&mut trailer, frame.decoded.len());
     }
     trailer.resize(trailer.len().next_multiple_of(4), 0);
     trailer.extend(crc32fast::hash(&trailer).to_le_bytes());
-    // The length of the index in units of four bytes, less one.
+    // The length of the index in frames of four bytes, less one.
     let backward_size = u32::try_from((trailer.len() / 4).saturating_sub(1)).unwrap_or(u32::MAX);
     let flags = header.get(HEADER_MAGIC.len()..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; 2]);
     let covered = [&backward_size.to_le_bytes()[..], &flags].concat();
@@ -176,29 +176,29 @@ fn trailer(header: &[u8], units: &[Unit]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::magic::PREFIX_LEN;
-    use crate::source::transport::Memory;
+    use crate::source::peek::Peek;
 
     /// So many streams, each of a block of nothing for each of `blocks`.
     fn streams(count: usize, blocks: usize) -> Vec<u8> {
         let header = header([0, 1]);
-        let unit = Unit { stored: ByteRange { start: 0, end: 0 }, unpadded: 0, holds: ByteRange { start: 0, end: 0 } };
-        [&*header, &trailer(&header, &vec![unit; blocks])].concat().repeat(count)
+        let frame =
+            Frame { stored: ByteRange { start: 0, end: 0 }, unpadded: 0, decoded: ByteRange { start: 0, end: 0 } };
+        [&*header, &trailer(&header, &vec![frame; blocks])].concat().repeat(count)
     }
 
-    fn units(file: Vec<u8>) -> Option<usize> {
+    fn frames(file: Vec<u8>) -> Option<usize> {
         let size = file.len() as u64;
-        let mut file = Peeked::new(Box::new(Memory::new(file)), PREFIX_LEN).unwrap();
+        let mut file: StoredFile = Peek::new(Box::new(io::Cursor::new(file)) as _).unwrap();
         let index = index(&mut file, size).unwrap()?;
-        Some(index.streams.iter().map(|stream| stream.units.len()).sum())
+        Some(index.streams.iter().map(|stream| stream.frames.len()).sum())
     }
 
     #[test]
     fn too_many_streams_and_blocks_are_left_alone() {
-        assert_eq!(units(streams(STREAMS_MAX, 2)), Some(2 * STREAMS_MAX));
-        assert_eq!(units(streams(STREAMS_MAX + 1, 2)), None);
-        assert_eq!(units(streams(1, UNITS_MAX)), Some(UNITS_MAX));
-        assert_eq!(units(streams(1, UNITS_MAX + 1)), None);
-        assert_eq!(units(streams(2, UNITS_MAX / 2 + 1)), None);
+        assert_eq!(frames(streams(STREAMS_MAX, 2)), Some(2 * STREAMS_MAX));
+        assert_eq!(frames(streams(STREAMS_MAX + 1, 2)), None);
+        assert_eq!(frames(streams(1, FRAMES_MAX)), Some(FRAMES_MAX));
+        assert_eq!(frames(streams(1, FRAMES_MAX + 1)), None);
+        assert_eq!(frames(streams(2, FRAMES_MAX / 2 + 1)), None);
     }
 }

@@ -5,20 +5,20 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use ::zstd::stream::raw::{DParameter, Decoder, Operation};
 
-use super::Packed;
-use super::excerpt::{Index, Stream, UNITS_MAX, Unit, read_at};
-use super::memory;
-use super::packed::only_padding_follows;
+use super::Compressed;
+use super::compressed::only_padding_follows;
+use super::memory_limit;
+use super::subset::{FRAMES_MAX, Frame, Index, Stream, read_at};
 use crate::range::ByteRange;
 use crate::size::human;
-use crate::source::damage::unsupported;
-use crate::source::transport::Peeked;
+use crate::source::decode_error::unsupported;
+use crate::source::peek::StoredFile;
 
 /// The window that is always accepted, as a power of two: the 128 MiB of `zstd --ultra -22 --long=27`, which the `zstd`
-/// program unpacks without being told to.
+/// program decompresses without being told to.
 const WINDOW_LOG: u32 = 27;
 
-/// The largest window that libzstd can unpack (ZSTD_WINDOWLOG_MAX in zstd.h), that of `zstd --long=31`: 2 GiB.
+/// The largest window that libzstd can decompress (ZSTD_WINDOWLOG_MAX in zstd.h), that of `zstd --long=31`: 2 GiB.
 const WINDOW_LOG_MAX: u32 = if cfg!(target_pointer_width = "32") { 30 } else { 31 };
 
 /// The largest window that is accepted where a decoder may take `memory` bytes, as a power of two.
@@ -29,25 +29,25 @@ fn window_log(memory: u64) -> u32 {
 /// What a frame of LZ4 begins with. Both formats have skippable frames, and a long one hides which it is.
 const LZ4: [u8; 4] = 0x184d_2204_u32.to_le_bytes();
 
-pub(super) fn decoder(packed: Packed) -> io::Result<Box<dyn Read + Send>> {
-    Ok(Box::new(frames(packed)?))
+pub(super) fn decoder(compressed: Compressed) -> io::Result<Box<dyn Read + Send>> {
+    Ok(Box::new(frames(compressed)?))
 }
 
-/// Unpacks `file` from where it stands.
-pub(super) fn sequential(file: &mut Peeked) -> io::Result<impl Read> {
+/// Decompresses `file` from where it stands.
+pub(super) fn sequential(file: &mut StoredFile) -> io::Result<impl Read> {
     frames(BufReader::new(file))
 }
 
-fn frames<R: BufRead>(packed: R) -> io::Result<Frames<R>> {
+fn frames<R: BufRead>(compressed: R) -> io::Result<Frames<R>> {
     let mut decoder = Decoder::new()?;
-    let window_log = window_log(memory::quarter());
+    let window_log = window_log(memory_limit::quarter());
     decoder.set_parameter(DParameter::WindowLogMax(window_log))?;
-    Ok(Frames { packed, decoder, window_log, state: State::Between })
+    Ok(Frames { compressed, decoder, window_log, state: State::Between })
 }
 
 /// All frames of a file.
 struct Frames<R> {
-    packed: R,
+    compressed: R,
     /// Goes from one frame to the next by itself.
     decoder: Decoder<'static>,
     window_log: u32,
@@ -63,16 +63,16 @@ enum State {
 impl<R: BufRead> Read for Frames<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while !buf.is_empty() {
-            if self.state == State::Between && only_padding_follows(&mut self.packed)? {
+            if self.state == State::Between && only_padding_follows(&mut self.compressed)? {
                 break;
             }
-            let input = self.packed.fill_buf()?;
+            let input = self.compressed.fill_buf()?;
             if self.state == State::Between && input.starts_with(&LZ4) {
                 return Err(unsupported("lz4 data follows a skippable frame that is too long to see that"));
             }
             let at_end = input.is_empty();
             let status = self.decoder.run_on_buffers(input, buf).map_err(|error| explained(error, self.window_log))?;
-            self.packed.consume(status.bytes_read);
+            self.compressed.consume(status.bytes_read);
             self.state = if status.remaining == 0 { State::Between } else { State::InFrame };
             if status.bytes_written > 0 {
                 return Ok(status.bytes_written);
@@ -100,7 +100,7 @@ fn explained(error: io::Error, window_log: u32) -> io::Error {
 }
 
 /// Reads the table of a file in the seekable format (contrib/seekable_format of zstd), where there is one.
-pub(super) fn index(file: &mut Peeked, size: u64) -> io::Result<Option<Index>> {
+pub(super) fn index(file: &mut StoredFile, size: u64) -> io::Result<Option<Index>> {
     const FOOTER_LEN: u64 = 9;
     let Some(start) = size.checked_sub(FOOTER_LEN) else { return Ok(None) };
     let footer = read_at(file, start, FOOTER_LEN)?;
@@ -116,7 +116,7 @@ fn table_len(footer: &[u8]) -> Option<u64> {
     let (count, rest) = footer.split_first_chunk::<4>()?;
     let (&descriptor, magic) = rest.split_first()?;
     let count = u64::from(u32::from_le_bytes(*count));
-    let is_known = magic == MAGIC && descriptor & 0b0111_1100 == 0 && count <= UNITS_MAX as u64;
+    let is_known = magic == MAGIC && descriptor & 0b0111_1100 == 0 && count <= FRAMES_MAX as u64;
     is_known.then(|| count.saturating_mul(entry_len(descriptor) as u64).saturating_add(17))
 }
 
@@ -134,19 +134,19 @@ fn parse_table(table: &[u8], footer: &[u8], start: u64) -> Option<Index> {
     if !header.starts_with(&SKIPPABLE) || length as usize != rest.len() {
         return None;
     }
-    let (mut stored, mut unpacked) = (0, 0);
-    let mut units = Vec::new();
+    let (mut stored, mut decompressed) = (0, 0);
+    let mut frames = Vec::new();
     for entry in entries.chunks_exact(entry_len(*footer.get(4)?)) {
         let (stored_len, rest) = entry.split_first_chunk()?;
         let next = |start: u64, length: &[u8; 4]| {
             let range = ByteRange { start, end: start.checked_add(u64::from(u32::from_le_bytes(*length)))? };
             Some(range)
         };
-        let (frame, holds) = (next(stored, stored_len)?, next(unpacked, rest.first_chunk()?)?);
-        (stored, unpacked) = (frame.end, holds.end);
-        units.push(Unit { stored: frame, unpadded: frame.len(), holds });
+        let (frame, decoded) = (next(stored, stored_len)?, next(decompressed, rest.first_chunk()?)?);
+        (stored, decompressed) = (frame.end, decoded.end);
+        frames.push(Frame { stored: frame, unpadded: frame.len(), decoded });
     }
-    let stream = Stream { units, header: Vec::new(), trailer: |_, _| Vec::new() };
+    let stream = Stream { frames, header: Vec::new(), trailer: |_, _| Vec::new() };
     (stored == start).then(|| Index { streams: vec![stream] })
 }
 
@@ -167,7 +167,7 @@ mod tests {
     fn tables_of_too_many_frames_are_left_alone() {
         let footer = |count: u32| [&count.to_le_bytes()[..], &[0], &0x8f92_eab1_u32.to_le_bytes()].concat();
         assert_eq!(table_len(&footer(3)), Some(17 + 3 * 8));
-        assert_eq!(table_len(&footer(UNITS_MAX as u32)), Some(17 + UNITS_MAX as u64 * 8));
-        assert_eq!(table_len(&footer(UNITS_MAX as u32 + 1)), None);
+        assert_eq!(table_len(&footer(FRAMES_MAX as u32)), Some(17 + FRAMES_MAX as u64 * 8));
+        assert_eq!(table_len(&footer(FRAMES_MAX as u32 + 1)), None);
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::netrc;
+use crate::event::{Notice, Observer};
 use crate::source::Url;
 
 /// Who is asking. There is no `Debug`: a password is never shown.
@@ -17,11 +18,13 @@ pub(super) struct Credentials {
 impl Credentials {
     /// The credentials for the file at `url`: those in it, or those that `~/.netrc` has for its host. A user without a
     /// password has the password that is there for that user.
-    pub(super) fn of(url: &Url) -> Option<Self> {
+    pub(super) fn of(url: &Url, observer: &dyn Observer) -> Option<Self> {
         match (url.user(), url.password()) {
             (user, Some(password)) => Some(Self { user: user.unwrap_or_default(), password }),
-            (Some(user), None) => Some(from_netrc(url, Some(&user)).unwrap_or(Self { user, password: String::new() })),
-            (None, None) => from_netrc(url, None),
+            (Some(user), None) => {
+                Some(from_netrc(url, Some(&user), observer).unwrap_or(Self { user, password: String::new() }))
+            }
+            (None, None) => from_netrc(url, None, observer),
         }
     }
 }
@@ -29,13 +32,13 @@ impl Credentials {
 /// The largest netrc file that is read, in bytes.
 const NETRC_MAX: u64 = 1 << 20;
 
-fn from_netrc(url: &Url, user: Option<&str>) -> Option<Credentials> {
+fn from_netrc(url: &Url, user: Option<&str>, observer: &dyn Observer) -> Option<Credentials> {
     let path = PathBuf::from(std::env::var_os("HOME")?).join(".netrc");
     match read(&path) {
         Ok(text) => netrc::look_up(&text, &url.host(), user),
         Err(error) => {
             if error.kind() != io::ErrorKind::NotFound {
-                log::warn!("cannot read '{}': {error}", path.display());
+                observer.notice(Notice::NetrcUnreadable { path: &path, error: &error });
             }
             None
         }

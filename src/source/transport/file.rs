@@ -1,18 +1,18 @@
 //! A file of this machine.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 use std::time::SystemTime;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use nix::sys::statfs::{FUSE_SUPER_MAGIC, fstatfs};
 
-use super::{Error, FileId, Location, Transport};
+use super::{Error, FileId, Info, Location, Opened, Transport};
+use crate::source::transport;
 
 /// Opens the file at `path`, which is what `location` says.
-pub(super) fn open(path: &Path, location: &Location) -> Result<(Box<dyn Transport>, Option<FileId>), Error> {
+pub(super) fn open(path: &Path, location: &Location) -> Result<Opened, Error> {
     let open_error = |source| Error::Open { location: location.clone(), source };
     let mut file = File::open(path).map_err(open_error)?;
     let metadata = file.metadata().map_err(open_error)?;
@@ -29,15 +29,8 @@ pub(super) fn open(path: &Path, location: &Location) -> Result<(Box<dyn Transpor
     };
     // Only advice: it makes the kernel read further ahead.
     let _ = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
-    let modified = time_of(&file, &metadata).map_err(open_error)?;
+    let modified = metadata.is_file().then(|| metadata.modified()).transpose().map_err(open_error)?;
     Ok((Box::new(LocalFile { file, size, modified }), Some(FileId::of(&metadata))))
-}
-
-/// When a regular file was last written to. What a program shows in the place of one (FUSE) may have any time, such as that of
-/// each look at it.
-fn time_of(file: &File, metadata: &Metadata) -> io::Result<Option<SystemTime>> {
-    let is_told = metadata.is_file() && fstatfs(file)?.filesystem_type() != FUSE_SUPER_MAGIC;
-    is_told.then(|| metadata.modified()).transpose()
 }
 
 /// The size of a regular file that claims to have `length` bytes. One whose contents are made up as they are read, as in
@@ -57,7 +50,7 @@ struct LocalFile {
     file: File,
     /// Known for a block device and most regular files; what has none, such as a FIFO, only goes forward.
     size: Option<u64>,
-    /// When a regular file had last been written to as it was opened, where that is known.
+    /// When a regular file had last been written to as it was opened.
     modified: Option<SystemTime>,
 }
 
@@ -68,12 +61,9 @@ impl Read for LocalFile {
 }
 
 impl Transport for LocalFile {
-    fn size(&self) -> Option<u64> {
-        self.size
-    }
-
-    fn can_seek(&self) -> bool {
-        self.size.is_some()
+    fn info(&self) -> Info {
+        let seek = if self.size.is_some() { transport::Seek::Free } else { transport::Seek::No };
+        Info { size: self.size, seek, stats: None }
     }
 
     fn seek_to(&mut self, offset: u64) -> io::Result<()> {

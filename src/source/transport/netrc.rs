@@ -54,17 +54,17 @@ fn words(text: &str) -> Vec<String> {
         }
         let mut rest = line.trim_start();
         while !rest.is_empty() && !rest.starts_with('#') {
-            let (word, behind) = first_word(rest);
+            let (word, after) = first_word(rest);
             in_macro |= word == "macdef";
             words.push(word);
-            rest = behind.trim_start();
+            rest = after.trim_start();
         }
     }
     words
 }
 
 /// The first word of a line that has one, and what follows. A word in double quotes may hold spaces; in it a backslash
-/// protects the sign behind it.
+/// protects the sign after it.
 fn first_word(line: &str) -> (String, &str) {
     let Some(quoted) = line.strip_prefix('"') else {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::ahead::{Fetch, PIECE_LEN, Piece, Sequential, Traffic};
-use super::{Failure, Patience, Transport};
-use crate::programs::end_with_us;
-use crate::source::{Url, read_full};
-use crate::threads;
+use super::prefetch::{CHUNK_LEN, Chunk, Fetch, StreamTransport, TransferStats};
+use super::{FetchError, Info, RetryPolicy, Transport};
+use crate::source::{OpenOptions, Url, read_full};
+use crate::sys::programs::end_with_us;
+use crate::sys::threads;
 
 /// How much is kept of what ssh says.
 const WORDS_LEN: u64 = 16 << 10;
@@ -22,20 +22,20 @@ const WORDS_LEN: u64 = 16 << 10;
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Opens the file at `url`.
-pub(super) fn open(url: &Url, patience: Patience) -> io::Result<Box<dyn Transport>> {
-    let (mut command, program) = command(url, patience)?;
+pub(super) fn open(url: &Url, options: &OpenOptions) -> io::Result<Box<dyn Transport>> {
+    let (mut command, program) = command(url, options.retry)?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // sshpass passes this signal on.
     let spawned = end_with_us(&mut command, Signal::SIGTERM).spawn();
-    let mut child = spawned.map_err(|source| Failure::Program { program, source })?;
+    let mut child = spawned.map_err(|source| FetchError::Program { program, source })?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(io::ErrorKind::BrokenPipe.into());
     };
-    let traffic = Traffic::default();
-    let output = Output { stdout, position: 0, traffic: traffic.clone() };
+    let stats = TransferStats::default();
+    let output = Output { stdout, position: 0, stats: stats.clone() };
     let words = listen(stderr)?;
-    let output = Sequential::new(output, traffic.clone());
-    let mut ssh = Ssh { url: url.clone(), program, child, output, traffic, words: Some(words) };
+    let output = StreamTransport::new(output, stats.clone());
+    let mut ssh = Ssh { url: url.clone(), program, child, output, stats, words: Some(words) };
     // Whether there is such a file turns out with its first bytes.
     if ssh.output.fill()?.is_empty() {
         ssh.check_end()?;
@@ -44,10 +44,10 @@ pub(super) fn open(url: &Url, patience: Patience) -> io::Result<Box<dyn Transpor
 }
 
 /// The program that writes the file to its standard output, and its name.
-fn command(url: &Url, patience: Patience) -> Result<(Command, &'static str), Failure> {
+fn command(url: &Url, policy: RetryPolicy) -> Result<(Command, &'static str), FetchError> {
     let (host, user) = (url.host(), url.user());
     if host.starts_with('-') || user.as_ref().is_some_and(|user| user.starts_with('-')) {
-        return Err(Failure::Unusable { url: url.clone(), what: "ssh would take its host or user for an option" });
+        return Err(FetchError::Unusable { url: url.clone(), what: "ssh would take its host or user for an option" });
     }
     let (mut command, program) = match url.password() {
         Some(password) => {
@@ -64,7 +64,7 @@ fn command(url: &Url, patience: Patience) -> Result<(Command, &'static str), Fai
     };
     // A terminal would change the data.
     command.arg("-T");
-    let (connect, alive) = (patience.connect.as_secs().max(1), (patience.stall.as_secs() / 2).max(1));
+    let (connect, alive) = (policy.connect.as_secs().max(1), (policy.stall.as_secs() / 2).max(1));
     command.args(["-o", &format!("ConnectTimeout={connect}")]);
     command.args(["-o", &format!("ServerAliveInterval={alive}"), "-o", "ServerAliveCountMax=2"]);
     if let Some(port) = url.port() {
@@ -95,8 +95,8 @@ struct Ssh {
     url: Url,
     program: &'static str,
     child: Child,
-    output: Sequential,
-    traffic: Traffic,
+    output: StreamTransport,
+    stats: TransferStats,
     /// What ssh says, once it has said everything; `None` once the end has been checked.
     words: Option<Receiver<String>>,
 }
@@ -117,11 +117,11 @@ impl Ssh {
             ("sshpass", Some(7), _) => "the host's key has changed".to_owned(),
             // ssh(1): an error of its own.
             (_, Some(255), "") => "the connection was lost".to_owned(),
-            (_, Some(255), said) if self.traffic.fetched() > 0 => format!("the connection was lost: {said}"),
+            (_, Some(255), said) if self.stats.fetched() > 0 => format!("the connection was lost: {said}"),
             (_, _, "") => format!("it ended with {status}"),
             (_, _, said) => said.to_owned(),
         };
-        Err(Failure::Ssh { url: self.url.clone(), cause }.into())
+        Err(FetchError::Ssh { url: self.url.clone(), cause }.into())
     }
 }
 
@@ -144,20 +144,8 @@ impl Read for Ssh {
 }
 
 impl Transport for Ssh {
-    fn size(&self) -> Option<u64> {
-        None
-    }
-
-    fn can_seek(&self) -> bool {
-        false
-    }
-
-    fn seek_to(&mut self, offset: u64) -> io::Result<()> {
-        self.output.seek_to(offset)
-    }
-
-    fn traffic(&self) -> Option<Traffic> {
-        Some(self.traffic.clone())
+    fn info(&self) -> Info {
+        self.output.info()
     }
 }
 
@@ -165,18 +153,18 @@ impl Transport for Ssh {
 struct Output {
     stdout: ChildStdout,
     position: u64,
-    traffic: Traffic,
+    stats: TransferStats,
 }
 
 impl Fetch for Output {
-    fn fetch(&mut self) -> io::Result<Option<Piece>> {
-        let mut data = vec![0; PIECE_LEN];
+    fn fetch(&mut self) -> io::Result<Option<Chunk>> {
+        let mut data = vec![0; CHUNK_LEN];
         let count = read_full(&mut self.stdout, &mut data)?;
         data.truncate(count);
         let offset = self.position;
         self.position = offset.saturating_add(count as u64);
-        self.traffic.add(count);
-        Ok(Some(Piece { offset, data }).filter(|piece| !piece.data.is_empty()))
+        self.stats.add(count);
+        Ok(Some(Chunk { offset, data }).filter(|chunk| !chunk.data.is_empty()))
     }
 }
 
@@ -201,9 +189,9 @@ mod tests {
     use super::*;
     use crate::source::Location;
 
-    fn arguments(text: &str) -> Result<(String, Vec<String>), Failure> {
+    fn arguments(text: &str) -> Result<(String, Vec<String>), FetchError> {
         let Ok(Location::Url(url)) = Location::parse(OsStr::new(text)) else { panic!("not a URL") };
-        let (command, program) = command(&url, Patience::default())?;
+        let (command, program) = command(&url, RetryPolicy::default())?;
         let arguments = command.get_args().map(|argument| String::from_utf8_lossy(argument.as_bytes()).into_owned());
         Ok((program.to_owned(), arguments.collect()))
     }
@@ -216,7 +204,7 @@ mod tests {
         let end = ["-p", "2222", "-l", "me", "--", "::1", r#"env LC_ALL=C cat -- '/a b/it'\''s"$(x)'"#];
         assert!(words.ends_with(&end.map(str::to_owned)), "{words:?}");
         for wrong in ["ssh://-oProxyCommand=x/y", "ssh://-lroot@h/y", "ssh://%2Dx@h/y"] {
-            assert!(matches!(arguments(wrong), Err(Failure::Unusable { .. })), "{wrong}");
+            assert!(matches!(arguments(wrong), Err(FetchError::Unusable { .. })), "{wrong}");
         }
     }
 

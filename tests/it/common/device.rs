@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use super::tool::tie;
 use super::{image, sh, temp_dir, text};
@@ -33,6 +34,7 @@ impl Loop {
         let device = Self { _open: std::fs::File::open(&path).unwrap(), path };
         // As it is open, this lasts until it is not.
         sh("losetup", &["--detach", device.path.to_str().unwrap()]);
+        device.delete_partitions();
         device.reset();
         device
     }
@@ -40,6 +42,24 @@ impl Loop {
     /// One of its attributes in sysfs, such as `bdi/max_ratio`.
     pub fn attribute(&self, name: &str) -> PathBuf {
         Path::new("/sys/block").join(self.path.file_name().unwrap()).join(name)
+    }
+
+    /// Deletes its partitions, which outlive what is attached to it. A program that another test is just starting may still
+    /// have one of them open.
+    fn delete_partitions(&self) {
+        let name = self.path.file_name().unwrap().to_str().unwrap();
+        let is_partition = |entry: std::io::Result<std::fs::DirEntry>| {
+            entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with(&format!("{name}p")))
+        };
+        for _ in 0..100 {
+            if !std::fs::read_dir(self.attribute("")).is_ok_and(|mut entries| entries.any(is_partition)) {
+                return;
+            }
+            let deleted = Command::new("partx").arg("--delete").arg(&self.path).output();
+            if !deleted.is_ok_and(|output| output.status.success()) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
     }
 
     /// Gives the device the settings that a new one has. They outlive what is attached to it, and a copy that is killed
@@ -122,8 +142,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Most disks have no partitions, and there is nothing to delete.
-        let _ = Command::new("partx").arg("--delete").arg(self.path()).output();
+        self.device.delete_partitions();
     }
 }
 
@@ -287,7 +306,7 @@ impl Drop for Throttle {
             if std::fs::remove_dir(&self.group).is_ok() {
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }

@@ -61,5 +61,5 @@ impl Case {
 
 /// With time-outs of about a second, and given up after about four without a new byte.
 pub fn hasty(tool: Tool) -> Tool {
-    tool.env("BMAPTOOL_PATIENCE", "0.03")
+    tool.env("BMAPTOOL_TIMEOUT_SCALE", "0.03")
 }

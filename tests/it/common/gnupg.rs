@@ -164,6 +164,8 @@ fn gpg(home: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     std::fs::write(file.path(), input).unwrap();
     let mut command = Command::new(find_program("gpg").unwrap());
     command.env("GNUPGHOME", home).args(["--batch", "--no-tty", "--quiet", "--yes", "--no-auto-check-trustdb"]);
+    // The names of those who sign are UTF-8, wherever the tests run.
+    command.args(["--utf8-strings", "--display-charset=utf-8"]);
     command.args(["--pinentry-mode=loopback", "--passphrase="]).args(arguments);
     let output = command.stdin(file.reopen().unwrap()).output().unwrap();
     assert!(output.status.success(), "gpg {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));

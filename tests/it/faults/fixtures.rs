@@ -117,6 +117,10 @@ impl Scene for ToDevice {
         // It must be free for the next one.
         expect(OpenOptions::new().write(true).open(self.disk.path()).is_ok(), "the device cannot be opened")
     }
+
+    fn judge_abort(&self, _outcome: &Outcome) -> Result<(), String> {
+        expect(self.judge_contents()?, "the device was written to")
+    }
 }
 
 /// A copy to a file.
@@ -160,6 +164,11 @@ impl Scene for ToFile {
                 expect(untouched || !outcome.stderr.contains("is as it was"), "it is not as it was")
             }
         }
+    }
+
+    fn judge_abort(&self, _outcome: &Outcome) -> Result<(), String> {
+        let found = fs::read(self.target()).unwrap_or_default();
+        expect(found == self.before.unwrap_or_default(), "the file was written to")
     }
 }
 

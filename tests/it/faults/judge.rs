@@ -22,6 +22,11 @@ pub trait Scene {
 
     /// What is wrong after a failure.
     fn judge_failure(&self, outcome: &Outcome) -> Result<(), String>;
+
+    /// What is wrong where the program was aborted before its first write.
+    fn judge_abort(&self, outcome: &Outcome) -> Result<(), String> {
+        self.judge_failure(outcome)
+    }
 }
 
 /// What a run must come to.
@@ -52,6 +57,12 @@ pub enum End {
 pub fn judge(scene: &dyn Scene, traced: &Traced, demand: Demand) -> Result<End, String> {
     let Traced { outcome, signal, faults, .. } = traced;
     let said = &outcome.stderr;
+    // The runtime aborts the program where a new thread gets no stack for its signals. All threads start before the first write.
+    let is_start_of_thread = faults.iter().all(|call| [libc::SYS_mmap, libc::SYS_mprotect].contains(call));
+    let is_aborted = *signal == Some(Signal::SIGABRT) || outcome.status == Some(128 + libc::SIGABRT);
+    if is_start_of_thread && is_aborted && said.contains("alternative stack") {
+        return scene.judge_abort(outcome).map(|()| End::Failed);
+    }
     if outcome.has_panicked() {
         return Err("it panicked".to_owned());
     }

@@ -20,8 +20,8 @@ use crate::common::work::Work as Packer;
 use crate::registry::{Need, Test};
 
 /// Whenever the target becomes the image after it has been inspected, the image is not written to.
-#[test]
-fn a_link_that_changes_to_the_image() {
+#[test(Minutes)]
+fn a_link_that_changes_to_the_image_is_noticed() {
     let work = Work::new();
     let (link, other) = (work.path("link"), work.path("other"));
     let lead_to = |file: &Path| {
@@ -44,7 +44,7 @@ fn a_link_that_changes_to_the_image() {
         assert!(matches!(traced.outcome.status, Some(0 | 1)), "{moment}: {said}");
         assert!(sha256(&work.image) == before, "{moment}: the image was written to: {said}");
         // It is inspected once more then.
-        noticed += usize::from(said.contains("has become another file or device"));
+        noticed += usize::from(said.contains("became another file or device"));
         traced.calls.len()
     };
     let calls = run(0);
@@ -55,8 +55,8 @@ fn a_link_that_changes_to_the_image() {
 }
 
 /// A machine with less and less memory. The allocator may give up the program, and nothing may look valid then.
-#[test(Root, Scheduler("mq-deadline"))]
-fn memory_that_runs_out() {
+#[test(Minutes, Root, Scheduler("mq-deadline"))]
+fn memory_that_runs_out_leaves_nothing_valid() {
     let scene = ToDevice::new();
     let mut ends = BTreeMap::new();
     for kilobytes in (12_000..44_000).step_by(500) {
@@ -99,18 +99,18 @@ pub fn interrupt_everywhere(title: &str, scene: &dyn Scene) {
     assert!(by_signal * 4 > calls * 3, "{by_signal} of {calls}");
 }
 
-#[test(Root, Scheduler("mq-deadline"))]
-fn signals_at_every_call_of_a_copy_to_a_device() {
+#[test(Minutes, Root, Scheduler("mq-deadline"))]
+fn a_copy_to_a_device_ends_at_a_signal_at_every_call() {
     interrupt_everywhere("signals in a copy to a device", &ToDevice::new());
 }
 
-#[test]
-fn signals_at_every_call_of_a_copy_to_a_file() {
+#[test(Minutes)]
+fn a_copy_to_a_file_ends_at_a_signal_at_every_call() {
     interrupt_everywhere("signals in a copy to a file", &ToFile { work: Work::new(), before: None });
 }
 
-#[test]
-fn signals_at_every_call_of_a_map() {
+#[test(Minutes)]
+fn a_map_ends_at_a_signal_at_every_call() {
     interrupt_everywhere("signals in a map", &Map::new(None));
 }
 
@@ -133,13 +133,13 @@ pub fn succeed_with_a_hostile_kernel(scene: &dyn Scene) {
 fn packers() -> Vec<Test> {
     let short_counts = |(program, command)| {
         let name = format!("short_counts_and_interruptions_of_{program}");
-        Test::new(name, &[Need::Program(program)], move || a_packed_image(command))
+        Test::new(name, &[Need::Minutes, Need::Program(program)], move || a_packed_image(command))
     };
     PACKERS.map(short_counts).into()
 }
 
-#[test(Root, Scheduler("mq-deadline"))]
-fn short_counts_and_interruptions_everywhere() {
+#[test(Minutes, Root, Scheduler("mq-deadline"))]
+fn short_counts_and_interruptions_change_nothing() {
     succeed_with_a_hostile_kernel(&ToFile { work: Work::new(), before: None });
     succeed_with_a_hostile_kernel(&ToFile { work: Work::new(), before: Some(b"old") });
     succeed_with_a_hostile_kernel(&Map::new(None));

@@ -86,23 +86,23 @@ pub fn of(fault: Fault) -> String {
     }
 }
 
-#[test(Root, Scheduler("mq-deadline"))]
-fn a_copy_to_a_device() {
+#[test(Minutes, Root, Scheduler("mq-deadline"))]
+fn a_copy_to_a_device_survives_or_tells_every_fault() {
     sweep("a copy to a device", &ToDevice::new());
 }
 
-#[test]
-fn a_copy_to_a_new_file() {
+#[test(Minutes)]
+fn a_copy_to_a_new_file_survives_or_tells_every_fault() {
     sweep("a copy to a new file", &ToFile { work: Work::new(), before: None });
 }
 
-#[test]
-fn a_copy_to_an_old_file() {
+#[test(Minutes)]
+fn a_copy_to_an_old_file_survives_or_tells_every_fault() {
     sweep("a copy to an old file", &ToFile { work: Work::new(), before: Some(b"old") });
 }
 
-#[test]
-fn a_map() {
+#[test(Minutes)]
+fn a_map_survives_or_tells_every_fault() {
     sweep("a map", &Map::new(None));
     sweep("a map in the place of another", &Map::new(Some("what was there")));
 }
@@ -125,8 +125,8 @@ pub fn refuse_whatever_fails(title: &str, scene: &Forbidden<'_>) {
     table.conclude(title);
 }
 
-#[test(Root)]
-fn refusals_of_devices() {
+#[test(Minutes, Root)]
+fn devices_are_refused_whatever_fails() {
     let work = Work::new();
     // The image lies under the device.
     let over_image = Loop::attach(&work.image);
@@ -145,8 +145,8 @@ fn refusals_of_devices() {
     refuse_whatever_fails("a copy to a loop device over a mounted device", &scene);
 }
 
-#[test(Root)]
-fn refusals_of_files() {
+#[test(Minutes, Root)]
+fn files_are_refused_whatever_fails() {
     let work = Work::new();
     let disk = Disk::new(DISK);
     let _mount = disk.mount(disk.path());

@@ -8,7 +8,7 @@ use crate::common::tool::copy;
 use crate::common::work::gzip;
 
 #[test(TIME)]
-fn bmaps_that_are_bombs() {
+fn bmaps_that_are_bombs_are_refused() {
     let victim = Victim::new();
     // A gibibyte of white space, a megabyte when packed; every member of the file is 1 MiB of it.
     let spaces = gzip(&vec![b' '; MIB as usize]);
@@ -52,7 +52,7 @@ fn bmaps_that_are_bombs() {
 }
 
 #[test(TIME)]
-fn bmaps_with_extreme_numbers() {
+fn bmaps_with_extreme_numbers_are_refused() {
     const MAX: u64 = u64::MAX;
     let victim = Victim::new();
     let refused =

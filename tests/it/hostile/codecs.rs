@@ -47,7 +47,7 @@ fn endless_images_end_where_a_device_ends() {
 
 /// A million members with nothing in them, and then the image.
 #[test(TIME)]
-fn members_without_number() {
+fn members_without_number_take_little_memory() {
     let victim = Victim::new();
     let zstd_skippable: fn(&[u8]) -> Vec<u8> =
         |data| if data.is_empty() { b"\x50\x2a\x4d\x18\0\0\0\0".to_vec() } else { zstd(data) };
@@ -61,7 +61,7 @@ fn members_without_number() {
 }
 
 #[test(TIME)]
-fn headers_without_end() {
+fn headers_without_end_take_little_memory() {
     let victim = Victim::new();
     let whole = gzip(&[0; SIZE]);
     let head = |flags: u8| [b"\x1f\x8b\x08".as_slice(), &[flags], b"\0\0\0\0\0\x03"].concat();
@@ -82,7 +82,7 @@ fn headers_without_end() {
 }
 
 #[test(TIME)]
-fn blocks_that_lie_about_their_length() {
+fn blocks_that_lie_about_their_length_are_refused() {
     let victim = Victim::new();
     let le = |length: u32| length.to_le_bytes();
     let lzop = |unpacked: u32, packed: u32| [unpacked.to_be_bytes(), packed.to_be_bytes()].concat();
@@ -121,8 +121,8 @@ fn blocks_that_lie_about_their_length() {
 }
 
 /// Most of the file is a hole of 4 GiB, which is passed over.
-#[test(TIME)]
-fn a_frame_to_skip_of_4_gib() {
+#[test(Minutes, TIME)]
+fn a_frame_of_4_gib_is_skipped() {
     let victim = Victim::new();
     let packed = victim.file("packed", &[b"\x50\x2a\x4d\x18\xff\xff\xff\xff"]);
     let mut file = File::options().write(true).open(&packed).unwrap();
@@ -133,7 +133,7 @@ fn a_frame_to_skip_of_4_gib() {
 
 /// A block whose code words, one behind the other, spell the magic of a block as often as it has room for.
 #[test(TIME)]
-fn blocks_full_of_magics() {
+fn blocks_full_of_magics_are_decoded_in_time() {
     let victim = Victim::new();
     let mut bits = Vec::new();
     let mut put = |value: u64, count: u32| bits.extend((0..count).rev().map(|bit| value >> bit & 1 == 1));
@@ -165,7 +165,7 @@ fn blocks_full_of_magics() {
 }
 
 #[test(TIME)]
-fn windows_and_dictionaries_beyond_all_memory() {
+fn windows_and_dictionaries_beyond_all_memory_are_refused() {
     let victim = Victim::new();
     // 2^41 bytes, the most that a header can ask for, and 4 GiB.
     for window in [0xf8, 0xb0] {
@@ -190,7 +190,7 @@ fn windows_and_dictionaries_beyond_all_memory() {
 
 /// What `zstd` itself unpacks without being asked twice.
 #[test(TIME, Program("zstd"))]
-fn the_widest_ordinary_window() {
+fn the_widest_ordinary_window_is_accepted() {
     let victim = Victim::new();
     let image = victim.path("image");
     File::create(&image).unwrap().set_len(160 * MIB).unwrap();
@@ -201,7 +201,7 @@ fn the_widest_ordinary_window() {
 
 /// An index with more entries than are kept; the file is unpacked from front to back instead.
 #[test(TIME)]
-fn indexes_of_too_many_units() {
+fn indexes_of_too_many_units_are_not_kept() {
     let victim = Victim::new();
     let image = victim.file("image", &[&[7; SIZE]]);
     let bmap = create(&image);

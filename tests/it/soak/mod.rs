@@ -27,7 +27,7 @@ const MIB: usize = 1 << 20;
 #[test_cases]
 fn soak() -> Vec<Test> {
     let needs: Vec<_> = PROGRAMS.into_iter().map(Need::Program).chain([Need::Root, Need::Minutes]).collect();
-    vec![Test::new("random_copies", &needs, random_copies)]
+    vec![Test::new("random_copies_are_right_or_refused", &needs, random_copies_are_right_or_refused)]
 }
 
 /// A number from the environment.
@@ -44,7 +44,7 @@ struct Tally {
     unread: AtomicU64,
 }
 
-fn random_copies() {
+fn random_copies_are_right_or_refused() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
     let seed = setting("SOAK_SEED").unwrap_or(now % 1_000_000_000);
     let copies = setting("SOAK_COPIES").unwrap_or(300);
@@ -62,7 +62,10 @@ fn random_copies() {
                     }
                     let case = Case::new(seed.wrapping_add(number));
                     if catch_unwind(AssertUnwindSafe(|| bench.try_case(&case, &tally))).is_err() {
-                        let again = format!("SOAK_SEED={} SOAK_COPIES=1 cargo test --test it soak", case.seed);
+                        let again = format!(
+                            "SOAK_SEED={} SOAK_COPIES=1 BMAPTOOL_TEST=all cargo test --test it soak",
+                            case.seed
+                        );
                         eprintln!("this copy went wrong; it is repeated by: {again}\n{case:?}");
                         failures.lock().unwrap().push(again);
                     }
@@ -111,6 +114,10 @@ impl Bench {
         damage(case, &mut packed);
         fs::write(path("packed"), &packed).unwrap();
         let map = case.version().map(|version| written(case, version, &image).into_bytes());
+        // What has just the size that the bmap tells is taken for the image itself, which compressed data rarely has.
+        if map.is_some() && case.packing.program != "cat" && packed.len() as u64 == case.size {
+            return;
+        }
         if let Some(map) = &map {
             let name = if matches!(case.map, Map::Beside(_)) { "packed.bmap" } else { "given" };
             fs::write(path(name), map).unwrap();

@@ -3,8 +3,8 @@
 use std::io;
 use std::ops::Range;
 
-use crate::magic::has_tar_checksum;
-use crate::source::damage::corrupt;
+use crate::source::decode_error::corrupt;
+use crate::source::detect::has_tar_checksum;
 
 /// The length of a block in bytes.
 pub(super) const BLOCK_LEN: usize = 512;
@@ -23,7 +23,7 @@ pub(super) enum Kind {
     Pax,
     /// GNU's way to give the next file a long name.
     LongName,
-    /// Nothing: it is a link, a device, a folder or a FIFO.
+    /// Nothing: it is a link, a device, a directory or a FIFO.
     Link,
     /// What is not needed of what is said about the next file: the target of a link, or what holds for all files.
     Note,

@@ -1,5 +1,5 @@
-//! tar: POSIX ustar and pax, GNU's long names, and sparse files in all of GNU's four formats, as the GNU tar manual
-//! describes them.
+//! tar: POSIX ustar and pax, GNU's long names, and sparse files in GNU's own format and in version 1.0 of its
+//! format for pax, as the GNU tar manual describes them.
 
 mod header;
 mod pax;
@@ -8,10 +8,10 @@ mod sparse;
 use std::collections::VecDeque;
 use std::io::{self, Read};
 
-use super::{Member, printable};
-use crate::magic::Format;
+use super::Member;
 use crate::range::ByteRange;
-use crate::source::damage::{Damage, corrupt};
+use crate::source::decode_error::{DecodeError, corrupt};
+use crate::source::detect::Format;
 use crate::source::{ForwardRead, read_full};
 use header::{BLOCK_LEN, Block, Header, Kind, until_zero};
 use pax::Records;
@@ -45,7 +45,7 @@ struct File {
     size: u64,
     /// What of it is stored, and where.
     extents: VecDeque<Extent>,
-    /// The place of the header behind it.
+    /// The place of the header after it.
     next_header: u64,
 }
 
@@ -68,7 +68,7 @@ impl Tar {
                 Kind::Regular | Kind::Sparse => {
                     let size = extended.number("size")?.unwrap_or(header.size);
                     let name = extended.name().or(long_name.take()).unwrap_or_else(|| header.name.clone());
-                    // Before there was a type for it, this is how a folder was told.
+                    // Before there was a type for it, this is how a directory was told.
                     if !name.ends_with(b"/") {
                         return self.file(&header, &name, size, &extended).map(Some);
                     }
@@ -93,8 +93,7 @@ impl Tar {
         } else {
             match extended.sparse_size()? {
                 None => (vec![(0, stored)], stored),
-                Some(size) if extended.map_is_in_data()? => (sparse::map_in_data(|| self.block())?, size),
-                Some(size) => (extended.sparse_map()?, size),
+                Some(size) => (sparse::map_in_data(|| self.block())?, size),
             }
         };
         // The blocks that continue the header are not counted in its size; a map in the data is.
@@ -102,7 +101,7 @@ impl Tar {
         let end = start.checked_add(stored).ok_or_else(|| bad(corrupt("a file is too large")))?;
         let next_header = padded(end)?;
         let extents = sparse::extents(&map, ByteRange { start: self.place, end }, size).map_err(bad)?;
-        Ok(File { name: printable(name), size, extents, next_header })
+        Ok(File { name: String::from_utf8_lossy(name).into_owned(), size, extents, next_header })
     }
 
     fn old_sparse_map(&mut self, header: &Header) -> io::Result<Vec<(u64, u64)>> {
@@ -134,7 +133,7 @@ impl Tar {
     fn block(&mut self) -> io::Result<Block> {
         let mut block = [0; BLOCK_LEN];
         if self.read(&mut block)? < BLOCK_LEN {
-            return Err(Damage::CutOff(Format::Tar).into());
+            return Err(DecodeError::CutOff(Format::Tar).into());
         }
         Ok(Block(block))
     }
@@ -164,7 +163,7 @@ impl Tar {
         if place > self.place {
             self.place = self.data.skip_to(place)?;
         }
-        if self.place == place { Ok(()) } else { Err(Damage::CutOff(Format::Tar).into()) }
+        if self.place == place { Ok(()) } else { Err(DecodeError::CutOff(Format::Tar).into()) }
     }
 
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -175,12 +174,12 @@ impl Tar {
 
     /// Checks that only zeroes follow the mark at the end, and that the data ends cleanly.
     fn finish(&mut self) -> io::Result<()> {
-        let mut piece = vec![0; 64 << 10];
+        let mut chunk = vec![0; 64 << 10];
         loop {
-            let count = self.read(&mut piece)?;
-            let piece = piece.get(..count).unwrap_or_default();
-            if piece.iter().any(|&byte| byte != 0) {
-                return Err(bad(corrupt("something follows behind its end")));
+            let count = self.read(&mut chunk)?;
+            let chunk = chunk.get(..count).unwrap_or_default();
+            if chunk.iter().any(|&byte| byte != 0) {
+                return Err(bad(corrupt("something follows its end")));
             }
             if count == 0 {
                 return self.data.finish().map(drop);
@@ -194,9 +193,9 @@ fn padded(place: u64) -> io::Result<u64> {
     place.checked_next_multiple_of(BLOCK_LEN as u64).ok_or_else(|| bad(corrupt("a file is too large")))
 }
 
-/// What this module says of a tar, as its damage.
+/// What this module says of a tar, as what is wrong with it.
 fn bad(error: io::Error) -> io::Error {
-    Damage::from_decoder(Format::Tar, error).into()
+    DecodeError::from_decoder(Format::Tar, error).into()
 }
 
 /// The image in a tar.
@@ -206,7 +205,7 @@ struct Image {
     extents: VecDeque<Extent>,
     size: u64,
     position: u64,
-    /// The place of the header behind the image.
+    /// The place of the header after the image.
     next_header: u64,
 }
 
@@ -227,7 +226,7 @@ impl Read for Image {
                 let passed = self.position.saturating_sub(extent.range.start);
                 self.tar.go_to(extent.stored.saturating_add(passed))?;
                 if self.tar.read(buf)? < length {
-                    return Err(Damage::CutOff(Format::Tar).into());
+                    return Err(DecodeError::CutOff(Format::Tar).into());
                 }
             }
             None => buf.fill(0),

@@ -4,26 +4,17 @@ use std::io;
 use std::str;
 
 use super::bad;
-use super::sparse::{EXTENTS_MAX, too_long};
-use crate::source::damage::corrupt;
+use crate::source::decode_error::{corrupt, unsupported};
 
-/// The keys that matter, but for those that come once for each extent.
-const KEYS: [&str; 7] =
-    ["path", "size", "GNU.sparse.name", "GNU.sparse.size", "GNU.sparse.realsize", "GNU.sparse.major", MAP];
-
-/// Version 0.1 of GNU's format: the whole map of a sparse file in one record.
-const MAP: &str = "GNU.sparse.map";
-/// Version 0.0: a pair of records for each extent.
-const OFFSET: &str = "GNU.sparse.offset";
-const LENGTH: &str = "GNU.sparse.numbytes";
+/// The keys that matter.
+const KEYS: [&str; 6] =
+    ["path", "size", "GNU.sparse.name", "GNU.sparse.size", "GNU.sparse.realsize", "GNU.sparse.major"];
 
 /// The records of the header before a file, as far as they matter.
 #[derive(Default)]
 pub(super) struct Records {
     /// By their place among the keys. The last value of a key is the one that counts.
     values: [Option<Vec<u8>>; KEYS.len()],
-    offsets: Vec<u64>,
-    lengths: Vec<u64>,
 }
 
 impl Records {
@@ -34,15 +25,8 @@ impl Records {
         while !rest.is_empty() {
             let Record { key, value, following } =
                 record(rest).ok_or_else(|| bad(corrupt("a pax header is invalid")))?;
-            let number = |key| decimal(value).ok_or_else(|| invalid(key));
-            match str::from_utf8(key).unwrap_or_default() {
-                OFFSET => records.offsets.push(number(OFFSET)?),
-                LENGTH => records.lengths.push(number(LENGTH)?),
-                key => {
-                    if let Some((_, last)) = KEYS.iter().zip(&mut records.values).find(|(known, _)| **known == key) {
-                        *last = Some(value.to_vec());
-                    }
-                }
+            if let Some((_, last)) = KEYS.iter().zip(&mut records.values).find(|(known, _)| known.as_bytes() == key) {
+                *last = Some(value.to_vec());
             }
             rest = following;
         }
@@ -59,36 +43,19 @@ impl Records {
         self.get(key).map(|value| decimal(value).ok_or_else(|| invalid(key))).transpose()
     }
 
-    /// The size of a sparse file with its holes; `None` if it is not sparse.
+    /// The size, with its holes, of a sparse file, whose map stands before its data: version 1.0 of GNU's format. `None` if
+    /// the file is not sparse.
     pub(super) fn sparse_size(&self) -> io::Result<Option<u64>> {
-        match self.number("GNU.sparse.realsize")? {
-            None => self.number("GNU.sparse.size"),
-            size => Ok(size),
-        }
-    }
-
-    /// Whether the map of a sparse file stands before its data, which is version 1.0 of GNU's format.
-    pub(super) fn map_is_in_data(&self) -> io::Result<bool> {
-        Ok(self.number("GNU.sparse.major")?.is_some_and(|version| version >= 1))
-    }
-
-    /// The map of a sparse file: offsets and lengths.
-    pub(super) fn sparse_map(&self) -> io::Result<Vec<(u64, u64)>> {
-        let Some(map) = self.get(MAP) else {
-            return match self.offsets.len() == self.lengths.len() {
-                true => Ok(self.offsets.iter().copied().zip(self.lengths.iter().copied()).collect()),
-                false => Err(invalid(LENGTH)),
-            };
+        let size = match self.number("GNU.sparse.realsize")? {
+            None => self.number("GNU.sparse.size")?,
+            size => size,
         };
-        let mut numbers = map.split(|&byte| byte == b',').map(|digits| decimal(digits).ok_or_else(|| invalid(MAP)));
-        let mut extents = Vec::new();
-        while let Some(offset) = numbers.next() {
-            if extents.len() == EXTENTS_MAX {
-                return Err(too_long());
-            }
-            extents.push((offset?, numbers.next().ok_or_else(|| invalid(MAP))??));
+        match self.number("GNU.sparse.major")? {
+            None | Some(0) if size.is_some() => Err(bad(unsupported(
+                "it has a sparse file in version 0 of the format; make it with 'tar --sparse-version=1.0'",
+            ))),
+            _ => Ok(size),
         }
-        Ok(extents)
     }
 
     fn get(&self, key: &str) -> Option<&[u8]> {
@@ -139,30 +106,18 @@ mod tests {
     }
 
     #[test]
-    fn maps() {
-        let records = Records::parse(b"26 GNU.sparse.map=0,5,9,1\n").unwrap();
-        assert_eq!(records.sparse_map().unwrap(), [(0, 5), (9, 1)]);
-        let pairs = b"23 GNU.sparse.offset=7\n25 GNU.sparse.numbytes=8\n";
-        assert_eq!(Records::parse(pairs).unwrap().sparse_map().unwrap(), [(7, 8)]);
-        assert!(Records::parse(&pairs[..23]).unwrap().sparse_map().is_err());
+    fn only_version_1_of_sparse_files_is_read() {
+        let sparse_size = |records: &[u8]| Records::parse(records).unwrap().sparse_size();
+        assert_eq!(sparse_size(b"22 GNU.sparse.major=1\n30 GNU.sparse.realsize=123456\n").unwrap(), Some(123_456));
+        for old in [&b"22 GNU.sparse.size=12\n"[..], b"22 GNU.sparse.major=0\n22 GNU.sparse.size=12\n"] {
+            assert!(sparse_size(old).unwrap_err().source().unwrap().to_string().contains("version 0"));
+        }
     }
 
     #[test]
     fn what_does_not_matter_is_not_kept() {
         let records = Records::parse(b"13 size=1234\n6 a=b\n6 \xff=b\n13 size=5678\n".repeat(1000).as_slice()).unwrap();
         assert_eq!(records.values.iter().flatten().collect::<Vec<_>>(), [b"5678"]);
-        assert!(records.offsets.is_empty() && records.lengths.is_empty());
-    }
-
-    #[test]
-    fn maps_of_too_many_extents_are_refused() {
-        let map = |extents| {
-            let record = format!(" {MAP}={}\n", vec!["0,0"; extents].join(","));
-            let length = record.len() + 7;
-            Records::parse(format!("{length}{record}").as_bytes()).unwrap().sparse_map()
-        };
-        assert_eq!(map(EXTENTS_MAX).unwrap().len(), EXTENTS_MAX);
-        assert!(map(EXTENTS_MAX + 1).unwrap_err().source().unwrap().to_string().contains("too long"));
     }
 
     #[test]

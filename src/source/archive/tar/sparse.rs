@@ -7,7 +7,7 @@ use super::bad;
 use super::header::Block;
 use super::pax::decimal;
 use crate::range::ByteRange;
-use crate::source::damage::corrupt;
+use crate::source::decode_error::corrupt;
 
 /// The most extents that a map may have, so that memory stays bounded.
 pub(super) const EXTENTS_MAX: usize = 1 << 18;

@@ -8,7 +8,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 use super::local::{Entry, Method};
 use super::signature;
 use crate::source::codec::{array, skip};
-use crate::source::damage::corrupt;
+use crate::source::decode_error::corrupt;
 
 /// The data of an entry while it is read.
 pub(super) struct Body {
@@ -16,7 +16,7 @@ pub(super) struct Body {
     /// For a deflated entry.
     inflate: Decompress,
     crc: Hasher,
-    /// How many bytes have been taken, packed.
+    /// How many bytes have been taken, compressed.
     taken: u64,
     /// How many bytes have been delivered.
     delivered: u64,
@@ -34,7 +34,7 @@ impl Body {
         Self { entry, inflate: Decompress::new(false), crc: Hasher::new(), taken: 0, delivered: 0, state: State::Data }
     }
 
-    /// Unpacks the next bytes; at their end, checks them, and takes what stands behind them.
+    /// Decompresses the next bytes; at their end, checks them, and takes what stands after them.
     pub(super) fn read(&mut self, data: &mut impl BufRead, buf: &mut [u8]) -> io::Result<usize> {
         if self.state == State::Checked || buf.is_empty() {
             return Ok(0);
@@ -52,9 +52,9 @@ impl Body {
         Ok(count)
     }
 
-    /// Passes over the data, which need not be unpacked if its length is known.
+    /// Passes over the data, which need not be decompressed if its length is known.
     pub(super) fn skip(&mut self, data: &mut impl BufRead) -> io::Result<()> {
-        match self.entry.packed_size {
+        match self.entry.compressed_size {
             Some(size) => {
                 skip(data, size)?;
                 if self.entry.has_descriptor {
@@ -71,9 +71,9 @@ impl Body {
         }
     }
 
-    /// How many packed bytes are left, where that is known.
+    /// How many compressed bytes are left, where that is known.
     fn left(&self) -> u64 {
-        self.entry.packed_size.map_or(u64::MAX, |size| size.saturating_sub(self.taken))
+        self.entry.compressed_size.map_or(u64::MAX, |size| size.saturating_sub(self.taken))
     }
 
     fn copy(&mut self, data: &mut impl BufRead, buf: &mut [u8]) -> io::Result<usize> {
@@ -112,10 +112,10 @@ impl Body {
     }
 
     fn check_end(&mut self, data: &mut impl BufRead) -> io::Result<()> {
-        let found = Descriptor { crc: self.crc.clone().finalize(), packed_size: self.taken, size: self.delivered };
+        let found = Descriptor { crc: self.crc.clone().finalize(), compressed_size: self.taken, size: self.delivered };
         let known_before = Descriptor {
             crc: self.entry.crc.unwrap_or(found.crc),
-            packed_size: self.entry.packed_size.unwrap_or(found.packed_size),
+            compressed_size: self.entry.compressed_size.unwrap_or(found.compressed_size),
             size: self.entry.size.unwrap_or(found.size),
         };
         found.check(&known_before)?;
@@ -125,7 +125,7 @@ impl Body {
         Ok(())
     }
 
-    /// Whether the sizes behind the data have 64 bits. Some writers find out that they need them only there.
+    /// Whether the sizes after the data have 64 bits. Some writers find out that they need them only there.
     fn is_wide(&self, size: u64) -> bool {
         self.entry.is_zip64 || size > u64::from(u32::MAX)
     }
@@ -134,7 +134,7 @@ impl Body {
 /// What is known of the data when it has been written [4.3.9].
 struct Descriptor {
     crc: u32,
-    packed_size: u64,
+    compressed_size: u64,
     size: u64,
 }
 
@@ -149,11 +149,11 @@ impl Descriptor {
             true => array(data).map(u64::from_le_bytes),
             false => array(data).map(u32::from_le_bytes).map(u64::from),
         };
-        Ok(Self { crc: u32::from_le_bytes(crc), packed_size: size()?, size: size()? })
+        Ok(Self { crc: u32::from_le_bytes(crc), compressed_size: size()?, size: size()? })
     }
 
     fn check(&self, expected: &Self) -> io::Result<()> {
-        if self.packed_size != expected.packed_size || self.size != expected.size {
+        if self.compressed_size != expected.compressed_size || self.size != expected.size {
             return Err(corrupt("a file has not the size that it should have"));
         }
         if self.crc != expected.crc { Err(corrupt("the checksum of a file is wrong")) } else { Ok(()) }

@@ -6,7 +6,8 @@ use std::io;
 use super::local::{IN_ZIP64, wide, zip64_extra};
 use super::{signature, u16_at, u32_at};
 use crate::source::codec::read_at;
-use crate::source::transport::{Peeked, Transport};
+use crate::source::peek::StoredFile;
+use crate::source::transport::Transport;
 
 /// The longest directory that is read, in bytes, so that memory stays bounded.
 const DIRECTORY_MAX: u64 = 8 << 20;
@@ -18,15 +19,15 @@ pub(super) struct Directory(HashMap<u64, Listed>);
 /// An entry as the directory lists it.
 pub(super) struct Listed {
     pub(super) is_regular: bool,
-    pub(super) packed_size: u64,
+    pub(super) compressed_size: u64,
     pub(super) size: u64,
 }
 
 impl Directory {
     /// Reads the directory of `file` where that can be read in any order; goes back to the start of the file.
-    pub(super) fn read(file: &mut Peeked) -> io::Result<Self> {
-        let Some(size) = file.size().filter(|_| file.can_seek()) else { return Ok(Self::default()) };
-        let directory = match directory_of(file, size)? {
+    pub(super) fn read(file: &mut StoredFile) -> io::Result<Self> {
+        let Some(size) = file.info().seekable_size() else { return Ok(Self::default()) };
+        let directory = match parent_dir(file, size)? {
             Some((start, length)) if length <= DIRECTORY_MAX => parse(&read_at(file, start, length)?),
             _ => Self::default(),
         };
@@ -47,11 +48,11 @@ impl Directory {
 }
 
 /// Where the directory of a file of `size` bytes begins, and its length [4.3.16, 4.3.15, 4.3.14].
-fn directory_of(file: &mut Peeked, size: u64) -> io::Result<Option<(u64, u64)>> {
+fn parent_dir(file: &mut StoredFile, size: u64) -> io::Result<Option<(u64, u64)>> {
     const END_LEN: usize = 22;
     const LOCATOR_LEN: u64 = 20;
     const END_64_LEN: u64 = 56;
-    // Behind it, there is only a comment, and perhaps padding.
+    // After it, there is only a comment, and perhaps padding.
     let tail_start = size.saturating_sub((END_LEN + usize::from(u16::MAX)) as u64);
     let tail = read_at(file, tail_start, size.saturating_sub(tail_start))?;
     let data_len = tail.iter().rposition(|&byte| byte != 0).map_or(0, |last| last.saturating_add(1));
@@ -87,9 +88,9 @@ fn parse(mut records: &[u8]) -> Directory {
         let extra = behind_name.get(..extra_len).unwrap_or_default();
         let mut numbers = zip64_extra(extra).unwrap_or_default();
         let size = wide(u32_at(records, 24), &mut numbers);
-        let packed_size = wide(u32_at(records, 20), &mut numbers);
+        let compressed_size = wide(u32_at(records, 20), &mut numbers);
         let place = wide(u32_at(records, 42), &mut numbers);
-        entries.insert(place, Listed { is_regular: is_regular(records), packed_size, size });
+        entries.insert(place, Listed { is_regular: is_regular(records), compressed_size, size });
         records = behind_name.get(extra_len..).and_then(|rest| rest.get(comment_len..)).unwrap_or_default();
     }
     Directory(entries)

@@ -5,12 +5,12 @@ use std::io::{self, BufRead, Read};
 use super::directory::Listed;
 use super::{u16_at, u32_at};
 use crate::source::codec::array;
-use crate::source::damage::unsupported;
+use crate::source::decode_error::unsupported;
 
 /// What a size of 32 bits says when the true one stands in the extra field for Zip64.
 pub(super) const IN_ZIP64: u32 = u32::MAX;
 
-/// How the data of an entry is packed [4.4.5].
+/// How the data of an entry is compressed [4.4.5].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Method {
     Stored,
@@ -24,17 +24,17 @@ pub(super) struct Entry {
     pub(super) is_regular: bool,
     pub(super) method: Method,
     is_encrypted: bool,
-    /// Whether the checksum and sizes stand behind the data; in Zip64, with sizes of 64 bits.
+    /// Whether the checksum and sizes stand after the data; in Zip64, with sizes of 64 bits.
     pub(super) has_descriptor: bool,
     pub(super) is_zip64: bool,
-    /// Known before the data, unless they stand behind it.
+    /// Known before the data, unless they stand after it.
     pub(super) crc: Option<u32>,
-    pub(super) packed_size: Option<u64>,
+    pub(super) compressed_size: Option<u64>,
     pub(super) size: Option<u64>,
 }
 
 impl Entry {
-    /// Reads the header behind its signature. What the central directory says of it, if anything, is in `listed`.
+    /// Reads the header after its signature. What the central directory says of it, if anything, is in `listed`.
     pub(super) fn parse(data: &mut impl Read, listed: Option<&Listed>) -> io::Result<Self> {
         let header = array::<26>(data)?;
         let name = bytes(data, u16_at(&header, 22))?;
@@ -44,14 +44,14 @@ impl Entry {
         let zip64 = zip64_extra(&extra);
         let mut numbers = zip64.unwrap_or_default();
         let size = wide(u32_at(&header, 18), &mut numbers);
-        let packed_size = wide(u32_at(&header, 14), &mut numbers);
+        let compressed_size = wide(u32_at(&header, 14), &mut numbers);
         let method = match u16_at(&header, 4) {
             0 => Method::Stored,
             8 => Method::Deflated,
             other => Method::Other(other),
         };
         // If the true sizes follow the data, these may be zero, or guesses; they are good if they make sense.
-        let is_known = !has_descriptor || (method == Method::Stored && size == packed_size && size != 0);
+        let is_known = !has_descriptor || (method == Method::Stored && size == compressed_size && size != 0);
         let known = |number: u64| is_known.then_some(number);
         Ok(Self {
             is_regular: !name.ends_with(b"/") && listed.is_none_or(|listed| listed.is_regular),
@@ -61,18 +61,18 @@ impl Entry {
             has_descriptor,
             is_zip64: zip64.is_some(),
             crc: (!has_descriptor).then(|| u32_at(&header, 10)),
-            packed_size: known(packed_size).or(listed.map(|listed| listed.packed_size)),
+            compressed_size: known(compressed_size).or(listed.map(|listed| listed.compressed_size)),
             size: known(size).or(listed.map(|listed| listed.size)),
         })
     }
 
-    /// Checks that the data can be unpacked.
+    /// Checks that the data can be decompressed.
     pub(super) fn check_usable(&self) -> io::Result<()> {
         if self.is_encrypted {
             return Err(unsupported("it is encrypted"));
         }
         match self.method {
-            Method::Stored if self.packed_size.is_none() => Err(unsupported(
+            Method::Stored if self.compressed_size.is_none() => Err(unsupported(
                 "it was stored in a stream, so that only the central directory at its end says where the image ends; \
                  give it as a file",
             )),

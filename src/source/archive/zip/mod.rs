@@ -1,5 +1,5 @@
 //! zip, as PKWARE's APPNOTE.TXT 6.3.10 describes it, read forward: what the local headers say counts. Where the file can
-//! be read in any order, its central directory is asked for sizes that only stand behind the data. The numbers in
+//! be read in any order, its central directory is asked for sizes that only stand after the data. The numbers in
 //! brackets are sections of that text.
 
 mod body;
@@ -8,11 +8,11 @@ mod local;
 
 use std::io::{self, Read};
 
-use super::{Member, printable};
-use crate::magic::Format;
-use crate::source::codec::{self, Decoded, Packed, array, only_padding_follows, packed, skip};
-use crate::source::damage::corrupt;
-use crate::source::transport::Peeked;
+use super::Member;
+use crate::source::codec::{self, Compressed, Decoded, array, compressed, only_padding_follows, skip};
+use crate::source::decode_error::corrupt;
+use crate::source::detect::Format;
+use crate::source::peek::StoredFile;
 use body::Body;
 use directory::Directory;
 use local::{Counted, Entry};
@@ -34,13 +34,13 @@ mod signature {
 /// # Errors
 ///
 /// Those of reading, and where the zip is damaged.
-pub fn open(mut file: Peeked, image_size: Option<u64>) -> io::Result<Option<Member>> {
+pub fn open(mut file: StoredFile, image_size: Option<u64>) -> io::Result<Option<Member>> {
     let directory = Directory::read(&mut file)?;
-    let mut zip = Zip { data: Counted::new(packed(file)), directory };
+    let mut zip = Zip { data: Counted::new(compressed(file)), directory };
     let found = zip.find(image_size);
     match found.map_err(|error| codec::explained(Format::Zip, error))? {
         Some(entry) => {
-            let (name, size) = (printable(&entry.name), entry.size);
+            let (name, size) = (String::from_utf8_lossy(&entry.name).into_owned(), entry.size);
             let image = Image { zip, body: Body::new(entry), state: State::Data };
             let reader = Decoded::whole(Format::Zip, Box::new(image));
             Ok(Some(Member { name, reader: Box::new(reader), size }))
@@ -51,7 +51,7 @@ pub fn open(mut file: Peeked, image_size: Option<u64>) -> io::Result<Option<Memb
 
 /// A zip that is read forward.
 struct Zip {
-    data: Counted<Packed>,
+    data: Counted<Compressed>,
     directory: Directory,
 }
 
@@ -72,7 +72,7 @@ impl Zip {
         Ok(None)
     }
 
-    /// Goes on to the data of the next entry; `None` at the clean end of the file, behind the central directory.
+    /// Goes on to the data of the next entry; `None` at the clean end of the file, after the central directory.
     fn next_entry(&mut self) -> io::Result<Option<Entry>> {
         let place = self.data.place;
         match array(&mut self.data)? {
@@ -100,7 +100,7 @@ impl Zip {
                     skip(&mut self.data, u64::from(u16_at(&record, 16)))?;
                     return match only_padding_follows(&mut self.data.inner)? {
                         true => Ok(()),
-                        false => Err(corrupt("something follows behind its end")),
+                        false => Err(corrupt("something follows its end")),
                     };
                 }
                 signature::END_64 => u64::from_le_bytes(array(&mut self.data)?),

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use crate::source::Url;
 use crate::source::transport::credentials::Credentials;
-use crate::source::transport::{Failure, Patience, resolver};
+use crate::source::transport::{FetchError, RetryPolicy, resolver};
+use crate::sys::eintr::retry_on_eintr;
 
 /// The port of FTP.
 const PORT: u16 = 21;
@@ -20,7 +21,7 @@ pub(super) struct Control {
     stream: BufReader<TcpStream>,
     server: IpAddr,
     url: Url,
-    patience: Patience,
+    policy: RetryPolicy,
 }
 
 /// What the server says to a command.
@@ -32,14 +33,14 @@ pub(super) struct Reply {
 
 impl Control {
     /// Connects, logs in, and asks for files as they are.
-    pub(super) fn log_in(url: &Url, credentials: &Credentials, patience: Patience) -> Result<Self, Failure> {
-        let stream = connect(&url.host(), url.port().unwrap_or(PORT), patience);
-        let stream = stream.map_err(|error| Failure::Connect {
+    pub(super) fn log_in(url: &Url, credentials: &Credentials, policy: RetryPolicy) -> Result<Self, FetchError> {
+        let stream = connect(&url.host(), url.port().unwrap_or(PORT), policy);
+        let stream = stream.map_err(|error| FetchError::Connect {
             url: url.clone(),
             detour: String::new(),
             cause: error.to_string(),
         })?;
-        let mut control = Self { server: stream.1, stream: BufReader::new(stream.0), url: url.clone(), patience };
+        let mut control = Self { server: stream.1, stream: BufReader::new(stream.0), url: url.clone(), policy };
         // Ready later, and then ready.
         if control.expect("connect", &[120, 220])?.code == 120 {
             control.expect("connect", &[220])?;
@@ -52,7 +53,12 @@ impl Control {
     }
 
     /// Sends a command. Its reply must have one of the codes `wanted`.
-    pub(super) fn command(&mut self, command: &'static str, argument: &[u8], wanted: &[u16]) -> Result<Reply, Failure> {
+    pub(super) fn command(
+        &mut self,
+        command: &'static str,
+        argument: &[u8],
+        wanted: &[u16],
+    ) -> Result<Reply, FetchError> {
         let space: &[u8] = if argument.is_empty() { b"" } else { b" " };
         let line = [command.as_bytes(), space, argument, b"\r\n"].concat();
         let sent = self.stream.get_mut().write_all(&line);
@@ -61,34 +67,34 @@ impl Control {
     }
 
     /// Waits for the reply to `command`, which must have one of the codes `wanted`.
-    pub(super) fn expect(&mut self, command: &'static str, wanted: &[u16]) -> Result<Reply, Failure> {
+    pub(super) fn expect(&mut self, command: &'static str, wanted: &[u16]) -> Result<Reply, FetchError> {
         let reply = self.reply()?;
         log::debug!("{}: {command}: {}", self.url, reply.text);
         match wanted.contains(&reply.code) {
             true => Ok(reply),
-            false => Err(Failure::Ftp { url: self.url.clone(), command, reply: reply.text }),
+            false => Err(FetchError::Ftp { url: self.url.clone(), command, reply: reply.text }),
         }
     }
 
     /// A connection for data. The server's address is the one that is known: what it says of it may be that of an inner
     /// network, or a stranger's.
-    pub(super) fn data(&mut self) -> Result<TcpStream, Failure> {
+    pub(super) fn data(&mut self) -> Result<TcpStream, FetchError> {
         let port = match self.command("EPSV", b"", &[229]) {
             Ok(reply) => extended_port(&reply.text),
-            Err(Failure::Ftp { .. }) => passive_port(&self.command("PASV", b"", &[227])?.text),
+            Err(FetchError::Ftp { .. }) => passive_port(&self.command("PASV", b"", &[227])?.text),
             Err(failure) => return Err(failure),
         };
         let port = port.ok_or_else(|| self.broken("the server offers no port for the data"))?;
         let address = SocketAddr::from((self.server, port));
-        let stream = TcpStream::connect_timeout(&address, self.patience.connect).and_then(|stream| {
-            stream.set_read_timeout(Some(self.patience.stall))?;
+        let stream = TcpStream::connect_timeout(&address, self.policy.connect).and_then(|stream| {
+            stream.set_read_timeout(Some(self.policy.stall))?;
             Ok(stream)
         });
         stream.map_err(|error| self.broken(&format!("no connection for the data: {error}")))
     }
 
     /// A reply, which must be whole soon after it has begun.
-    fn reply(&mut self) -> Result<Reply, Failure> {
+    fn reply(&mut self) -> Result<Reply, FetchError> {
         let text = self.line(None)?;
         let began = Some(Instant::now());
         let code = text.get(..3).and_then(|code| code.parse().ok());
@@ -104,38 +110,40 @@ impl Control {
     }
 
     /// The next line of a reply that `began` then; else with its first byte.
-    fn line(&mut self, began: Option<Instant>) -> Result<String, Failure> {
+    fn line(&mut self, began: Option<Instant>) -> Result<String, FetchError> {
         let mut line = Vec::new();
         let mut began = began;
         while !line.ends_with(b"\n") {
-            let piece = match self.stream.fill_buf() {
-                Ok([]) => return Err(self.broken("the server has hung up")),
-                Ok(piece) => piece.split_inclusive(|&byte| byte == b'\n').next().unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            let received = retry_on_eintr(|| {
+                let data = self.stream.fill_buf()?;
+                let part = data.split_inclusive(|&byte| byte == b'\n').next().unwrap_or_default();
+                line.extend_from_slice(part);
+                Ok::<_, io::Error>(part.len())
+            });
+            match received {
+                Ok(0) => return Err(self.broken("the server has hung up")),
+                Ok(length) => self.stream.consume(length),
                 Err(error) => return Err(self.broken(&super::words(&error))),
-            };
-            line.extend_from_slice(piece);
-            let length = piece.len();
-            self.stream.consume(length);
-            if line.len() > LINE_LEN || began.get_or_insert_with(Instant::now).elapsed() > self.patience.stall {
+            }
+            if line.len() > LINE_LEN || began.get_or_insert_with(Instant::now).elapsed() > self.policy.stall {
                 return Err(self.broken("a reply has no end"));
             }
         }
         Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
     }
 
-    fn broken(&self, cause: &str) -> Failure {
-        Failure::Broken { url: self.url.clone(), offset: 0, cause: cause.to_owned() }
+    fn broken(&self, cause: &str) -> FetchError {
+        FetchError::Broken { url: self.url.clone(), offset: 0, cause: cause.to_owned() }
     }
 }
 
-fn connect(host: &str, port: u16, patience: Patience) -> io::Result<(TcpStream, IpAddr)> {
+fn connect(host: &str, port: u16, policy: RetryPolicy) -> io::Result<(TcpStream, IpAddr)> {
     let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in resolver::addresses(host, port)? {
-        match TcpStream::connect_timeout(&address, patience.connect) {
+        match TcpStream::connect_timeout(&address, policy.connect) {
             Ok(stream) => {
-                stream.set_read_timeout(Some(patience.stall))?;
-                stream.set_write_timeout(Some(patience.stall))?;
+                stream.set_read_timeout(Some(policy.stall))?;
+                stream.set_write_timeout(Some(policy.stall))?;
                 return Ok((stream, address.ip()));
             }
             Err(error) => failed = error,

@@ -5,30 +5,21 @@ mod control;
 use std::io::{self, Read};
 use std::net::TcpStream;
 
-use super::ahead::{Fetch, PIECE_LEN, Piece, Sequential, Traffic};
 use super::credentials::Credentials;
-use super::patience::Breaks;
-use super::{Failure, Patience, Transport};
-use crate::source::{Url, read_full};
+use super::prefetch::{CHUNK_LEN, Chunk, Fetch, StreamTransport, TransferStats};
+use super::retry::Retry;
+use super::{FetchError, Transport};
+use crate::event::Notice;
+use crate::source::{OpenOptions, Url, read_full};
 use control::Control;
 
 /// Opens the file at `url`.
-pub(super) fn open(url: &Url, patience: Patience) -> io::Result<Box<dyn Transport>> {
-    let mut download = Download::new(url, patience)?;
-    loop {
-        match download.begin() {
-            Ok(transfer) => {
-                download.transfer = Some(transfer);
-                break;
-            }
-            // Nothing broke off yet: whoever mistyped a name shall not have to wait.
-            Err(failure @ Failure::Connect { .. }) => return Err(failure.into()),
-            Err(failure) => download.breaks.pause(failure)?,
-        }
-    }
-    download.traffic = Traffic::of(download.version.as_ref().and_then(|version| version.size));
-    let traffic = download.traffic.clone();
-    Ok(Box::new(Sequential::new(download, traffic)))
+pub(super) fn open(url: &Url, options: &OpenOptions) -> io::Result<Box<dyn Transport>> {
+    let mut download = Download::new(url, options)?;
+    download.transfer = Some(Retry::new(options).open(|| download.begin())?);
+    download.stats = TransferStats::of(download.version.as_ref().and_then(|version| version.size));
+    let stats = download.stats.clone();
+    Ok(Box::new(StreamTransport::new(download, stats)))
 }
 
 /// What is known about the file. Servers need not tell any of it.
@@ -41,16 +32,16 @@ struct Version {
 /// A download that is under way.
 struct Download {
     url: Url,
-    /// The path as the server knows it, from the user's folder on.
+    /// The path as the server knows it, from the user's directory on.
     path: Vec<u8>,
     credentials: Credentials,
-    patience: Patience,
-    breaks: Breaks,
+    options: OpenOptions,
+    retry: Retry,
     version: Option<Version>,
     transfer: Option<Transfer>,
     /// The next byte to be fetched.
     position: u64,
-    traffic: Traffic,
+    stats: TransferStats,
 }
 
 struct Transfer {
@@ -59,38 +50,38 @@ struct Transfer {
 }
 
 impl Download {
-    fn new(url: &Url, patience: Patience) -> Result<Self, Failure> {
-        let credentials = Credentials::of(url)
+    fn new(url: &Url, options: &OpenOptions) -> Result<Self, FetchError> {
+        let credentials = Credentials::of(url, &*options.observer)
             .unwrap_or_else(|| Credentials { user: "anonymous".to_owned(), password: "anonymous@".to_owned() });
-        // RFC 1738: the slash behind the host is not part of the path.
+        // RFC 1738: the slash after the host is not part of the path.
         let path = url.path().get(1..).unwrap_or_default().to_vec();
         let mut sent = path.iter().chain(credentials.user.as_bytes()).chain(credentials.password.as_bytes());
         if sent.any(u8::is_ascii_control) {
-            return Err(Failure::Unusable { url: url.clone(), what: "it has a control character in it" });
+            return Err(FetchError::Unusable { url: url.clone(), what: "it has a control character in it" });
         }
         Ok(Self {
             url: url.clone(),
             path,
             credentials,
-            patience,
-            breaks: Breaks::new(patience),
+            options: options.clone(),
+            retry: Retry::new(options),
             version: None,
             transfer: None,
             position: 0,
-            traffic: Traffic::default(),
+            stats: TransferStats::default(),
         })
     }
 
     /// Asks for the file from the position on, and makes sure that it is the one that was there before.
-    fn begin(&mut self) -> Result<Transfer, Failure> {
-        let mut control = Control::log_in(&self.url, &self.credentials, self.patience)?;
+    fn begin(&mut self) -> Result<Transfer, FetchError> {
+        let mut control = Control::log_in(&self.url, &self.credentials, self.options.retry)?;
         let version = self.look(&mut control)?;
         if *self.version.get_or_insert_with(|| version.clone()) != version {
-            return Err(Failure::Changed { url: self.url.clone() });
+            return Err(FetchError::Changed { url: self.url.clone() });
         }
         if self.position > 0 {
             if version.modified.is_none() {
-                log::warn!("the server gives '{}' no time: a change may stay unnoticed", self.url);
+                self.options.observer.notice(Notice::NoValidator { url: &self.url });
             }
             control.command("REST", self.position.to_string().as_bytes(), &[350])?;
         }
@@ -99,10 +90,10 @@ impl Download {
         Ok(Transfer { control, data })
     }
 
-    fn look(&self, control: &mut Control) -> Result<Version, Failure> {
+    fn look(&self, control: &mut Control) -> Result<Version, FetchError> {
         let mut ask = |command| match control.command(command, &self.path, &[213]) {
             Ok(reply) => Ok(reply.text.split_whitespace().nth(1).map(str::to_owned)),
-            Err(Failure::Ftp { reply, .. }) if reply.starts_with('5') => Ok(None),
+            Err(FetchError::Ftp { reply, .. }) if reply.starts_with('5') => Ok(None),
             Err(failure) => Err(failure),
         };
         let size = ask("SIZE")?.and_then(|size| size.parse().ok());
@@ -110,23 +101,23 @@ impl Download {
     }
 
     /// The next bytes; none at the end, which the server has confirmed.
-    fn try_fetch(&mut self) -> Result<Vec<u8>, Failure> {
+    fn try_fetch(&mut self) -> Result<Vec<u8>, FetchError> {
         let mut transfer = match self.transfer.take() {
             Some(transfer) => transfer,
             None => self.begin().map_err(|failure| self.placed(failure))?,
         };
-        let mut data = vec![0; PIECE_LEN];
+        let mut data = vec![0; CHUNK_LEN];
         let mut counted = Counted { stream: &mut transfer.data, count: 0 };
         let read = read_full(&mut counted, &mut data);
         let count = counted.count;
-        self.traffic.add(count);
+        self.stats.add(count);
         match read {
             Err(error) if count == 0 => return Err(self.broken(words(&error))),
             // What came is not lost. The connection is: a read after a reset looks like the end of the file.
             Err(error) => {
                 let offset = self.position.saturating_add(count as u64);
-                let failure = Failure::Broken { url: self.url.clone(), offset, cause: words(&error) };
-                log::info!("{failure}; going on with a new one");
+                let failure = FetchError::Broken { url: self.url.clone(), offset, cause: words(&error) };
+                self.options.observer.notice(Notice::Retries { error: &failure, pause: None });
             }
             Ok(0) => self.check_end(transfer)?,
             Ok(_) => self.transfer = Some(transfer),
@@ -135,46 +126,46 @@ impl Download {
         Ok(data)
     }
 
-    fn check_end(&self, transfer: Transfer) -> Result<(), Failure> {
+    fn check_end(&self, transfer: Transfer) -> Result<(), FetchError> {
         let Transfer { mut control, data } = transfer;
         drop(data);
         control.expect("RETR", &[226, 250]).map_err(|failure| match failure {
-            Failure::Broken { cause, .. } => self.broken(format!("the end is not confirmed: {cause}")),
+            FetchError::Broken { cause, .. } => self.broken(format!("the end is not confirmed: {cause}")),
             failure => failure,
         })?;
         let size = self.version.as_ref().and_then(|version| version.size);
         match size {
             Some(size) if self.position < size => Err(self.broken("it ended too early".to_owned())),
-            Some(size) if self.position > size => Err(Failure::Changed { url: self.url.clone() }),
+            Some(size) if self.position > size => Err(FetchError::Changed { url: self.url.clone() }),
             _ => Ok(()),
         }
     }
 
     /// `failure`, with the place where it happened.
-    fn placed(&self, failure: Failure) -> Failure {
+    fn placed(&self, failure: FetchError) -> FetchError {
         match failure {
-            Failure::Broken { cause, .. } => self.broken(cause),
+            FetchError::Broken { cause, .. } => self.broken(cause),
             failure => failure,
         }
     }
 
-    fn broken(&self, cause: String) -> Failure {
-        Failure::Broken { url: self.url.clone(), offset: self.position, cause }
+    fn broken(&self, cause: String) -> FetchError {
+        FetchError::Broken { url: self.url.clone(), offset: self.position, cause }
     }
 }
 
 impl Fetch for Download {
-    fn fetch(&mut self) -> io::Result<Option<Piece>> {
-        self.breaks.reset(); // the reader may have taken its time
+    fn fetch(&mut self) -> io::Result<Option<Chunk>> {
+        self.retry.reset(); // the reader may have taken its time
         loop {
             match self.try_fetch() {
                 Ok(data) if data.is_empty() => return Ok(None),
                 Ok(data) => {
                     let offset = self.position;
                     self.position = offset.saturating_add(data.len() as u64);
-                    return Ok(Some(Piece { offset, data }));
+                    return Ok(Some(Chunk { offset, data }));
                 }
-                Err(failure) => self.breaks.pause(failure)?,
+                Err(failure) => self.retry.pause(failure)?,
             }
         }
     }

@@ -11,8 +11,8 @@ use super::tls;
 use super::version::header;
 use crate::range::ByteRange;
 use crate::source::transport::credentials::Credentials;
-use crate::source::transport::{Failure, Patience, resolver};
-use crate::source::{Url, location};
+use crate::source::transport::{FetchError, resolver};
+use crate::source::{OpenOptions, Url, location};
 
 /// How many redirections are followed, one after another.
 const REDIRECTS: usize = 10;
@@ -44,8 +44,9 @@ fn no_host_is_proxied() -> bool {
 }
 
 impl Client {
-    pub(super) fn new(file: &Url, patience: Patience) -> io::Result<Self> {
-        let tls = tls::config().map_err(io::Error::other)?;
+    pub(super) fn new(file: &Url, options: &OpenOptions) -> io::Result<Self> {
+        let tls = tls::config(&*options.observer).map_err(io::Error::other)?;
+        let policy = &options.retry;
         let mut builder = reqwest::blocking::Client::builder();
         if no_host_is_proxied() {
             builder = builder.no_proxy();
@@ -55,12 +56,12 @@ impl Client {
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             // A little less, so that it is this that runs out where there is no connection.
-            .connect_timeout(patience.connect.min(patience.stall.mul_f64(0.9)))
+            .connect_timeout(policy.connect.min(policy.stall.mul_f64(0.9)))
             // For an answer, and then for each read: not for the whole.
-            .timeout(patience.stall)
+            .timeout(policy.stall)
             .build()
             .map_err(io::Error::other)?;
-        let credentials = Credentials::of(file);
+        let credentials = Credentials::of(file, &*options.observer);
         Ok(Self { http, file: file.clone(), credentials, current: file.address() })
     }
 
@@ -72,7 +73,7 @@ impl Client {
     /// Asks for the whole file or a part of it. The answer is the one or the other, or that there is no such part.
     ///
     /// What a redirection leads to may cease to be: then it is followed anew.
-    pub(super) fn get(&mut self, part: Option<&Part<'_>>) -> Result<Response, Failure> {
+    pub(super) fn get(&mut self, part: Option<&Part<'_>>) -> Result<Response, FetchError> {
         let start = self.file.address();
         if self.current != start
             && let Ok(response) = self.follow(part)
@@ -83,23 +84,23 @@ impl Client {
         self.follow(part)
     }
 
-    fn follow(&mut self, part: Option<&Part<'_>>) -> Result<Response, Failure> {
+    fn follow(&mut self, part: Option<&Part<'_>>) -> Result<Response, FetchError> {
         for _ in 0..=REDIRECTS {
             let response = self.send(part)?;
             let status = response.status();
             match response.headers().get(LOCATION) {
-                _ if status == StatusCode::OK => return self.unpacked(response),
-                _ if status == StatusCode::PARTIAL_CONTENT && part.is_some() => return self.unpacked(response),
+                _ if status == StatusCode::OK => return self.readable(response),
+                _ if status == StatusCode::PARTIAL_CONTENT && part.is_some() => return self.readable(response),
                 _ if status == StatusCode::RANGE_NOT_SATISFIABLE && part.is_some() => return Ok(response),
                 Some(target) if status.is_redirection() => self.current = self.redirected(target)?,
-                _ => return Err(Failure::Status { url: self.file.clone(), status }),
+                _ => return Err(FetchError::Status { url: self.file.clone(), status }),
             }
         }
         Err(self.bad_redirect(format!("over {REDIRECTS} times")))
     }
 
-    fn send(&self, part: Option<&Part<'_>>) -> Result<Response, Failure> {
-        // No transfer shall be packed on its way: sizes and ranges are those of the file.
+    fn send(&self, part: Option<&Part<'_>>) -> Result<Response, FetchError> {
+        // No transfer shall be compressed on its way: sizes and ranges are those of the file.
         let mut request = self.http.get(self.current.clone()).header(ACCEPT_ENCODING, "identity");
         if let Some(Credentials { user, password }) = self.credentials.as_ref().filter(|_| self.is_at_home()) {
             request = request.basic_auth(user, Some(password));
@@ -117,9 +118,9 @@ impl Client {
         Ok(response)
     }
 
-    /// `response`, unless it is packed in a way that is not told from its first bytes. Servers call a file packed that is
+    /// `response`, unless it is compressed in a way that is not told from its first bytes. Servers call a file compressed that is
     /// stored so, too, and then it is what the user asks for.
-    fn unpacked(&self, response: Response) -> Result<Response, Failure> {
+    fn readable(&self, response: Response) -> Result<Response, FetchError> {
         // `aws-chunked` is how the file once came to the server; `none` is no coding, but some servers say it.
         const TOLD: [&str; 12] = [
             "",
@@ -137,7 +138,7 @@ impl Client {
         ];
         match header(&response, &CONTENT_ENCODING) {
             Some(coding) if !TOLD.contains(&coding.trim().to_ascii_lowercase().as_str()) => {
-                Err(Failure::Packed { url: self.file.clone(), coding: coding.to_owned() })
+                Err(FetchError::Compressed { url: self.file.clone(), coding: coding.to_owned() })
             }
             _ => Ok(response),
         }
@@ -148,7 +149,7 @@ impl Client {
         self.current.origin() == self.file.address().origin()
     }
 
-    fn redirected(&self, target: &HeaderValue) -> Result<url::Url, Failure> {
+    fn redirected(&self, target: &HeaderValue) -> Result<url::Url, FetchError> {
         let target = target.to_str().ok().and_then(|target| self.current.join(target).ok());
         match target {
             Some(target) if matches!(target.scheme(), "http" | "https") => Ok(location::public(&target)),
@@ -157,8 +158,8 @@ impl Client {
         }
     }
 
-    fn bad_redirect(&self, how: String) -> Failure {
-        Failure::Redirect { url: self.file.clone(), how }
+    fn bad_redirect(&self, how: String) -> FetchError {
+        FetchError::Redirect { url: self.file.clone(), how }
     }
 
     /// What stands between the file's URL and what is connected to, as a message names it.
@@ -176,13 +177,15 @@ impl Client {
     }
 
     /// What went wrong with a request for the bytes from `offset` on.
-    fn explain(&self, error: &reqwest::Error, offset: u64) -> Failure {
+    fn explain(&self, error: &reqwest::Error, offset: u64) -> FetchError {
         let (url, cause) = (self.file.clone(), root_cause(error));
         match () {
             // Such as one that is longer than hyper takes, after a redirection, too.
-            () if error.is_builder() => Failure::Unusable { url, what: "its address is too long or not valid in HTTP" },
-            () if error.is_connect() => Failure::Connect { url, detour: self.detour(), cause },
-            () => Failure::Broken { url, offset, cause },
+            () if error.is_builder() => {
+                FetchError::Unusable { url, what: "its address is too long or not valid in HTTP" }
+            }
+            () if error.is_connect() => FetchError::Connect { url, detour: self.detour(), cause },
+            () => FetchError::Broken { url, offset, cause },
         }
     }
 }

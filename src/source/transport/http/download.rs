@@ -8,10 +8,12 @@ use reqwest::header::TRANSFER_ENCODING;
 
 use super::client::root_cause;
 use super::remote::{Body, Remote};
+use crate::event::Notice;
 use crate::range::ByteRange;
-use crate::source::transport::Failure;
-use crate::source::transport::ahead::{Fetch, PIECE_LEN, Piece};
-use crate::source::transport::patience::Breaks;
+use crate::source::transport::FetchError;
+use crate::source::transport::prefetch::{CHUNK_LEN, Chunk, Fetch};
+use crate::source::transport::retry::Retry;
+use crate::sys::eintr::retry_on_eintr;
 
 /// Where a server sends whole files only, how much of one may be fetched a second time after breaks: this part of it.
 const WASTE: u64 = 10;
@@ -22,7 +24,7 @@ pub(super) struct Download {
     /// What is left to fetch, in order. The last ends at [`u64::MAX`] where the size is not known.
     left: VecDeque<ByteRange>,
     body: Option<Body>,
-    breaks: Breaks,
+    retry: Retry,
     /// How many bytes were fetched a second time.
     wasted: u64,
 }
@@ -30,19 +32,19 @@ pub(super) struct Download {
 impl Download {
     /// Fetches the parts `left`, which are in order; `body` is what is being received already.
     pub(super) fn new(remote: Remote, left: VecDeque<ByteRange>, body: Option<Body>) -> Self {
-        let breaks = Breaks::new(remote.patience);
-        Self { remote, left, body, breaks, wasted: 0 }
+        let retry = Retry::new(&remote.options);
+        Self { remote, left, body, retry, wasted: 0 }
     }
 
     /// Fetches bytes for the start of `wanted`; returns how many there are, 0 at the end of a file whose size was not
     /// known when `wanted` was made.
-    fn read(&mut self, wanted: ByteRange, buf: &mut [u8]) -> Result<usize, Failure> {
+    fn read(&mut self, wanted: ByteRange, buf: &mut [u8]) -> Result<usize, FetchError> {
         loop {
             match self.try_read(wanted, buf) {
                 Err(failure) => {
-                    self.breaks.pause(failure)?;
+                    self.retry.pause(failure)?;
                     if !self.remote.version.is_told() {
-                        log::warn!("the server gives '{}' no version: a change cannot be noticed", self.remote.url());
+                        self.remote.options.observer.notice(Notice::NoValidator { url: self.remote.url() });
                     }
                 }
                 done => return done,
@@ -51,7 +53,7 @@ impl Download {
     }
 
     /// After an error, what was being received is no more.
-    fn try_read(&mut self, wanted: ByteRange, buf: &mut [u8]) -> Result<usize, Failure> {
+    fn try_read(&mut self, wanted: ByteRange, buf: &mut [u8]) -> Result<usize, FetchError> {
         if self.remote.version.size.is_some_and(|size| wanted.start >= size) {
             return Ok(0);
         }
@@ -60,8 +62,8 @@ impl Download {
             _ => self.request(wanted)?,
         };
         while body.at < wanted.start {
-            let gap = usize::try_from(wanted.start.saturating_sub(body.at)).unwrap_or(usize::MAX).min(buf.len());
-            if self.receive(&mut body, buf.get_mut(..gap).unwrap_or_default())? == 0 {
+            let passed = usize::try_from(wanted.start.saturating_sub(body.at)).unwrap_or(usize::MAX).min(buf.len());
+            if self.receive(&mut body, buf.get_mut(..passed).unwrap_or_default())? == 0 {
                 return Err(self.ended_early(&body));
             }
         }
@@ -69,13 +71,13 @@ impl Download {
             0 if self.remote.version.size == Some(body.at) => Ok(0),
             0 if body.end.is_none() => {
                 if !body.has_a_mark_at_its_end() {
-                    self.remote.traffic.ended_unmarked();
+                    self.remote.stats.ended_unmarked();
                 }
                 Ok(0)
             }
             0 => Err(self.ended_early(&body)),
             count => {
-                self.breaks.reset();
+                self.retry.reset();
                 self.body = Some(body);
                 Ok(count)
             }
@@ -83,37 +85,33 @@ impl Download {
     }
 
     /// Reads from `body`; 0 where it ends.
-    fn receive(&self, body: &mut Body, buf: &mut [u8]) -> Result<usize, Failure> {
+    fn receive(&self, body: &mut Body, buf: &mut [u8]) -> Result<usize, FetchError> {
         let rest = body.end.map_or(u64::MAX, |end| end.saturating_sub(body.at));
         let length = usize::try_from(rest).unwrap_or(usize::MAX).min(buf.len());
-        let read = loop {
-            match body.response.read(buf.get_mut(..length).unwrap_or_default()) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
-        let count = read.map_err(|error| self.broken(body.at, root_cause(&error)))?;
+        let (buf, _) = buf.split_at_mut(length);
+        let count =
+            retry_on_eintr(|| body.response.read(buf)).map_err(|error| self.broken(body.at, root_cause(&error)))?;
         body.at = body.at.saturating_add(count as u64);
-        self.remote.traffic.add(count);
+        self.remote.stats.add(count);
         Ok(count)
     }
 
     /// A server that sends the whole file instead of what is `wanted` is borne with while little is wasted.
-    fn request(&mut self, wanted: ByteRange) -> Result<Body, Failure> {
+    fn request(&mut self, wanted: ByteRange) -> Result<Body, FetchError> {
         let body = self.remote.request(wanted)?;
         self.wasted = self.wasted.saturating_add(wanted.start.saturating_sub(body.at));
         if self.wasted > self.remote.version.size.unwrap_or(0) / WASTE {
-            return Err(Failure::NoRanges { url: self.remote.url().clone(), offset: wanted.start });
+            return Err(FetchError::NoRanges { url: self.remote.url().clone(), offset: wanted.start });
         }
         Ok(body)
     }
 
-    fn ended_early(&self, body: &Body) -> Failure {
+    fn ended_early(&self, body: &Body) -> FetchError {
         self.broken(body.at, "it ended too early".to_owned())
     }
 
-    fn broken(&self, offset: u64, cause: String) -> Failure {
-        Failure::Broken { url: self.remote.url().clone(), offset, cause }
+    fn broken(&self, offset: u64, cause: String) -> FetchError {
+        FetchError::Broken { url: self.remote.url().clone(), offset, cause }
     }
 }
 
@@ -131,14 +129,14 @@ impl Body {
 }
 
 impl Fetch for Download {
-    fn fetch(&mut self) -> io::Result<Option<Piece>> {
+    fn fetch(&mut self) -> io::Result<Option<Chunk>> {
         while self.left.front().is_some_and(|part| part.is_empty()) {
             self.left.pop_front();
         }
         let Some(wanted) = self.left.front().copied() else { return Ok(None) };
-        let mut data = vec![0; usize::try_from(wanted.len()).unwrap_or(usize::MAX).min(PIECE_LEN)];
+        let mut data = vec![0; usize::try_from(wanted.len()).unwrap_or(usize::MAX).min(CHUNK_LEN)];
         let mut filled = 0;
-        self.breaks.reset(); // the reader may have taken its time
+        self.retry.reset(); // the reader may have taken its time
         while let Some(rest) = data.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             let start = wanted.start.saturating_add(filled as u64);
             match self.read(ByteRange { start, ..wanted }, rest)? {
@@ -153,6 +151,6 @@ impl Fetch for Download {
         if let Some(first) = self.left.front_mut() {
             first.start = first.start.saturating_add(filled as u64);
         }
-        Ok(Some(Piece { offset: wanted.start, data }).filter(|piece| !piece.data.is_empty()))
+        Ok(Some(Chunk { offset: wanted.start, data }).filter(|chunk| !chunk.data.is_empty()))
     }
 }

@@ -9,43 +9,47 @@ mod version;
 use std::collections::VecDeque;
 use std::io::{self, Read};
 
-use super::ahead::{Ahead, Piece, Traffic};
-use super::{Patience, Transport};
+use super::prefetch::{Chunk, Prefetcher};
+use super::{Info, Seek, Transport};
 use crate::range::ByteRange;
-use crate::source::Url;
+use crate::source::{OpenOptions, Url};
 use download::Download;
 use remote::Remote;
 
 /// Up to how many bytes that nobody wants are received all the same, for they cost less than a new request.
-const SMALL_GAP: u64 = 1 << 20;
+const SMALL_HOLE: u64 = 1 << 20;
 
 /// The first part that is fetched at a new place; each that follows is twice as long.
 const FIRST_PART: u64 = 256 << 10;
 
 /// Opens the file at `url`.
-pub(super) fn open(url: &Url, patience: Patience) -> io::Result<Box<dyn Transport>> {
-    let (remote, body) = Remote::open(url, patience)?;
+pub(super) fn open(url: &Url, options: &OpenOptions) -> io::Result<Box<dyn Transport>> {
+    let (remote, body) = Remote::open(url, options)?;
     let parts = VecDeque::from([ByteRange { start: 0, end: remote.version.size.unwrap_or(u64::MAX) }]);
     let download = Download::new(remote.clone(), parts.clone(), Some(body));
-    Ok(Box::new(Http { remote, pieces: Ahead::new(download), parts, piece: Piece::default(), position: 0 }))
+    Ok(Box::new(Http { remote, chunks: Prefetcher::new(download), parts, chunk: Chunk::default(), position: 0 }))
 }
 
 /// A file on a server, fetched ahead.
 struct Http {
     remote: Remote,
-    pieces: Ahead,
-    /// What `pieces` deliver, but for what the position has passed.
+    chunks: Prefetcher,
+    /// What `chunks` deliver, but for what the position has passed.
     parts: VecDeque<ByteRange>,
-    /// The piece that is being read.
-    piece: Piece,
+    /// The chunk that is being read.
+    chunk: Chunk,
     /// The next byte that is read.
     position: u64,
 }
 
 impl Http {
-    /// Fetches `parts` from now on, and nothing else.
+    fn size(&self) -> Option<u64> {
+        self.remote.version.size
+    }
+
+    /// Goes on with `parts`, and fetches nothing else.
     fn restart(&mut self, parts: VecDeque<ByteRange>) {
-        self.pieces = Ahead::new(Download::new(self.remote.clone(), parts.clone(), None));
+        self.chunks = Prefetcher::new(Download::new(self.remote.clone(), parts.clone(), None));
         self.parts = parts;
     }
 
@@ -55,10 +59,10 @@ impl Http {
         self.restart(growing_parts(ByteRange { start: self.position, end }));
     }
 
-    /// What of the piece has not been read.
+    /// What of the chunk has not been read.
     fn at_hand(&self) -> &[u8] {
-        let passed = self.position.checked_sub(self.piece.offset).and_then(|passed| usize::try_from(passed).ok());
-        passed.and_then(|passed| self.piece.data.get(passed..)).unwrap_or_default()
+        let passed = self.position.checked_sub(self.chunk.offset).and_then(|passed| usize::try_from(passed).ok());
+        passed.and_then(|passed| self.chunk.data.get(passed..)).unwrap_or_default()
     }
 
     /// How many bytes will be received and dropped on the way to `offset`; `None` where no way leads there.
@@ -80,8 +84,8 @@ impl Read for Http {
             if self.size().is_some_and(|size| self.position >= size) {
                 return Ok(0);
             }
-            match self.pieces.next()? {
-                Some(piece) if piece.offset <= self.position => self.piece = piece,
+            match self.chunks.next()? {
+                Some(chunk) if chunk.offset <= self.position => self.chunk = chunk,
                 None if self.size().is_none() => return Ok(0),
                 // Somebody reads what was not to be wanted.
                 _ => self.restart_here(),
@@ -94,23 +98,16 @@ impl Read for Http {
 }
 
 impl Transport for Http {
-    fn size(&self) -> Option<u64> {
-        self.remote.version.size
-    }
-
-    fn can_seek(&self) -> bool {
-        self.remote.takes_ranges && self.size().is_some()
-    }
-
-    fn seeks_at_a_cost(&self) -> bool {
-        true
+    fn info(&self) -> Info {
+        let seek = if self.remote.takes_ranges && self.size().is_some() { Seek::Costly } else { Seek::No };
+        Info { size: self.size(), seek, stats: Some(self.remote.stats.clone()) }
     }
 
     fn seek_to(&mut self, offset: u64) -> io::Result<()> {
-        if !self.can_seek() {
+        if self.info().seek == Seek::No {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        let is_near = self.distance(offset).is_some_and(|distance| distance <= SMALL_GAP);
+        let is_near = self.distance(offset).is_some_and(|distance| distance <= SMALL_HOLE);
         self.position = offset;
         if !is_near && self.at_hand().is_empty() {
             self.restart_here();
@@ -119,17 +116,13 @@ impl Transport for Http {
     }
 
     fn fetch_only(&mut self, wanted: &[ByteRange]) {
-        let Some(size) = self.size().filter(|_| self.can_seek()) else { return };
+        let Some(size) = self.info().seekable_size() else { return };
         let left = ByteRange { start: self.position.saturating_add(self.at_hand().len() as u64), end: size };
         let parts = joined(wanted, left);
         let skipped = left.len().saturating_sub(parts.iter().map(|part| part.len()).sum());
-        if skipped > SMALL_GAP {
+        if skipped > SMALL_HOLE {
             self.restart(parts);
         }
-    }
-
-    fn traffic(&self) -> Option<Traffic> {
-        Some(self.remote.traffic.clone())
     }
 }
 
@@ -146,14 +139,14 @@ fn growing_parts(whole: ByteRange) -> VecDeque<ByteRange> {
     std::iter::successors(first, |part| part_from(part.end)).collect()
 }
 
-/// The ranges, as far as they lie within `bounds`, with small gaps between them filled.
+/// The ranges, as far as they lie within `bounds`, with small holes between them filled.
 fn joined(ranges: &[ByteRange], bounds: ByteRange) -> VecDeque<ByteRange> {
     let mut parts: VecDeque<ByteRange> = VecDeque::new();
     for range in ranges {
         let range = ByteRange { start: range.start.max(bounds.start), end: range.end.min(bounds.end) };
         match parts.back_mut() {
             _ if range.is_empty() => {}
-            Some(last) if range.start.saturating_sub(last.end) <= SMALL_GAP => last.end = range.end,
+            Some(last) if range.start.saturating_sub(last.end) <= SMALL_HOLE => last.end = range.end,
             _ => parts.push_back(range),
         }
     }

@@ -9,21 +9,21 @@ use reqwest::header::CONTENT_LENGTH;
 use super::client::{Client, Part};
 use super::version::{ContentRange, Version, header};
 use crate::range::ByteRange;
-use crate::source::Url;
-use crate::source::transport::ahead::Traffic;
-use crate::source::transport::patience::Breaks;
-use crate::source::transport::{Failure, Patience};
+use crate::source::transport::FetchError;
+use crate::source::transport::prefetch::TransferStats;
+use crate::source::transport::retry::Retry;
+use crate::source::{OpenOptions, Url};
 
 /// A file on a server.
 #[derive(Clone)]
 pub(super) struct Remote {
     client: Client,
-    pub(super) patience: Patience,
+    pub(super) options: OpenOptions,
     pub(super) version: Version,
     /// Whether the server has shown that it sends parts of the file.
     pub(super) takes_ranges: bool,
     /// What has been fetched of the file, by all who hold this.
-    pub(super) traffic: Traffic,
+    pub(super) stats: TransferStats,
 }
 
 /// What is being received.
@@ -37,39 +37,32 @@ pub(super) struct Body {
 
 impl Remote {
     /// Asks for the whole file, and learns about it.
-    pub(super) fn open(url: &Url, patience: Patience) -> io::Result<(Self, Body)> {
-        let client = Client::new(url, patience)?;
-        let (version, traffic) = (Version::default(), Traffic::default());
-        let mut remote = Self { client, patience, version, takes_ranges: false, traffic };
-        let mut breaks = Breaks::new(patience);
-        let body = loop {
-            match remote.first() {
-                Ok(body) => break body,
-                // Nothing broke off yet: whoever mistyped a name shall not have to wait.
-                Err(failure @ Failure::Connect { .. }) => return Err(failure.into()),
-                Err(failure) => breaks.pause(failure)?,
-            }
-        };
-        remote.traffic = Traffic::of(remote.version.size);
+    pub(super) fn open(url: &Url, options: &OpenOptions) -> io::Result<(Self, Body)> {
+        let client = Client::new(url, options)?;
+        let (version, stats) = (Version::default(), TransferStats::default());
+        let mut remote = Self { client, options: options.clone(), version, takes_ranges: false, stats };
+        let body = Retry::new(options).open(|| remote.first())?;
+        remote.stats = TransferStats::of(remote.version.size);
         Ok((remote, body))
     }
 
-    /// Asks for the part that is all of the file, for what a server says of parts in general need not be true of this file.
-    /// Where that comes to nothing, for the whole.
-    fn first(&mut self) -> Result<Body, Failure> {
+    /// Requests `bytes=0-`: only a 206 proves that ranges work for this file. Falls back to a plain GET.
+    fn first(&mut self) -> Result<Body, FetchError> {
         // Nothing has been delivered yet that what comes must go with.
         self.version = Version::default();
         match self.request(ByteRange { start: 0, end: u64::MAX }) {
             Ok(body) if self.version.size.is_some() || !self.takes_ranges => Ok(body),
             // It may well know the size of the whole.
-            Ok(_) | Err(Failure::WrongRange { .. } | Failure::Changed { .. }) => self.whole(),
+            Ok(_) | Err(FetchError::WrongRange { .. } | FetchError::Changed { .. }) => self.whole(),
             // How servers that know no parts should not answer, but some do.
-            Err(Failure::Status { status: StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED, .. }) => self.whole(),
+            Err(FetchError::Status { status: StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED, .. }) => {
+                self.whole()
+            }
             Err(failure) => Err(failure),
         }
     }
 
-    fn whole(&mut self) -> Result<Body, Failure> {
+    fn whole(&mut self) -> Result<Body, FetchError> {
         self.version = Version::default();
         let response = self.client.get(None)?;
         self.accept(response, ByteRange { start: 0, end: u64::MAX })
@@ -82,7 +75,7 @@ impl Remote {
 
     /// Asks for `wanted`, and makes sure that what comes is of the version that was there before. It is the start of what
     /// is wanted, or the whole file where the server sends no parts.
-    pub(super) fn request(&mut self, wanted: ByteRange) -> Result<Body, Failure> {
+    pub(super) fn request(&mut self, wanted: ByteRange) -> Result<Body, FetchError> {
         let to_the_end = self.version.size.is_none_or(|size| wanted.end >= size);
         let end = if to_the_end { u64::MAX } else { wanted.end };
         let part = Part { bytes: ByteRange { end, ..wanted }, version: self.version.condition() };
@@ -93,8 +86,8 @@ impl Remote {
         }
     }
 
-    fn accept(&mut self, response: Response, wanted: ByteRange) -> Result<Body, Failure> {
-        let wrong = |what| Failure::WrongRange { url: self.url().clone(), what };
+    fn accept(&mut self, response: Response, wanted: ByteRange) -> Result<Body, FetchError> {
+        let wrong = |what| FetchError::WrongRange { url: self.url().clone(), what };
         let range = match response.status() {
             StatusCode::PARTIAL_CONTENT => {
                 Some(ContentRange::of(&response).ok_or_else(|| wrong("it does not say which".to_owned()))?)
@@ -103,12 +96,12 @@ impl Remote {
         };
         let version = Version::of(&response, range);
         if version.differs_from(&self.version) {
-            return Err(Failure::Changed { url: self.url().clone() });
+            return Err(FetchError::Changed { url: self.url().clone() });
         }
         match range {
             Some(range) => check(range, wanted, &response).map_err(wrong)?,
             None if self.version.is_known_by(&version) => {}
-            None => return Err(Failure::Stranger { url: self.url().clone() }),
+            None => return Err(FetchError::CannotRevalidate { url: self.url().clone() }),
         }
         self.version.complete(version);
         self.takes_ranges = range.is_some();
@@ -117,9 +110,9 @@ impl Remote {
     }
 
     /// What a server means that has no byte `start`: the file ends there, or it is another one by now.
-    fn past_the_end(&mut self, start: u64, response: Response) -> Result<Body, Failure> {
+    fn past_the_end(&mut self, start: u64, response: Response) -> Result<Body, FetchError> {
         if self.version.size.is_some() || ContentRange::size_without_range(&response) != Some(start) {
-            return Err(Failure::Changed { url: self.url().clone() });
+            return Err(FetchError::Changed { url: self.url().clone() });
         }
         self.version.size = Some(start);
         Ok(Body { response, at: start, end: Some(start) })

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::event::{Notice, Observer};
+
 /// Trusts the roots of this system, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. A system that has none gets
 /// Mozilla's.
-pub(super) fn config() -> Result<ClientConfig, rustls::Error> {
+pub(super) fn config(observer: &dyn Observer) -> Result<ClientConfig, rustls::Error> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
@@ -16,7 +18,7 @@ pub(super) fn config() -> Result<ClientConfig, rustls::Error> {
     let (trusted, _) = roots.add_parsable_certificates(found.certs);
     let chosen = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().find(|name| std::env::var_os(name).is_some());
     match chosen {
-        Some(name) if trusted == 0 => log::warn!("{name} names no certificate that can be read: no server is trusted"),
+        Some(variable) if trusted == 0 => observer.notice(Notice::NoCertificates { variable }),
         None if trusted == 0 => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         _ => {}
     }

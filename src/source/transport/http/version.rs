@@ -35,8 +35,8 @@ impl Version {
         self.etag.is_some() || self.modified.is_some()
     }
 
-    /// Whether anything in what `other` says is known of this version; where nothing is known, anything may be it. A server
-    /// in trouble may send a page of its own as if it were the file.
+    /// Whether at least one validator (ETag, date, size) is present in both and equal; true where nothing is known of this
+    /// version. A server in trouble may send a page of its own as if it were the file.
     pub(super) fn is_known_by(&self, other: &Self) -> bool {
         let same = [
             differ(&opaque(&self.etag), &opaque(&other.etag)),

@@ -1,0 +1,68 @@
+//! Why a copy fails.
+
+use std::io;
+
+use crate::digest::{ChecksumKind, Digest};
+use crate::range::{BlockRange, ByteRange};
+use crate::sink::WriteError;
+
+/// Why a copy failed.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
+pub enum Error {
+    /// The source failed; `offset` is that of the decompressed image, in bytes.
+    #[error("cannot read the image at byte {offset}")]
+    Read { offset: u64, source: io::Error },
+    /// The source is shorter than the map says.
+    #[error("the image ended at byte {at}, the bmap says it has {expected}")]
+    EndedEarly { at: u64, expected: u64 },
+    /// The source has become shorter since it was opened.
+    #[error("the image ended at byte {at}, but had {expected} bytes at the start")]
+    Shrank { at: u64, expected: u64 },
+    /// The source is longer than the map says.
+    #[error("the image goes on after the {expected} bytes that the bmap says it has")]
+    GoesOn { expected: u64 },
+    /// The source has become longer since it was opened.
+    #[error("the image goes on after the {expected} bytes that it had at the start")]
+    Grew { expected: u64 },
+    /// A range is not what it was when it was mapped.
+    #[error("checksum mismatch in blocks {range} (bytes {} to {})", bytes.start, bytes.end - 1)]
+    Mismatch { range: BlockRange, bytes: ByteRange, kind: ChecksumKind, expected: Digest, computed: Digest },
+    /// The source has no bytes. A device without an image is no success: whatever produces the image has failed.
+    #[error("the image is empty")]
+    Empty,
+    /// The machine has no thread left.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    /// The machine has no memory left for the buffers.
+    #[error("cannot make the buffers")]
+    Memory(#[source] io::Error),
+    /// The target could not be made ready.
+    #[error("cannot prepare the target")]
+    Prepare(#[source] io::Error),
+    /// The target failed; `offset` is that of the first byte that may not have been written.
+    #[error("cannot write at byte {offset}")]
+    Write { offset: u64, source: io::Error },
+    /// The source has more bytes than the target can take.
+    #[error("the image does not fit: it goes on after the {capacity} bytes that the target can hold")]
+    Full { capacity: u64 },
+    /// What was written may not be durable.
+    #[error("cannot synchronize the target")]
+    Sync(#[source] io::Error),
+    /// Somebody asked the copy to stop.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+impl Error {
+    /// Whether the source ended or failed.
+    pub(super) fn is_of_source(&self) -> bool {
+        matches!(self, Self::Read { .. } | Self::EndedEarly { .. })
+    }
+}
+
+impl From<WriteError> for Error {
+    fn from(WriteError { offset, source }: WriteError) -> Self {
+        Self::Write { offset, source }
+    }
+}

@@ -1,0 +1,227 @@
+//! From the source to the sinks: one thread reads, one verifies, and hands each chunk to all writers.
+//!
+//! Chunks go through bounded channels, and their buffers come back, so that memory is the number of buffers. How a thread
+//! ended is told in the channel, after its last chunk: a channel that merely closes is no end of the data.
+
+use std::iter::Peekable;
+use std::mem;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use super::plan::{Checksum, Plan, Step};
+use super::{Error, spawn};
+use crate::digest::{Digest, Hasher};
+use crate::range::ByteRange;
+use crate::source::{ForwardRead, read_full};
+use crate::sys::aligned::AlignedBuf;
+
+/// The length of a chunk in bytes. Chunks end on its multiples, so that none straddles the end of a boot region; a
+/// device that takes 4 MiB a second is done with one in time for a user who wants to stop.
+pub(super) const CHUNK_LEN: usize = 1 << 20;
+
+/// How many chunks there are, for any number of sinks. Some are being read, hashed and written, the others even these out.
+pub(super) const CHUNKS: usize = 16;
+
+/// A part of the image on its way. Its buffer goes back to the pool with the last reference to it.
+pub(super) struct Chunk {
+    /// Where it belongs, in bytes from the start of the image.
+    pub(super) offset: u64,
+    /// How much of the buffer is data.
+    length: usize,
+    buf: AlignedBuf,
+    pool: SyncSender<AlignedBuf>,
+}
+
+impl Chunk {
+    pub(super) fn data(&self) -> &[u8] {
+        &self.buf[..self.length]
+    }
+
+    pub(super) fn bytes(&self) -> ByteRange {
+        ByteRange { start: self.offset, end: self.offset + self.length as u64 }
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        // The pool has room for all buffers; once the reader is done, nobody needs them.
+        let _ = self.pool.send(mem::take(&mut self.buf));
+    }
+}
+
+/// What goes through a channel.
+pub(super) enum Message<C, E> {
+    Chunk(C),
+    /// All chunks have come, and as far as that can be told the image is complete.
+    End,
+    /// No more chunks come.
+    Failed(E),
+}
+
+/// What a writer gets.
+pub(super) type ToWriter = Message<Arc<Chunk>, Arc<Error>>;
+
+/// The buffers, and where they are given back.
+pub(super) struct Pool {
+    take: Receiver<AlignedBuf>,
+    give_back: SyncSender<AlignedBuf>,
+}
+
+impl Pool {
+    pub(super) fn new() -> Result<Self, Error> {
+        let (give_back, take) = sync_channel(CHUNKS);
+        for _ in 0..CHUNKS {
+            let _ = give_back.send(AlignedBuf::zeroed(CHUNK_LEN).map_err(Error::Memory)?); // there is room
+        }
+        Ok(Self { take, give_back })
+    }
+}
+
+/// Starts to read and verify what `plan` writes, for `writers`.
+///
+/// The threads are not waited for: one may sit in a read that never returns. They hold nothing but the source.
+pub(super) fn start(
+    plan: &Arc<Plan>,
+    mut source: Box<dyn ForwardRead>,
+    pool: Pool,
+    writers: Vec<SyncSender<ToWriter>>,
+) -> Result<(), Error> {
+    let (to_verifier, chunks) = sync_channel(CHUNKS);
+    let planned = Arc::clone(plan);
+    spawn("reader", move || {
+        let last = match read(&planned, &mut *source, &pool, &to_verifier) {
+            Ok(()) => Message::End,
+            Err(error) => Message::Failed(error),
+        };
+        let _ = to_verifier.send(last); // a verifier that has gone needs no end
+    })?;
+    let planned = Arc::clone(plan);
+    spawn("verifier", move || verify(&planned, &chunks, writers))?;
+    Ok(())
+}
+
+/// What the reader returns where the receiver has gone: it is never read, and must not look like success.
+const RECEIVER_GONE: Result<(), Error> = Err(Error::Cancelled);
+
+/// Reads what `plan` writes from `source` and sends it on; then checks that the source is complete, as far as that can be told.
+fn read(
+    plan: &Plan,
+    source: &mut dyn ForwardRead,
+    pool: &Pool,
+    chunks: &SyncSender<Message<Chunk, Error>>,
+) -> Result<(), Error> {
+    let mut offset = 0;
+    for range in plan.writes() {
+        let reached = source.skip_to(range.start).map_err(|source| Error::Read { offset: range.start, source })?;
+        if reached < range.start {
+            return Err(ended_early(plan, reached));
+        }
+        offset = range.start;
+        while offset < range.end {
+            let Ok(mut buf) = pool.take.recv() else { return RECEIVER_GONE };
+            let length = chunk_len(ByteRange { start: offset, end: range.end });
+            let got = read_full(source, &mut buf[..length]).map_err(|source| Error::Read { offset, source })?;
+            let chunk = Chunk { offset, length: got, buf, pool: pool.give_back.clone() };
+            if got > 0 && chunks.send(Message::Chunk(chunk)).is_err() {
+                return RECEIVER_GONE;
+            }
+            offset += got as u64;
+            if got < length {
+                if plan.image_size().is_none() {
+                    break;
+                }
+                return Err(ended_early(plan, offset));
+            }
+        }
+    }
+    if plan.covers_all() { Ok(()) } else { check_end(plan, source, offset) }
+}
+
+/// How much of `range` goes into one chunk: up to the next multiple of the chunk's length in the target.
+fn chunk_len(range: ByteRange) -> usize {
+    const LENGTH: u64 = CHUNK_LEN as u64;
+    let to_boundary = LENGTH - range.start % LENGTH;
+    to_boundary.min(range.len()) as usize
+}
+
+/// Reads on from `offset` to the end of the source, which must be clean, and where the image ends. A source that goes on after
+/// that is not read further: it may be endless.
+fn check_end(plan: &Plan, source: &mut dyn ForwardRead, offset: u64) -> Result<(), Error> {
+    let Some(expected) = plan.image_size() else {
+        return source.finish().map(drop).map_err(|source| Error::Read { offset, source });
+    };
+    let failed = |source| Error::Read { offset: expected, source };
+    let reached = source.skip_to(expected).map_err(failed)?;
+    if reached < expected {
+        return Err(ended_early(plan, reached));
+    }
+    if read_full(source, &mut [0]).map_err(failed)? > 0 {
+        return Err(if plan.map().is_some() { Error::GoesOn { expected } } else { Error::Grew { expected } });
+    }
+    source.finish().map(drop).map_err(failed)
+}
+
+fn ended_early(plan: &Plan, at: u64) -> Error {
+    let expected = plan.image_size().unwrap_or(at);
+    if plan.map().is_some() { Error::EndedEarly { at, expected } } else { Error::Shrank { at, expected } }
+}
+
+/// Hashes chunks and hands them on. The last chunk of a range goes on only if the range's checksum is right.
+fn verify(plan: &Plan, chunks: &Receiver<Message<Chunk, Error>>, mut writers: Vec<SyncSender<ToWriter>>) {
+    let mut checker = Checker::new(plan);
+    for message in chunks {
+        let message = match message {
+            Message::Chunk(chunk) => checker.check(&chunk).map(|()| chunk),
+            Message::End => return send_to_all(&mut writers, || Message::End),
+            Message::Failed(error) => Err(error),
+        };
+        match message {
+            Ok(chunk) => {
+                let chunk = Arc::new(chunk);
+                send_to_all(&mut writers, || Message::Chunk(Arc::clone(&chunk)));
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                return send_to_all(&mut writers, || Message::Failed(Arc::clone(&error)));
+            }
+        }
+        if writers.is_empty() {
+            return;
+        }
+    }
+}
+
+/// Sends a message to all writers, and forgets those that have given up: they say why themselves.
+fn send_to_all(writers: &mut Vec<SyncSender<ToWriter>>, message: impl Fn() -> ToWriter) {
+    writers.retain(|writer| writer.send(message()).is_ok());
+}
+
+/// Follows the chunks through the ranges that they make up.
+struct Checker<'a, I: Iterator<Item = Step<'a>>> {
+    steps: Peekable<I>,
+    hasher: Option<Hasher>,
+}
+
+impl<'a> Checker<'a, Box<dyn Iterator<Item = Step<'a>> + 'a>> {
+    fn new(plan: &'a Plan) -> Self {
+        Self { steps: plan.steps().peekable(), hasher: None }
+    }
+
+    fn check(&mut self, chunk: &Chunk) -> Result<(), Error> {
+        while self.steps.next_if(|step| matches!(step, Step::Zero(_))).is_some() {}
+        let Some(&Step::Write(bytes, Some(checksum))) = self.steps.peek() else { return Ok(()) };
+        let hasher = self.hasher.get_or_insert_with(|| checksum.kind.hasher());
+        hasher.update(chunk.data());
+        if chunk.bytes().end < bytes.end {
+            return Ok(());
+        }
+        self.steps.next();
+        compare(checksum, bytes, hasher.finish())
+    }
+}
+
+fn compare(checksum: Checksum<'_>, bytes: ByteRange, computed: Digest) -> Result<(), Error> {
+    let Checksum { blocks: range, kind, digest } = checksum;
+    let expected = Digest::from(digest);
+    if computed == expected { Ok(()) } else { Err(Error::Mismatch { range, bytes, kind, expected, computed }) }
+}

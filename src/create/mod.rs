@@ -1,0 +1,130 @@
+//! Making a block map: what the file system says is mapped, with a checksum for each range.
+
+mod hashing;
+
+use std::fs::{File, FileType};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use crate::bmap::{Bmap, Checksums, Invalid};
+use crate::digest::ChecksumKind;
+use crate::filemap::{self, FileMap};
+
+/// Whether the ranges get checksums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    /// Each gets one of this kind.
+    Of(ChecksumKind),
+    /// They get none.
+    None,
+}
+
+/// Why the image at `path` cannot be mapped.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
+pub enum Error {
+    /// It cannot be read at `offset`, in bytes.
+    #[error("cannot read image '{path}' at byte {offset}")]
+    Read { path: PathBuf, offset: u64, source: io::Error },
+    /// It cannot be inspected or synchronized: `action` says which.
+    #[error("cannot {action} image '{path}'")]
+    Access { path: PathBuf, action: &'static str, source: io::Error },
+    /// It is something else than a regular file: `what`, with its article.
+    #[error("cannot map '{path}': it is {what}")]
+    NotAFile { path: PathBuf, what: &'static str },
+    /// It has no bytes.
+    #[error("cannot map image '{path}': its size is zero")]
+    Empty { path: PathBuf },
+    /// It was written to while it was read.
+    #[error("image '{path}' changed while it was being mapped")]
+    Changed { path: PathBuf },
+    /// The system has no more threads.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    /// There is not enough memory.
+    #[error("cannot make the buffers")]
+    Memory(#[source] io::Error),
+    /// The file system does not tell what is mapped.
+    #[error(transparent)]
+    Map(#[from] filemap::Error),
+    /// The file system reported a map that cannot be.
+    #[error("the file system reports an impossible map of '{path}'")]
+    Impossible { path: PathBuf, source: Invalid },
+}
+
+/// Maps the image that was opened from `path`, and hashes its ranges on all cores.
+///
+/// # Errors
+///
+/// Among others, where the image is not a regular file with data, or changes meanwhile.
+pub fn create(image: &File, path: &Path, checksum: Checksum) -> Result<Bmap, Error> {
+    let access = |action, source| Error::Access { path: path.to_owned(), action, source };
+    let state = || State::of(image).map_err(|source| access("inspect", source));
+
+    let metadata = image.metadata().map_err(|source| access("inspect", source))?;
+    check_kind(metadata.file_type(), path)?;
+    // A file system may not report data as mapped before it has allocated blocks for it. A read-only one may refuse to
+    // sync (fsync(2)), and has nothing to write.
+    match image.sync_all() {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EROFS)) => {}
+        result => result.map_err(|source| access("synchronize", source))?,
+    }
+    let before = state()?;
+    let map = filemap::map(image, path)?;
+    if map.size == 0 {
+        return Err(Error::Empty { path: path.to_owned() });
+    }
+    let checksums = match checksum {
+        Checksum::Of(kind) => Some(hash(image, path, &map, kind)),
+        Checksum::None => None,
+    };
+    // This comes before the errors of hashing: a file that shrinks ends too early.
+    if state()? != before || map.size != before.size {
+        return Err(Error::Changed { path: path.to_owned() });
+    }
+    let checksums = checksums.transpose()?;
+    Bmap::new(map.size, map.block_size, map.ranges, checksums)
+        .map_err(|source| Error::Impossible { path: path.to_owned(), source })
+}
+
+/// Refuses the file at `path` unless `kind` is that of a regular file. Callers should ask before they open it: opening a
+/// pipe waits for a writer, and opening some devices has side effects.
+///
+/// # Errors
+///
+/// [`Error::NotAFile`]
+pub fn check_kind(kind: FileType, path: &Path) -> Result<(), Error> {
+    let what = match () {
+        () if kind.is_file() => return Ok(()),
+        () if kind.is_dir() => "a directory",
+        () if kind.is_block_device() => "a block device",
+        () if kind.is_char_device() => "a character device",
+        () if kind.is_fifo() => "a pipe",
+        () => "no regular file",
+    };
+    Err(Error::NotAFile { path: path.to_owned(), what })
+}
+
+/// What changes when a file is written to.
+#[derive(PartialEq, Eq)]
+struct State {
+    size: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+}
+
+impl State {
+    fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self { size: metadata.size(), modified: (metadata.mtime(), metadata.mtime_nsec()) })
+    }
+}
+
+fn hash(image: &File, path: &Path, map: &FileMap, kind: ChecksumKind) -> Result<Checksums, Error> {
+    let ranges: Vec<_> = map.ranges.iter().map(|range| range.bytes(map.block_size, map.size)).collect();
+    let digests = hashing::hash(image, path, &ranges, kind)?;
+    let mut checksums = Checksums::new(kind);
+    digests.iter().for_each(|digest| checksums.push(digest));
+    Ok(checksums)
+}

@@ -1,0 +1,29 @@
+//! What block devices there are, who uses them, and which of their bytes are also those of other devices and files. Nothing
+//! is written to a device here.
+//!
+//! A command reads the [`Topology`] once; who uses or shares what is then told by it alone. [`SharedStorage`] finds the
+//! devices whose bytes overlap with a target, and claims them, so that nobody begins to use them during a copy.
+
+mod claim;
+mod conflicts;
+pub mod devtmpfs;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod flush;
+mod identity;
+mod loop_device;
+mod mounts;
+mod storage;
+mod topology;
+mod usage;
+
+pub(crate) use claim::{Claims, Lock, lock};
+pub use conflicts::Conflict;
+pub(crate) use conflicts::SharedStorage;
+pub use flush::flush_loop_devices;
+pub use identity::Identity;
+pub use mounts::is_mount_point;
+pub use storage::Sharing;
+pub(crate) use storage::{StorageStack, source_overlap};
+pub(crate) use topology::{Device, Topology};
+pub use usage::{Holder, Usage};

@@ -1,0 +1,236 @@
+//! Loads the bmap of an image: finds it, verifies its signatures, and parses what was signed.
+
+use crate::bmap::{self, Bmap, ParseError};
+use crate::discover::{self, Open};
+use crate::event::{Notice, Observer};
+use crate::sink::InputFile;
+use crate::source::{self, Location, SmallFile, Source};
+use crate::trust::{self, Authentic, Keys, Policy, Requirements, Signatures};
+
+/// How bmaps are loaded.
+#[derive(Clone, Copy)]
+pub struct Loader<'a> {
+    /// The signatures that they must have.
+    pub policy: &'a Policy,
+    /// Opens the bmap and its signature.
+    pub open: &'a Open<'a>,
+    /// Is told what is found, as soon as it is.
+    pub observer: &'a dyn Observer,
+}
+
+/// A bmap that may be used.
+pub struct LoadedBmap {
+    /// Where it was.
+    pub location: Location,
+    /// What it says.
+    pub bmap: Bmap,
+    /// What was found out about its signatures; the policy is content with it.
+    pub signatures: Signatures,
+    /// The files of this machine that it was read from and verified with: whoever writes must spare them.
+    pub inputs: Vec<InputFile>,
+}
+
+/// Why there is no bmap that may be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be opened or read.
+    #[error(transparent)]
+    Source(#[from] source::Error),
+    /// None is named, and none lies beside the image.
+    #[error("bmap file not found for '{image}'")]
+    NotFound {
+        /// The image.
+        image: Location,
+    },
+    /// It is the image itself.
+    #[error("{}: the image cannot be its own bmap", both_are(.image, .bmap))]
+    IsImage {
+        /// The image.
+        image: Location,
+        /// The bmap, perhaps by another name.
+        bmap: Location,
+    },
+    /// Its signatures are not what the policy asks for.
+    #[error(transparent)]
+    Trust(#[from] trust::Error),
+    /// It is no valid bmap.
+    #[error("bmap file '{bmap}' cannot be used")]
+    Invalid {
+        /// Where it is.
+        bmap: Location,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+}
+
+fn both_are(image: &Location, bmap: &Location) -> String {
+    if image == bmap {
+        format!("the image and the bmap are the same file, '{image}'")
+    } else {
+        format!("'{image}' and '{bmap}' are the same file")
+    }
+}
+
+impl Loader<'_> {
+    /// Loads the bmap of `image`: the `given` one, or the one that lies beside it.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, its signatures are not what the policy asks for, or it is not valid.
+    pub fn load_for(&self, image: &Source, given: Option<&Location>) -> Result<LoadedBmap, Error> {
+        let file = match given {
+            Some(given) => (self.open)(given)?,
+            None => discover::bmap(image.location(), self.open, self.observer)?
+                .ok_or_else(|| Error::NotFound { image: image.location().clone() })?,
+        };
+        if file.location() == image.location() || (file.id().is_some() && file.id() == image.id()) {
+            return Err(Error::IsImage { image: image.location().clone(), bmap: file.location().clone() });
+        }
+        self.load(file)
+    }
+
+    /// Loads the bmap in `file`. Nothing of it is parsed before its signatures have been verified.
+    fn load(&self, file: Source) -> Result<LoadedBmap, Error> {
+        let (location, id) = (file.location().clone(), file.id());
+        let stored = file.read_small("bmap", bmap::MAX_FILE_SIZE)?;
+        let signature = self.signature(&location)?;
+        let Authentic { text, signatures } = trust::authenticate(stored, signature.as_ref(), self.policy)?;
+        self.tell(&location, &signatures);
+        let bmap = Bmap::parse(&text).map_err(|source| Error::Invalid { bmap: location.clone(), source })?;
+
+        let keyring = match self.policy {
+            Policy::Verify(Requirements { keys: Keys::In(keyring), .. }) => Some(keyring.id()),
+            Policy::Verify(Requirements { keys: Keys::OfUser, .. }) | Policy::Skip => None,
+        };
+        let signature = signature.and_then(|signature| signature.id());
+        let inputs = [("signature", signature), ("keyring", keyring), ("bmap file", id)];
+        let inputs = inputs.into_iter().filter_map(|(role, id)| Some(InputFile { role, id: id? })).collect();
+        Ok(LoadedBmap { location, bmap, signatures, inputs })
+    }
+
+    /// The detached signature of the bmap at `bmap`, if there is one and it is asked for.
+    fn signature(&self, bmap: &Location) -> Result<Option<SmallFile>, source::Error> {
+        match self.policy {
+            Policy::Skip => Ok(None),
+            Policy::Verify(Requirements { signature: Some(given), .. }) => {
+                discover::read_signature((self.open)(given)?).map(Some)
+            }
+            Policy::Verify(Requirements { signature: None, .. }) => discover::signature(bmap, self.open, self.observer),
+        }
+    }
+
+    fn tell(&self, bmap: &Location, signatures: &Signatures) {
+        match signatures {
+            Signatures::Good(signers) => {
+                for signer in signers {
+                    self.observer.notice(Notice::BmapSignedBy { bmap, signer });
+                }
+            }
+            Signatures::None => self.observer.notice(Notice::BmapNotSigned { bmap }),
+            Signatures::Unverified => self.observer.notice(Notice::SignatureNotVerified { bmap }),
+            Signatures::Unknown => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::event::Event;
+    use crate::sys::file_id::FileId;
+
+    const BMAP: &str = "<bmap version=\"2.0\"><ImageSize>4</ImageSize><BlockSize>4</BlockSize><BlocksCount>1</BlocksCount>\
+                        <MappedBlocksCount>1</MappedBlocksCount><BlockMap><Range>0</Range></BlockMap></bmap>\n";
+
+    /// Keeps the names of what it is told.
+    #[derive(Default)]
+    struct Told(Mutex<Vec<&'static str>>);
+
+    impl Observer for Told {
+        fn event(&self, event: Event<'_>) {
+            self.0.lock().unwrap().push(match event {
+                Event::Notice(Notice::BmapFound { .. }) => "found",
+                Event::Notice(Notice::BmapNotSigned { .. }) => "not signed",
+                Event::Notice(Notice::SignatureNotVerified { .. }) => "not verified",
+                other => panic!("{other:?}"),
+            });
+        }
+    }
+
+    /// A directory with an image.
+    struct Directory(tempfile::TempDir);
+
+    impl Directory {
+        fn new() -> Self {
+            let directory = Self(tempfile::tempdir().unwrap());
+            fs::write(directory.path("disk.img"), "data").unwrap();
+            directory
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn location(&self, name: &str) -> Location {
+            Location::Path(self.path(name))
+        }
+
+        fn load(&self, policy: &Policy, given: Option<&str>, told: &Told) -> Result<LoadedBmap, Error> {
+            let image = Source::open(&self.location("disk.img")).unwrap();
+            let loader = Loader { policy, open: &Source::open, observer: told };
+            loader.load_for(&image, given.map(|name| self.location(name)).as_ref())
+        }
+    }
+
+    fn any_user() -> Policy {
+        Policy::Verify(Requirements { keys: Keys::OfUser, fingerprint: None, signature: None })
+    }
+
+    #[test]
+    fn the_bmap_beside_the_image_is_loaded() {
+        let (directory, told) = (Directory::new(), Told::default());
+        fs::write(directory.path("disk.bmap"), BMAP).unwrap();
+        let loaded = directory.load(&any_user(), None, &told).unwrap();
+        assert_eq!((loaded.location, loaded.bmap.image_size()), (directory.location("disk.bmap"), 4));
+        assert_eq!(loaded.signatures, Signatures::None);
+        let inputs: Vec<_> = loaded.inputs.iter().map(|input| (input.role, input.id)).collect();
+        let id = FileId::of(&fs::metadata(directory.path("disk.bmap")).unwrap());
+        assert_eq!(inputs, [("bmap file", id)]);
+        assert_eq!(*told.0.lock().unwrap(), ["found", "not signed"]);
+    }
+
+    /// With [`Policy::Skip`] a signature beside the bmap is not even opened, and one in it is taken off.
+    #[test]
+    fn signatures_can_be_left_unverified() {
+        let (directory, told) = (Directory::new(), Told::default());
+        fs::create_dir(directory.path("disk.bmap.asc")).unwrap();
+        fs::write(directory.path("disk.bmap"), BMAP).unwrap();
+        let load = || directory.load(&Policy::Skip, Some("disk.bmap"), &told).map(|loaded| loaded.signatures);
+        assert_eq!(load().unwrap(), Signatures::Unknown);
+        let signed = format!(
+            "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{BMAP}\
+             -----BEGIN PGP SIGNATURE-----\n\niHUE\n-----END PGP SIGNATURE-----\n"
+        );
+        fs::write(directory.path("disk.bmap"), signed).unwrap();
+        assert_eq!(load().unwrap(), Signatures::Unverified);
+        assert_eq!(*told.0.lock().unwrap(), ["not verified"]);
+        assert!(matches!(directory.load(&any_user(), Some("disk.bmap"), &told), Err(Error::Source(_))));
+    }
+
+    #[test]
+    fn a_missing_bmap_the_image_itself_and_an_invalid_one_are_told_apart() {
+        let (directory, told) = (Directory::new(), Told::default());
+        let load = |given| directory.load(&Policy::Skip, given, &told);
+        assert!(matches!(load(None), Err(Error::NotFound { .. })));
+        fs::hard_link(directory.path("disk.img"), directory.path("disk.img.bmap")).unwrap();
+        for given in [None, Some("disk.img"), Some("disk.img.bmap")] {
+            assert!(matches!(load(given), Err(Error::IsImage { .. })), "{given:?}");
+        }
+        fs::write(directory.path("other.bmap"), "data").unwrap();
+        assert!(matches!(load(Some("other.bmap")), Err(Error::Invalid { .. })));
+    }
+}

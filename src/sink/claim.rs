@@ -1,0 +1,186 @@
+//! A target is inspected, refused if it may not be written to, and opened for us alone.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::block_device::BlockDevice;
+use super::character_device::CharacterDevice;
+use super::regular_file::RegularFile;
+use super::{Error, Kind, Sink};
+use crate::device::{SharedStorage, StorageStack, Topology, devtmpfs, source_overlap};
+use crate::event::{Observer, Silent};
+use crate::sys::file_id::FileId;
+use crate::sys::paths::resolve_symlinks;
+
+/// Which devices may be a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accept {
+    /// All of them, and regular files.
+    Any,
+    /// Only a block device that the kernel calls removable.
+    Removable,
+}
+
+/// A file that is read during the copy and must not be its target.
+#[derive(Clone, Copy, Debug)]
+pub struct InputFile {
+    /// What it is to the user, as in `image`.
+    pub role: &'static str,
+    /// Which file it is.
+    pub id: FileId,
+}
+
+/// What is asked of a target.
+pub struct Request<'a> {
+    /// Its path.
+    pub path: &'a Path,
+    /// How many bytes it must hold, where that is known.
+    pub size: Option<u64>,
+    /// What it must not be, nor share bytes with.
+    pub inputs: Vec<InputFile>,
+    /// Which devices it may be.
+    pub accept: Accept,
+    /// Is told what is worth telling, as long as the target is ours.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl<'a> Request<'a> {
+    /// Asks for the target at `path`, any that is free, for an image of `size` bytes that is read from `inputs`.
+    pub fn new(path: &'a Path, size: Option<u64>, inputs: Vec<InputFile>) -> Self {
+        Self { path, size, inputs, accept: Accept::Any, observer: Arc::new(Silent) }
+    }
+}
+
+/// A target that is ours.
+pub struct Claimed {
+    /// What it is.
+    pub kind: Kind,
+    /// Takes the bytes.
+    pub sink: Box<dyn Sink>,
+}
+
+/// Checks that the target can take the image and opens it for us alone. Nothing in it changes yet; but a file that does
+/// not exist is created.
+///
+/// # Errors
+///
+/// Where the target is not one, is in use, is read-only, shares bytes with a source of the copy, is too small, or is not
+/// what the request accepts.
+pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
+    let path = request.path;
+    let (kind, sink): (_, Box<dyn Sink>) = match fs::metadata(path) {
+        Ok(metadata) => {
+            let kind = kind_of(&metadata, path)?;
+            if request.accept == Accept::Removable && kind != Kind::BlockDevice {
+                return Err(Error::NotRemovable { path: path.to_owned(), why: "it is not a block device" });
+            }
+            let topology = Topology::read().map_err(|source| Error::Unclear { path: path.to_owned(), source })?;
+            let opened = match open(request, kind, &metadata, &topology) {
+                // An overlay file system gives a file another identity the first time that it is opened for writing.
+                Err(error @ Error::Replaced { .. }) if kind == Kind::RegularFile => {
+                    log::debug!("{error}");
+                    match fs::metadata(path) {
+                        Ok(metadata) if metadata.is_file() => open(request, kind, &metadata, &topology),
+                        _ => Err(error),
+                    }
+                }
+                opened => opened,
+            };
+            (kind, opened?)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (Kind::RegularFile, Box::new(create(request)?)),
+        Err(source) => return Err(Error::Access { path: path.to_owned(), action: "inspect", source }),
+    };
+    if let Some((size, capacity)) = request.size.zip(sink.info().capacity).filter(|(size, capacity)| size > capacity) {
+        return Err(Error::TooSmall { path: path.to_owned(), size, capacity });
+    }
+    Ok(Claimed { kind, sink })
+}
+
+/// Creates a file for the image.
+fn create(request: &Request<'_>) -> Result<RegularFile, Error> {
+    let path = request.path.to_owned();
+    if request.accept == Accept::Removable {
+        return Err(Error::NotRemovable { path, why: "it does not exist; is it plugged in?" });
+    }
+    let create_error = |source| Error::Access { path: path.clone(), action: "create", source };
+    let resolved = resolve_symlinks(&path).map_err(create_error)?;
+    if devtmpfs::contains(&resolved).map_err(create_error)? {
+        return Err(Error::NoDevice { path });
+    }
+    RegularFile::create(&resolved)
+}
+
+/// Opens what exists, if it may be written to.
+fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, topology: &Topology) -> Result<Box<dyn Sink>, Error> {
+    let path = request.path;
+    let id = FileId::of(metadata);
+    if !topology.knows(id) && topology.has_devices() {
+        return Err(Error::UnknownDevice { path: path.to_owned() });
+    }
+    if !topology.knows(id) || request.inputs.iter().any(|input| !topology.knows(input.id)) {
+        return Err(Error::NoSysfs { path: path.to_owned() });
+    }
+    let stack = StorageStack::of(id, topology);
+    for input in &request.inputs {
+        if let Some(sharing) = source_overlap(id, &stack, input.id, topology) {
+            return Err(Error::Source { path: path.to_owned(), role: input.role, sharing });
+        }
+    }
+    let shared = SharedStorage::find(path, &stack, topology);
+    Ok(match kind {
+        Kind::RegularFile => Box::new(open_file(request, metadata, &shared)?),
+        Kind::BlockDevice => Box::new(BlockDevice::open(request, metadata.rdev(), &shared, topology)?),
+        Kind::CharacterDevice => Box::new(CharacterDevice::open(path)?),
+    })
+}
+
+fn open_file(request: &Request<'_>, metadata: &Metadata, shared: &SharedStorage<'_>) -> Result<RegularFile, Error> {
+    let path = request.path;
+    if devtmpfs::contains(path).map_err(|source| Error::Unclear { path: path.to_owned(), source })? {
+        return Err(Error::FileAmongDevices { path: path.to_owned() });
+    }
+    // The arguments in the wrong order would cost the image.
+    if metadata.len() > 0 && request.inputs.iter().any(|input| matches!(input.id, FileId::BlockDevice { .. })) {
+        return Err(Error::Swapped { path: path.to_owned() });
+    }
+    let mut file = RegularFile::open(path, FileId::of(metadata))?;
+    // Loop devices over it change with it.
+    shared.refuse_used()?;
+    file.keep(shared.claim(&*request.observer)?);
+    Ok(file)
+}
+
+/// Why a file or character device at `path` cannot be opened without waiting.
+pub(super) fn open_error(path: &Path, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::WouldBlock => Error::Locked { path: path.to_owned() },
+        _ => Error::Access { path: path.to_owned(), action: "open", source },
+    }
+}
+
+/// Refuses what was opened at `path` if that is no longer what has been inspected.
+pub(super) fn refuse_replaced(path: &Path, inspected: FileId, opened: &File) -> Result<(), Error> {
+    match opened.metadata() {
+        Ok(metadata) if FileId::of(&metadata) == inspected => Ok(()),
+        Ok(_) => Err(Error::Replaced { path: path.to_owned() }),
+        Err(source) => Err(Error::Access { path: path.to_owned(), action: "inspect", source }),
+    }
+}
+
+fn kind_of(metadata: &Metadata, path: &Path) -> Result<Kind, Error> {
+    let kind = metadata.file_type();
+    let what = match () {
+        () if kind.is_file() => return Ok(Kind::RegularFile),
+        () if kind.is_block_device() => return Ok(Kind::BlockDevice),
+        () if kind.is_char_device() => return Ok(Kind::CharacterDevice),
+        () if kind.is_dir() => "a directory",
+        () if kind.is_fifo() => "a pipe (FIFO)",
+        () if kind.is_socket() => "a socket",
+        () => "of an unknown kind",
+    };
+    Err(Error::WrongKind { path: path.to_owned(), what })
+}

@@ -1,0 +1,278 @@
+//! What a file is, told by its first bytes: compressed or an archive, something else that is no disk image, or an image.
+
+use std::fmt;
+use std::ops::Range;
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Compressed, or an archive.
+    Encoded(Format),
+    /// Something that cannot be a disk image. It matters where there is no bmap, whose checksums would tell.
+    NotAnImage(NotAnImage),
+    /// It may be a disk image.
+    Raw,
+}
+
+/// What a file is that begins with `head`, its first [`HEAD_LEN`] bytes or as many as there are.
+pub fn detect(head: &[u8]) -> Kind {
+    match (Format::of(head), NotAnImage::of(head)) {
+        (Some(format), _) => Kind::Encoded(format),
+        (None, Some(what)) => Kind::NotAnImage(what),
+        (None, None) => Kind::Raw,
+    }
+}
+
+/// A compressed format, or an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// gzip, RFC 1952.
+    Gzip,
+    /// bzip2.
+    Bzip2,
+    /// xz, the .xz file format 1.2.
+    Xz,
+    /// Zstandard, RFC 8878.
+    Zstd,
+    /// LZ4, frame format 1.6 or the legacy frame.
+    Lz4,
+    /// lzop.
+    Lzop,
+    /// zip, PKWARE's APPNOTE.
+    Zip,
+    /// tar, POSIX.1-1988 ustar and its successors.
+    Tar,
+}
+
+/// How many bytes it takes to tell what a file is.
+pub const HEAD_LEN: usize = 512;
+
+/// How a format is recognised.
+struct Signature {
+    format: Format,
+    name: &'static str,
+    /// What a file begins with, in which `?` stands for any byte.
+    magics: &'static [&'static [u8]],
+    /// The endings of file names, without their dot.
+    endings: &'static [&'static str],
+}
+
+/// All that is known about the formats; the first that fits is it.
+const SIGNATURES: [Signature; 8] = [
+    Signature { format: Format::Gzip, name: "gzip", magics: &[b"\x1f\x8b\x08"], endings: &["gz", "gzip", "tgz"] },
+    Signature {
+        format: Format::Bzip2,
+        name: "bzip2",
+        // After the digit for the level: the magic of a block, or of the end of a stream without any.
+        magics: &[b"BZh?1AY&SY", b"BZh?\x17\x72\x45\x38\x50\x90"],
+        endings: &["bz2", "tbz", "tbz2"],
+    },
+    Signature { format: Format::Xz, name: "xz", magics: &[b"\xfd7zXZ\0"], endings: &["xz", "txz"] },
+    Signature { format: Format::Zstd, name: "zstd", magics: &[b"\x28\xb5\x2f\xfd"], endings: &["zst", "zstd", "tzst"] },
+    Signature {
+        format: Format::Lz4,
+        name: "lz4",
+        magics: &[b"\x04\x22\x4d\x18", b"\x02\x21\x4c\x18"],
+        endings: &["lz4", "tlz4"],
+    },
+    Signature { format: Format::Lzop, name: "lzop", magics: &[b"\x89LZO\0\r\n\x1a\n"], endings: &["lzo", "tzo"] },
+    Signature { format: Format::Zip, name: "zip", magics: &[b"PK\x03\x04", b"PK\x05\x06"], endings: &["zip"] },
+    Signature {
+        format: Format::Tar,
+        name: "tar",
+        magics: &[], // Old ones have none: it is the checksum of the first header that tells.
+        endings: &["tar"],
+    },
+];
+
+/// The skippable frames of Zstandard and LZ4: the low four bits of the first byte are free. pzstd puts one before each
+/// of its frames.
+const SKIPPABLE: &[u8] = b"\x2a\x4d\x18";
+
+impl Format {
+    /// The format of a file that begins with `head`, of which the first [`HEAD_LEN`] bytes count; `None` where it is
+    /// stored as it is.
+    pub fn of(head: &[u8]) -> Option<Self> {
+        let head = head.get(..HEAD_LEN).unwrap_or(head);
+        Self::by_signature(head).or_else(|| {
+            let mut rest = after_skippable(head)?;
+            while let Some(next) = after_skippable(rest) {
+                rest = next;
+            }
+            Some(if Self::by_signature(rest) == Some(Self::Lz4) { Self::Lz4 } else { Self::Zstd })
+        })
+    }
+
+    fn by_signature(head: &[u8]) -> Option<Self> {
+        let fits = |signature: &Signature| match signature.format {
+            Self::Tar => has_tar_checksum(head),
+            _ => signature.magics.iter().any(|magic| starts_with(head, magic)),
+        };
+        SIGNATURES.iter().find(|&signature| fits(signature)).map(|signature| signature.format)
+    }
+
+    /// The format that the ending of a file name says; `None` where it says none.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let (_, ending) = name.rsplit_once('.')?;
+        let ending = ending.to_ascii_lowercase();
+        SIGNATURES
+            .iter()
+            .find(|signature| signature.endings.contains(&ending.as_str()))
+            .map(|signature| signature.format)
+    }
+}
+
+/// The format's name, as in `gzip`.
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = SIGNATURES.iter().find(|signature| signature.format == *self).map_or("", |signature| signature.name);
+        f.write_str(name)
+    }
+}
+
+/// What a file is that cannot be a disk image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAnImage {
+    /// Compressed in a way that is not decompressed here.
+    Compressed(&'static str),
+    /// An image in a format of its own.
+    Image(&'static str),
+    /// What servers send in place of a file that they do not have.
+    Page,
+    /// Such as a bmap.
+    Xml,
+    /// A clearsigned text, such as a bmap.
+    Signed,
+}
+
+/// What they begin with: a byte `?` may be any.
+const MAGICS: [(NotAnImage, &[u8]); 9] = [
+    (NotAnImage::Compressed("lzip"), b"LZIP\x01"),
+    // Properties, dictionary, and a size that is unknown, as xz and lzma write it.
+    (NotAnImage::Compressed("lzma"), b"\x5d\0\0??\xff\xff\xff\xff\xff\xff\xff\xff"),
+    (NotAnImage::Compressed("compress"), b"\x1f\x9d"),
+    (NotAnImage::Compressed("7-Zip"), b"7z\xbc\xaf\x27\x1c"),
+    (NotAnImage::Compressed("RAR"), b"Rar!\x1a\x07"),
+    (NotAnImage::Image("QCOW"), b"QFI\xfb"),
+    (NotAnImage::Image("VMDK"), b"KDMV"),
+    (NotAnImage::Image("VHDX"), b"vhdxfile"),
+    (NotAnImage::Image("Android sparse"), b"\x3a\xff\x26\xed"),
+];
+
+impl NotAnImage {
+    /// What begins with `head`; `None` where it may be an image.
+    pub fn of(head: &[u8]) -> Option<Self> {
+        if let Some((foreign, _)) = MAGICS.iter().find(|(_, magic)| starts_with(head, magic)) {
+            return Some(*foreign);
+        }
+        let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+        let begins = |tag: &[u8]| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
+        match () {
+            () if begins(b"<!doctype html") || begins(b"<html") => Some(Self::Page),
+            () if begins(b"<?xml") => Some(Self::Xml),
+            () if begins(b"-----BEGIN PGP SIGNED MESSAGE-----") => Some(Self::Signed),
+            () => None,
+        }
+    }
+}
+
+/// What it is and what helps, as in `packed with lzip, which …`.
+impl fmt::Display for NotAnImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Compressed(how) => write!(f, "compressed with {how}, which is not supported"),
+            Self::Image(format) => write!(f, "an image in the format {format}"),
+            Self::Page => f.write_str("an HTML page, as a server sends it in place of a file"),
+            Self::Xml => f.write_str("an XML file, such as a bmap"),
+            Self::Signed => f.write_str("a signed text, such as a bmap"),
+        }
+    }
+}
+
+/// What follows the skippable frame that `head` begins with, as far as it is there.
+fn after_skippable(head: &[u8]) -> Option<&[u8]> {
+    let (magic, rest) = head.split_first_chunk::<4>()?;
+    if !matches!(magic, [0x50..=0x5f, rest @ ..] if rest == SKIPPABLE) {
+        return None;
+    }
+    let length = rest.first_chunk().and_then(|&length| usize::try_from(u32::from_le_bytes(length)).ok());
+    Some(length.and_then(|length| rest.get(4..)?.get(length..)).unwrap_or_default())
+}
+
+/// Whether `block`, of 512 bytes, has the checksum of a tar's header: the sum of its bytes, those of the checksum itself
+/// counted as spaces.
+pub(super) fn has_tar_checksum(block: &[u8]) -> bool {
+    const CHECKSUM: Range<usize> = 148..156;
+    let (Some(block), Some(field)) = (block.get(..512), block.get(CHECKSUM)) else { return false };
+    let digits: String = field.iter().map(|&byte| char::from(byte)).take_while(|&char| char != '\0').collect();
+    let sum = |bytes: &[u8]| bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>();
+    let computed = sum(block).saturating_add(8 * u32::from(b' ')).checked_sub(sum(field));
+    u32::from_str_radix(digits.trim(), 8).ok() == computed
+}
+
+/// Whether `data` begins with `magic`, in which `?` stands for any byte.
+fn starts_with(data: &[u8], magic: &[u8]) -> bool {
+    data.len() >= magic.len() && data.iter().zip(magic).all(|(&byte, &wanted)| wanted == b'?' || byte == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_by_their_first_bytes() {
+        let cases: [(&[u8], Option<Format>); 11] = [
+            (b"\x1f\x8b\x08\0", Some(Format::Gzip)),
+            (b"\x1f\x8b", None),
+            (b"BZh91AY&SY", Some(Format::Bzip2)),
+            (b"BZh9 is a text", None),
+            (b"\x28\xb5\x2f\xfd", Some(Format::Zstd)),
+            (b"\x5d\x2a\x4d\x18rest", Some(Format::Zstd)),
+            (b"\x50\x2a\x4d\x18\x01\0\0\0x\x04\x22\x4d\x18", Some(Format::Lz4)),
+            (b"\x50\x2a\x4d\x18\x01\0\0\0x\x28\xb5\x2f\xfd", Some(Format::Zstd)),
+            (b"\x04\x22\x4d\x18", Some(Format::Lz4)),
+            (b"PK\x03\x04", Some(Format::Zip)),
+            (b"", None),
+        ];
+        for (head, format) in cases {
+            assert_eq!(Format::of(head), format, "{head:?}");
+        }
+        let mut tar = [0; HEAD_LEN];
+        assert_eq!(Format::of(&tar), None);
+        tar[257..262].copy_from_slice(b"ustar");
+        assert_eq!(Format::of(&tar), None);
+        tar[148..156].copy_from_slice(b"001457\0 ");
+        assert_eq!(Format::of(&tar), Some(Format::Tar));
+        let mut old = [0; HEAD_LEN];
+        old[0] = b'a';
+        old[148..156].copy_from_slice(b"000541\0 ");
+        assert_eq!(Format::of(&old), Some(Format::Tar));
+    }
+
+    #[test]
+    fn formats_by_name() {
+        assert_eq!(Format::of_name("disk.img.GZ"), Some(Format::Gzip));
+        assert_eq!(Format::of_name("disk.txz"), Some(Format::Xz));
+        assert_eq!(Format::of_name("disk.img"), None);
+        assert_eq!(Format::of_name("gz"), None);
+    }
+
+    #[test]
+    fn what_is_no_image_is_told_by_its_start() {
+        let cases: [(&[u8], Option<NotAnImage>); 10] = [
+            (b"LZIP\x01\x0c", Some(NotAnImage::Compressed("lzip"))),
+            (b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\0", Some(NotAnImage::Compressed("lzma"))),
+            (b"QFI\xfb\0\0\0\x03", Some(NotAnImage::Image("QCOW"))),
+            (b"\n<!DOCTYPE HTML>", Some(NotAnImage::Page)),
+            (b"<html lang=en>", Some(NotAnImage::Page)),
+            (b"\xef\xbb\xbf<?xml version", Some(NotAnImage::Xml)),
+            (b"-----BEGIN PGP SIGNED MESSAGE-----\nHash", Some(NotAnImage::Signed)),
+            (b"\xeb\x58\x90mkfs.fat", None),
+            (b"<", None),
+            (b"", None),
+        ];
+        for (head, foreign) in cases {
+            assert_eq!(NotAnImage::of(head), foreign, "{head:?}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! From a file, wherever it is, to the image in it.
+
+use std::io;
+
+use super::detect::{Format, Kind, detect};
+use super::peek::{Peek, StoredFile};
+use super::raw::Raw;
+use super::transport::{self, TransferStats, Transport};
+use super::{Error, ForwardRead, Location, OpenOptions, ReadPolicy, archive, codec};
+use crate::event::Notice;
+use crate::sys::file_id::FileId;
+
+/// A file that is open, of which only the first bytes have been read.
+pub struct Source {
+    pub(super) location: Location,
+    pub(super) id: Option<FileId>,
+    pub(super) file: StoredFile,
+    kind: Kind,
+    options: OpenOptions,
+}
+
+/// The bytes of an image.
+pub struct Unpacked {
+    /// Delivers them.
+    pub reader: Box<dyn ForwardRead>,
+    /// How many there are, where that is known beforehand.
+    pub size: Option<u64>,
+}
+
+impl Source {
+    /// Opens the file at `location` and learns what it is.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be opened or its first bytes cannot be read.
+    pub fn open(location: &Location) -> Result<Self, Error> {
+        Self::open_with(location, &OpenOptions::default())
+    }
+
+    /// Like [`Source::open`], in another way.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Source::open`].
+    pub fn open_with(location: &Location, options: &OpenOptions) -> Result<Self, Error> {
+        let (transport, id) = transport::open(location, options)?;
+        let file = Peek::new(transport).map_err(|source| Error::Read { location: location.clone(), source })?;
+        let kind = detect(file.head());
+        Ok(Self { location: location.clone(), id, file, kind, options: options.clone() })
+    }
+
+    /// Where it is.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Which file it is, where it is one of this machine.
+    pub fn id(&self) -> Option<FileId> {
+        self.id
+    }
+
+    /// How much of it is fetched, also later on, where it comes over a network.
+    pub fn transfer_stats(&self) -> Option<TransferStats> {
+        self.file.info().stats
+    }
+
+    /// The format that it is compressed in, or that of the archive that it is; `None` where it is stored as it is.
+    pub fn format(&self) -> Option<Format> {
+        match self.kind {
+            Kind::Encoded(format) => Some(format),
+            Kind::NotAnImage(_) | Kind::Raw => None,
+        }
+    }
+
+    /// The image in this file.
+    ///
+    /// With `image_size`, the size in bytes that the image must have: a file of just that size is raw, whatever its first
+    /// bytes look like. `policy` is for sources that can skip what nobody asks for; a raw local file has no checks of its own
+    /// and always does.
+    ///
+    /// # Errors
+    ///
+    /// Where the file is known to have another size, is an archive without the image, or cannot be read or decompressed;
+    /// without `image_size` also where it is something else than an image.
+    pub fn unpack(self, image_size: Option<u64>, policy: ReadPolicy) -> Result<Unpacked, Error> {
+        let Self { location, id, file, kind, options } = self;
+        // A device is hardly ever just as large as the image on it, with which it begins.
+        let limit = match (id, image_size) {
+            (Some(FileId::BlockDevice { .. }), Some(size)) => size,
+            _ => u64::MAX,
+        };
+        let size = file.info().size.or(file.whole_size()).map(|size| size.min(limit));
+        let is_raw_for_sure = size.is_some() && size == image_size;
+        let search = Search { location: &location, image_size, options: &options };
+        let (unpacked, kind) = match kind {
+            Kind::Encoded(Format::Tar) if !is_raw_for_sure => search.look(search.in_tar(Box::new(Raw::new(file)))?)?,
+            Kind::Encoded(Format::Zip) if !is_raw_for_sure => {
+                let member = archive::open_zip(file, image_size);
+                search.look_into(search.member(Format::Zip, member)?)?
+            }
+            Kind::Encoded(format) if !is_raw_for_sure => {
+                let decoded = codec::open(format, file, &policy).map_err(|source| search.read_error(source))?;
+                search.look_into(Unpacked { size: decoded.size(), reader: Box::new(decoded) })?
+            }
+            kind => (Unpacked { reader: Box::new(Raw::image(file, limit, &policy)), size }, kind),
+        };
+        match (unpacked.size, image_size, kind) {
+            (Some(found), Some(expected), _) if found != expected => Err(Error::Size { location, found, expected }),
+            // With a bmap, the size and the checksums tell whether it is the image.
+            (_, Some(_), _) | (_, None, Kind::Raw) => Ok(unpacked),
+            (_, None, Kind::Encoded(inner)) => Err(Error::CompressedTwice { location, inner }),
+            (_, None, Kind::NotAnImage(what)) => Err(Error::NotAnImage { location, what }),
+        }
+    }
+}
+
+/// What is looked for, and where.
+struct Search<'a> {
+    location: &'a Location,
+    image_size: Option<u64>,
+    options: &'a OpenOptions,
+}
+
+impl Search<'_> {
+    /// Learns what `found` is. One of the image's size is the image, whatever it looks like.
+    fn look(&self, found: Unpacked) -> Result<(Unpacked, Kind), Error> {
+        if found.size.is_some() && found.size == self.image_size {
+            return Ok((found, Kind::Raw));
+        }
+        let reader = Peek::new(found.reader).map_err(|source| self.read_error(source))?;
+        let (size, kind) = (found.size.or(reader.whole_size()), detect(reader.head()));
+        Ok((Unpacked { reader: Box::new(reader), size }, kind))
+    }
+
+    /// The same, but where `found` is a tar, for what is in that.
+    fn look_into(&self, found: Unpacked) -> Result<(Unpacked, Kind), Error> {
+        match self.look(found)? {
+            (tar, Kind::Encoded(Format::Tar)) => self.look(self.in_tar(tar.reader)?),
+            found => Ok(found),
+        }
+    }
+
+    fn in_tar(&self, tar: Box<dyn ForwardRead>) -> Result<Unpacked, Error> {
+        self.member(Format::Tar, archive::open_tar(tar, self.image_size))
+    }
+
+    /// The image that was found in an archive, if any was.
+    fn member(&self, format: Format, member: io::Result<Option<archive::Member>>) -> Result<Unpacked, Error> {
+        let Some(archive::Member { name, reader, size }) = member.map_err(|source| self.read_error(source))? else {
+            return Err(Error::NoImage { location: self.location.clone(), format, expected: self.image_size });
+        };
+        let notice = Notice::ReadsMember { archive: self.location, format: &format, member: &name };
+        self.options.observer.notice(notice);
+        Ok(Unpacked { reader, size })
+    }
+
+    fn read_error(&self, source: io::Error) -> Error {
+        Error::Read { location: self.location.clone(), source }
+    }
+}

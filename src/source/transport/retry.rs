@@ -1,0 +1,144 @@
+//! How long to wait for a network, and how often to try again.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::FetchError;
+use crate::event::Notice;
+use crate::source::OpenOptions;
+
+/// How long the network is waited for, and how often it is tried again.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryPolicy {
+    /// For a connection.
+    pub connect: Duration,
+    /// For the next byte, before that counts as a break.
+    pub stall: Duration,
+    /// Before the first new try after a break. The pause doubles with every break that follows.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+    /// Without a new byte, over all tries.
+    pub give_up: Duration,
+    /// How many breaks in a row, without a new byte between them, are too many.
+    pub breaks: u32,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(30),
+            stall: Duration::from_secs(30),
+            first_pause: Duration::from_millis(200),
+            longest_pause: Duration::from_secs(5),
+            give_up: Duration::from_secs(120),
+            breaks: 8,
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// All times multiplied by `factor`, which is finite and not negative.
+    #[must_use]
+    pub fn scaled(self, factor: f64) -> Self {
+        let scaled = |time: Duration| Duration::try_from_secs_f64(time.as_secs_f64() * factor).unwrap_or(time);
+        Self {
+            connect: scaled(self.connect),
+            stall: scaled(self.stall),
+            first_pause: scaled(self.first_pause),
+            longest_pause: scaled(self.longest_pause),
+            give_up: scaled(self.give_up),
+            breaks: self.breaks,
+        }
+    }
+}
+
+/// The breaks since the last new byte.
+pub(super) struct Retry {
+    options: OpenOptions,
+    count: u32,
+    since: Instant,
+}
+
+impl Retry {
+    pub(super) fn new(options: &OpenOptions) -> Self {
+        Self { options: options.clone(), count: 0, since: Instant::now() }
+    }
+
+    /// Begins to wait for a new byte: the last one has come, or nobody wanted any.
+    pub(super) fn reset(&mut self) {
+        self.count = 0;
+        self.since = Instant::now();
+    }
+
+    /// Opens something by `open`, which is tried again after breaks. Where there is no connection, nothing broke off yet:
+    /// whoever mistyped a name shall not have to wait.
+    ///
+    /// # Errors
+    ///
+    /// Those of `open` that another try will not mend.
+    pub(super) fn open<T>(&mut self, mut open: impl FnMut() -> Result<T, FetchError>) -> Result<T, FetchError> {
+        loop {
+            match open() {
+                Err(failure @ FetchError::Connect { .. }) => return Err(failure),
+                Err(failure) => self.pause(failure)?,
+                opened => return opened,
+            }
+        }
+    }
+
+    /// Waits before the next try after `failure`, if there shall be one.
+    ///
+    /// # Errors
+    ///
+    /// Where there shall be none.
+    pub(super) fn pause(&mut self, failure: FetchError) -> Result<(), FetchError> {
+        if !failure.is_retryable() {
+            return Err(failure);
+        }
+        self.count = self.count.saturating_add(1);
+        let policy = &self.options.retry;
+        if self.count >= policy.breaks || self.since.elapsed() >= policy.give_up {
+            return Err(FetchError::GivenUp { breaks: self.count, source: Box::new(failure) });
+        }
+        let doublings = 1 << self.count.saturating_sub(1).min(16);
+        let pause = policy.first_pause.saturating_mul(doublings).min(policy.longest_pause);
+        self.options.observer.notice(Notice::Retries { error: &failure, pause: Some(pause) });
+        thread::sleep(pause);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure() -> FetchError {
+        let location = crate::source::Location::parse("http://h/p".as_ref()).unwrap();
+        let crate::source::Location::Url(url) = location else { panic!("not a URL") };
+        FetchError::Broken { url, offset: 1, cause: "end".to_owned() }
+    }
+
+    fn retry(policy: RetryPolicy) -> Retry {
+        Retry::new(&OpenOptions { retry: policy, ..OpenOptions::default() })
+    }
+
+    #[test]
+    fn breaks_in_a_row_are_counted() {
+        let mut breaks = retry(RetryPolicy { first_pause: Duration::ZERO, ..RetryPolicy::default() });
+        for _ in 0..20 {
+            assert!(breaks.pause(failure()).is_ok());
+            breaks.reset();
+        }
+        for _ in 1..8 {
+            assert!(breaks.pause(failure()).is_ok());
+        }
+        assert!(matches!(breaks.pause(failure()), Err(FetchError::GivenUp { breaks: 8, .. })));
+    }
+
+    #[test]
+    fn time_runs_out() {
+        let mut breaks = retry(RetryPolicy::default().scaled(0.0));
+        assert!(matches!(breaks.pause(failure()), Err(FetchError::GivenUp { breaks: 1, .. })));
+    }
+}

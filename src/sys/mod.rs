@@ -1,0 +1,9 @@
+//! Odds and ends of system calls, files and threads that the rest is built on.
+
+pub mod aligned;
+pub mod eintr;
+pub mod file_id;
+pub(crate) mod missing;
+pub mod paths;
+pub(crate) mod programs;
+pub mod threads;

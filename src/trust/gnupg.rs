@@ -1,0 +1,247 @@
+//! GnuPG as the verifier: `gpg` and `gpgv` are run, and their status lines read.
+
+pub(super) mod status;
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::Signal;
+use nix::unistd::getuid;
+
+use super::{Keys, Refusal, Signed, Subject, VerifierError};
+use crate::sys::programs::end_with_us;
+use status::Report;
+
+/// A program that verifies signatures.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Program {
+    Gpg,
+    Gpgv,
+}
+
+/// What `gpg` is told. It must ask nobody, fetch nothing, and judge no key by who vouches for it: it is in the keyring.
+const GPG_OPTIONS: [&str; 6] =
+    ["--batch", "--no-tty", "--no-auto-key-retrieve", "--disable-dirmngr", "--trust-model=always", "--verify"];
+
+/// What a verifier is told by its environment; messages are English.
+const ENVIRONMENT: [&str; 4] = ["PATH", "HOME", "GNUPGHOME", "TMPDIR"];
+
+/// How much of what a verifier says is repeated.
+const SAID_LEN: usize = 200;
+
+/// Verifies `subject`: with `gpgv`, which reads a keyring in a file, and where the user's own keyring counts, with `gpg`
+/// before `gpgv`.
+pub(super) fn verify(subject: &Subject<'_>, keys: &Keys) -> Result<Signed, VerifierError> {
+    let (programs, names) = match keys {
+        Keys::OfUser => (&[Program::Gpg, Program::Gpgv][..], "gpg and gpgv"),
+        Keys::In(_) => (&[Program::Gpgv][..], "gpgv"),
+    };
+    for program in programs {
+        match program.run(subject, keys) {
+            Err(VerifierError::Run { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+            Ok(answer) => return Ok(answer.judge(*program, subject)?),
+        }
+    }
+    Err(VerifierError::NoVerifier { programs: names })
+}
+
+impl Program {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gpg => "gpg",
+            Self::Gpgv => "gpgv",
+        }
+    }
+
+    /// Runs it to its end, or to ours.
+    fn run(self, subject: &Subject<'_>, keys: &Keys) -> Result<Answer, VerifierError> {
+        let status = MemoryFile::new(b"").map_err(VerifierError::Memory)?;
+        let keyring = match keys {
+            Keys::OfUser => None,
+            Keys::In(keyring) => Some(MemoryFile::new(keyring.bytes()).map_err(VerifierError::Memory)?),
+        };
+        let files = subject.files().map_err(VerifierError::Memory)?;
+
+        let mut command = Command::new(self.name());
+        command.env_clear().env("LC_ALL", "C").stdin(Stdio::null());
+        command.envs(ENVIRONMENT.into_iter().filter_map(|name| Some((name, env::var_os(name)?))));
+        command.arg(format!("--status-fd={}", status.0.as_raw_fd())).arg("--output=-");
+        if let Some(keyring) = &keyring {
+            command.arg("--keyring").arg(keyring.path());
+        }
+        if self == Self::Gpg {
+            if !has_home() {
+                // It makes a home where it finds none, but not without options.
+                command.arg("--no-options");
+            }
+            command.args(GPG_OPTIONS);
+        }
+        command.args(files.iter().map(MemoryFile::path));
+        end_with_us(&mut command, Signal::SIGKILL);
+        log::debug!("running {command:?}");
+        let run_error = |source| VerifierError::Run { program: self.name(), source };
+        let said = MemoryFile::new(b"").map_err(VerifierError::Memory)?;
+        command.stdout(Stdio::piped()).stderr(said.0.try_clone().map_err(VerifierError::Memory)?);
+        let mut child = command.spawn().map_err(run_error)?;
+        if !fs::exists(status.path()).unwrap_or(false) {
+            let ended = child.kill().and_then(|()| child.wait());
+            return Err(ended.map_or_else(run_error, |_| VerifierError::NoProc { program: self.name() }));
+        }
+        let text = text_of(&mut child, subject.text_max());
+        let exit = child.wait().map_err(run_error)?;
+        let [said, status] = [said, status].map(|file| file.into_contents().map_err(run_error));
+        Ok(Answer {
+            exit,
+            text: text.map_err(run_error)?,
+            said: String::from_utf8_lossy(&said?).into_owned(),
+            status: String::from_utf8_lossy(&status?).into_owned(),
+        })
+    }
+}
+
+/// What `verifier` puts out; `None` where that has more than `max` bytes, and the verifier is ended. A message of one kilobyte
+/// may decompress to any length.
+fn text_of(verifier: &mut Child, max: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut text = Vec::new();
+    if let Some(output) = verifier.stdout.take() {
+        output.take((max as u64).saturating_add(1)).read_to_end(&mut text)?;
+    }
+    if text.len() > max {
+        verifier.kill()?;
+        return Ok(None);
+    }
+    Ok(Some(text))
+}
+
+impl Subject<'_> {
+    /// The files that a verifier is given, in its order.
+    fn files(&self) -> io::Result<Vec<MemoryFile>> {
+        match self {
+            Self::Clearsigned(message) => [message.message()].into_iter().map(MemoryFile::new).collect(),
+            Self::Detached { data, signature } => [*signature, *data].into_iter().map(MemoryFile::new).collect(),
+        }
+    }
+
+    /// The longest text that a verifier may put out, in bytes.
+    fn text_max(&self) -> usize {
+        match self {
+            Self::Clearsigned(message) => message.message().len(),
+            // None at all; but a file that is longer than what it should be the signature of is not worth looking at.
+            Self::Detached { data, .. } => data.len(),
+        }
+    }
+}
+
+/// What came of running a verifier.
+struct Answer {
+    exit: ExitStatus,
+    /// What was signed; `None` where it cannot have been that.
+    text: Option<Vec<u8>>,
+    /// What is meant for people.
+    said: String,
+    /// The status lines.
+    status: String,
+}
+
+impl Answer {
+    fn judge(self, program: Program, subject: &Subject<'_>) -> Result<Signed, Refusal> {
+        let Self { exit, text, said, status } = self;
+        for line in said.lines().chain(status.lines()) {
+            log::debug!("{}: {line}", program.name());
+        }
+        let report = Report::parse(&status);
+        let text = match (subject, report.texts, text) {
+            (Subject::Clearsigned(_), 1, Some(text)) | (Subject::Detached { .. }, 0, Some(text)) => text,
+            (Subject::Detached { .. }, ..) => return Err(Refusal::NotDetached),
+            (Subject::Clearsigned(_), ..) => return Err(failure(program, exit, &said)),
+        };
+        // Status 2 stands for every failure but a bad signature.
+        let is_explained = exit.success() || (report.has_unchecked() && exit.code() == Some(2));
+        let no_data = report.no_data;
+        match report.judge(text) {
+            Ok(signed) if is_explained => Ok(signed),
+            Err(refusal) if refusal != Refusal::NoSignature || no_data => Err(refusal),
+            Ok(_) | Err(_) => Err(failure(program, exit, &said)),
+        }
+    }
+}
+
+fn failure(program: Program, exit: ExitStatus, said: &str) -> Refusal {
+    let said = said.lines().last().unwrap_or("it does not say why").chars().take(SAID_LEN).collect();
+    Refusal::VerifierFailed { program: program.name(), status: exit.to_string(), said }
+}
+
+/// Whether the user has a directory for `gpg`.
+fn has_home() -> bool {
+    let named = env::var_os("GNUPGHOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    named.or_else(|| Some(home()?.join(".gnupg"))).is_some_and(|home| home.is_dir())
+}
+
+/// The user's home. The C library is not asked: where it is linked into the program, it would load parts of itself (NSS)
+/// from the machine.
+fn home() -> Option<PathBuf> {
+    let named = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    named.or_else(|| listed_home(&fs::read("/etc/passwd").ok()?, getuid().as_raw()))
+}
+
+/// The home of a user in passwd(5): `name:password:UID:GID:comment:HOME:shell`.
+fn listed_home(passwd: &[u8], user: u32) -> Option<PathBuf> {
+    let user = user.to_string();
+    passwd.split(|&byte| byte == b'\n').find_map(|line| {
+        let fields: Vec<_> = line.split(|&byte| byte == b':').collect();
+        match fields[..] {
+            [_, _, id, _, _, home, ..] if id == user.as_bytes() && !home.is_empty() => {
+                Some(OsStr::from_bytes(home).into())
+            }
+            _ => None,
+        }
+    })
+}
+
+/// A file without a name. Child processes inherit it.
+struct MemoryFile(File);
+
+impl MemoryFile {
+    fn new(contents: &[u8]) -> io::Result<Self> {
+        let mut file = File::from(memfd_create("bmaptool", MFdFlags::empty())?);
+        file.write_all(contents)?;
+        file.rewind()?;
+        Ok(Self(file))
+    }
+
+    /// Where a child process finds it.
+    fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+
+    fn into_contents(mut self) -> io::Result<Vec<u8>> {
+        let mut contents = Vec::new();
+        self.0.rewind()?;
+        self.0.read_to_end(&mut contents)?;
+        Ok(contents)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn homes() {
+        let passwd =
+            b"root:x:0:0:root:/root:/bin/sh\n\nbroken:x:7\nnone:x:8:8:::\nlast:x:70:7:A, B:/home/l\xff:/bin/sh";
+        assert_eq!(listed_home(passwd, 0), Some(PathBuf::from("/root")));
+        assert_eq!(listed_home(passwd, 70), Some(PathBuf::from(OsStr::from_bytes(b"/home/l\xff"))));
+        for user in [7, 8, 9] {
+            assert_eq!(listed_home(passwd, user), None, "{user}");
+        }
+    }
+}
