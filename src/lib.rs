@@ -50,7 +50,7 @@
 //! | [`range`], [`digest`], [`size`], [`sys`] | blocks and bytes, checksums, sizes for people, system calls |
 //!
 //! Imports run downward, without circles: copy, create, load → discover, trust → source, sink, filemap → device, bmap →
-//! event, range, digest, sys. The library knows no command line and no terminal. ARCHITECTURE.md says more.
+//! event, range, digest, size, sys. The library knows no command line and no terminal. ARCHITECTURE.md says more.
 
 #![warn(missing_docs)]
 

@@ -6,11 +6,12 @@
 //!
 //! ```text
 //! cargo bench --bench versus -- [--runs N] [--table copy|throttled|create]... [--case raw|gz|bz2|xz|zst|lz4]...
-//!                               [--scale N] [--directory DIRECTORY]
+//!                               [--scale N] [--directory DIRECTORY] [--other PROGRAM]
 //! ```
 //!
 //! `--scale 10` makes an image of a tenth of the size. DIRECTORY is /dev/shm/bmaptool-bench by default: on tmpfs, so that no
-//! disk is measured. What was made there is used again by the next run, and may be deleted.
+//! disk is measured. What was made there is used again by the next run, and may be deleted. PROGRAM is another build of
+//! bmaptool, measured beside this one: what a change costs is told by one run.
 
 #[expect(dead_code, reason = "the tests use the rest")]
 #[path = "../../tests/it/common/mod.rs"]
@@ -42,12 +43,13 @@ struct Options {
     cases: Vec<String>,
     scale: u64,
     directory: PathBuf,
+    other: Option<String>,
 }
 
 impl Options {
     fn parse() -> Self {
         let directory = PathBuf::from("/dev/shm/bmaptool-bench");
-        let mut options = Self { runs: 5, tables: Vec::new(), cases: Vec::new(), scale: 1, directory };
+        let mut options = Self { runs: 5, tables: Vec::new(), cases: Vec::new(), scale: 1, directory, other: None };
         let mut arguments = std::env::args().skip(1);
         while let Some(flag) = arguments.next() {
             let mut value = || arguments.next().unwrap_or_else(|| panic!("{flag} needs a value"));
@@ -57,11 +59,18 @@ impl Options {
                 "--case" => options.cases.push(value()),
                 "--scale" => options.scale = value().parse().expect("a number"),
                 "--directory" => options.directory = value().into(),
+                "--other" => options.other = Some(value()),
                 "--bench" => {} // from cargo
                 _ => panic!("unknown argument '{flag}'"),
             }
         }
         options
+    }
+
+    /// What is compared, by name and path.
+    fn tools(&self) -> Vec<(&'static str, String)> {
+        let other = self.other.iter().map(|path| ("other", path.clone()));
+        [("ours", OURS.to_owned()), ("bmap-tools", PEER.to_owned())].into_iter().chain(other).collect()
     }
 
     fn wants_table(&self, name: &str) -> bool {
@@ -90,7 +99,7 @@ fn main() {
         let target = Target::new(&options.directory, images.size, None);
         let mut table = Table::new("Copy to a loop device over tmpfs");
         for compression in cases() {
-            let mut programs = copies(&images, compression, &target);
+            let mut programs = copies(&options, &images, compression, &target);
             programs.extend(Floor::of(compression).into_iter().map(|floor| floor.program(&images)));
             table.add(compression.name(), &programs, options.runs);
         }
@@ -101,7 +110,7 @@ fn main() {
         let mut table = Table::new("Copy to a loop device that takes 126 MB/s");
         table.floor("the mapped bytes ÷ 126 MB/s", images.mapped as f64 / THROTTLE as f64);
         for compression in cases().filter(|compression| compression.keeps_up()) {
-            table.add(compression.name(), &copies(&images, compression, &target), options.runs);
+            table.add(compression.name(), &copies(&options, &images, compression, &target), options.runs);
         }
         table.print();
     }
@@ -110,21 +119,21 @@ fn main() {
         for (name, image, largest) in
             [("one range dominates", &images.raw, images.largest), ("many ranges", &images.many, images.mapped / 2)]
         {
-            let map = |tool: &str| {
-                let name = if tool == OURS { "ours" } else { "bmap-tools" };
+            let map = |(name, tool): (&'static str, String)| {
                 let arguments = ["create".into(), "-o".into(), images.scratch(), image.into()];
                 Program::new(name, tool, arguments)
             };
-            let programs = [map(OURS), map(PEER), Floor::Hashing { bytes: largest }.program(&images)];
+            let mut programs: Vec<_> = options.tools().into_iter().map(map).collect();
+            programs.push(Floor::Hashing { bytes: largest }.program(&images));
             table.add(name, &programs, options.runs);
         }
         table.print();
     }
 }
 
-/// The copies of an image by us and by the peer.
-fn copies(images: &Images, compression: Compression, target: &Target) -> Vec<Program> {
-    let copy = |name, tool: &str| {
+/// The copies of an image by all that are compared.
+fn copies(options: &Options, images: &Images, compression: Compression, target: &Target) -> Vec<Program> {
+    let copy = |(name, tool): (&'static str, String)| {
         let arguments: [OsString; 5] = [
             "copy".into(),
             "--bmap".into(),
@@ -134,5 +143,5 @@ fn copies(images: &Images, compression: Compression, target: &Target) -> Vec<Pro
         ];
         Program::new(name, tool, arguments).preceded_by(target.forget())
     };
-    vec![copy("ours", OURS), copy("bmap-tools", PEER)]
+    options.tools().into_iter().map(copy).collect()
 }

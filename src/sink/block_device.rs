@@ -43,6 +43,7 @@ pub(super) struct BlockDevice {
     access: Access,
     writeback: Writeback,
     observer: Arc<dyn Observer>,
+    contents: Contents,
     /// Once the copy has begun.
     tuning: Option<Tuning>,
     /// Keep others away from what the device lies in.
@@ -54,6 +55,14 @@ pub(super) struct BlockDevice {
 enum Scope {
     Disk,
     Partition,
+}
+
+/// What the device holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Contents {
+    AsFound,
+    /// Something has been written, zeroed or discarded, or that was begun.
+    Changed,
 }
 
 /// How the descriptor reads and writes at the moment.
@@ -109,6 +118,7 @@ impl BlockDevice {
             access: Access::Buffered,
             writeback: Writeback::default(),
             observer: Arc::clone(&request.observer),
+            contents: Contents::AsFound,
             tuning: None,
             _claims: claims,
         })
@@ -120,7 +130,6 @@ impl BlockDevice {
     }
 
     /// How many bytes of `buf`, from the first on, lie on sectors both in memory and, at `offset`, on the device.
-    #[expect(clippy::arithmetic_side_effects, reason = "a sector has bytes, and the rest of a length is not longer")]
     fn direct_len(&self, buf: &[u8], offset: u64) -> usize {
         let sector = self.sector_len();
         let is_aligned = offset.is_multiple_of(self.sector.into()) && buf.as_ptr().addr().is_multiple_of(sector);
@@ -151,7 +160,6 @@ impl BlockDevice {
     }
 
     /// Fills `buf` past the page cache. The kernel has what is dirty there written to the device first.
-    #[expect(clippy::arithmetic_side_effects, reason = "no device reaches beyond what an offset can say")]
     fn read_direct(&self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
         let (whole, rest) = buf.split_at_mut(self.direct_len(buf, offset));
         read_all_at(&self.file, whole, offset)?;
@@ -159,11 +167,6 @@ impl BlockDevice {
     }
 
     /// The same for what does not lie on sectors: reads whole sectors into memory that does, and copies from there.
-    #[expect(
-        clippy::arithmetic_side_effects,
-        clippy::indexing_slicing,
-        reason = "what is skipped is less than a sector, and what is copied is in both buffers"
-    )]
     fn read_bounced(&self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
         if buf.is_empty() {
             return Ok(());
@@ -224,8 +227,8 @@ impl Sink for BlockDevice {
         Ok(())
     }
 
-    #[expect(clippy::arithmetic_side_effects, reason = "no device reaches beyond what an offset can say")]
     fn write_at(&mut self, data: &[u8], offset: u64) -> Result<(), WriteError> {
+        self.contents = Contents::Changed;
         let done = self.write_direct(data, offset)?;
         match data.split_at(done) {
             (_, []) => Ok(()),
@@ -248,6 +251,7 @@ impl Sink for BlockDevice {
 
     /// What does not lie on sectors is written.
     fn zero(&mut self, range: ByteRange) -> Result<(), WriteError> {
+        self.contents = Contents::Changed;
         let sectors = self.sectors_of(range);
         let zeroed = commands(&self.file, sectors, |device, range| {
             // SAFETY: BLKZEROOUT reads two numbers, from `range`, which outlives the call.
@@ -274,10 +278,15 @@ impl Sink for BlockDevice {
             // SAFETY: BLKDISCARD reads two numbers, from `range`, which outlives the call.
             unsafe { blkdiscard(device.as_raw_fd(), range) }
         });
-        discarded.map_err(|error| match is_unsupported(&error.source) {
-            true => WriteError { source: io::ErrorKind::Unsupported.into(), ..error },
-            false => error,
-        })
+        match discarded {
+            Err(error) if is_unsupported(&error.source) => {
+                Err(WriteError { source: io::ErrorKind::Unsupported.into(), ..error })
+            }
+            discarded => {
+                self.contents = Contents::Changed;
+                discarded
+            }
+        }
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -285,15 +294,19 @@ impl Sink for BlockDevice {
     }
 
     fn finish(mut self: Box<Self>, outcome: Outcome) -> TargetState {
-        let Some(tuning) = &mut self.tuning else { return TargetState::Untouched };
-        tuning.restore();
-        if outcome == Outcome::Failed {
-            return TargetState::BootRegionZero;
+        if let Some(tuning) = &mut self.tuning {
+            tuning.restore();
         }
-        if self.scope == Scope::Disk {
-            partitions::reread(&self.file, &self.path, &*self.observer);
+        match (outcome, self.contents) {
+            (Outcome::Failed, Contents::AsFound) => TargetState::Untouched,
+            (Outcome::Failed, Contents::Changed) => TargetState::BootRegionZero,
+            (Outcome::Complete, _) => {
+                if self.scope == Scope::Disk {
+                    partitions::reread(&self.file, &self.path, &*self.observer);
+                }
+                TargetState::Complete
+            }
         }
-        TargetState::Complete
     }
 }
 
@@ -381,6 +394,7 @@ mod tests {
             access,
             writeback: Writeback::default(),
             observer: Arc::new(Silent),
+            contents: Contents::AsFound,
             tuning: None,
             _claims: Claims::default(),
         }

@@ -17,11 +17,6 @@ const STEP: u64 = 256 << 20;
 const ZEROES: usize = 1 << 20;
 
 /// Writes all of `buf` at `offset`; an error comes with the offset of the first byte that was not written.
-#[expect(
-    clippy::arithmetic_side_effects,
-    clippy::indexing_slicing,
-    reason = "no more is written than there is, and no file reaches beyond what an offset can say"
-)]
 pub(super) fn write_all_at(file: &File, buf: &[u8], offset: u64) -> Result<(), WriteError> {
     let mut done = 0;
     while done < buf.len() {
@@ -36,11 +31,6 @@ pub(super) fn write_all_at(file: &File, buf: &[u8], offset: u64) -> Result<(), W
 }
 
 /// Fills `buf` with what is at `offset`; an error comes with the offset of the first byte that was not read.
-#[expect(
-    clippy::arithmetic_side_effects,
-    clippy::indexing_slicing,
-    reason = "no more is read than there is room for, and no file reaches beyond what an offset can say"
-)]
 pub(super) fn read_all_at(file: &File, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
     let mut done = 0;
     while done < buf.len() {

@@ -176,7 +176,7 @@ impl NotAnImage {
     }
 }
 
-/// What it is and what helps, as in `packed with lzip, which …`.
+/// What it is, as in `compressed with lzip, which is not supported`.
 impl fmt::Display for NotAnImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -20,11 +20,11 @@ pub struct Source {
 }
 
 /// The bytes of an image.
-pub struct Unpacked {
+pub(crate) struct Unpacked {
     /// Delivers them.
-    pub reader: Box<dyn ForwardRead>,
+    pub(crate) reader: Box<dyn ForwardRead>,
     /// How many there are, where that is known beforehand.
-    pub size: Option<u64>,
+    pub(crate) size: Option<u64>,
 }
 
 impl Source {
@@ -82,7 +82,7 @@ impl Source {
     ///
     /// Where the file is known to have another size, is an archive without the image, or cannot be read or decompressed;
     /// without `image_size` also where it is something else than an image.
-    pub fn unpack(self, image_size: Option<u64>, policy: ReadPolicy) -> Result<Unpacked, Error> {
+    pub(crate) fn unpack(self, image_size: Option<u64>, policy: ReadPolicy) -> Result<Unpacked, Error> {
         let Self { location, id, file, kind, options } = self;
         // A device is hardly ever just as large as the image on it, with which it begins.
         let limit = match (id, image_size) {

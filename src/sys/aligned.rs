@@ -34,22 +34,12 @@ impl AlignedBuf {
 impl std::ops::Deref for AlignedBuf {
     type Target = [u8];
 
-    #[expect(
-        clippy::arithmetic_side_effects,
-        clippy::indexing_slicing,
-        reason = "the memory is longer than the buffer by more than the start"
-    )]
     fn deref(&self) -> &[u8] {
         &self.memory[self.start..self.start + self.length]
     }
 }
 
 impl std::ops::DerefMut for AlignedBuf {
-    #[expect(
-        clippy::arithmetic_side_effects,
-        clippy::indexing_slicing,
-        reason = "the memory is longer than the buffer by more than the start"
-    )]
     fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.memory[self.start..self.start + self.length]
     }
