@@ -5,8 +5,9 @@
 
 use std::io;
 
+use super::cancel::Cancel;
+use super::error::Error;
 use super::plan::Unmapped;
-use super::{Cancel, Error};
 use crate::event::{Notice, Observer, TargetId};
 use crate::range::ByteRange;
 use crate::sink::{Sink, TargetState};
@@ -21,13 +22,14 @@ pub(super) struct BootRegion {
     state: State,
 }
 
-/// What the target has in its boot region.
+/// What the boot region of the target is good for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// What it had before, or zeroes.
-    NotWritten,
-    /// The contents, or some of them; perhaps not durable.
-    Written,
+    /// It is as it was found, with all the rest, or zero.
+    Safe,
+    /// It may look like that of a disk, which the rest of the target is not: it was written and may not be durable, or the rest
+    /// has been discarded.
+    Misleading,
 }
 
 impl BootRegion {
@@ -48,15 +50,21 @@ impl BootRegion {
             contents.fill(0);
             observer.notice(Notice::BootRegionUnreadable { target, length, error: &error.source });
         }
-        Ok(Self { contents, zeroes, state: State::NotWritten })
+        Ok(Self { contents, zeroes, state: State::Safe })
+    }
+
+    /// Takes note that something outside of the region is not what it was.
+    pub(super) fn rest_changed(&mut self) {
+        self.state = State::Misleading;
     }
 
     /// Zeroes the region in `sink`, if it has one, and makes that durable.
-    pub(super) fn clear(&self, sink: &mut dyn Sink) -> Result<(), Error> {
+    pub(super) fn clear(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
         if !self.zeroes.is_empty() {
             sink.write_at(&self.zeroes, 0)?;
             sink.sync().map_err(Error::Sync)?;
         }
+        self.state = State::Safe;
         Ok(())
     }
 
@@ -89,16 +97,15 @@ impl BootRegion {
         if self.contents.is_empty() {
             return Ok(());
         }
-        self.state = State::Written;
+        self.state = State::Misleading;
         // In one write, so that it goes to the device directly: whoever is killed here has written all of it or nothing.
         sink.write_at(&self.contents, 0)?;
         sink.sync().map_err(Error::Sync)
     }
 
-    /// After an error: zeroes again what has been written, for it may be incomplete and must not look like a disk.
-    /// Returns what that leaves, or `None` where nothing had been written.
+    /// After an error: zeroes the region where it is misleading. Returns what that leaves, or `None` where it is not.
     pub(super) fn revoke(&self, sink: &mut dyn Sink) -> Option<TargetState> {
-        if self.state == State::NotWritten {
+        if self.state == State::Safe {
             return None;
         }
         let cleared: io::Result<()> =

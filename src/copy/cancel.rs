@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Error;
+use super::error::Error;
 
 /// Asks a copy to stop. A signal handler may set it.
 #[derive(Clone, Debug, Default)]

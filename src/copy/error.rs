@@ -49,6 +49,9 @@ pub enum Error {
     /// What was written may not be durable.
     #[error("cannot synchronize the target")]
     Sync(#[source] io::Error),
+    /// A thread that reads or verifies the image has panicked.
+    #[error("reading the image ended without a result")]
+    NoResult,
     /// Somebody asked the copy to stop.
     #[error("interrupted")]
     Cancelled,

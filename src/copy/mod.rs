@@ -10,21 +10,21 @@ mod pipeline;
 mod plan;
 #[cfg(test)]
 mod tests;
+mod verdict;
 mod writer;
 
-use std::fmt;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 pub use cancel::Cancel;
 pub use error::Error;
 pub use plan::{Image, Plan, Unmapped, Verify};
+pub use verdict::{Failure, Summary, Verdict};
 
-use crate::event::{Observer, Outcome, Silent, TargetId};
-use crate::sink::{Sink, TargetState};
+use crate::event::{Event, Observer, Outcome, Silent, TargetId};
+use crate::sink::Sink;
 use crate::source::ForwardRead;
 use crate::sys::threads;
 use boot_region::BootRegion;
@@ -43,39 +43,6 @@ pub struct Copy {
     pub cancel: Cancel,
 }
 
-/// How the copy to one target ended.
-pub type Verdict = Result<Summary, Failure>;
-
-/// A copy that is complete: verified, durable, and bootable if the image is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Summary {
-    /// How many bytes of the image were copied.
-    pub bytes: u64,
-    /// How long it took, the last sync included.
-    pub time: Duration,
-}
-
-/// A copy that failed, and what it leaves behind.
-#[derive(Debug)]
-pub struct Failure {
-    /// Why; shared by all targets where it is the source that failed.
-    pub error: Arc<Error>,
-    /// What is on the target.
-    pub state: TargetState,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl std::error::Error for Failure {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.error.source()
-    }
-}
-
 impl Copy {
     /// A copy that tells nobody what happens, and cannot be stopped.
     pub fn new(image: Image, sinks: Vec<Box<dyn Sink>>) -> Self {
@@ -91,18 +58,20 @@ impl Copy {
         let plan = Arc::new(plan);
         let work = match start(&plan, reader, &mut sinks, &*observer) {
             Ok(work) => work,
-            Err(error) => return give_up(sinks, error),
+            Err(error) => return give_up(sinks, error, &*observer),
         };
         let begin = |(index, (work, sink)): (usize, (Idle, Box<dyn Sink>))| {
             let Idle { boot_region, to_thread, thread } = work;
             let (plan, observer, cancel) = (Arc::clone(&plan), Arc::clone(&observer), cancel.clone());
             let info = sink.info();
-            let writer = Writer { id: TargetId(index), plan, sink, info, boot_region, observer, cancel, written: 0 };
+            let writer = Writer { id: TargetId(index), plan, sink, info, boot_region, observer, cancel };
             let _ = to_thread.send(writer); // it waits for just that
             thread
         };
         let threads: Vec<_> = work.into_iter().zip(sinks).enumerate().map(begin).collect();
-        threads.into_iter().filter_map(join).collect()
+        // All of them are complete before a panic of one goes on.
+        let ended: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
+        ended.into_iter().filter_map(|ended| ended.unwrap_or_else(|panic| resume_unwind(panic))).collect()
     }
 }
 
@@ -127,7 +96,7 @@ fn start(
         let boot_region = BootRegion::read(&mut **sink, TargetId(index), plan.unmapped(), observer)?;
         let (queue, chunks) = sync_channel(CHUNKS);
         let (to_thread, inbox) = sync_channel::<Writer>(1);
-        let thread = spawn("writer", move || Some(inbox.recv().ok()?.run(&chunks)))?;
+        let thread = threads::start("writer", move || Some(inbox.recv().ok()?.run(chunks))).map_err(Error::Thread)?;
         queues.push(queue);
         work.push(Idle { boot_region, to_thread, thread });
     }
@@ -136,19 +105,12 @@ fn start(
 }
 
 /// The verdicts where no sink was written to.
-fn give_up(sinks: Vec<Box<dyn Sink>>, error: Error) -> Vec<Verdict> {
+fn give_up(sinks: Vec<Box<dyn Sink>>, error: Error, observer: &dyn Observer) -> Vec<Verdict> {
     let error = Arc::new(error);
-    let fail = |sink: Box<dyn Sink>| {
+    let fail = |(index, sink): (usize, Box<dyn Sink>)| {
         let state = sink.finish(Outcome::Failed);
+        observer.event(Event::Target(TargetId(index), Outcome::Failed));
         Err(Failure { error: Arc::clone(&error), state })
     };
-    sinks.into_iter().map(fail).collect()
-}
-
-fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, Error> {
-    threads::start(name, work).map_err(Error::Thread)
-}
-
-fn join<T>(thread: JoinHandle<T>) -> T {
-    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+    sinks.into_iter().enumerate().map(fail).collect()
 }

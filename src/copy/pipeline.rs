@@ -8,12 +8,13 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use super::error::Error;
 use super::plan::{Checksum, Plan, Step};
-use super::{Error, spawn};
 use crate::digest::{Digest, Hasher};
 use crate::range::ByteRange;
 use crate::source::{ForwardRead, read_full};
 use crate::sys::aligned::AlignedBuf;
+use crate::sys::threads;
 
 /// The length of a chunk in bytes. Chunks end on its multiples, so that none straddles the end of a boot region; a
 /// device that takes 4 MiB a second is done with one in time for a user who wants to stop.
@@ -88,15 +89,16 @@ pub(super) fn start(
 ) -> Result<(), Error> {
     let (to_verifier, chunks) = sync_channel(CHUNKS);
     let planned = Arc::clone(plan);
-    spawn("reader", move || {
+    let reader = move || {
         let last = match read(&planned, &mut *source, &pool, &to_verifier) {
             Ok(()) => Message::End,
             Err(error) => Message::Failed(error),
         };
         let _ = to_verifier.send(last); // a verifier that has gone needs no end
-    })?;
+    };
+    threads::start("reader", reader).map_err(Error::Thread)?;
     let planned = Arc::clone(plan);
-    spawn("verifier", move || verify(&planned, &chunks, writers))?;
+    threads::start("verifier", move || verify(&planned, &chunks, writers)).map_err(Error::Thread)?;
     Ok(())
 }
 
@@ -209,14 +211,18 @@ impl<'a> Checker<'a, Box<dyn Iterator<Item = Step<'a>> + 'a>> {
 
     fn check(&mut self, chunk: &Chunk) -> Result<(), Error> {
         while self.steps.next_if(|step| matches!(step, Step::Zero(_))).is_some() {}
-        let Some(&Step::Write(bytes, Some(checksum))) = self.steps.peek() else { return Ok(()) };
-        let hasher = self.hasher.get_or_insert_with(|| checksum.kind.hasher());
-        hasher.update(chunk.data());
+        let Some(&Step::Write(bytes, checksum)) = self.steps.peek() else { panic!("a chunk that no step writes") };
+        if let Some(checksum) = checksum {
+            self.hasher.get_or_insert_with(|| checksum.kind.hasher()).update(chunk.data());
+        }
         if chunk.bytes().end < bytes.end {
             return Ok(());
         }
         self.steps.next();
-        compare(checksum, bytes, hasher.finish())
+        match (checksum, &mut self.hasher) {
+            (Some(checksum), Some(hasher)) => compare(checksum, bytes, hasher.finish()),
+            _ => Ok(()),
+        }
     }
 }
 

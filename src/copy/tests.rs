@@ -12,7 +12,7 @@ use crate::bmap::{Bmap, Checksums};
 use crate::digest::ChecksumKind;
 use crate::event::{Event, Notice};
 use crate::range::{BlockRange, BlockSize, ByteRange};
-use crate::sink::{Kind, ReadError, SinkInfo, WriteError};
+use crate::sink::{Kind, ReadError, SinkInfo, TargetState, WriteError};
 
 const MIB: u64 = 1 << 20;
 const BLOCK: u64 = 1000;
@@ -82,6 +82,7 @@ struct Record {
     /// Asks to stop at the sync with this number, from 0.
     cancel: Option<(usize, Cancel)>,
     unreadable: bool,
+    at_finish: Option<Box<dyn FnMut() + Send>>,
 }
 
 impl Record {
@@ -165,6 +166,8 @@ impl Sink for Recorder {
 
     fn finish(self: Box<Self>, outcome: Outcome) -> TargetState {
         self.note(Finish(outcome)).unwrap();
+        let at_finish = self.record.lock().unwrap().at_finish.take();
+        at_finish.into_iter().for_each(|mut act| act());
         if outcome == Complete { TargetState::Complete } else { TargetState::BootRegionZero }
     }
 }
@@ -214,6 +217,15 @@ impl Observer for Witness {
     }
 }
 
+/// A sink of a kind; its capacity is what it holds, if that is anything.
+fn sink(kind: Kind, record: &Arc<Mutex<Record>>) -> Box<dyn Sink> {
+    let length = record.lock().unwrap().contents.len() as u64;
+    let capacity = (length > 0).then_some(length);
+    let boot_region = if kind == Kind::BlockDevice { MIB } else { 0 };
+    let info = SinkInfo { capacity, boot_region, ..SinkInfo::of(kind) };
+    Box::new(Recorder { info, record: Arc::clone(record) })
+}
+
 /// Copies to sinks of a kind; returns the verdicts, and what was done to each sink.
 fn copy_to(
     kind: Kind,
@@ -223,19 +235,11 @@ fn copy_to(
 ) -> (Vec<Verdict>, Vec<Record>, Arc<Witness>) {
     let cancel = records.iter().find_map(|record| record.cancel.clone()).map(|(_, cancel)| cancel).unwrap_or_default();
     let records: Vec<_> = records.into_iter().map(|record| Arc::new(Mutex::new(record))).collect();
-    let sink = |record: &Arc<Mutex<Record>>| -> Box<dyn Sink> {
-        let length = record.lock().unwrap().contents.len() as u64;
-        let capacity = (length > 0).then_some(length);
-        let boot_region = if kind == Kind::BlockDevice { MIB } else { 0 };
-        Box::new(Recorder {
-            info: SinkInfo { kind, capacity, boot_region, sector_size: None, identity: None },
-            record: Arc::clone(record),
-        })
-    };
     let witness = Arc::new(Witness::default());
     let observer = Arc::clone(&witness) as Arc<dyn Observer>;
     let image = Image { plan, reader: Box::new(source), id: None };
-    let verdicts = Copy { image, sinks: records.iter().map(sink).collect(), observer, cancel }.run();
+    let verdicts =
+        Copy { image, sinks: records.iter().map(|record| sink(kind, record)).collect(), observer, cancel }.run();
     let records = records.iter().map(|record| std::mem::take(&mut *record.lock().unwrap())).collect();
     (verdicts, records, witness)
 }
@@ -337,26 +341,106 @@ fn holes_are_kept_zeroed_or_discarded() {
 #[test]
 fn a_second_pass_writes_only_the_bytes_that_are_asked_for() {
     let image = image(5 * MIB);
-    let map = map(&image, &[(0, 1999), (2500, 3999), (4500, 5000)]);
+    let plan = mapped(map(&image, &[(0, 1999), (2500, 3999), (4500, 5000)]));
     let bytes = |start, end| ByteRange { start, end };
-    let wanted = vec![bytes(1_200_000, 1_300_000), bytes(2_600_000, 2_600_001), bytes(2 * MIB + 900_000, 3 * MIB + 5)];
-    let plan = mapped(map).only(wanted.clone());
-    let ranges: Vec<_> = plan.writes().collect();
+    let wanted = [bytes(1_200_000, 1_300_000), bytes(2_600_000, 2_600_001), bytes(2_996_352, 3_145_733)];
+    let again = plan.only([&[bytes(500, 500), bytes(1_000_000, 1_048_580)], &wanted[..]].concat());
+    let ranges: Vec<_> = again.writes().collect();
     assert_eq!(ranges, [bytes(0, 2_000_000), bytes(2_500_000, 4_000_000)], "those that need not be read are not");
-    let total: u64 = wanted.iter().map(|bytes| bytes.len()).sum();
-    assert_eq!(plan.total(), Some(total));
-    let (result, record) = to_file(plan, Reluctant::new(&image), Record::device());
-    assert_eq!(result.unwrap(), total);
+
+    let record = Arc::new(Mutex::new(Record::device()));
+    let mut sink = sink(Kind::BlockDevice, &record);
+    let boot_region = BootRegion::read(&mut *sink, TargetId(0), Unmapped::Keep, &Silent).unwrap();
+    let mut writer = Writer {
+        id: TargetId(0),
+        plan: Arc::new(plan.clone()),
+        info: sink.info(),
+        sink,
+        boot_region,
+        observer: Arc::new(Silent),
+        cancel: Cancel::default(),
+    };
+    let mut pass = |plan: &Plan| {
+        let (queue, chunks) = sync_channel(CHUNKS);
+        let source = Box::new(Reluctant::new(&image));
+        pipeline::start(&Arc::new(plan.clone()), source, Pool::new().unwrap(), vec![queue]).unwrap();
+        record.lock().unwrap().operations.clear();
+        let written = writer.write(plan, &chunks).unwrap();
+        (written, record.lock().unwrap().operations.clone())
+    };
+    assert_eq!(pass(&plan).0, plan.total().unwrap());
+    let (written, operations) = pass(&again);
+    assert_eq!((Some(written), written), (again.total(), 48_580 + 100_000 + 1 + 149_381));
     let expected = [
-        Prepare,
+        Write(MIB, 4), // what lies before is in the boot region
         Write(1_200_000, 100_000),
         Write(2_600_000, 1),
-        Write(2 * MIB + 900_000, MIB - 900_000),
+        Write(2_996_352, 149_376),
         Write(3 * MIB, 5),
-        Sync,
-        Finish(Complete),
     ];
-    assert_eq!(record.operations, expected);
+    assert_eq!(operations, expected);
+}
+
+#[test]
+fn long_ranges_are_cut_so_that_a_signal_is_noticed() {
+    let image = image(20 * MIB);
+    let blocks = (20 * MIB).div_ceil(BLOCK);
+    let plan = Plan::mapped(map(&image, &[(0, 1999), (blocks - 10, blocks - 1)]), Verify::Checksums, Unmapped::Zero);
+    let record = Record { contents: vec![0xff; 24 * MIB as usize], ..Record::default() };
+    let (verdict, record) = to_device(plan, &image, record);
+    assert!(verdict.is_ok());
+    let zeroes: Vec<_> = record.operations.iter().filter(|operation| matches!(operation, Zero(..))).collect();
+    let last = (blocks - 10) * BLOCK;
+    let mut expected = vec![Zero(2_000_000, 4 * MIB - 2_000_000)];
+    expected.extend((1..4).map(|stride| Zero(stride * 4 * MIB, 4 * MIB)));
+    expected.push(Zero(16 * MIB, last - 16 * MIB));
+    assert_eq!(zeroes, expected.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_source_that_panics_fails_all_targets() {
+    struct Panics;
+    impl Read for Panics {
+        fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
+            panic!("for the test");
+        }
+    }
+    impl ForwardRead for Panics {
+        fn skip_to(&mut self, offset: u64) -> io::Result<u64> {
+            Ok(offset)
+        }
+        fn finish(&mut self) -> io::Result<u64> {
+            Ok(0)
+        }
+    }
+    let records: Vec<_> = [0, 1].map(|_| Arc::new(Mutex::new(Record::device()))).into();
+    let sinks = records.iter().map(|record| sink(Kind::BlockDevice, record)).collect();
+    let image = Image { plan: sized(2 * MIB), reader: Box::new(Panics), id: None };
+    for verdict in Copy::new(image, sinks).run() {
+        let failure = verdict.unwrap_err();
+        assert!(matches!(*failure.error, Error::NoResult) && failure.state == TargetState::BootRegionZero);
+    }
+    for record in records {
+        assert_eq!(record.lock().unwrap().operations.last(), Some(&Finish(Failed)));
+    }
+}
+
+#[test]
+fn a_target_that_fails_leaves_its_chunks_to_the_others() {
+    let image = image(40 * MIB);
+    let (complete, wait) = std::sync::mpsc::channel();
+    let good = Arc::new(Mutex::new(Record {
+        at_finish: Some(Box::new(move || complete.send(()).unwrap())),
+        ..Record::default()
+    }));
+    // It fails at once, and is not done before the other one is.
+    let at_finish: Box<dyn FnMut() + Send> = Box::new(move || wait.recv().unwrap());
+    let bad = Arc::new(Mutex::new(Record { failing: 0..1, at_finish: Some(at_finish), ..Record::default() }));
+    let sinks = vec![sink(Kind::RegularFile, &bad), sink(Kind::RegularFile, &good)];
+    let source = Box::new(Reluctant::new(&image));
+    let verdicts = Copy::new(Image { plan: sized(40 * MIB), reader: source, id: None }, sinks).run();
+    assert!(verdicts[0].is_err() && verdicts[1].as_ref().unwrap().bytes == 40 * MIB);
+    assert!(good.lock().unwrap().contents == image);
 }
 
 #[test]
@@ -412,6 +496,19 @@ fn a_device_that_cannot_discard_is_not_written_to() {
     assert!(matches!(*verdict.unwrap_err().error, Error::Write { offset: 0, .. }));
     assert_eq!(record.operations, [Discard(0, 10_000), Finish(Failed)]);
     assert!(record.contents.iter().all(|&byte| byte == 0xff));
+}
+
+#[test]
+fn a_device_that_fails_to_discard_the_rest_does_not_look_valid() {
+    let image = image(3 * MIB);
+    let plan = Plan::mapped(map(&image, &[(10, 2000)]), Verify::Checksums, Unmapped::Discard);
+    let (verdict, record) = to_device(plan, &image, Record::failing(1..2));
+    let failure = verdict.unwrap_err();
+    assert!(matches!(*failure.error, Error::Write { offset: 2_001_000, .. }));
+    assert_eq!(failure.state, TargetState::BootRegionCleared);
+    let end = 3 * MIB - 2_001_000;
+    let expected = [Discard(0, 10_000), Discard(2_001_000, end), Write(0, MIB), Sync, Finish(Failed)];
+    assert_eq!(record.operations, expected);
 }
 
 #[test]

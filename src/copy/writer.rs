@@ -5,9 +5,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::boot_region::BootRegion;
+use super::cancel::Cancel;
+use super::error::Error;
 use super::pipeline::{Chunk, Message, ToWriter};
 use super::plan::{Plan, Step};
-use super::{Cancel, Error, Failure, Summary, Verdict};
+use super::verdict::{Failure, Summary, Verdict};
 use crate::event::{Event, Observer, Outcome, Phase, TargetId};
 use crate::range::ByteRange;
 use crate::sink::{Kind, Sink, SinkInfo};
@@ -15,8 +17,11 @@ use crate::sink::{Kind, Sink, SinkInfo};
 /// How long the writer waits for a chunk before it looks whether it shall stop.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The longest range that is zeroed or discarded between two looks whether to stop, in bytes.
-const STRIDE: u64 = 64 << 20;
+/// How many bytes are zeroed between two looks whether to stop: a device may write as many zeroes.
+const ZERO_STRIDE: u64 = 4 << 20;
+
+/// How many bytes are discarded between two looks whether to stop.
+const DISCARD_STRIDE: u64 = 256 << 20;
 
 /// Writes to one sink.
 pub(super) struct Writer {
@@ -27,32 +32,33 @@ pub(super) struct Writer {
     pub(super) boot_region: BootRegion,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) cancel: Cancel,
-    /// Bytes of the image that have been written, or are held back for the boot region.
-    pub(super) written: u64,
 }
 
 impl Writer {
     /// Writes what comes through `chunks`, makes it durable, then bootable.
-    pub(super) fn run(mut self, chunks: &Receiver<ToWriter>) -> Verdict {
+    pub(super) fn run(mut self, chunks: Receiver<ToWriter>) -> Verdict {
         let started = Instant::now();
-        let copied = self.copy(chunks);
+        let copied = self.copy(&chunks);
+        // Other writers wait for the chunks that are left in there.
+        drop(chunks);
         let outcome = if copied.is_ok() { Outcome::Complete } else { Outcome::Failed };
         let cleared = copied.as_ref().err().and_then(|_| self.boot_region.revoke(&mut *self.sink));
         let state = self.sink.finish(outcome);
         self.observer.event(Event::Target(self.id, outcome));
         match copied {
-            Ok(()) => Ok(Summary { bytes: self.written, time: started.elapsed() }),
+            Ok(bytes) => Ok(Summary { bytes, time: started.elapsed() }),
             Err(error) => Err(Failure { error, state: cleared.unwrap_or(state) }),
         }
     }
 
-    fn copy(&mut self, chunks: &Receiver<ToWriter>) -> Result<(), Arc<Error>> {
+    /// Returns how many bytes of the image have been written.
+    fn copy(&mut self, chunks: &Receiver<ToWriter>) -> Result<u64, Arc<Error>> {
         self.prepare()?;
         self.observer.event(Event::Phase(self.id, Phase::Copying));
-        self.tell_progress();
-        self.write(chunks)?;
+        let written = self.write(&Arc::clone(&self.plan), chunks)?;
         self.observer.event(Event::Phase(self.id, Phase::Synchronizing));
-        Ok(self.boot_region.commit(&mut *self.sink, &self.cancel)?)
+        self.boot_region.commit(&mut *self.sink, &self.cancel)?;
+        Ok(written)
     }
 
     fn prepare(&mut self) -> Result<(), Error> {
@@ -63,8 +69,11 @@ impl Writer {
         // Before the boot region is zeroed: a device that cannot discard is left as it was. A file's holes are holes already.
         if let Some(capacity) = self.info.capacity {
             for hole in Arc::clone(&self.plan).discards() {
-                let within = ByteRange { start: hole.start, end: hole.end.min(capacity) };
-                self.in_strides(within, |sink, bytes| Ok(sink.discard(bytes)?))?;
+                for bytes in strides(ByteRange { start: hole.start, end: hole.end.min(capacity) }, DISCARD_STRIDE) {
+                    self.cancel.check()?;
+                    self.sink.discard(bytes)?;
+                    self.boot_region.rest_changed();
+                }
             }
         }
         self.sink.prepare(self.plan.image_size()).map_err(Error::Prepare)?;
@@ -75,19 +84,21 @@ impl Writer {
         self.info.kind == Kind::BlockDevice
     }
 
-    /// Takes the steps of the plan, until the image is complete.
-    fn write(&mut self, chunks: &Receiver<ToWriter>) -> Result<(), Arc<Error>> {
-        let plan = Arc::clone(&self.plan);
+    /// Takes the steps of `plan`, until the image is complete; returns how many bytes of it have been written, or are held back for
+    /// the boot region.
+    pub(super) fn write(&mut self, plan: &Plan, chunks: &Receiver<ToWriter>) -> Result<u64, Arc<Error>> {
+        let mut written = 0;
+        self.tell_progress(written, plan);
         for step in plan.steps() {
             match step {
-                Step::Zero(range) => {
-                    let rest = self.boot_region.hold_zeroes(range);
-                    self.in_strides(rest, |sink, bytes| Ok(sink.zero(bytes)?))?;
-                }
+                Step::Zero(range) => self.zero(range)?,
                 Step::Write(range, _) => loop {
-                    // An image of unknown size ends where its source does.
-                    let Some(chunk) = self.next(chunks)? else { return self.check_not_empty() };
-                    self.write_chunk(&chunk)?;
+                    let Some(chunk) = self.next(chunks)? else {
+                        assert!(plan.image_size().is_none(), "the chunks ended before the plan");
+                        return self.check_not_empty(written);
+                    };
+                    written += self.write_chunk(&chunk, plan)?;
+                    self.tell_progress(written, plan);
                     if chunk.bytes().end == range.end {
                         break;
                     }
@@ -95,12 +106,14 @@ impl Writer {
             }
         }
         // The source may still turn out to be incomplete.
-        while self.next(chunks)?.is_some() {}
-        Ok(())
+        assert!(self.next(chunks)?.is_none(), "there are chunks after the plan");
+        assert!(plan.total().is_none_or(|total| total == written), "{written} bytes, the plan has {:?}", plan.total());
+        Ok(written)
     }
 
-    fn check_not_empty(&self) -> Result<(), Arc<Error>> {
-        if self.is_device() && self.written == 0 { Err(Error::Empty.into()) } else { Ok(()) }
+    /// An image of unknown size ends where its source does, but a device gets none without a byte.
+    fn check_not_empty(&self, written: u64) -> Result<u64, Arc<Error>> {
+        if self.is_device() && written == 0 { Err(Error::Empty.into()) } else { Ok(written) }
     }
 
     /// The next chunk; `None` once the image is complete.
@@ -116,45 +129,47 @@ impl Writer {
                 }
                 Ok(Message::Failed(error)) => return Err(error),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => panic!("the source's threads ended without saying how"),
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::NoResult.into()),
             }
         }
     }
 
-    fn write_chunk(&mut self, chunk: &Chunk) -> Result<(), Error> {
+    /// Writes what `plan` writes of a chunk; returns how many bytes that are.
+    fn write_chunk(&mut self, chunk: &Chunk, plan: &Plan) -> Result<u64, Error> {
         if let Some(capacity) = self.info.capacity.filter(|&capacity| capacity < chunk.bytes().end) {
             return Err(Error::Full { capacity });
         }
-        for part in self.plan.parts(chunk.bytes()) {
+        let mut written = 0;
+        for part in plan.parts(chunk.bytes()) {
             let start = (part.start - chunk.offset) as usize;
             let data = &chunk.data()[start..start + part.len() as usize];
             let (rest, offset) = self.boot_region.hold(data, part.start);
             if !rest.is_empty() {
                 self.sink.write_at(rest, offset)?;
             }
-            self.written += part.len();
+            written += part.len();
         }
-        self.tell_progress();
-        Ok(())
+        Ok(written)
     }
 
-    fn tell_progress(&self) {
-        let (target, done, total) = (self.id, self.written, self.plan.total());
-        self.observer.event(Event::Progress { target, done, total });
-    }
-
-    fn in_strides(
-        &mut self,
-        range: ByteRange,
-        mut work: impl FnMut(&mut dyn Sink, ByteRange) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let mut start = range.start;
-        while start < range.end {
+    fn zero(&mut self, range: ByteRange) -> Result<(), Error> {
+        for bytes in strides(self.boot_region.hold_zeroes(range), ZERO_STRIDE) {
             self.cancel.check()?;
-            let end = range.end.min(start.saturating_add(STRIDE));
-            work(&mut *self.sink, ByteRange { start, end })?;
-            start = end;
+            self.sink.zero(bytes)?;
         }
         Ok(())
     }
+
+    fn tell_progress(&self, done: u64, plan: &Plan) {
+        self.observer.event(Event::Progress { target: self.id, done, total: plan.total() });
+    }
+}
+
+/// `range`, cut at multiples of `stride`.
+fn strides(range: ByteRange, stride: u64) -> impl Iterator<Item = ByteRange> {
+    let mut start = range.start;
+    std::iter::from_fn(move || {
+        let end = range.end.min((start / stride + 1).saturating_mul(stride));
+        (start < range.end).then(|| ByteRange { start: std::mem::replace(&mut start, end), end })
+    })
 }

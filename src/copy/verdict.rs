@@ -1,0 +1,41 @@
+//! How a copy ends, for each of its targets.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::Error;
+use crate::sink::TargetState;
+
+/// How the copy to one target ended.
+pub type Verdict = Result<Summary, Failure>;
+
+/// A copy that is complete: verified, durable, and bootable if the image is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// How many bytes of the image were copied.
+    pub bytes: u64,
+    /// How long it took, the last sync included.
+    pub time: Duration,
+}
+
+/// A copy that failed, and what it leaves behind.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why; shared by all targets where it is the source that failed.
+    pub error: Arc<Error>,
+    /// What is on the target.
+    pub state: TargetState,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
