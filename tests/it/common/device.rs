@@ -39,6 +39,20 @@ impl Loop {
         device
     }
 
+    /// Gives it back, and waits until nothing is attached to it any more: a program that another test is just starting may still
+    /// have it open.
+    pub fn detach(self) {
+        let backing_file = self.attribute("loop/backing_file");
+        drop(self);
+        for _ in 0..500 {
+            if !backing_file.exists() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{} stays", backing_file.display());
+    }
+
     /// One of its attributes in sysfs, such as `bdi/max_ratio`.
     pub fn attribute(&self, name: &str) -> PathBuf {
         Path::new("/sys/block").join(self.path.file_name().unwrap()).join(name)
