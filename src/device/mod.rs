@@ -1,7 +1,7 @@
 //! What block devices there are, who uses them, and which of their bytes are also those of other devices and files. Nothing
 //! is written to a device here.
 //!
-//! A command reads the [`Topology`] once; who uses or shares what is then told by it alone. [`SharedStorage`] finds the
+//! A command reads the `Topology` once; who uses or shares what is then told by it alone. `SharedStorage` finds the
 //! devices whose bytes overlap with a target, and claims them, so that nobody begins to use them during a copy.
 
 mod claim;
