@@ -1,7 +1,7 @@
 //! Finds the bmap beside an image, and the signature beside a bmap.
 //!
-//! Both go by names alone, on this machine as on a server. A name where there is no file is passed over; any other failure ends
-//! the search, so that nobody goes without a bmap or a signature because of a broken cable.
+//! Both go by names alone, on this machine as on a server. A name where there is no file is passed over; any other
+//! failure ends the search, so that a broken connection does not cost the user a bmap or a signature.
 
 use crate::event::{Notice, Observer};
 use crate::source::{self, Location, SmallFile, Source};
@@ -12,15 +12,16 @@ pub type Open<'a> = dyn Fn(&Location) -> Result<Source, source::Error> + 'a;
 /// The endings of detached signatures: armoured, and binary.
 const SIGNATURE_ENDINGS: [&str; 2] = [".asc", ".sig"];
 
-/// The largest file that is read as a detached signature, in bytes: a page that a server sends in its place has more than any.
+/// The largest file that is read as a detached signature, in bytes. It leaves room for a web page that a server may
+/// send instead.
 const MAX_SIGNATURE_SIZE: u64 = 1 << 20;
 
 /// The bmap beside the image at `image`: the first of [`Location::bmap_candidates`] that there is, or `None`.
 ///
 /// # Errors
 ///
-/// Where one cannot be opened for another reason than that it is not there. Where a server denies access to a name, be there
-/// such a file or not, the other names are tried first.
+/// Where one cannot be opened for another reason than that it is missing. Where a server denies access to a name, which
+/// some do for missing files, the other names are tried first.
 pub fn bmap(image: &Location, open: &Open<'_>, observer: &dyn Observer) -> Result<Option<Source>, source::Error> {
     let mut denied = None;
     for candidate in image.bmap_candidates() {
@@ -44,7 +45,7 @@ pub fn bmap(image: &Location, open: &Open<'_>, observer: &dyn Observer) -> Resul
 ///
 /// # Errors
 ///
-/// Where one cannot be opened for another reason than that it is not there, or cannot be read.
+/// Where one cannot be opened for another reason than that it is missing, or cannot be read.
 pub fn signature(
     bmap: &Location,
     open: &Open<'_>,
@@ -72,7 +73,7 @@ pub(crate) fn read_signature(file: Source) -> Result<SmallFile, source::Error> {
     file.read_small("signature", MAX_SIGNATURE_SIZE)
 }
 
-/// Whether a server sent a page in place of a file that it does not have. No signature begins with markup.
+/// Whether a server sent a web page instead of a missing file. No signature begins with markup.
 fn is_markup(file: &[u8]) -> bool {
     file.trim_ascii_start().starts_with(b"<")
 }
@@ -177,7 +178,7 @@ mod tests {
         let told = Told::default();
         let find = |bmap: &str| signature(&location(bmap), &|at| stage.open(at), &told).unwrap().unwrap();
         assert_eq!(find(remote).bytes(), b"binary");
-        // Nobody but the user put it there: it is told that it is no good signature.
+        // A local file is not a server's page: the user is told that it is not a good signature.
         assert_eq!(find(local).bytes(), b" <!DOCTYPE html>");
         let expected = ["page http://h/disk.bmap.asc", "signature http://h/disk.bmap.sig", "signature disk.bmap.asc"];
         assert_eq!(*told.0.lock().unwrap(), expected);

@@ -33,36 +33,31 @@ pub enum Outcome {
 
 /// Something that happened.
 #[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Event<'a> {
     /// A target enters a phase.
     Phase(TargetId, Phase),
-    /// A target has `done` bytes of `total`, where that is known, in the phase that it is in.
-    Progress {
-        /// The target.
-        target: TargetId,
-        /// Bytes done, those that are held back for the boot region included.
-        done: u64,
-        /// Bytes to do.
-        total: Option<u64>,
-    },
+    /// A target has `done` bytes of `total`, where that is known, in its current phase. Those that are held back for
+    /// the boot region count as done.
+    Progress { target: TargetId, done: u64, total: Option<u64> },
     /// The work on a target has ended.
     Target(TargetId, Outcome),
     /// Something worth telling, which stops nothing.
     Notice(Notice<'a>),
 }
 
-/// Is told what happens, from several threads, and must not block them for long.
+/// Receives events, from several threads, which it must not block for long.
 pub trait Observer: Send + Sync {
-    /// Takes note of `event`.
+    /// Receives `event`.
     fn event(&self, event: Event<'_>);
 
-    /// Takes note of `notice`.
+    /// Receives `notice`.
     fn notice(&self, notice: Notice<'_>) {
         self.event(Event::Notice(notice));
     }
 }
 
-/// Takes no note of anything.
+/// Ignores all events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 
@@ -70,142 +65,54 @@ impl Observer for Silent {
     fn event(&self, _event: Event<'_>) {}
 }
 
-/// Something worth telling. Paths, addresses and names are as they came from outside: whoever shows them must mask control
-/// characters and passwords.
+/// Something worth telling. Paths, addresses and names are as they came from outside: an observer that shows them must
+/// mask control characters and passwords.
 #[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Notice<'a> {
     // Sources.
     /// The image is a member of an archive.
-    ReadsMember {
-        /// The archive's location.
-        archive: &'a dyn Printable,
-        /// The archive's format.
-        format: &'a dyn Printable,
-        /// The member's name.
-        member: &'a str,
-    },
-    /// A download broke, or a server was not ready; it is tried again after `pause`.
-    Retries {
-        /// What went wrong.
-        error: &'a dyn Error,
-        /// How long is waited first; `None` where a new connection is made at once.
-        pause: Option<Duration>,
-    },
+    ReadsMember { archive: &'a dyn Printable, format: &'a dyn Printable, member: &'a str },
+    /// A download broke, or a server was not ready; it is tried again after `pause`, at once where that is `None`.
+    Retries { error: &'a dyn Error, pause: Option<Duration> },
     /// The server names no validator (ETag, date) for a URL: if the file changes during the copy, that is not noticed.
-    NoValidator {
-        /// The URL, without a password.
-        url: &'a dyn Printable,
-    },
-    /// The variable names a file or directory of certificates in which none can be read: no server is trusted.
-    NoCertificates {
-        /// The environment variable.
-        variable: &'a str,
-    },
+    NoValidator { url: &'a dyn Printable },
+    /// The environment variable names a file or directory in which no certificate can be read: no server is trusted.
+    NoCertificates { variable: &'a str },
     /// `~/.netrc` exists and cannot be read; the copy goes on without it.
-    NetrcUnreadable {
-        /// Its path.
-        path: &'a Path,
-        /// Why.
-        error: &'a io::Error,
-    },
+    NetrcUnreadable { path: &'a Path, error: &'a io::Error },
 
     // Bmaps and their signatures.
     /// A bmap was found beside the image.
-    BmapFound {
-        /// The bmap's location.
-        bmap: &'a dyn Printable,
-    },
-    /// A server denies access to one of the names that a bmap may have, be there such a file or not; the search goes on.
-    BmapAccessDenied {
-        /// What the server says, with the location.
-        error: &'a dyn Error,
-    },
+    BmapFound { bmap: &'a dyn Printable },
+    /// A server denies access to a name that a bmap may have, as some do for missing files; the search goes on.
+    BmapAccessDenied { error: &'a dyn Error },
     /// A detached signature was found beside the bmap.
-    SignatureFound {
-        /// The signature's location.
-        signature: &'a dyn Printable,
-    },
+    SignatureFound { signature: &'a dyn Printable },
     /// A server sent a web page for the name of a signature; it is passed over.
-    WebPageForSignature {
-        /// The signature's location.
-        signature: &'a dyn Printable,
-    },
-    /// The bmap has a good signature of an accepted key. Told once for each signer.
-    BmapSignedBy {
-        /// The bmap's location.
-        bmap: &'a dyn Printable,
-        /// Name, address and fingerprint.
-        signer: &'a dyn Printable,
-    },
+    WebPageForSignature { signature: &'a dyn Printable },
+    /// The bmap has a good signature of an accepted key; one notice for each signer (name, address and fingerprint).
+    BmapSignedBy { bmap: &'a dyn Printable, signer: &'a dyn Printable },
     /// The bmap has no signature, and needs none.
-    BmapNotSigned {
-        /// The bmap's location.
-        bmap: &'a dyn Printable,
-    },
+    BmapNotSigned { bmap: &'a dyn Printable },
     /// The bmap is signed, and its signature is not verified because the caller asked for that.
-    SignatureNotVerified {
-        /// The bmap's location.
-        bmap: &'a dyn Printable,
-    },
+    SignatureNotVerified { bmap: &'a dyn Printable },
 
     // Devices and sinks.
     /// A device that shares bytes with the target is free, but may show old data from its cache until it is detached.
-    SharesData {
-        /// The device.
-        device: &'a Path,
-        /// The target.
-        target: &'a Path,
-    },
-    /// A setting of the disk is left as it is, for it cannot be written.
-    SettingKept {
-        /// The setting's file in sysfs.
-        setting: &'a Path,
-        /// Its value.
-        value: &'a str,
-        /// Why.
-        error: &'a io::Error,
-    },
-    /// A setting that was changed could not be put back.
-    SettingNotRestored {
-        /// The setting's file in sysfs.
-        setting: &'a Path,
-        /// The value that it had.
-        value: &'a str,
-        /// Why.
-        error: &'a io::Error,
-    },
+    SharesData { device: &'a Path, target: &'a Path },
+    /// A setting of the disk, a file in sysfs, keeps its `value`, because it cannot be written.
+    SettingKept { setting: &'a Path, value: &'a str, error: &'a io::Error },
+    /// A setting that was changed could not be put back to `value`.
+    SettingNotRestored { setting: &'a Path, value: &'a str, error: &'a io::Error },
     /// The kernel still has the old partition table of a device.
-    PartitionTableNotReread {
-        /// The device.
-        device: &'a Path,
-        /// Why.
-        error: &'a io::Error,
-    },
-    /// The boot region could not be read beforehand: where the image has nothing for it, it becomes zero.
-    BootRegionUnreadable {
-        /// Whose it is.
-        target: TargetId,
-        /// The length of the region in bytes.
-        length: u64,
-        /// Why.
-        error: &'a io::Error,
-    },
+    PartitionTableNotReread { device: &'a Path, error: &'a io::Error },
+    /// The boot region of `length` bytes could not be read beforehand: it becomes zero where the image has no data.
+    BootRegionUnreadable { target: TargetId, length: u64, error: &'a io::Error },
     /// What was written to a loop device over the image may not have reached the image.
-    LoopDeviceNotFlushed {
-        /// The loop device.
-        device: &'a Path,
-        /// The image.
-        image: &'a Path,
-        /// Why.
-        error: &'a io::Error,
-    },
+    LoopDeviceNotFlushed { device: &'a Path, image: &'a Path, error: &'a io::Error },
     /// The image is in use through a loop device: what is written there may be missing from its map.
-    ImageInUse {
-        /// The image.
-        image: &'a Path,
-        /// What it is used for.
-        usage: &'a dyn Printable,
-    },
+    ImageInUse { image: &'a Path, usage: &'a dyn Printable },
 }
 
 /// What can be shown to people.

@@ -14,7 +14,7 @@ pub struct Loader<'a> {
     pub policy: &'a Policy,
     /// Opens the bmap and its signature.
     pub open: &'a Open<'a>,
-    /// Is told what is found, as soon as it is.
+    /// Receives notices of what is found.
     pub observer: &'a dyn Observer,
 }
 
@@ -22,48 +22,36 @@ pub struct Loader<'a> {
 pub struct LoadedBmap {
     /// Where it was.
     pub location: Location,
-    /// What it says.
+    /// Its contents.
     pub bmap: Bmap,
-    /// What was found out about its signatures; the policy is content with it.
+    /// The result of verification, which the policy accepts.
     pub signatures: Signatures,
-    /// The files of this machine that it was read from and verified with: whoever writes must spare them.
+    /// The local files that it was read from and verified with: they must not be the target.
     pub inputs: Vec<InputFile>,
 }
 
 /// Why there is no bmap that may be used.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Error {
     /// It cannot be opened or read.
     #[error(transparent)]
     Source(#[from] source::Error),
-    /// None is named, and none lies beside the image.
+    /// None is named, and there is none beside the image.
     #[error("bmap file not found for '{image}'")]
-    NotFound {
-        /// The image.
-        image: Location,
-    },
-    /// It is the image itself.
-    #[error("{}: the image cannot be its own bmap", both_are(.image, .bmap))]
-    IsImage {
-        /// The image.
-        image: Location,
-        /// The bmap, perhaps by another name.
-        bmap: Location,
-    },
+    NotFound { image: Location },
+    /// It is the image itself, perhaps by another name.
+    #[error("{}: the image cannot be its own bmap", same_file(.image, .bmap))]
+    IsImage { image: Location, bmap: Location },
     /// Its signatures are not what the policy asks for.
     #[error(transparent)]
     Trust(#[from] trust::Error),
-    /// It is no valid bmap.
+    /// It is not a valid bmap.
     #[error("bmap file '{bmap}' cannot be used")]
-    Invalid {
-        /// Where it is.
-        bmap: Location,
-        /// What is wrong with it.
-        source: ParseError,
-    },
+    Invalid { bmap: Location, source: ParseError },
 }
 
-fn both_are(image: &Location, bmap: &Location) -> String {
+fn same_file(image: &Location, bmap: &Location) -> String {
     if image == bmap {
         format!("the image and the bmap are the same file, '{image}'")
     } else {
@@ -143,8 +131,9 @@ mod tests {
     use crate::event::Event;
     use crate::sys::file_id::FileId;
 
-    const BMAP: &str = "<bmap version=\"2.0\"><ImageSize>4</ImageSize><BlockSize>4</BlockSize><BlocksCount>1</BlocksCount>\
-                        <MappedBlocksCount>1</MappedBlocksCount><BlockMap><Range>0</Range></BlockMap></bmap>\n";
+    const BMAP: &str = "<bmap version=\"2.0\"><ImageSize>4</ImageSize><BlockSize>4</BlockSize>\
+                        <BlocksCount>1</BlocksCount><MappedBlocksCount>1</MappedBlocksCount>\
+                        <BlockMap><Range>0</Range></BlockMap></bmap>\n";
 
     /// Keeps the names of what it is told.
     #[derive(Default)]

@@ -1,14 +1,13 @@
 //! Claims to devices and files, which keep others from using them during a copy.
 //!
-//! What the kernel builds on a device has a claim to it, as O_EXCL gives us one, and two claims exclude each other; all devices
-//! of device-mapper have one in common. Only a loop device has none to what it lies in. So whoever uses what is below a loop
-//! device, or another one beside it, does not notice us, nor does the kernel keep us from each other.
+//! Mounts, partitions, device-mapper and RAID open their devices with O_EXCL, as we do, and two such claims exclude
+//! each other; all devices of device-mapper share one. Only loop devices have no claim to what they lie in. O_EXCL on a
+//! loop device therefore does not protect what is below it, nor another loop device over the same file.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::conflicts::{Conflict, SharedStorage};
 use super::topology::{Device, Driver, Layer};
@@ -17,7 +16,7 @@ use crate::sys::eintr::retry_on_eintr;
 use crate::sys::file_id::FileId;
 use crate::sys::missing::ok_if_missing_or_denied;
 
-/// Whom a lock keeps away.
+/// Which other locks a lock excludes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lock {
     /// All other copies, which would mix their image with this one.
@@ -26,22 +25,17 @@ pub(crate) enum Lock {
     Shared,
 }
 
-/// Locks `file` (flock(2)) as long as it is open, for the kernel lets any number of programs write to one; returns whether
-/// nobody is in the way. A file system that knows no locks keeps nobody away.
+/// Locks `file` (flock(2)) as long as it is open; returns `false` where another program has a lock. A file system
+/// without locks keeps no one away.
 pub(crate) fn lock(file: &File, lock: Lock) -> bool {
-    let kind = match lock {
-        Lock::Exclusive => libc::LOCK_EX,
-        Lock::Shared => libc::LOCK_SH,
-    };
-    // SAFETY: flock takes a descriptor, which is open, and a number.
-    let locked = retry_on_eintr(|| match unsafe { libc::flock(file.as_raw_fd(), kind | libc::LOCK_NB) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+    let locked = retry_on_eintr(|| match lock {
+        Lock::Exclusive => file.try_lock(),
+        Lock::Shared => file.try_lock_shared(),
     });
     !locked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// What others are kept away from, as long as this lives.
+/// Devices and files that are claimed as long as this lives.
 #[derive(Default)]
 pub(crate) struct Claims {
     devices: Vec<(u64, File)>,
@@ -53,7 +47,7 @@ impl SharedStorage<'_> {
     ///
     /// # Errors
     ///
-    /// Where somebody has a claim to these bytes whom nothing else tells of, such as a mount of another namespace.
+    /// Where another program has a claim to these bytes that sysfs does not show, such as a mount of another namespace.
     pub(crate) fn claim(&self, observer: &dyn Observer) -> Result<Claims, Conflict> {
         let mut claims = Claims::default();
         for level in &self.stack.levels {
@@ -67,7 +61,7 @@ impl SharedStorage<'_> {
             self.claim_device(device, &mut claims)?;
         }
         for device in self.beside(&self.others) {
-            // Nobody uses it, so it stays attached.
+            // It is not in use, so it may stay attached.
             if self.claim_device(device, &mut claims)? {
                 observer.notice(Notice::SharesData { device: &device.node(), target: self.target });
             }
@@ -75,9 +69,9 @@ impl SharedStorage<'_> {
         Ok(claims)
     }
 
-    /// Claims `device`: where it has partitions that share bytes with the target, only those. That keeps others from all of
-    /// it, but not from its other partitions, which may be in use. Returns whether there is a new claim: none where there was
-    /// one already, or where the device is gone.
+    /// Claims `device`: where it has partitions that share bytes with the target, only those. That keeps others from
+    /// the whole device, but not from its other partitions, which may be in use. Returns whether there is a new claim,
+    /// which there is not where there was one already or the device is gone.
     fn claim_device(&self, device: &Device, claims: &mut Claims) -> Result<bool, Conflict> {
         let partitions = self.topology.partitions_of(device);
         let mut wanted: Vec<_> = partitions.filter(|part| self.others.contains(part)).collect();
@@ -105,7 +99,7 @@ impl SharedStorage<'_> {
         Ok(is_new)
     }
 
-    /// Why there is no claim to `device`: perhaps there is one to a partition of it, though that shares nothing with the target.
+    /// Why `device` cannot be claimed: perhaps a partition of it is in use, though that shares nothing with the target.
     fn busy(&self, device: &Device) -> Conflict {
         let mut parts: Vec<_> = self.topology.partitions_of(device).collect();
         for part in parts.clone() {
@@ -119,32 +113,17 @@ impl SharedStorage<'_> {
         }
     }
 
-    /// Keeps copies away from the file that a loop device shows, if the name that we have for it is the right one.
+    /// Keeps copies away from the backing file of a loop device, if it can be found by its name in sysfs.
     fn lock_backing_file(&self, device: &Device, claims: &mut Claims) -> Result<(), Conflict> {
-        match self.open_backing_file(device).map_err(|source| self.unclear(device, source))? {
-            Some((name, file)) if !lock(&file, Lock::Shared) => {
-                Err(Conflict::FileLocked { target: self.target.to_owned(), file: name })
-            }
-            opened => {
-                claims.locked.extend(opened.map(|(_, file)| file));
-                Ok(())
-            }
-        }
-    }
-
-    fn open_backing_file(&self, device: &Device) -> io::Result<Option<(PathBuf, File)>> {
-        let (Driver::Loop { backing }, [(file @ FileId::File { .. }, _)]) = (&device.driver, &device.lies_in[..])
-        else {
-            return Ok(None);
+        let (Driver::Loop { backing }, [(id @ FileId::File { .. }, _)]) = (&device.driver, &device.lies_in[..]) else {
+            return Ok(());
         };
-        let is_it = |found: &Metadata| FileId::of(found) == *file;
-        if !ok_if_missing_or_denied(fs::metadata(backing))?.is_some_and(|found| is_it(&found)) {
-            return Ok(None);
+        let Some(file) = open_file(backing, *id).map_err(|source| self.unclear(device, source))? else { return Ok(()) };
+        if !lock(&file, Lock::Shared) {
+            return Err(Conflict::FileLocked { target: self.target.to_owned(), file: backing.clone() });
         }
-        // What has taken its place by now may be a pipe, which is not to be waited for.
-        let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(backing);
-        let Some(opened) = ok_if_missing_or_denied(opened)? else { return Ok(None) };
-        Ok(is_it(&opened.metadata()?).then(|| (backing.clone(), opened)))
+        claims.locked.push(file);
+        Ok(())
     }
 
     fn unclear(&self, device: &Device, source: io::Error) -> Conflict {
@@ -152,7 +131,19 @@ impl SharedStorage<'_> {
     }
 }
 
-/// Opens the node of `device`, which nobody else has a claim to then.
+/// Opens the file `id` at `path`; `None` where that is missing, denied or another file.
+fn open_file(path: &Path, id: FileId) -> io::Result<Option<File>> {
+    let is_it = |found: &Metadata| FileId::of(found) == id;
+    if !ok_if_missing_or_denied(fs::metadata(path))?.is_some_and(|found| is_it(&found)) {
+        return Ok(None);
+    }
+    // It may have been replaced by a pipe, which must not block.
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let Some(file) = ok_if_missing_or_denied(opened)? else { return Ok(None) };
+    Ok(is_it(&file.metadata()?).then_some(file))
+}
+
+/// Opens the node of `device` exclusively.
 fn open_exclusively(device: &Device) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(device.node())?;
     match FileId::of(&file.metadata()?) == device.id() {

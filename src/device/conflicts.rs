@@ -1,4 +1,4 @@
-//! Who else has the bytes of a target: the devices above it, below it and beside it.
+//! The devices that share bytes with a target: above it, below it and beside it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,16 +11,16 @@ use crate::sys::file_id::FileId;
 /// The devices that share bytes with a target.
 pub(crate) struct SharedStorage<'a> {
     pub(super) target: &'a Path,
-    /// Where the bytes of the target lie.
+    /// Where the bytes of the target are stored.
     pub(super) stack: &'a StorageStack,
     pub(super) topology: &'a Topology,
     /// The target, the disk that it is a partition of, and what is built on them; nothing where it is a file.
     own: Vec<&'a Device>,
-    /// What the target lies in, and what else is built on that.
+    /// The devices that the target lies in, and others that are built on these.
     pub(super) others: Vec<&'a Device>,
 }
 
-/// Why the bytes of the device or file at `target` are not ours to write.
+/// Why the bytes of the device or file at `target` must not be written.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Conflict {
@@ -36,7 +36,7 @@ pub enum Conflict {
     /// It shares bytes with `device`, which cannot be opened to find out whether it is used.
     #[error("'{target}' shares its data with '{device}', and it cannot be told whether that is in use")]
     SharedUnclear { target: PathBuf, device: PathBuf, source: io::Error },
-    /// It shares bytes with `device`, which somebody else has opened exclusively.
+    /// It shares bytes with `device`, which another program has opened exclusively.
     #[error("'{target}' shares its data with '{device}', which is in use by another program or mount namespace")]
     SharedBusy { target: PathBuf, device: PathBuf },
     /// It lies in `file`, which another copy writes to.
@@ -57,7 +57,7 @@ impl<'a> SharedStorage<'a> {
         Self { target, stack, topology, own, others }
     }
 
-    /// Refuses a target that is used under one of its names, or whose bytes are.
+    /// Refuses a target that is in use, or that shares bytes with a device in use.
     pub(crate) fn refuse_used(&self) -> Result<(), Conflict> {
         let target = || self.target.to_owned();
         if let Some(usage) = self.usage(&self.own) {
@@ -74,8 +74,8 @@ impl<'a> SharedStorage<'a> {
         usage::usage(devices, self.stack, self.topology)
     }
 
-    /// Where the target is a partition: others of its disk that have bytes of it, as those of an isohybrid image have, and what
-    /// is built on these. A claim to one partition keeps others from the disk, but not from the other partitions.
+    /// Where the target is a partition: others of its disk that overlap with it, as in an isohybrid image, and what is
+    /// built on these. A claim to one partition keeps others from the disk, but not from the other partitions.
     pub(super) fn siblings(&self) -> Vec<&'a Device> {
         match self.stack.levels.get(1).map(|level| level.layer) {
             Some(Some(Layer::Partition(_))) => self.beside(&self.own),
@@ -83,7 +83,7 @@ impl<'a> SharedStorage<'a> {
         }
     }
 
-    /// Those of `devices` that the target does not lie in.
+    /// The ones among `devices` that the target does not lie in.
     pub(super) fn beside(&self, devices: &[&'a Device]) -> Vec<&'a Device> {
         devices.iter().copied().filter(|device| !self.stack.contains(device.id())).collect()
     }

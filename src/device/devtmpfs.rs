@@ -1,5 +1,5 @@
-//! The file system of device nodes, in which no file must be created: it would fill memory, and not the stick that the
-//! user forgot to plug in.
+//! The file system of device nodes. An image must not be written to a new file there: it would fill memory, when the
+//! user meant a device that is not plugged in.
 
 use std::fs;
 use std::io;
@@ -21,7 +21,7 @@ pub fn contains(path: &Path) -> io::Result<bool> {
     if devices == number(Path::new("/"))? {
         return Ok(false);
     }
-    // The nearest directory that exists tells; those above it, which an absolute path goes through, may be closed to us.
+    // The nearest directory that exists tells; those above it may not be readable.
     for ancestor in path.ancestors().chain([Path::new(".")]) {
         if let Some(found) = number(ancestor)? {
             return Ok(Some(found) == devices);
@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn dev_is_told_from_what_is_mounted_below_it_and_from_other_directories() {
-        // In a chroot /dev may be a mere directory.
+        // In a chroot /dev may be an ordinary directory.
         let is_mounted = fs::metadata("/dev").unwrap().dev() != fs::metadata("/").unwrap().dev();
         assert_eq!(contains(Path::new("/dev/sdnone")).unwrap(), is_mounted);
         assert_eq!(contains(Path::new("/dev/none/such/by-id/stick")).unwrap(), is_mounted);

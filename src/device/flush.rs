@@ -1,4 +1,4 @@
-//! Loop devices over an image: what was written to one need not be in the image yet.
+//! Loop devices over an image: data that was written to one may not be in the image yet.
 
 use std::fs::File;
 use std::io;
@@ -10,12 +10,12 @@ use super::topology::Topology;
 use crate::event::{Notice, Observer};
 use crate::sys::file_id::FileId;
 
-/// Has what was written to the loop devices over the file `image`, which is `id`, reach it. The observer is told what may be
-/// missing from it: where we may not open such a device, and where one is in use.
+/// Flushes the loop devices over the file `image`, which is `id`. The observer is told where data may be missing from
+/// the image: where such a device cannot be opened, and where one is in use.
 ///
 /// # Errors
 ///
-/// Where it cannot be told which these are.
+/// Where sysfs cannot be read.
 pub fn flush_loop_devices(image: &Path, id: FileId, observer: &dyn Observer) -> io::Result<()> {
     let topology = Topology::read()?;
     let stack = StorageStack::of(id, &topology);

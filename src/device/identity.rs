@@ -1,10 +1,10 @@
-//! What a disk calls itself, as sysfs shows it: for people, to tell one from another.
+//! The name and serial number of a disk, for people, to tell one from another.
 
 use std::fs;
 
 use super::topology::{Device, SECTOR};
 
-/// What a whole disk is. Texts come from the device, which may be hostile; what could deceive a reader is replaced in them.
+/// What a whole disk is. Texts come from the device, which may be hostile; characters that could deceive are replaced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The vendor and the model, as in `SanDisk Ultra`.
@@ -15,8 +15,7 @@ pub struct Identity {
     pub size: Option<u64>,
     /// The size of a logical sector in bytes.
     pub sector_size: Option<u32>,
-    /// Whether it can be taken out: by the kernel's word, or for it is an SD card, which the kernel calls fixed as it does an
-    /// eMMC.
+    /// Whether it can be taken out: according to the kernel, or because it is an SD card, which the kernel calls fixed.
     pub removable: Option<bool>,
 }
 
@@ -25,7 +24,7 @@ impl Identity {
     pub(crate) fn of(disk: &Device) -> Self {
         let told =
             |name| disk.attribute(name).ok().flatten().map(|text| printable(&text)).filter(|text| !text.is_empty());
-        // virtio has a number in the place of a name; libata the same word for all.
+        // virtio has a number instead of a name; libata has the same word for all.
         let vendor = told("device/vendor").filter(|vendor| !vendor.starts_with("0x") && vendor != "ATA");
         let model = told("device/model").or_else(|| told("device/name"));
         let is_card = || told("device/type").as_deref() == Some("SD");
@@ -59,7 +58,7 @@ fn text_of(bytes: &[u8]) -> Option<String> {
     Some(printable(text.trim_matches(|c: char| c.is_whitespace() || c == '\0'))).filter(|text| !text.is_empty())
 }
 
-/// `text` with U+FFFD in place of what moves the cursor, or has other text shown in another order, or is not seen.
+/// `text` with U+FFFD in place of characters that move the cursor, reorder other text or are invisible.
 fn printable(text: &str) -> String {
     let deceives = |c: char| {
         c.is_control()

@@ -10,8 +10,8 @@ use crate::sys::eintr::retry_on_eintr;
 use crate::sys::file_id::FileId;
 use crate::sys::missing::ok_if_missing_or_denied;
 
-/// The file or device that the loop device `number` is attached to: its driver tells, if we may open `node`; else it is what
-/// has the `name` that sysfs shows.
+/// The file or device that the loop device `number` is attached to: its driver tells, if we may open `node`; otherwise
+/// it is looked up by the `name` in sysfs.
 pub(super) fn attached_file(node: &Path, number: u64, name: &Path) -> io::Result<Option<FileId>> {
     let is_it = |node: &File| node.metadata().is_ok_and(|metadata| metadata.rdev() == number);
     match ok_if_missing_or_denied(File::open(node))?.filter(is_it).and_then(|node| status(&node)) {

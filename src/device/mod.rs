@@ -1,8 +1,9 @@
-//! What block devices there are, who uses them, and which of their bytes are also those of other devices and files. Nothing
-//! is written to a device here.
+//! The block devices of this machine, what they are used for, and which bytes they share with other devices and files.
+//! Nothing is written to a device here.
 //!
-//! A command reads the `Topology` once; who uses or shares what is then told by it alone. `SharedStorage` finds the
-//! devices whose bytes overlap with a target, and claims them, so that nobody begins to use them during a copy.
+//! A command reads the `Topology` once; all questions about use and sharing are answered from it. `SharedStorage`
+//! finds the devices whose bytes overlap with a target, and claims them, so that no other program begins to use them
+//! during a copy.
 
 mod claim;
 mod conflicts;

@@ -13,8 +13,8 @@ use crate::sys::missing::{ok_if_missing, ok_if_missing_or_denied};
 /// A mounted file system.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mount {
-    /// The number of the device that was mounted, as far as that is known. File systems of several devices have one that
-    /// belongs to none of them.
+    /// The number of the device that was mounted, as far as that is known. A file system on several devices may have a
+    /// number that belongs to none of them.
     pub(super) number: u64,
     /// The directory that it is mounted at.
     pub(super) point: PathBuf,
@@ -25,7 +25,7 @@ pub(super) fn mounts() -> io::Result<Vec<Mount>> {
     let mountinfo = ok_if_missing(fs::read("/proc/self/mountinfo"))?.unwrap_or_default();
     let mut mounts = Vec::new();
     for (mount, source) in parse_mounts(&mountinfo) {
-        // Other sources are left alone: to look at one may wake a network file system.
+        // Other sources are not inspected: that could wake a network file system.
         let is_anonymous = libc::major(mount.number) == 0 && source.starts_with("/dev");
         let device = if is_anonymous { block_device(&source)? } else { None };
         mounts.push(Mount { number: device.unwrap_or(mount.number), ..mount });

@@ -1,4 +1,4 @@
-//! Where bytes lie: those of a partition also in its disk, those of a loop device also in its file, and so on down.
+//! Where bytes are stored: those of a partition also in its disk, those of a loop device also in its file, and so on.
 //!
 //! Two files or devices share bytes where both lie in the same bytes of something.
 
@@ -6,7 +6,7 @@ use super::topology::{Layer, Topology};
 use crate::range::ByteRange;
 use crate::sys::file_id::FileId;
 
-/// How deep devices may lie in each other. The kernel stops at about eight; a circle must not stop us.
+/// How deep devices may be stacked. The kernel stops at about eight; this ends the search in a circle.
 const DEPTH: usize = 16;
 
 /// The bytes of a file or device: in itself first, then in what it lies in, from the top down.
@@ -29,9 +29,8 @@ pub(super) struct Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Coverage {
     Whole,
-    /// Bytes of it of which the kernel does not tell: those of a mapped device, or of a file on a file system. Two such parts
-    /// are taken to have no byte in common. A file system sees to that, and so do LVM and cryptsetup, but not the kernel:
-    /// what `dmsetup` is given by hand may overlap.
+    /// Unknown bytes of it: those of a mapped device, or of a file on a file system. Two such parts are assumed to have
+    /// no byte in common, as file systems, LVM and cryptsetup make sure; mappings by `dmsetup` itself may overlap.
     Part,
 }
 
@@ -49,7 +48,7 @@ pub enum Sharing {
 }
 
 impl StorageStack {
-    /// That of all bytes of `id`. The file system of a file is no level of it.
+    /// The stack of all bytes of `id`. It does not include the file system of a file.
     pub(crate) fn of(id: FileId, topology: &Topology) -> Self {
         Self { levels: downward(id, Coverage::Whole, topology) }
     }

@@ -63,7 +63,7 @@ pub(super) enum Driver {
         uuid: String,
     },
     Raid,
-    /// `backing` is the name of what is attached to it, in the mount namespace of whoever attached it.
+    /// `backing` is the path of what is attached to it, in the mount namespace of the process that attached it.
     Loop {
         backing: PathBuf,
     },
@@ -75,7 +75,7 @@ impl Topology {
     ///
     /// # Errors
     ///
-    /// Where anything cannot be read that is there: a device that is not known of could be in use.
+    /// Where anything that exists cannot be read: an unknown device could be in use.
     pub(crate) fn read() -> io::Result<Self> {
         Ok(Self { mounts: mounts::mounts()?, swaps: mounts::swaps()?, ..Self::of_sysfs(Path::new("/sys"))? })
     }
@@ -111,7 +111,7 @@ impl Topology {
         }
     }
 
-    /// Whether it tells about `id`: of a file there is nothing to tell.
+    /// Whether it knows the device `id`; true for a file.
     pub(crate) fn knows(&self, id: FileId) -> bool {
         matches!(id, FileId::File { .. }) || self.device_of(id).is_some()
     }
@@ -193,7 +193,7 @@ impl Device {
         }
     }
 
-    /// Which bytes it shows of what it lies in: as many as its size, from where the attribute `start` says in this unit; all
+    /// The bytes of what it lies in: as many as its size, from the attribute `start` on, which is in this unit; all
     /// where sysfs does not say.
     fn window(&self, start: &str, unit: u64) -> io::Result<ByteRange> {
         let number = |name| io::Result::Ok(self.attribute(name)?.and_then(|text| text.parse::<u64>().ok()));
@@ -226,8 +226,7 @@ fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
     entries.into_iter().flatten().map(|entry| Ok(entry?.path())).collect()
 }
 
-/// The devices that the symbolic links in `directory` lead to, by number, with their directories; without those that are gone
-/// or that we may not look at.
+/// The numbers and directories of the devices that the links in `directory` lead to, if they are still readable.
 fn devices_in(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut devices = Vec::new();
     for link in entries(directory)? {

@@ -3,7 +3,7 @@
 //! O_EXCL would refuse such a device too, but it cannot say why.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::storage::StorageStack;
 use super::topology::{Device, Driver, Layer, Topology};
@@ -25,7 +25,7 @@ pub enum Usage {
 pub struct Holder {
     /// What it is called, as in `dm-0 (vg-root)`.
     name: String,
-    /// The command that takes it away, where there is one.
+    /// The command that releases it, where that is known.
     release: Option<String>,
 }
 
@@ -37,40 +37,34 @@ impl fmt::Display for Usage {
                 let points = mounts.iter().map(|(node, point)| format!("{} on '{}'", node.display(), point.display()));
                 write!(f, "mounted: {}", join(points, ", "))
             }
-            Self::Swap(nodes) => write!(f, "in use as swap: {}", join(nodes.iter().map(displayed), " ")),
-            Self::Held(holders) => {
-                write!(f, "held by {}", join(holders.iter().map(|holder| holder.name.clone()), ", "))
-            }
+            Self::Swap(nodes) => write!(f, "in use as swap: {}", join(nodes.iter().map(|node| node.display()), " ")),
+            Self::Held(holders) => write!(f, "held by {}", join(holders.iter().map(|holder| &holder.name), ", ")),
         }
     }
 }
 
 impl Usage {
-    /// The commands that end this use, where they are known, in the order in which they must be given: what is mounted or built
-    /// on top of another comes off first.
+    /// The commands that end this use, where they are known, in the necessary order: what is mounted or built on top of
+    /// another is released first.
     pub fn release(&self) -> Option<String> {
         let commands = match self {
             Self::Mounted(mounts) => {
                 let points = mounts.iter().rev().map(|(_, point)| format!("'{}'", point.display()));
                 format!("umount {}", join(points, " "))
             }
-            Self::Swap(nodes) => format!("swapoff {}", join(nodes.iter().map(displayed), " ")),
-            Self::Held(holders) => join(holders.iter().rev().filter_map(|holder| holder.release.clone()), "; "),
+            Self::Swap(nodes) => format!("swapoff {}", join(nodes.iter().map(|node| node.display()), " ")),
+            Self::Held(holders) => join(holders.iter().rev().filter_map(|holder| holder.release.as_ref()), "; "),
         };
         (!commands.is_empty()).then_some(commands)
     }
 }
 
-fn displayed(path: impl AsRef<Path>) -> String {
-    path.as_ref().display().to_string()
+fn join(parts: impl Iterator<Item = impl fmt::Display>, between: &str) -> String {
+    parts.map(|part| part.to_string()).collect::<Vec<_>>().join(between)
 }
 
-fn join(parts: impl Iterator<Item = String>, between: &str) -> String {
-    parts.collect::<Vec<_>>().join(between)
-}
-
-/// What `devices` are used for, if anything, by others than the target whose bytes are those of `stack`; the first of several
-/// uses, in the order in which they must be ended.
+/// What `devices` are used for, if anything, apart from the target's own stack of devices, `stack`. Of several uses,
+/// the one that must be ended first.
 pub(super) fn usage(devices: &[&Device], stack: &StorageStack, topology: &Topology) -> Option<Usage> {
     let mounted = mounted(devices, topology);
     if !mounted.is_empty() {
@@ -94,7 +88,7 @@ fn mounted(devices: &[&Device], topology: &Topology) -> Vec<(PathBuf, PathBuf)> 
     mounts.map(|mount| (node(mount.number), mount.point.clone())).collect()
 }
 
-/// Whether it is built on another device and keeps that from being used. A loop device over a file is no such one.
+/// Whether it is built on another device and keeps that from being used. A loop device over a file is not.
 fn is_holder(device: &Device) -> bool {
     device.lies_in.iter().any(|(base, layer)| match layer {
         Layer::Partition(_) => false,

@@ -1,7 +1,7 @@
 //! A block device as target.
 //!
-//! It is written to directly, past the page cache, where offset, length and memory lie on its sectors; the unaligned rest
-//! goes through the cache. One descriptor serves both, for O_EXCL holds the device for that descriptor alone.
+//! It is written to directly, past the page cache, where offset, length and memory lie on its sectors; the unaligned
+//! rest goes through the cache. One descriptor serves both, for O_EXCL holds the device for that descriptor alone.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
@@ -76,8 +76,8 @@ enum Access {
 }
 
 impl BlockDevice {
-    /// Checks that the device with this number is free and can be written to; then opens it, and keeps everyone else from
-    /// mounting or claiming it and what it shares bytes with.
+    /// Checks that the device with this number is free and can be written to; then opens it, and claims it and the
+    /// devices that it shares bytes with.
     pub(super) fn open(
         request: &Request<'_>,
         number: u64,
@@ -99,7 +99,8 @@ impl BlockDevice {
         let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_EXCL).open(&path);
         let mut file = opened.map_err(|source| open_error(path.clone(), source))?;
         refuse_replaced(&path, device.id(), &file)?;
-        // Two copies to devices that share bytes both have theirs by now, so that one of them sees the other.
+        // Of two copies to devices that share bytes, both have opened theirs by now, so that one of them sees the
+        // other.
         let claims = shared.claim(&*request.observer)?;
         let inspect = |source| Error::Access { path: path.clone(), action: "inspect", source };
         let capacity = file.seek(SeekFrom::End(0)).map_err(inspect)?;
@@ -189,7 +190,7 @@ impl BlockDevice {
         Ok(())
     }
 
-    /// Changes the way of reading and writing, unless the device knows only one; returns whether it is now the one wanted.
+    /// Changes the access, unless the device knows only one; returns whether it is now the one wanted.
     fn switch_to(&mut self, wanted: Access) -> bool {
         if self.access == wanted || self.access == Access::OnlyBuffered {
             return self.access == wanted;
@@ -257,7 +258,7 @@ impl Sink for BlockDevice {
             // SAFETY: BLKZEROOUT reads two numbers, from `range`, which outlives the call.
             unsafe { blkzeroout(device.as_raw_fd(), range) }
         });
-        // The device does not know the command, or has not for sectors of this kind.
+        // The device does not know the command.
         let done = match zeroed {
             Ok(()) => sectors.end,
             Err(error) if is_unsupported(&error.source) || error.source.raw_os_error() == Some(libc::EINVAL) => {

@@ -18,7 +18,7 @@ pub(super) struct CharacterDevice {
 }
 
 impl CharacterDevice {
-    /// Opens the device, without waiting for what is at its other end, such as a modem.
+    /// Opens the device, without waiting for its other end, such as a modem.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let opened = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path);
         let inspected = opened.and_then(|mut file| {
@@ -30,7 +30,7 @@ impl CharacterDevice {
         match inspected {
             Ok(file) => Ok(Self { file }),
             Err(error) if error.kind() == io::ErrorKind::NotSeekable => {
-                let what = "a character device that has no places to write to, such as a terminal";
+                let what = "a character device that cannot seek, such as a terminal";
                 Err(Error::WrongKind { path: path.to_owned(), what })
             }
             Err(source) => Err(open_error(path, source)),

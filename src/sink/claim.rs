@@ -1,4 +1,4 @@
-//! A target is inspected, refused if it may not be written to, and opened for us alone.
+//! Inspects a target, refuses it if it may not be written to, and opens it exclusively.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -43,7 +43,7 @@ pub struct Request<'a> {
     pub inputs: Vec<InputFile>,
     /// Which devices it may be.
     pub accept: Accept,
-    /// Is told what is worth telling, as long as the target is ours.
+    /// Receives notices, as long as the target is claimed.
     pub observer: Arc<dyn Observer>,
 }
 
@@ -54,21 +54,21 @@ impl<'a> Request<'a> {
     }
 }
 
-/// A target that is ours.
+/// A target that is claimed.
 pub struct Claimed {
-    /// What it is.
+    /// A file, or which kind of device.
     pub kind: Kind,
-    /// Takes the bytes.
+    /// Writes to it.
     pub sink: Box<dyn Sink>,
 }
 
-/// Checks that the target can take the image and opens it for us alone. Nothing in it changes yet; but a file that does
+/// Checks that the target can take the image and opens it exclusively. Nothing in it changes yet; but a file that does
 /// not exist is created.
 ///
 /// # Errors
 ///
-/// Where the target is not one, is in use, is read-only, shares bytes with a source of the copy, is too small, or is not
-/// what the request accepts.
+/// Where the target is not one, is in use, is read-only, shares bytes with a source of the copy, is too small, or is
+/// not what the request accepts.
 pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
     let path = request.path;
     let (kind, sink): (_, Box<dyn Sink>) = match fs::metadata(path) {

@@ -61,7 +61,7 @@ pub enum Error {
     /// It is a drive or a card reader without a medium.
     #[error("block device '{path}' has no medium, or none that works")]
     NoMedium { path: PathBuf },
-    /// Somebody else has opened it exclusively.
+    /// Another program has opened it exclusively.
     #[error("block device '{path}' is in use by another program, or mounted in a container or another mount namespace")]
     Busy { path: PathBuf },
     /// It cannot hold the image. `size` is the image's, `capacity` the device's, in bytes.
@@ -77,11 +77,11 @@ fn in_words(path: &Path, role: &str, sharing: Sharing) -> String {
     match sharing {
         Sharing::Same => format!("'{path}' is the {role} itself and cannot be the target too"),
         Sharing::TargetInSource => format!(
-            "'{path}' lies in the {role}, as a partition of it or a loop device over it: the {role} would be overwritten"
+            "'{path}' lies in the {role} (a partition of it, or a loop device over it), which would be overwritten"
         ),
         Sharing::SourceInTarget => format!("the {role} lies in '{path}' and would be overwritten"),
         Sharing::Overlapping => format!(
-            "'{path}' shares its data with the {role}, as a loop device over the same file does: the {role} would be overwritten"
+            "'{path}' shares its data with the {role} (two loop devices over one file, say), which would be overwritten"
         ),
     }
 }

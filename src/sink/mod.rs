@@ -21,56 +21,55 @@ use crate::device::Identity;
 use crate::event::Outcome;
 use crate::range::ByteRange;
 
-/// A place that an image is written to, and that is ours until it is finished.
+/// A target that is claimed until it is finished.
 pub trait Sink: Send {
     /// What it is and what it can take.
     fn info(&self) -> SinkInfo;
 
-    /// Gives up what the target held and makes it ready for an image of `size` bytes, if that is known.
+    /// Prepares the target for an image of `size` bytes, if that is known; a file loses its contents.
     ///
     /// # Errors
     ///
-    /// Those of the file system.
+    /// Where the file system refuses that.
     fn prepare(&mut self, size: Option<u64>) -> io::Result<()>;
 
     /// Writes all of `data` at `offset`, both in bytes.
     ///
     /// # Errors
     ///
-    /// Those of the target, with the offset of the first byte that was not written. A failure may belong to an earlier write
-    /// whose writeback failed only now.
+    /// Where the target fails, with the offset of the first byte that was not written. A failure may belong to an
+    /// earlier write whose writeback failed only now.
     fn write_at(&mut self, data: &[u8], offset: u64) -> Result<(), WriteError>;
 
-    /// Fills `buf` with what the target holds at `offset`, read from the medium and not from the page cache where that can be
-    /// had.
+    /// Fills `buf` with what the target holds at `offset`, if possible from the medium and not from the page cache.
     ///
     /// # Errors
     ///
-    /// Those of the target, and where it ends before `buf` is full.
+    /// Where the target fails or ends before `buf` is full.
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<(), ReadError>;
 
-    /// Has `range` read as zeroes from now on, in the cheapest way that the target has.
+    /// Makes `range` read as zeroes, in the cheapest way that the target has.
     ///
     /// # Errors
     ///
-    /// Those of [`Sink::write_at`].
+    /// Where the target fails, with the offset of the first byte that was not zeroed.
     fn zero(&mut self, range: ByteRange) -> Result<(), WriteError>;
 
     /// Tells the target that what `range` holds is not needed any more.
     ///
     /// # Errors
     ///
-    /// Those of the target; `Unsupported` where it has no such command.
+    /// Where the target fails; `Unsupported` where it has no such command.
     fn discard(&mut self, range: ByteRange) -> Result<(), WriteError>;
 
     /// Makes durable what was written.
     ///
     /// # Errors
     ///
-    /// Those of the target: then what was written before may be lost.
+    /// Where the target fails: earlier writes may be lost.
     fn sync(&mut self) -> io::Result<()>;
 
-    /// Gives the target back, with the settings that it had, and says what is on it.
+    /// Releases the target, with its previous settings, and says what is on it.
     fn finish(self: Box<Self>, outcome: Outcome) -> TargetState;
 }
 
@@ -81,7 +80,7 @@ pub struct SinkInfo {
     pub kind: Kind,
     /// How many bytes it can hold, where there is a limit that is known.
     pub capacity: Option<u64>,
-    /// How many bytes at its start make it bootable. They are zeroed first and written last; 0 where nothing boots from it.
+    /// How many bytes at its start make it bootable, which are zeroed first and written last; 0 if it never boots.
     pub boot_region: u64,
     /// The size of a logical sector in bytes, where it has sectors.
     pub sector_size: Option<u32>,
@@ -90,7 +89,7 @@ pub struct SinkInfo {
 }
 
 impl SinkInfo {
-    /// That of a sink of which nothing else is known.
+    /// The info of a sink of which nothing else is known.
     pub fn of(kind: Kind) -> Self {
         Self { kind, capacity: None, boot_region: 0, sector_size: None, identity: None }
     }
@@ -101,7 +100,7 @@ impl SinkInfo {
 pub struct WriteError {
     /// The first byte that was not written, or may not have been, counted from the start of the target.
     pub offset: u64,
-    /// Why.
+    /// The error of the system.
     pub source: io::Error,
 }
 
@@ -110,11 +109,11 @@ pub struct WriteError {
 pub struct ReadError {
     /// The first byte that was not read, counted from the start of the target.
     pub offset: u64,
-    /// Why.
+    /// The error of the system.
     pub source: io::Error,
 }
 
-/// What is on a target after a copy.
+/// The contents of a target after a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetState {
     /// The image, complete.
@@ -123,7 +122,7 @@ pub enum TargetState {
     Removed,
     /// A file that existed before the copy is incomplete.
     Incomplete,
-    /// A file is incomplete, and no longer at its name: somebody has moved, removed or replaced it.
+    /// A file is incomplete, and no longer at its path: it has been moved, removed or replaced.
     Moved,
     /// A device holds no valid image: its boot region is zeroed.
     BootRegionZero,
@@ -138,7 +137,7 @@ pub enum TargetState {
     NotApplicable,
 }
 
-/// What a target is.
+/// The kind of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file, one that exists or one to be created.

@@ -77,11 +77,11 @@ pub(super) fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::ENOTTY))
 }
 
-/// Has the kernel forget what it has of `file` in the page cache, so that it is read from the medium; what has not been written
-/// to the medium yet stays. A file system without a medium keeps all.
+/// Drops `file` from the page cache, so that it is read from the medium; what has not been written back yet stays. A
+/// file system in memory keeps all.
 pub(super) fn drop_cached(file: &File) {
-    // All of it, for of the memory that is cached in one go, as a large folio, no part is given up alone.
-    // SAFETY: posix_fadvise takes a descriptor, which is open as long as `file` is borrowed, and numbers. It is mere advice.
+    // All of it, as a part of a large folio is not dropped alone.
+    // SAFETY: posix_fadvise takes a descriptor, which is open as long as `file` is borrowed, and numbers.
     unsafe { libc::posix_fadvise64(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
 }
 

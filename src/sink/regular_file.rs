@@ -46,7 +46,7 @@ enum Origin {
 impl RegularFile {
     /// Creates the file.
     pub(super) fn create(path: &Path) -> Result<Self, Error> {
-        let created = OpenOptions::new().read(true).write(true).create_new(true).open(path);
+        let created = File::create_new(path);
         let file = created.map_err(|source| Error::Access { path: path.to_owned(), action: "create", source })?;
         Self::locked(path, file, Origin::Created)
     }
@@ -63,23 +63,17 @@ impl RegularFile {
         if !lock(&file, Lock::Exclusive) {
             return Err(Error::Locked { path: path.to_owned() });
         }
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            origin,
-            writeback: Writeback::default(),
-            end: 0,
-            claims: Claims::default(),
-        })
+        let (path, writeback, claims) = (path.to_owned(), Writeback::default(), Claims::default());
+        Ok(Self { path, file, origin, writeback, end: 0, claims })
     }
 
-    /// Has `claims` live as long as this.
+    /// Keeps `claims` as long as this lives.
     pub(super) fn keep(&mut self, claims: Claims) {
         self.claims = claims;
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        // What is no offset has no file system's own words.
+        // An invalid offset would fail with EINVAL.
         libc::off64_t::try_from(length).map_err(|_| io::Error::from(Errno::EFBIG))?;
         self.file.set_len(length)
     }
@@ -108,22 +102,23 @@ impl RegularFile {
         Ok(())
     }
 
-    /// Whether the name still leads to the file: somebody may have moved it, or put another one in its place.
+    /// Whether the path still leads to the file, which may have been moved or replaced.
     fn is_in_place(&self) -> io::Result<bool> {
         let named = ok_if_missing(fs::metadata(&self.path))?.as_ref().map(FileId::of);
         Ok(named == Some(FileId::of(&self.file.metadata()?)))
     }
 
-    /// Notices what somebody has done to the file: it must be in its place, and as long as the image.
+    /// Checks that no other program has moved the file or changed its size.
     fn check(&self) -> io::Result<()> {
         if !self.is_in_place()? {
-            return Err(io::Error::other("somebody has removed or replaced it during the copy"));
+            return Err(io::Error::other("another program has removed or replaced it during the copy"));
         }
-        let length = self.file.metadata()?.len();
-        if length != self.end {
-            return Err(io::Error::other(format!("somebody has changed its size to {length} bytes during the copy")));
+        match self.file.metadata()?.len() {
+            length if length == self.end => Ok(()),
+            length => {
+                Err(io::Error::other(format!("another program has changed its size to {length} bytes during the copy")))
+            }
         }
-        Ok(())
     }
 
     /// Removes the file if it was created for the copy; says what is left.
@@ -158,7 +153,7 @@ impl Sink for RegularFile {
 
     fn prepare(&mut self, size: Option<u64>) -> io::Result<()> {
         let length = self.file.metadata()?.len();
-        // A size that the file system cannot take is found out while what the file held is still there.
+        // A size that the file system does not support is refused while the file still has its contents.
         if let (Origin::Existed, Some(size)) = (self.origin, size) {
             self.set_len(size.max(length))?;
         }
@@ -226,8 +221,8 @@ impl Sink for RegularFile {
     }
 }
 
-/// Opens a file for writing, and for reading too where that is allowed. Whoever has a lease on it (`F_SETLEASE` of fcntl(2)), a
-/// file server for one, is not waited for: the call would be deaf to signals.
+/// Opens a file for writing, and for reading too where that is allowed. It does not wait for a lease on the file
+/// (`F_SETLEASE` of fcntl(2)), as a file server may have it: no signal would end that.
 fn open_unleased(path: &Path) -> io::Result<File> {
     let open = |read| OpenOptions::new().read(read).write(true).custom_flags(libc::O_NONBLOCK).open(path);
     match open(true) {

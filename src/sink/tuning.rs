@@ -15,7 +15,7 @@ use crate::device::Device;
 use crate::event::{Notice, Observer};
 use crate::sys::eintr::retry_on_eintr;
 
-/// What is written where.
+/// Attributes of the disk, and their wanted values.
 const WANTED: [(&str, &str); 2] = [("queue/scheduler", "none"), ("bdi/max_ratio", "1")];
 
 /// The settings that were changed. They are put back at the latest when this is dropped.
@@ -24,7 +24,7 @@ pub(super) struct Tuning {
     observer: Arc<dyn Observer>,
 }
 
-/// A setting, and what it was. Its file stays open, so that nothing is needed to put it back that may be short by then.
+/// A setting and its previous value. Its file stays open, so that putting it back needs no new descriptor.
 struct Setting {
     path: PathBuf,
     file: File,
@@ -32,28 +32,25 @@ struct Setting {
 }
 
 impl Tuning {
-    /// Changes what is allowed to be changed; the observer is told what is not.
+    /// Changes the settings; the observer is told which could not be changed.
     pub(super) fn apply(disk: &Device, observer: Arc<dyn Observer>) -> Self {
         let mut tuning = Self { changed: Vec::new(), observer };
         for (attribute, value) in WANTED {
-            let Some(before) = disk.attribute(attribute).ok().flatten().and_then(|text| to_replace(&text, value))
-            else {
-                continue;
-            };
+            let present = disk.attribute(attribute).ok().flatten();
+            let Some(before) = present.and_then(|text| to_replace(&text, value)) else { continue };
             let path = disk.file(attribute);
             let opened = OpenOptions::new().write(true).open(&path);
             match opened.and_then(|file| write(&file, value).map(|()| file)) {
                 Ok(file) => tuning.changed.push(Setting { path, file, before }),
                 Err(error) => {
-                    let kept = Notice::SettingKept { setting: &path, value: &before, error: &error };
-                    tuning.observer.notice(kept);
+                    tuning.observer.notice(Notice::SettingKept { setting: &path, value: &before, error: &error });
                 }
             }
         }
         tuning
     }
 
-    /// Puts everything back; the observer is told of a setting that cannot be. Does nothing the second time.
+    /// Puts all settings back; the observer is told which could not be. Does nothing the second time.
     pub(super) fn restore(&mut self) {
         while let Some(setting) = self.changed.pop() {
             match setting.restore() {
@@ -69,8 +66,7 @@ impl Tuning {
     }
 }
 
-/// How often it is tried to put a setting back, and how long is waited in between: the kernel may be short of memory for a
-/// moment.
+/// How often to try to put a setting back, and the pause in between: the kernel may be short of memory for a moment.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -87,14 +83,14 @@ impl Setting {
     }
 }
 
-/// Only for a panic: every other end of a copy restores in a call.
+/// For a panic: at every other end of a copy `restore` is called.
 impl Drop for Tuning {
     fn drop(&mut self) {
         self.restore();
     }
 }
 
-/// What stands in a setting whose file reads `text`, if it can be and needs to be changed to `wanted`.
+/// The present value of a setting whose file reads `text`, if it can and needs to be changed to `wanted`.
 fn to_replace(text: &str, wanted: &str) -> Option<String> {
     let choices = || text.split_whitespace();
     let chosen = choices().find_map(|choice| choice.strip_prefix('[')?.strip_suffix(']'));

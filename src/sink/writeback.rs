@@ -11,22 +11,22 @@ use super::WriteError;
 use crate::range::ByteRange;
 use crate::sys::eintr::retry_on_eintr;
 
-/// How much is gathered before it is sent on its way, in bytes. At most twice as much is dirty, which a device that takes
-/// 10 MB a second is rid of in half a second.
+/// How many bytes are gathered before their writeback starts. At most twice as many are dirty, which a device that
+/// takes 10 MB/s writes in half a second.
 const WINDOW: u64 = 2 << 20;
 
 /// Follows the writes to one file.
 #[derive(Default)]
 pub(super) struct Writeback {
-    /// Written, but perhaps not on its way yet.
+    /// Written, but its writeback has not been started.
     gathered: Option<ByteRange>,
-    /// On its way to the device.
+    /// Its writeback has been started.
     under_way: Option<ByteRange>,
 }
 
 impl Writeback {
-    /// Takes note of bytes that were written to `file`; may wait for earlier ones. An error comes with the offset of the first
-    /// byte of those that it is about: which of them it is, the kernel does not say.
+    /// Records that `bytes` were written to `file`; may wait for earlier ones. The offset of an error is the start of
+    /// the range that it belongs to: the kernel does not say which byte it was.
     pub(super) fn written(&mut self, file: &File, bytes: ByteRange) -> Result<(), WriteError> {
         let gathered = match self.gathered {
             Some(before) => ByteRange { start: before.start.min(bytes.start), end: before.end.max(bytes.end) },

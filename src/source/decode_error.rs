@@ -4,32 +4,23 @@ use std::io;
 
 use crate::source::detect::Format;
 
-/// What is wrong with compressed data. Travels inside an [`io::Error`], and so can be told from a failure to read the data.
+/// What is wrong with compressed data. It travels inside an [`io::Error`], so that it can be told from a failed read.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum DecodeError {
     /// It ends too early.
     #[error("the {0} data ends too early: the file is cut off")]
     CutOff(Format),
     /// It contradicts the format or its own checksum.
     #[error("the {format} data is corrupt")]
-    Corrupt {
-        /// The format.
-        format: Format,
-        /// What the decoder says.
-        source: io::Error,
-    },
-    /// It is sound as far as can be told, but cannot be decompressed here.
-    #[error("the {format} data cannot be unpacked")]
-    Unsupported {
-        /// The format.
-        format: Format,
-        /// What it asks for.
-        source: io::Error,
-    },
+    Corrupt { format: Format, source: io::Error },
+    /// It may be sound, but uses something that is not supported, or needs too much memory.
+    #[error("the {format} data cannot be decoded")]
+    Unsupported { format: Format, source: io::Error },
 }
 
 impl DecodeError {
-    /// What a decoder of `format` means by `error`.
+    /// The meaning of `error`, which a decoder of `format` returned.
     pub(super) fn from_decoder(format: Format, error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::CutOff(format),
@@ -50,12 +41,12 @@ impl From<DecodeError> for io::Error {
     }
 }
 
-/// What a decoder says of data that contradicts its format.
+/// A decoder's error for data that contradicts its format.
 pub(super) fn corrupt(words: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, words.into())
 }
 
-/// What a decoder says of data that it cannot decompress, though it may be sound.
+/// A decoder's error for data that may be sound, but cannot be decoded here.
 pub(super) fn unsupported(words: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, words.into())
 }

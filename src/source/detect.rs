@@ -1,4 +1,4 @@
-//! What a file is, told by its first bytes: compressed or an archive, something else that is no disk image, or an image.
+//! What a file is, by its first bytes: compressed or an archive, something else that is not a disk image, or an image.
 
 use std::fmt;
 use std::ops::Range;
@@ -137,7 +137,7 @@ pub enum NotAnImage {
     Compressed(&'static str),
     /// An image in a format of its own.
     Image(&'static str),
-    /// What servers send in place of a file that they do not have.
+    /// An HTML page, which servers send for missing files.
     Page,
     /// Such as a bmap.
     Xml,
@@ -162,8 +162,8 @@ const MAGICS: [(NotAnImage, &[u8]); 9] = [
 impl NotAnImage {
     /// What begins with `head`; `None` where it may be an image.
     pub fn of(head: &[u8]) -> Option<Self> {
-        if let Some((foreign, _)) = MAGICS.iter().find(|(_, magic)| starts_with(head, magic)) {
-            return Some(*foreign);
+        if let Some((what, _)) = MAGICS.iter().find(|(_, magic)| starts_with(head, magic)) {
+            return Some(*what);
         }
         let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
         let begins = |tag: &[u8]| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
@@ -176,13 +176,13 @@ impl NotAnImage {
     }
 }
 
-/// What it is, as in `compressed with lzip, which is not supported`.
+/// What it is, as in `an XML file, such as a bmap`.
 impl fmt::Display for NotAnImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Compressed(how) => write!(f, "compressed with {how}, which is not supported"),
             Self::Image(format) => write!(f, "an image in the format {format}"),
-            Self::Page => f.write_str("an HTML page, as a server sends it in place of a file"),
+            Self::Page => f.write_str("an HTML page, as a server sends it for a missing file"),
             Self::Xml => f.write_str("an XML file, such as a bmap"),
             Self::Signed => f.write_str("a signed text, such as a bmap"),
         }
@@ -199,8 +199,8 @@ fn after_skippable(head: &[u8]) -> Option<&[u8]> {
     Some(length.and_then(|length| rest.get(4..)?.get(length..)).unwrap_or_default())
 }
 
-/// Whether `block`, of 512 bytes, has the checksum of a tar's header: the sum of its bytes, those of the checksum itself
-/// counted as spaces.
+/// Whether `block`, of 512 bytes, has the checksum of a tar's header: the sum of its bytes, those of the checksum
+/// itself counted as spaces.
 pub(super) fn has_tar_checksum(block: &[u8]) -> bool {
     const CHECKSUM: Range<usize> = 148..156;
     let (Some(block), Some(field)) = (block.get(..512), block.get(CHECKSUM)) else { return false };

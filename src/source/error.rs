@@ -8,75 +8,32 @@ use super::transport::FetchError;
 
 /// Why a source cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Error {
-    /// It cannot be opened.
+    /// It cannot be opened; the source is what the transport says.
     #[error("cannot open '{location}'")]
-    Open {
-        /// Where it is.
-        location: Location,
-        /// What the transport, codec or archive says.
-        source: io::Error,
-    },
-    /// It cannot be read.
+    Open { location: Location, source: io::Error },
+    /// It cannot be read; the source is what the transport, codec or archive says.
     #[error("cannot read '{location}'")]
-    Read {
-        /// Where it is.
-        location: Location,
-        /// What the transport, codec or archive says.
-        source: io::Error,
-    },
+    Read { location: Location, source: io::Error },
     /// It is a directory.
     #[error("'{location}' is a directory")]
-    Directory {
-        /// Where it is.
-        location: Location,
-    },
-    /// It is an archive without the file that is sought.
+    Directory { location: Location },
+    /// It is an archive without the file that is sought, which must have `expected` bytes where that is known.
     #[error("the {format} archive '{location}' holds no file{}", of_size(*expected))]
-    NoImage {
-        /// The archive.
-        location: Location,
-        /// What kind of archive it is.
-        format: Format,
-        /// The size that the file must have, in bytes.
-        expected: Option<u64>,
-    },
-    /// What it is unpacked to is compressed again.
+    NoImage { location: Location, format: Format, expected: Option<u64> },
+    /// Its contents are compressed again.
     #[error("what '{location}' holds is compressed again, with {inner}")]
-    CompressedTwice {
-        /// Where it is.
-        location: Location,
-        /// How its contents are compressed.
-        inner: Format,
-    },
+    CompressedTwice { location: Location, inner: Format },
     /// It is something else than a disk image.
     #[error("what '{location}' holds is not a disk image but {what}")]
-    NotAnImage {
-        /// Where it is.
-        location: Location,
-        /// What it is instead.
-        what: NotAnImage,
-    },
-    /// It has another size than it must have.
+    NotAnImage { location: Location, what: NotAnImage },
+    /// It has another size than it must have, both in bytes.
     #[error("'{location}' has {found} bytes, but the bmap is for an image of {expected} bytes")]
-    Size {
-        /// Where it is.
-        location: Location,
-        /// Its size.
-        found: u64,
-        /// The size that it must have.
-        expected: u64,
-    },
-    /// It has more bytes than such a file may have.
+    Size { location: Location, found: u64, expected: u64 },
+    /// It has over `limit` bytes, too many for `what` it is to the user, as in `bmap`.
     #[error("'{location}' has over {limit} bytes, too many for a {what}")]
-    TooLarge {
-        /// Where it is.
-        location: Location,
-        /// What it is to the user.
-        what: &'static str,
-        /// How many it may have.
-        limit: u64,
-    },
+    TooLarge { location: Location, what: &'static str, limit: u64 },
 }
 
 /// The words for a size that is asked for.

@@ -1,4 +1,4 @@
-//! From a file, wherever it is, to the image in it.
+//! Opens a file and unpacks the image in it.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use super::{Error, ForwardRead, Location, OpenOptions, ReadPolicy, archive, code
 use crate::event::Notice;
 use crate::sys::file_id::FileId;
 
-/// A file that is open, of which only the first bytes have been read.
+/// An open file, of which only the first bytes have been read.
 pub struct Source {
     pub(super) location: Location,
     pub(super) id: Option<FileId>,
@@ -19,11 +19,11 @@ pub struct Source {
     options: OpenOptions,
 }
 
-/// The bytes of an image.
+/// An image, out of its archive and decompressed.
 pub(crate) struct Unpacked {
-    /// Delivers them.
+    /// Delivers its bytes.
     pub(crate) reader: Box<dyn ForwardRead>,
-    /// How many there are, where that is known beforehand.
+    /// Its size in bytes, where that is known beforehand.
     pub(crate) size: Option<u64>,
 }
 
@@ -37,11 +37,11 @@ impl Source {
         Self::open_with(location, &OpenOptions::default())
     }
 
-    /// Like [`Source::open`], in another way.
+    /// Like [`Source::open`], with options.
     ///
     /// # Errors
     ///
-    /// Those of [`Source::open`].
+    /// Where it cannot be opened or its first bytes cannot be read.
     pub fn open_with(location: &Location, options: &OpenOptions) -> Result<Self, Error> {
         let (transport, id) = transport::open(location, options)?;
         let file = Peek::new(transport).map_err(|source| Error::Read { location: location.clone(), source })?;
@@ -49,7 +49,7 @@ impl Source {
         Ok(Self { location: location.clone(), id, file, kind, options: options.clone() })
     }
 
-    /// Where it is.
+    /// Its location.
     pub fn location(&self) -> &Location {
         &self.location
     }
@@ -59,7 +59,7 @@ impl Source {
         self.id
     }
 
-    /// How much of it is fetched, also later on, where it comes over a network.
+    /// Counts what is fetched of it, also later on, where it comes over a network.
     pub fn transfer_stats(&self) -> Option<TransferStats> {
         self.file.info().stats
     }
@@ -74,17 +74,17 @@ impl Source {
 
     /// The image in this file.
     ///
-    /// With `image_size`, the size in bytes that the image must have: a file of just that size is raw, whatever its first
-    /// bytes look like. `policy` is for sources that can skip what nobody asks for; a raw local file has no checks of its own
-    /// and always does.
+    /// `image_size` is the size in bytes that the image must have: a file of just that size is raw, whatever its first
+    /// bytes look like. `policy` matters to sources with checks of their own; a raw local file has none, and always
+    /// skips what is not asked for.
     ///
     /// # Errors
     ///
-    /// Where the file is known to have another size, is an archive without the image, or cannot be read or decompressed;
-    /// without `image_size` also where it is something else than an image.
+    /// Where the file is known to have another size, is an archive without the image, or cannot be read or
+    /// decompressed; without `image_size` also where it is something else than an image.
     pub(crate) fn unpack(self, image_size: Option<u64>, policy: ReadPolicy) -> Result<Unpacked, Error> {
         let Self { location, id, file, kind, options } = self;
-        // A device is hardly ever just as large as the image on it, with which it begins.
+        // A device is mostly larger than the image that it begins with.
         let limit = match (id, image_size) {
             (Some(FileId::BlockDevice { .. }), Some(size)) => size,
             _ => u64::MAX,
@@ -93,14 +93,16 @@ impl Source {
         let is_raw_for_sure = size.is_some() && size == image_size;
         let search = Search { location: &location, image_size, options: &options };
         let (unpacked, kind) = match kind {
-            Kind::Encoded(Format::Tar) if !is_raw_for_sure => search.look(search.in_tar(Box::new(Raw::new(file)))?)?,
+            Kind::Encoded(Format::Tar) if !is_raw_for_sure => {
+                search.identify(search.in_tar(Box::new(Raw::new(file)))?)?
+            }
             Kind::Encoded(Format::Zip) if !is_raw_for_sure => {
                 let member = archive::open_zip(file, image_size);
-                search.look_into(search.member(Format::Zip, member)?)?
+                search.identify_within_tar(search.member(Format::Zip, member)?)?
             }
             Kind::Encoded(format) if !is_raw_for_sure => {
                 let decoded = codec::open(format, file, &policy).map_err(|source| search.read_error(source))?;
-                search.look_into(Unpacked { size: decoded.size(), reader: Box::new(decoded) })?
+                search.identify_within_tar(Unpacked { size: decoded.size(), reader: Box::new(decoded) })?
             }
             kind => (Unpacked { reader: Box::new(Raw::image(file, limit, &policy)), size }, kind),
         };
@@ -114,7 +116,7 @@ impl Source {
     }
 }
 
-/// What is looked for, and where.
+/// A search for the image in a file.
 struct Search<'a> {
     location: &'a Location,
     image_size: Option<u64>,
@@ -122,8 +124,8 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Learns what `found` is. One of the image's size is the image, whatever it looks like.
-    fn look(&self, found: Unpacked) -> Result<(Unpacked, Kind), Error> {
+    /// Detects what `found` is. What has the image's size is the image, whatever it looks like.
+    fn identify(&self, found: Unpacked) -> Result<(Unpacked, Kind), Error> {
         if found.size.is_some() && found.size == self.image_size {
             return Ok((found, Kind::Raw));
         }
@@ -132,10 +134,10 @@ impl Search<'_> {
         Ok((Unpacked { reader: Box::new(reader), size }, kind))
     }
 
-    /// The same, but where `found` is a tar, for what is in that.
-    fn look_into(&self, found: Unpacked) -> Result<(Unpacked, Kind), Error> {
-        match self.look(found)? {
-            (tar, Kind::Encoded(Format::Tar)) => self.look(self.in_tar(tar.reader)?),
+    /// The same, but where `found` is a tar, for the image in that.
+    fn identify_within_tar(&self, found: Unpacked) -> Result<(Unpacked, Kind), Error> {
+        match self.identify(found)? {
+            (tar, Kind::Encoded(Format::Tar)) => self.identify(self.in_tar(tar.reader)?),
             found => Ok(found),
         }
     }

@@ -17,12 +17,11 @@ pub enum Location {
     Path(PathBuf),
     /// On standard input: `-`.
     Stdin,
-    /// Somewhere that is reached by a protocol.
+    /// On a server.
     Url(Url),
 }
 
-/// The address of a file that is reached by a protocol (RFC 3986). It has a host. It is never shown with its
-/// credentials.
+/// The address of a file on a server (RFC 3986). It has a host, and is never shown with its credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
     protocol: Protocol,
@@ -41,7 +40,7 @@ pub enum Protocol {
     Ssh,
 }
 
-/// An argument that looks like a URL and is none.
+/// An argument that looks like a URL but is not valid.
 #[derive(Debug, thiserror::Error)]
 #[error("'{shown}' is not a valid URL")]
 pub struct InvalidUrl {
@@ -89,14 +88,14 @@ impl Location {
         stems(name).map(|stem| self.with_file_name(&[stem, b".bmap"].concat())).collect()
     }
 
-    /// This location with `ending` appended to its file's name. A URL keeps its query and fragment. Standard input and
-    /// what has no name have none.
+    /// This location with `ending` appended to its file's name. A URL keeps its query and fragment. `None` for standard
+    /// input and where there is no file name.
     pub fn with_ending(&self, ending: &str) -> Option<Self> {
         let name = self.file_name()?;
         Some(self.with_file_name(&[name, ending.as_bytes()].concat()))
     }
 
-    /// The way of packing that the name says.
+    /// The format that the name's ending stands for.
     pub fn named_format(&self) -> Option<Format> {
         Format::of_name(&String::from_utf8_lossy(self.file_name()?))
     }
@@ -239,7 +238,7 @@ pub(super) fn public(url: &url::Url) -> url::Url {
     public
 }
 
-/// A text that is no URL, without whatever in it may be credentials: all up to the last `@`.
+/// An invalid URL without what may be credentials in it: all up to the last `@`.
 fn without_credentials(text: &str) -> String {
     match (text.split_once("://"), text.rsplit_once('@')) {
         (Some((scheme, rest)), Some((_, host))) if rest.contains('@') => format!("{scheme}://…@{host}"),

@@ -1,5 +1,5 @@
-//! Where bytes come from: a transport delivers them as they are stored, a codec decompresses them, an archive has the image
-//! among other files.
+//! Where bytes come from: a transport delivers them as they are stored, a codec decompresses them, an archive has the
+//! image among other files.
 //!
 //! A new transport is one file in [`transport`] and one arm in `transport::open`; a new format is one file in [`codec`]
 //! and one row in its table.
@@ -51,9 +51,9 @@ use transport::RetryPolicy;
 /// How files are opened.
 #[derive(Clone)]
 pub struct OpenOptions {
-    /// How long the network is waited for, and how often it is tried again.
+    /// Timeouts of network connections, and when to give up.
     pub retry: RetryPolicy,
-    /// Is told what is worth telling, also later, while the file is read.
+    /// Receives notices, also later, while the file is read.
     pub observer: Arc<dyn Observer>,
 }
 
@@ -72,39 +72,38 @@ impl fmt::Debug for OpenOptions {
 /// An image's bytes, from first to last.
 pub trait ForwardRead: Read + Send {
     /// Moves on to `offset`, counted from the start of the image, without delivering what lies between. `offset` is not
-    /// before the current place. Returns the place that was reached: `offset`, or where the data ended before it.
+    /// before the current position. Returns the new position: `offset`, or where the data ended before it.
     ///
     /// # Errors
     ///
-    /// Those of reading.
+    /// Where the data cannot be read.
     fn skip_to(&mut self, offset: u64) -> io::Result<u64>;
 
     /// Goes on to the end of the data and checks that it is a clean one. Returns the size of the image in bytes.
     ///
     /// # Errors
     ///
-    /// Those of reading, and where the data is cut off or has a wrong trailer.
+    /// Where the data cannot be read, is cut off or has a wrong trailer.
     fn finish(&mut self) -> io::Result<u64>;
 }
 
-/// Whether what lies between the bytes that are asked for may stay unread.
+/// Whether bytes that are not asked for may stay unread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadPolicy {
-    /// It may: every byte that counts has a checksum of its own.
+    /// They may: every byte that counts has a checksum of its own.
     SkipHoles {
-        /// The ranges of the image that are going to be asked for, in order, so that a source can fetch and decompress them
-        /// ahead. Nothing else will be.
+        /// The ranges of the image that will be asked for, in order: a source can fetch and decompress them ahead.
         wanted: Vec<ByteRange>,
     },
-    /// It must be read: only the checks of the format and the clean end of the source tell that it is whole.
+    /// They must be read: only the format's checks and the clean end of the source show that the image is complete.
     ReadAll,
 }
 
-/// Reads until `buf` is full or the data ends; returns how much it is.
+/// Reads until `buf` is full or the data ends; returns how many bytes that is.
 ///
 /// # Errors
 ///
-/// Those of `reader`, but for interruptions.
+/// Where `reader` fails, except for interruptions.
 pub fn read_full(reader: &mut (impl Read + ?Sized), buf: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -116,14 +115,14 @@ pub fn read_full(reader: &mut (impl Read + ?Sized), buf: &mut [u8]) -> io::Resul
     Ok(filled)
 }
 
-/// How many bytes are read at a time that nobody wants.
+/// How many unwanted bytes are read at a time.
 const SCRATCH_LEN: usize = 128 << 10;
 
 /// Reads and drops up to `count` bytes; returns how many there were.
 ///
 /// # Errors
 ///
-/// Those of `reader`, but for interruptions.
+/// Where `reader` fails, except for interruptions.
 pub fn discard(reader: &mut (impl Read + ?Sized), scratch: &mut [u8], count: u64) -> io::Result<u64> {
     let mut left = count;
     while left > 0 {

@@ -1,4 +1,4 @@
-//! The first bytes of something that goes on: they are looked at, and delivered nevertheless.
+//! Looks at the first bytes of a reader, and delivers them nevertheless.
 
 use std::io::{self, Read};
 
@@ -15,7 +15,7 @@ pub struct Peek<R> {
     rest: R,
 }
 
-/// A file as it is stored, at which somebody has looked.
+/// A file as it is stored, whose first bytes are known.
 pub type StoredFile = Peek<Box<dyn Transport>>;
 
 impl<R: Read> Peek<R> {
@@ -23,7 +23,7 @@ impl<R: Read> Peek<R> {
     ///
     /// # Errors
     ///
-    /// Those of `reader`.
+    /// Where `reader` fails.
     pub fn new(mut reader: R) -> io::Result<Self> {
         let mut head = vec![0; HEAD_LEN];
         let length = read_full(&mut reader, &mut head)?;

@@ -10,9 +10,9 @@ use super::{ForwardRead, ReadPolicy, SCRATCH_LEN, discard};
 pub struct Raw {
     file: StoredFile,
     position: u64,
-    /// The size in bytes, where places can be reached by seeking.
+    /// The size in bytes, where the file is seekable.
     seekable: Option<u64>,
-    /// What comes after that byte belongs to something else.
+    /// Where the image ends; the bytes after that are not part of it.
     end: u64,
 }
 
@@ -23,8 +23,7 @@ impl Raw {
         Self { file, position: 0, seekable, end: u64::MAX }
     }
 
-    /// The same, where its bytes up to `end` are the image itself. Over a network, what need not be read is not fetched, and
-    /// what must be read is.
+    /// The same, where its bytes up to `end` are the image itself. Over a network, only what must be read is fetched.
     pub(super) fn image(mut file: StoredFile, end: u64, policy: &ReadPolicy) -> Self {
         if let ReadPolicy::SkipHoles { wanted } = policy {
             file.fetch_only(wanted);
@@ -44,8 +43,7 @@ impl Raw {
 
 impl Read for Raw {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let room = usize::try_from(self.end.saturating_sub(self.position)).unwrap_or(usize::MAX).min(buf.len());
-        let count = self.file.read(buf.split_at_mut(room).0)?;
+        let count = self.file.by_ref().take(self.end.saturating_sub(self.position)).read(buf)?;
         self.position = self.position.saturating_add(count as u64);
         Ok(count)
     }

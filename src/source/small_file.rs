@@ -1,4 +1,4 @@
-//! A small file that is held whole: as it is stored first, decompressed when that is wanted.
+//! A small file in memory, as it is stored or decompressed.
 
 use std::io::Read;
 
@@ -15,8 +15,8 @@ pub struct SmallFile {
 }
 
 impl Source {
-    /// All bytes of this file, as they are stored: at most `limit`, and no more when they are decompressed. `what` it is to
-    /// the user, as in `bmap`, is for the message.
+    /// All bytes of this file, as they are stored: at most `limit`, and no more when they are decompressed. `what` it
+    /// is to the user, as in `bmap`, is for the message.
     ///
     /// # Errors
     ///

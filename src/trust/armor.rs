@@ -1,4 +1,4 @@
-//! ASCII armour (RFC 9580, section 6), only so far as keyrings need it: `gpgv` reads none.
+//! ASCII armour (RFC 9580, section 6) of keyrings, which `gpgv` cannot read.
 
 use std::mem;
 
@@ -6,15 +6,13 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-/// Why armour cannot be taken off.
+/// Why armour cannot be decoded.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum ArmorError {
-    /// A line that is not radix 64.
+    /// A line that is not radix 64; lines count from 1.
     #[error("line {line} of the ASCII armour is damaged")]
-    Damaged {
-        /// The line, counted from 1.
-        line: usize,
-    },
+    Damaged { line: usize },
     /// A block without an end.
     #[error("the ASCII armour has no end: the file is cut off")]
     CutOff,
@@ -23,7 +21,7 @@ pub enum ArmorError {
 const BEGIN: &[u8] = b"-----BEGIN PGP PUBLIC KEY BLOCK-----";
 const END: &[u8] = b"-----END PGP PUBLIC KEY BLOCK-----";
 
-/// Lenient where nothing is lost by it: without padding, or with bits in the last digit that belong to no byte.
+/// Accepts missing padding, and bits in the last digit that belong to no byte.
 const RADIX64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
@@ -31,7 +29,7 @@ const RADIX64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Where a line stands.
+/// The part of the file that a line belongs to.
 enum Part {
     Outside,
     Headers,
@@ -43,12 +41,12 @@ pub(super) fn is_armored(text: &[u8]) -> bool {
     text.split(|&byte| byte == b'\n').any(|line| line.trim_ascii_end() == BEGIN)
 }
 
-/// The contents of all blocks of armoured keys in `text`, one after another. A checksum (CRC24) after the data is passed
-/// over, as the RFC demands.
+/// The contents of all blocks of armoured keys in `text`, one after another. A checksum (CRC24) after the data is
+/// ignored, as the RFC demands.
 pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, ArmorError> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut part = Part::Outside;
-    // Of the block: what the lines so far leave over from their groups of four digits.
+    // The digits of the block that do not yet make a group of four.
     let mut rest = Vec::new();
     for (line, number) in text.split(|&byte| byte == b'\n').zip(1..) {
         let line = line.trim_ascii_end();
@@ -78,8 +76,8 @@ pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, ArmorError> {
     }
 }
 
-/// Whether `byte` may stand in a line of data. A whole line is asked, so that damage is told of the line that has it and not
-/// of the one after it, with which its last digits are decoded.
+/// Whether `byte` may stand in a line of data. Whole lines are checked before they are decoded, as the last digits of a
+/// line are decoded with the next one, which would get the blame.
 fn is_digit(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"+/=".contains(byte)
 }

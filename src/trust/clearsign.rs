@@ -1,7 +1,7 @@
 //! Texts that are clearsigned: the cleartext signature framework (RFC 9580, section 7).
 //!
-//! `gpg` passes over what surrounds the signed part. Here such a file is refused, so that nothing can be taken for signed
-//! that is not; and what is used of a good one is what the verifier puts out.
+//! `gpg` ignores what surrounds the signed part. Here such a file is refused, so that unsigned text cannot be taken for
+//! signed; and of a good one only the verifier's output is used.
 
 use std::borrow::Cow;
 
@@ -18,7 +18,7 @@ pub struct Clearsigned<'a> {
     signature_len: usize,
 }
 
-/// Where a line stands.
+/// The part of the file that a line belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Before,
@@ -29,7 +29,7 @@ enum Part {
 }
 
 impl Part {
-    /// Where the line stands that follows `line`.
+    /// The part of the line after `line`.
     fn next(self, line: &[u8]) -> Self {
         match self {
             Self::Before if line == BEGIN => Self::Headers,
@@ -78,8 +78,8 @@ impl<'a> Clearsigned<'a> {
         }
     }
 
-    /// Line ends do not count in a clearsigned text (section 7.2), and so may be converted on its way; a bmap's own
-    /// checksum covers them. `was_converted` is told by the framework's own lines: they get line ends of one byte.
+    /// Line ends are not signed in a clearsigned text (section 7.2) and may be converted in transit, but a bmap's own
+    /// checksum covers them. `was_converted`, known from the framework's own lines, makes them one byte long again.
     fn new(file: &'a [u8], signature_len: usize, was_converted: bool) -> Self {
         let restored = |line: &'a [u8]| match line.strip_suffix(b"\r\n") {
             Some(content) => [content, b"\n"],
@@ -102,7 +102,7 @@ impl<'a> Clearsigned<'a> {
         self.signature_len
     }
 
-    /// What seems to be signed; nothing is verified.
+    /// The text that is signed, unverified.
     pub fn unverified_text(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(self.message.len());
         let mut part = Part::Before;

@@ -7,50 +7,27 @@ use crate::source::{self, Location};
 
 /// Why a bmap's signatures are not what the policy asks for.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Error {
-    /// A signature is not good.
+    /// A signature is not good. It lies at `signature`, which is the bmap itself where that is clearsigned.
     #[error("discovered a BAD GPG signature of bmap file '{bmap}'{}", in_file(.signature, .bmap))]
-    BadSignature {
-        /// What is signed.
-        bmap: Location,
-        /// Where the signature is: the bmap itself where that is a clearsigned text.
-        signature: Location,
-        /// What is wrong with it.
-        source: Refusal,
-    },
-    /// The signatures are good, but none is by the signer that is asked for.
+    BadSignature { bmap: Location, signature: Location, source: Refusal },
+    /// The signatures are good, but none is by the `expected` key; `found` has at least one signer.
     #[error("bmap file '{bmap}' is not signed by {expected}")]
-    WrongSigner {
-        /// What is signed.
-        bmap: Location,
-        /// Who did sign; at least one.
-        found: Vec<Signer>,
-        /// Who should have.
-        expected: Fingerprint,
-    },
-    /// There is no signature, and there must be one.
+    WrongSigner { bmap: Location, found: Vec<Signer>, expected: Fingerprint },
+    /// There is no signature, and the policy demands one.
     #[error("bmap file '{bmap}' is not signed")]
-    NotSigned {
-        /// What should be signed.
-        bmap: Location,
-        /// What in the policy demands it.
-        required_by: RequiredBy,
-    },
-    /// There is a signature, and nothing that can verify it.
+    NotSigned { bmap: Location, required_by: RequiredBy },
+    /// There is a signature, and no means to verify it.
     #[error("bmap file '{bmap}' is signed, but the signature cannot be verified")]
-    Unverifiable {
-        /// What is signed.
-        bmap: Location,
-        /// What is missing.
-        source: VerifierError,
-    },
+    Unverifiable { bmap: Location, source: VerifierError },
     /// The bmap is compressed, and cannot be decompressed.
     #[error(transparent)]
     Source(#[from] source::Error),
 }
 
 impl Error {
-    /// What it means for `bmap` that its `signature` could not be verified.
+    /// The error for `bmap` where its `signature` is refused or cannot be verified.
     pub(super) fn of_signature(bmap: &Location, signature: &Location, error: VerifierError) -> Self {
         let (bmap, signature) = (bmap.clone(), signature.clone());
         match error {
@@ -64,141 +41,81 @@ fn in_file(signature: &Location, bmap: &Location) -> String {
     if signature == bmap { String::new() } else { format!(" in '{signature}'") }
 }
 
-/// Why nothing good can be said about a signature.
+/// Why a signature was not found to be good.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum VerifierError {
     /// It is not good.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// There is no program that could tell.
+    /// No program that verifies signatures is installed.
     #[error("{programs} not found on PATH")]
-    NoVerifier {
-        /// Those that could.
-        programs: &'static str,
-    },
-    /// The program that could tell cannot be run.
+    NoVerifier { programs: &'static str },
+    /// The program that verifies signatures cannot be run.
     #[error("cannot run {program}")]
-    Run {
-        /// Its name.
-        program: &'static str,
-        /// What the system says.
-        source: io::Error,
-    },
+    Run { program: &'static str, source: io::Error },
     /// The system gives no file in memory (memfd) for what the program must read.
-    #[error("cannot make a file in memory")]
+    #[error("cannot create a file in memory")]
     Memory(#[source] io::Error),
-    /// The program finds what it must read in /proc.
-    #[error("/proc is not mounted (mount -t proc proc /proc), where {program} finds what it reads")]
-    NoProc {
-        /// Its name.
-        program: &'static str,
-    },
+    /// The program reads its input through /proc.
+    #[error("/proc is not mounted, where {program} finds what it reads")]
+    NoProc { program: &'static str },
 }
 
-/// Why a signature is not good.
+/// Why a signature is not good. `by` is the key that made it, as far as the signature tells; `key` is a fingerprint, or
+/// a key id where the signature has no fingerprint.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Refusal {
-    /// It is of another file, or of what this file was.
+    /// It is of another file, or of an earlier state of this one.
     #[error("it is by {by}, but not of this file: one of them has been changed")]
-    Bad {
-        /// The signer, as the signature says.
-        by: Key,
-    },
-    /// It was good for some time only.
+    Bad { by: Key },
+    /// It has expired.
     #[error("it is by {by}, but has expired")]
-    SignatureExpired {
-        /// The signer.
-        by: Key,
-    },
-    /// Its key was good for some time only.
+    SignatureExpired { by: Key },
+    /// Its key has expired.
     #[error("it is by {by}, whose key has expired")]
-    KeyExpired {
-        /// The signer.
-        by: Key,
-    },
+    KeyExpired { by: Key },
     /// Its key has been revoked.
     #[error("it is by {by}, whose key has been revoked")]
-    KeyRevoked {
-        /// The signer.
-        by: Key,
-    },
-    /// Its key is not among those whose signatures are good.
+    KeyRevoked { by: Key },
+    /// Its key is not in the keyring.
     #[error("it is by the unknown key {key}")]
-    UnknownKey {
-        /// The fingerprint, or the key id where the signature says no more.
-        key: String,
-    },
-    /// Its digest can be forged.
+    UnknownKey { key: String },
+    /// Its digest algorithm is weak or not supported.
     #[error("it is by key {key}, but its digest {digest} is too weak or not supported")]
-    WeakDigest {
-        /// The fingerprint or key id.
-        key: String,
-        /// The digest algorithm.
-        digest: String,
-    },
-    /// It uses an algorithm that the verifier does not know.
+    WeakDigest { key: String, digest: String },
+    /// Its key has an algorithm that the verifier does not know: `algorithm` is the number of RFC 9580, section 9.1.
     #[error("it is by key {key}, whose algorithm (number {algorithm} of OpenPGP) is not supported")]
-    UnknownAlgorithm {
-        /// The fingerprint or key id.
-        key: String,
-        /// The number, of RFC 9580 section 9.1.
-        algorithm: String,
-    },
-    /// By the clock of this machine it does not exist yet.
+    UnknownAlgorithm { key: String, algorithm: String },
+    /// By the clock of this machine it was made in the future.
     #[error("it is by key {key}, and from the future by this machine's clock")]
-    FromTheFuture {
-        /// The fingerprint or key id.
-        key: String,
-    },
-    /// The verifier cannot check it.
+    FromTheFuture { key: String },
+    /// The verifier cannot check it; `code` is an error number of libgpg-error.
     #[error("it is by key {key} and cannot be checked (error {code} of GnuPG)")]
-    Unchecked {
-        /// The fingerprint or key id.
-        key: String,
-        /// The number of the error in libgpg-error.
-        code: String,
-    },
+    Unchecked { key: String, code: String },
     /// It is not a signature of a file: of a key, for example.
     #[error("it is by {by}, but it is not a signature of a file")]
-    OtherClass {
-        /// The signer.
-        by: Key,
-    },
+    OtherClass { by: Key },
     /// There is none.
     #[error("there is no OpenPGP signature in it")]
     NoSignature,
-    /// Whoever made it wants the verifier to be busy.
+    /// It is so long that it would keep the verifier busy; `length` is in bytes.
     #[error("it has {length} bytes, and signatures of over {MAX_LEN} are not looked at")]
-    TooLong {
-        /// Its length in bytes.
-        length: usize,
-    },
-    /// It brings its own text along, and signs that.
+    TooLong { length: usize },
+    /// It is a message that holds the text that it signs.
     #[error("it is not a detached signature but a message of its own")]
     NotDetached,
-    /// There is something that is not signed.
+    /// Some text is not signed; `line` counts from 1.
     #[error("line {line}: there is text outside of the signed part")]
-    TextOutside {
-        /// The line, counted from 1.
-        line: usize,
-    },
-    /// There is more than one signed part.
+    TextOutside { line: usize },
+    /// There is more than one signed part; `line` counts from 1.
     #[error("line {line}: a second signed part begins")]
-    SecondPart {
-        /// The line.
-        line: usize,
-    },
-    /// The signature has no end, or there is none.
+    SecondPart { line: usize },
+    /// The signature has no end, or is missing.
     #[error("the signed part has no end: the file is cut off")]
     CutOff,
-    /// The verifier reports failure, or something that we do not understand.
+    /// The verifier fails, or reports something unknown; `said` is its last line.
     #[error("{program} failed ({status}): {said}")]
-    VerifierFailed {
-        /// The program.
-        program: &'static str,
-        /// How it ended.
-        status: String,
-        /// The last that it said.
-        said: String,
-    },
+    VerifierFailed { program: &'static str, status: String, said: String },
 }

@@ -1,4 +1,4 @@
-//! What the fuzz targets try of this module, and nobody else sees.
+//! What only the fuzz targets use.
 
 use super::gnupg::status::Report;
 use super::{Refusal, Signer, armor};

@@ -26,18 +26,18 @@ enum Program {
     Gpgv,
 }
 
-/// What `gpg` is told. It must ask nobody, fetch nothing, and judge no key by who vouches for it: it is in the keyring.
+/// Options of `gpg`. It must not ask the user or fetch anything, and every key in the keyring is trusted.
 const GPG_OPTIONS: [&str; 6] =
     ["--batch", "--no-tty", "--no-auto-key-retrieve", "--disable-dirmngr", "--trust-model=always", "--verify"];
 
-/// What a verifier is told by its environment; messages are English.
+/// The environment variables that a verifier sees; messages are English.
 const ENVIRONMENT: [&str; 4] = ["PATH", "HOME", "GNUPGHOME", "TMPDIR"];
 
-/// How much of what a verifier says is repeated.
+/// How much of a verifier's last message is shown, in characters.
 const SAID_LEN: usize = 200;
 
-/// Verifies `subject`: with `gpgv`, which reads a keyring in a file, and where the user's own keyring counts, with `gpg`
-/// before `gpgv`.
+/// Verifies `subject`: with `gpgv` where a keyring is given, which it reads from a file; with the user's own keyring by
+/// `gpg`, or `gpgv` where there is no `gpg`.
 pub(super) fn verify(subject: &Subject<'_>, keys: &Keys) -> Result<Signed, VerifierError> {
     let (programs, names) = match keys {
         Keys::OfUser => (&[Program::Gpg, Program::Gpgv][..], "gpg and gpgv"),
@@ -61,7 +61,7 @@ impl Program {
         }
     }
 
-    /// Runs it to its end, or to ours.
+    /// Runs it. It ends with this program at the latest.
     fn run(self, subject: &Subject<'_>, keys: &Keys) -> Result<Answer, VerifierError> {
         let status = MemoryFile::new(b"").map_err(VerifierError::Memory)?;
         let keyring = match keys {
@@ -79,7 +79,7 @@ impl Program {
         }
         if self == Self::Gpg {
             if !has_home() {
-                // It makes a home where it finds none, but not without options.
+                // Without this it creates a home where there is none.
                 command.arg("--no-options");
             }
             command.args(GPG_OPTIONS);
@@ -107,8 +107,8 @@ impl Program {
     }
 }
 
-/// What `verifier` puts out; `None` where that has more than `max` bytes, and the verifier is ended. A message of one kilobyte
-/// may decompress to any length.
+/// The output of `verifier`; `None` where that is over `max` bytes long, and the verifier is killed. A message of one
+/// kilobyte may decompress to any length.
 fn text_of(verifier: &mut Child, max: usize) -> io::Result<Option<Vec<u8>>> {
     let mut text = Vec::new();
     if let Some(output) = verifier.stdout.take() {
@@ -122,7 +122,7 @@ fn text_of(verifier: &mut Child, max: usize) -> io::Result<Option<Vec<u8>>> {
 }
 
 impl Subject<'_> {
-    /// The files that a verifier is given, in its order.
+    /// The files for a verifier, in its order.
     fn files(&self) -> io::Result<Vec<MemoryFile>> {
         match self {
             Self::Clearsigned(message) => [message.message()].into_iter().map(MemoryFile::new).collect(),
@@ -134,18 +134,18 @@ impl Subject<'_> {
     fn text_max(&self) -> usize {
         match self {
             Self::Clearsigned(message) => message.message().len(),
-            // None at all; but a file that is longer than what it should be the signature of is not worth looking at.
+            // There should be none, and then an error says so; it needs no more room than the data.
             Self::Detached { data, .. } => data.len(),
         }
     }
 }
 
-/// What came of running a verifier.
+/// The result of running a verifier.
 struct Answer {
     exit: ExitStatus,
-    /// What was signed; `None` where it cannot have been that.
+    /// What was signed; `None` where the output was too long for that.
     text: Option<Vec<u8>>,
-    /// What is meant for people.
+    /// Messages for people.
     said: String,
     /// The status lines.
     status: String,
@@ -185,8 +185,7 @@ fn has_home() -> bool {
     named.or_else(|| Some(home()?.join(".gnupg"))).is_some_and(|home| home.is_dir())
 }
 
-/// The user's home. The C library is not asked: where it is linked into the program, it would load parts of itself (NSS)
-/// from the machine.
+/// The user's home, without getpwuid(3), which in a static program would load parts of the C library (NSS).
 fn home() -> Option<PathBuf> {
     let named = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     named.or_else(|| listed_home(&fs::read("/etc/passwd").ok()?, getuid().as_raw()))

@@ -18,35 +18,20 @@ pub struct Keyring {
 
 /// Why a file cannot be used as a keyring.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum KeyringError {
     /// It cannot be read.
     #[error("cannot read keyring '{path}'")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It has more bytes than we take.
+    Read { path: PathBuf, source: io::Error },
+    /// It is larger than any keyring that is read.
     #[error("'{path}' has over {MAX_FILE_SIZE} bytes, too many for a keyring")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
+    TooLarge { path: PathBuf },
     /// Its armour is damaged.
     #[error("keyring '{path}' cannot be used")]
-    Armor {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: ArmorError,
-    },
+    Armor { path: PathBuf, source: ArmorError },
     /// It is something else.
     #[error("'{path}' is not a keyring: it is neither a keybox nor OpenPGP public keys, binary or armoured")]
-    NotAKeyring {
-        /// The file.
-        path: PathBuf,
-    },
+    NotAKeyring { path: PathBuf },
 }
 
 impl Keyring {
@@ -54,7 +39,7 @@ impl Keyring {
     ///
     /// # Errors
     ///
-    /// Where it cannot be read, or is none.
+    /// Where it cannot be read, or is not a keyring.
     pub fn read(path: &Path) -> Result<Self, KeyringError> {
         let path = path.to_owned();
         let (id, bytes) = match read(&path) {
@@ -95,8 +80,8 @@ fn is_keybox(bytes: &[u8]) -> bool {
     bytes.get(8..12) == Some(b"KBXf")
 }
 
-/// Whether the first packet is a public key: type 6 of RFC 9580 section 5, in a header of the present or the legacy form
-/// (section 4.2).
+/// Whether the first packet is a public key: type 6 of RFC 9580, section 5, in a header of the present or the legacy
+/// form (section 4.2).
 fn begins_with_key(bytes: &[u8]) -> bool {
     match bytes.first() {
         Some(first @ 0b1100_0000..) => first & 0b0011_1111 == 6,

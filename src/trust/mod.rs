@@ -1,11 +1,11 @@
 //! Whether a bmap may be believed: its OpenPGP signatures (RFC 9580), and who may have made them.
 //!
-//! A signature on the bmap authenticates it and, through its checksums, every byte that is written. It is detached, in a
-//! file of its own, or the bmap is a clearsigned text, which encloses what it signs. A [`Policy`] tells which signatures are
-//! good; [`authenticate`] holds a bmap to it, and returns the text that was signed.
+//! A signature on the bmap authenticates it and, through its checksums, every byte that is written. It is detached, in
+//! a file of its own, or the bmap is a clearsigned text, which encloses what it signs. A [`Policy`] says which
+//! signatures are accepted; [`authenticate`] checks a bmap against it, and returns the text that was signed.
 //!
-//! GnuPG verifies. Only its status lines and its exit status count, and what it is given lies in memory, not in files that
-//! others could reach or that could be left over.
+//! GnuPG verifies. Only its status lines and its exit status count. Its input lies in memory, not in files that others
+//! could reach or that could be left over.
 
 // Signatures and what verifiers print come from outside: no byte of it may cause a panic.
 #![cfg_attr(
@@ -39,19 +39,19 @@ pub use signer::{Fingerprint, InvalidFingerprint, Key, Signer};
 use crate::source::{Location, SmallFile};
 use clearsign::Clearsigned;
 
-/// The longest signature that is looked at, in bytes. Those of some keys have a few hundred each; a verifier checks every one
-/// that it is given, and takes its time.
+/// The longest signature that is verified, in bytes. One takes a few hundred bytes, and a file may have several; a
+/// verifier checks all of them, which takes time.
 const MAX_LEN: usize = 64 << 10;
 
-/// A bmap's text, as far as the policy believes it.
+/// A bmap's text, as far as the policy accepts it.
 pub struct Authentic {
-    /// The text, decompressed. Of a clearsigned bmap it is what was signed, as the verifier put it out.
+    /// The text, decompressed. Of a clearsigned bmap it is what was signed, as the verifier printed it.
     pub text: Vec<u8>,
-    /// What was found out about its signatures.
+    /// The result of verifying its signatures.
     pub signatures: Signatures,
 }
 
-/// What was found out about a bmap's signatures.
+/// The result of verifying a bmap's signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Signatures {
     /// They are good. Each signer is named once; there is at least one.
@@ -60,16 +60,15 @@ pub enum Signatures {
     None,
     /// There is one in the bmap, and [`Policy::Skip`] leaves it unverified.
     Unverified,
-    /// None was looked for, as [`Policy::Skip`] asks for, and there is none in the bmap.
+    /// The bmap is not clearsigned, and with [`Policy::Skip`] no detached signature is looked for.
     Unknown,
 }
 
-/// Holds `bmap`, with its detached `signature` where there is one, to `policy`.
+/// Checks `bmap`, with its detached `signature` where there is one, against `policy`.
 ///
 /// # Errors
 ///
-/// Where the bmap has not the signatures that the policy asks for, that cannot be found out, or the bmap cannot be
-/// decompressed.
+/// Where the bmap lacks the signatures that the policy asks for, they cannot be verified, or it cannot be decompressed.
 pub fn authenticate(bmap: SmallFile, signature: Option<&SmallFile>, policy: &Policy) -> Result<Authentic, Error> {
     match policy {
         Policy::Skip => without_verifying(bmap),
@@ -82,7 +81,7 @@ fn verified(bmap: SmallFile, signature: Option<&SmallFile>, requirements: &Requi
     let keys = &requirements.keys;
     let mut signers = Vec::new();
     if let Some(signature) = signature {
-        // It is of the bytes as they are stored. They are not even decompressed before it is known to be good.
+        // It signs the stored bytes, which are not decompressed before it is known to be good.
         let verified = verify_detached(bmap.bytes(), signature.bytes(), keys);
         signers = verified.map_err(|error| Error::of_signature(&location, signature.location(), error))?;
     }
@@ -103,7 +102,7 @@ fn verified(bmap: SmallFile, signature: Option<&SmallFile>, requirements: &Requi
     Ok(Authentic { text, signatures })
 }
 
-/// The text of a clearsigned bmap must be taken out of it even if nobody cares who signed it.
+/// The text of a clearsigned bmap must be taken out of it even where its signature does not matter.
 fn without_verifying(bmap: SmallFile) -> Result<Authentic, Error> {
     let location = bmap.location().clone();
     let file = bmap.decompress()?;
@@ -120,8 +119,7 @@ fn find_clearsigned<'a>(file: &'a [u8], bmap: &Location) -> Result<Option<Clears
 
 /// Verifies that `signature`, binary or armoured, is a good one of `data`. Returns who signed.
 ///
-/// Of several signatures one good one is enough if the others only cannot be checked for want of their keys or
-/// algorithms.
+/// Of several signatures one good one is enough if of the others only the key or the algorithm is unknown.
 fn verify_detached(data: &[u8], signature: &[u8], keys: &Keys) -> Result<Vec<Signer>, VerifierError> {
     if Clearsigned::find(signature) != Ok(None) {
         return Err(Refusal::NotDetached.into());
@@ -137,15 +135,15 @@ enum Subject<'a> {
     Detached { data: &'a [u8], signature: &'a [u8] },
 }
 
-/// What a verifier found to be signed.
+/// A text whose signatures are good.
 struct Signed {
-    /// What was signed, as the verifier put it out; empty where the signature is a detached one.
+    /// The text, as the verifier printed it; empty where the signature is detached.
     text: Vec<u8>,
     /// At least one.
     signers: Vec<Signer>,
 }
 
-/// Verifies `subject`. This is where a verifier is chosen; they answer alike.
+/// Verifies `subject`. This is the place to choose between verifiers.
 fn verify(subject: &Subject<'_>, keys: &Keys) -> Result<Signed, VerifierError> {
     let length = match subject {
         Subject::Clearsigned(message) => message.signature_len(),

@@ -11,7 +11,7 @@ pub enum Policy {
     Verify(Requirements),
 }
 
-/// What must be true of a bmap's signatures. A bmap without any is accepted, unless a keyring or a fingerprint is named.
+/// What a bmap's signatures must be like. A bmap without any is accepted, unless a keyring or a fingerprint is named.
 pub struct Requirements {
     /// The keys whose signatures are good.
     pub keys: Keys,
@@ -23,7 +23,7 @@ pub struct Requirements {
 
 /// Whose signatures are good.
 pub enum Keys {
-    /// Those of the keys in the user's keyring: what `gpg` uses by itself, or `gpgv` where there is no `gpg`.
+    /// Those of the keys in the user's keyring: the default of `gpg`, or of `gpgv` where there is no `gpg`.
     OfUser,
     /// Those of the keys in this keyring.
     In(Keyring),
@@ -59,7 +59,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether a bmap that Ann and Bob signed, or nobody, is accepted.
+    /// Whether a bmap that is signed by Ann and Bob, or not signed, is accepted.
     fn judge(keys: Keys, fingerprint: Option<&str>, is_signed: bool) -> Result<(), Error> {
         let signer = |user_id: &str, digit: &str| Signer {
             user_id: user_id.to_owned(),

@@ -1,16 +1,16 @@
-//! Who signed: what the keys say of themselves.
+//! The keys that signed, and who they say they are.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The fingerprint of an OpenPGP key: all of it, so that nobody can make another key that has it.
+/// The whole fingerprint of an OpenPGP key: other keys with the same short key id can be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     /// Hexadecimal, in upper case: 40 for keys of version 4 (RFC 4880), 64 for versions 5 and 6 (RFC 9580).
     digits: String,
 }
 
-/// What is given as a fingerprint is none.
+/// A text that is not a whole fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a fingerprint has 40 or 64 hexadecimal digits; a shorter key id is not enough")]
 pub struct InvalidFingerprint;
@@ -39,7 +39,7 @@ impl fmt::Display for Fingerprint {
 pub struct Signer {
     /// The name and address that the key claims.
     pub user_id: String,
-    /// Of the key that signed, in hexadecimal digits as the verifier put them.
+    /// The fingerprint of the key that signed, in hexadecimal digits as the verifier prints them.
     pub fingerprint: String,
     /// The fingerprint of the primary key; the same where the primary key itself signed.
     pub primary: String,

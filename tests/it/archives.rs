@@ -205,7 +205,7 @@ fn a_tar_with_a_map_of_many_extents_is_read() {
     }
     for version in ["0.0", "0.1"] {
         let old = work.pack(&format!("tar -cS --format=pax --sparse-version={version} disk.img"));
-        work.copy(&old, &work.path("out")).fails(&["the tar data cannot be unpacked", "--sparse-version=1.0"]);
+        work.copy(&old, &work.path("out")).fails(&["the tar data cannot be decoded", "--sparse-version=1.0"]);
     }
 }
 
@@ -262,7 +262,7 @@ fn a_wrong_size_in_the_directory_of_a_zip_is_noticed() {
     bytes[central + 24] ^= 1;
     fs::write(&archive, &bytes).unwrap();
     let out = work.path("out");
-    copy_whole(&archive, &out).fails(&["a file has not the size that it should have"]);
+    copy_whole(&archive, &out).fails(&["the size of a file is wrong"]);
     copy_whole(Path::new("-"), &out).stdin(bytes).ok();
 }
 
@@ -286,9 +286,9 @@ fn a_stored_zip_without_sizes_is_read_from_a_file_only() {
     assert_same(&work.image, &out);
     copy_whole(&archive, &out).ok();
     copy_whole(Path::new("-"), &out).stdin(bytes).fails(&[
-        "cannot be unpacked",
+        "cannot be decoded",
         "central directory",
-        "give it as a file",
+        "it must be a file",
     ]);
 }
 
@@ -296,7 +296,7 @@ fn a_stored_zip_without_sizes_is_read_from_a_file_only() {
 fn an_encrypted_zip_is_refused() {
     let work = small();
     let archive = work.pack("zip -q -P secret a.zip disk.img; cat a.zip");
-    copy_whole(&archive, &work.path("out")).fails(&["the zip data cannot be unpacked", "it is encrypted"]);
+    copy_whole(&archive, &work.path("out")).fails(&["the zip data cannot be decoded", "it is encrypted"]);
     work.copy(&archive, &work.path("out")).fails(&["it is encrypted"]);
 }
 

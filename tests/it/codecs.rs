@@ -189,7 +189,7 @@ fn lz4_with_a_dictionary_is_refused() {
     let [_, checksum, ..] = XxHash32::oneshot(0, &header).to_le_bytes();
     let packed = [&b"\x04\x22\x4d\x18"[..], &header, &[checksum], &[0; 4]].concat();
     fs::write(work.path("packed"), packed).unwrap();
-    copy_whole(&work.path("packed"), &work.path("out")).fails(&["cannot be unpacked", "dictionary 7"]);
+    copy_whole(&work.path("packed"), &work.path("out")).fails(&["cannot be decoded", "dictionary 7"]);
 }
 
 #[test(Program("lz4"))]
@@ -203,7 +203,7 @@ fn lz4_after_a_short_skippable_frame_is_recognized() {
     };
     behind(100).ok();
     assert_same(&work.image, &work.path("out"));
-    behind(600).fails(&["cannot be unpacked", "lz4 data follows a skippable frame"]);
+    behind(600).fails(&["cannot be decoded", "lz4 data follows a skippable frame"]);
 }
 
 #[test(Program("xz"))]
@@ -324,7 +324,7 @@ fn a_zstd_window_over_2_gib_is_refused() {
     // A frame with a window of 2^32 bytes and an empty last block.
     fs::write(&packed, b"\x28\xb5\x2f\xfd\x00\xb0\x01\0\0").unwrap();
     copy_whole(&packed, &folder.path().join("out")).fails(&[
-        "the zstd data cannot be unpacked",
+        "the zstd data cannot be decoded",
         "it needs a window of over ",
         "a quarter of the machine's memory",
     ]);
@@ -337,7 +337,7 @@ fn too_little_memory_is_no_damage() {
         let packed = work.pack(&format!("(head -c 140000000 /dev/zero; cat disk.img) | {command}"));
         let script = format!("ulimit -v {kilobytes}; exec \"$@\"");
         let tool = copy_whole(&packed, &work.path("out")).under(&["sh", "-c", &script, "sh"]);
-        let reason = format!("the {format} data cannot be unpacked: the machine has not enough memory left for it");
+        let reason = format!("the {format} data cannot be decoded: the machine has not enough memory left for it");
         let outcome = tool.fails(&[&reason]);
         assert!(!outcome.stderr.contains("corrupt"), "{}", outcome.stderr);
     }

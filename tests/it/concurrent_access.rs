@@ -152,7 +152,7 @@ fn a_target_that_is_removed_or_replaced_is_an_error() {
         let target = halfway.target.clone();
         change(&target);
         let outcome = halfway.end();
-        outcome.says(&["somebody has removed or replaced it during the copy", "no longer at", text(&target)]);
+        outcome.says(&["another program has removed or replaced it during the copy", "no longer at", text(&target)]);
         assert!(!outcome.stderr.contains("is incomplete\n"), "{}", outcome.stderr);
         assert_eq!(outcome.status, Some(1));
     }
@@ -166,7 +166,7 @@ fn a_target_that_is_cut_or_grows_is_an_error() {
         wait_until(&mut halfway.child, "all that was sent", || size_of(&halfway.target) >= 4 * MIB);
         OpenOptions::new().write(true).open(&halfway.target).unwrap().set_len(size).unwrap();
         let outcome = halfway.end();
-        outcome.says(&["somebody has changed its size"]);
+        outcome.says(&["another program has changed its size"]);
         assert_eq!(outcome.status, Some(1));
     }
 }

@@ -119,7 +119,7 @@ fn compression_that_was_not_asked_for_is_refused() {
             reply.body(b"12345");
         });
         let asked = "although it was asked not to";
-        victim.refuses(&["--nobmap", &server.url("disk.img")], &["the server packs", coding.trim(), asked]);
+        victim.refuses(&["--nobmap", &server.url("disk.img")], &["the server compresses", coding.trim(), asked]);
     }
     // Many servers call a file so that is stored so.
     let packed = gzip(&image);

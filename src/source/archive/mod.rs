@@ -1,6 +1,6 @@
-//! Archives: from a file of several files to the one that is the image.
+//! Archives: finds the image among the files of an archive.
 //!
-//! That is the first regular file; where the size of the image is known, the first of that size.
+//! It is the first regular file; where the size of the image is known, the first of that size.
 
 mod tar;
 mod zip;
@@ -9,11 +9,11 @@ use super::ForwardRead;
 
 /// The image in an archive.
 pub struct Member {
-    /// Its name in the archive, as it stands there.
+    /// Its path in the archive.
     pub name: String,
     /// Delivers its bytes.
     pub reader: Box<dyn ForwardRead>,
-    /// How many there are, where that is known beforehand.
+    /// Its size in bytes, where that is known beforehand.
     pub size: Option<u64>,
 }
 

@@ -4,12 +4,12 @@ use std::io::{self, Read};
 
 /// A decoder that decompresses one block at a time.
 pub(super) trait BlockDecoder: Send {
-    /// Decompresses the next block into the start of `room`, which it makes as long as it needs; returns the block's length
-    /// in bytes, or `None` at the clean end of the data.
+    /// Decompresses the next block into the start of `room`, which it makes as long as it needs; returns the block's
+    /// length in bytes, or `None` at the clean end of the data.
     ///
     /// # Errors
     ///
-    /// Those of reading, and where the data is damaged.
+    /// Where the data cannot be read or is damaged.
     fn next(&mut self, room: &mut Vec<u8>) -> io::Result<Option<usize>>;
 }
 

@@ -1,4 +1,4 @@
-//! What the decoders read from: buffered, and with errors that can be told from theirs.
+//! The input of decoders: buffered, and with errors that can be told from their own.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -40,7 +40,7 @@ pub(in crate::source) fn read_error(error: io::Error) -> Result<io::Error, io::E
     }
 }
 
-/// Passes over zeroes, with which tapes and devices are filled up; whether nothing follows them.
+/// Passes over zeroes, with which tapes and devices pad a file; returns whether nothing follows them.
 pub(in crate::source) fn only_padding_follows(compressed: &mut impl BufRead) -> io::Result<bool> {
     loop {
         let (zeroes, length) = retry_on_eintr(|| {

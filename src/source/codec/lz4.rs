@@ -1,5 +1,5 @@
-//! LZ4: the frame format 1.6.4 and the legacy frame, as lz4_Frame_format.md describes them. The blocks are decompressed by
-//! lz4_flex, without unsafe code. Header, block and content checksums are verified.
+//! LZ4: the frame format 1.6.4 and the legacy frame, as lz4_Frame_format.md describes them. The blocks are decompressed
+//! by lz4_flex, without unsafe code. Header, block and content checksums are verified.
 
 use std::hash::Hasher;
 use std::io::{self, BufRead, Read};
@@ -26,27 +26,18 @@ const LEGACY_COMPRESSED_MAX: usize = LEGACY_BLOCK_LEN + LEGACY_BLOCK_LEN / 255 +
 /// How far back a block may refer to the blocks before it.
 const HISTORY_LEN: usize = 64 << 10;
 
-/// Decompresses lz4. Where `policy` may be jumped, every byte that counts has a better checksum than that of the frame's content,
-/// which would take as long as the decompressing itself.
+/// Decompresses lz4. With [`ReadPolicy::SkipHoles`] every byte that counts has a better checksum than that of a frame's
+/// content, which takes as long as the decompression itself and is not verified then.
 pub(super) fn decoder(compressed: Compressed, policy: &ReadPolicy) -> Box<dyn Read + Send> {
-    let content = match policy {
-        ReadPolicy::SkipHoles { .. } => ContentCheck::Skip,
-        ReadPolicy::ReadAll => ContentCheck::Verify,
-    };
-    let lz4 = Lz4 { compressed, content, state: State::Between, input: Vec::new(), history: Vec::new() };
+    let verifies_content = *policy == ReadPolicy::ReadAll;
+    let lz4 = Lz4 { compressed, verifies_content, state: State::Between, input: Vec::new(), history: Vec::new() };
     Box::new(BlockReader::new(lz4))
-}
-
-/// Whether the checksum of a frame's decompressed content is verified.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ContentCheck {
-    Verify,
-    Skip,
 }
 
 struct Lz4 {
     compressed: Compressed,
-    content: ContentCheck,
+    /// Whether the checksum of a frame's decompressed content is verified.
+    verifies_content: bool,
     state: State,
     /// The compressed block.
     input: Vec<u8>,
@@ -64,7 +55,8 @@ enum State {
 /// A frame that has begun.
 struct Frame {
     block_max: usize,
-    blocks: Linkage,
+    /// Whether blocks refer to those before them.
+    is_linked: bool,
     block_checksums: bool,
     content: Content,
     /// How much the header says that the frame holds.
@@ -80,12 +72,6 @@ enum Content {
     Skipped,
     /// It has one, and this is that of what has been delivered so far.
     Verified(XxHash32),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Linkage {
-    Independent,
-    Linked,
 }
 
 impl BlockDecoder for Lz4 {
@@ -122,7 +108,7 @@ impl Lz4 {
         self.state = match magic {
             FRAME => {
                 self.history.clear();
-                State::Frame(Frame::parse(&mut self.compressed, self.content)?)
+                State::Frame(Frame::parse(&mut self.compressed, self.verifies_content)?)
             }
             LEGACY => State::Legacy,
             _ if magic & !0xf == SKIPPABLE => {
@@ -165,7 +151,7 @@ impl Lz4 {
         if let Content::Verified(content) = &mut frame.content {
             content.write(block);
         }
-        if frame.blocks == Linkage::Linked {
+        if frame.is_linked {
             remember(&mut self.history, block);
         }
         Ok(Some(length))
@@ -197,7 +183,7 @@ impl Lz4 {
 
 impl Frame {
     /// Reads the rest of a frame's header, after its magic.
-    fn parse(compressed: &mut Compressed, check: ContentCheck) -> io::Result<Self> {
+    fn parse(compressed: &mut Compressed, verifies_content: bool) -> io::Result<Self> {
         let mut header = array::<2>(compressed)?.to_vec();
         let flag = |bit: u8| header.first().is_some_and(|flags| flags & 1 << bit != 0);
         let (independent, block_checksums) = (flag(5), flag(4));
@@ -226,12 +212,12 @@ impl Frame {
         }
         Ok(Self {
             block_max,
-            blocks: if independent { Linkage::Independent } else { Linkage::Linked },
+            is_linked: !independent,
             block_checksums,
-            content: match check {
+            content: match verifies_content {
                 _ if !has_content_checksum => Content::Unchecked,
-                ContentCheck::Skip => Content::Skipped,
-                ContentCheck::Verify => Content::Verified(XxHash32::with_seed(0)),
+                true => Content::Verified(XxHash32::with_seed(0)),
+                false => Content::Skipped,
             },
             announced: announced.map(u64::from_le_bytes),
             delivered: 0,

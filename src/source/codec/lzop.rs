@@ -27,7 +27,7 @@ mod flag {
     pub const CRC32_HEADER: u32 = 1 << 12;
 }
 
-/// The largest block that is decompressed. lzop makes blocks of 256 KiB; a header may ask for any size, but memory is bounded.
+/// The largest block that is decompressed, in bytes, so that memory stays bounded; lzop makes blocks of 256 KiB.
 const BLOCK_MAX: usize = 8 << 20;
 
 pub(super) fn decoder(compressed: Compressed) -> Box<dyn Read + Send> {
@@ -70,7 +70,7 @@ impl Lzop {
         let compressed_length = self::length(&mut self.compressed)?;
         let is_stored = compressed_length == length;
         if compressed_length > length {
-            return Err(corrupt("a block is larger packed than unpacked"));
+            return Err(corrupt("a block is larger compressed than decompressed"));
         }
         let decompressed_sums =
             Checksums::parse(&mut self.compressed, flags, flag::ADLER32_DECOMPRESSED, flag::CRC32_DECOMPRESSED)?;

@@ -6,8 +6,7 @@ use std::sync::LazyLock;
 
 use nix::sys::sysinfo::sysinfo;
 
-/// A quarter of the machine's memory, in bytes: a flashing tool is not alone, least of all on a device with little of it.
-/// In a container, its limit is what the machine has.
+/// A quarter of the machine's memory, or of the container's limit, in bytes: other programs need memory, too.
 pub(super) fn quarter() -> u64 {
     // A file may have any number of streams, each of which asks.
     static QUARTER: LazyLock<u64> = LazyLock::new(|| {
@@ -20,11 +19,11 @@ pub(super) fn quarter() -> u64 {
     *QUARTER
 }
 
-/// The limits of memory, in bytes, that hold for a process in `groups`, as `/proc/PID/cgroup` lists them (cgroups(7)): those
-/// of its control groups of both versions and of all groups above, which are directories under `root`. A container may see only
-/// itself there, and take its own group for the uppermost.
+/// The memory limits, in bytes, of a process in `groups`, as `/proc/PID/cgroup` lists them (cgroups(7)): those of its
+/// control groups of both versions and of all groups above, which are directories under `root`. A container may see
+/// only its own group there, as the uppermost.
 fn limits(root: &Path, groups: &str) -> Vec<u64> {
-    let folders = groups.lines().filter_map(|line| {
+    let groups = groups.lines().filter_map(|line| {
         let (controllers, group) = line.split_once(':')?.1.split_once(':')?;
         let group = Path::new(group.strip_prefix('/')?);
         let is_for_memory = controllers.split(',').any(|controller| controller == "memory");
@@ -34,7 +33,7 @@ fn limits(root: &Path, groups: &str) -> Vec<u64> {
             _ => None,
         }
     });
-    let files = folders.flat_map(|(top, group, file)| group.ancestors().map(move |group| top.join(group).join(file)));
+    let files = groups.flat_map(|(top, group, file)| group.ancestors().map(move |group| top.join(group).join(file)));
     // Where there is no limit, version 2 says `max`.
     files.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).collect()
 }

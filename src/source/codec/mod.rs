@@ -1,9 +1,9 @@
 //! Codecs: from compressed bytes to decompressed ones.
 //!
-//! Each has a file of its own and a row in the table of `decoder`. All keep the same promises: members, streams or frames that
-//! follow one another are one file; the data ends where the format says so, and nothing but padding comes after it. The
-//! checksums of the format are verified, but where every byte that counts has a better one ([`ReadPolicy::SkipHoles`]):
-//! there some are left alone, as is what nobody wants.
+//! Each has a file of its own and a row in the table of `decoder`. All keep the same promises: members, streams or
+//! frames that follow one another are one file; the data ends where the format says so, and nothing but padding comes
+//! after it. The checksums of the format are verified, but where every byte that counts has a better one
+//! ([`ReadPolicy::SkipHoles`]): there some are not verified, and unwanted data is left out.
 
 mod block_reader;
 mod bzip2;
@@ -35,7 +35,7 @@ use super::{ForwardRead, ReadPolicy, SCRATCH_LEN, discard, read_full};
 use crate::range::ByteRange;
 use subset::{Index, Subset};
 
-/// Decompresses `file`, which is of `format`, from its first byte on; of archives, what they are made of is not a codec's.
+/// Decompresses `file`, which is of `format` and not an archive, from its first byte on.
 ///
 /// # Errors
 ///
@@ -81,7 +81,7 @@ fn decoder(format: Format, compressed: Compressed, policy: &ReadPolicy) -> io::R
     }
 }
 
-/// What lies where in `file`, if it has an index that says so and can be had.
+/// The index of `file`, if it has one that can be read at no great cost.
 fn index(format: Format, file: &mut StoredFile, policy: &ReadPolicy) -> io::Result<Option<Index>> {
     let info = file.info();
     let Some(size) = info.seekable_size() else { return Ok(None) };
@@ -89,7 +89,7 @@ fn index(format: Format, file: &mut StoredFile, policy: &ReadPolicy) -> io::Resu
         // Only the size is of use then, and on a server it would cost more than it is worth.
         (Format::Xz, ReadPolicy::ReadAll) if info.seek == Seek::Costly => return Ok(None),
         (Format::Xz, _) => xz::index(file, size)?,
-        // To its decoder that is a frame to be skipped, whatever it says.
+        // The decoder skips the index and does not check it, so that its size is not used without checksums.
         (Format::Zstd, ReadPolicy::SkipHoles { .. }) => zstd::index(file, size)?,
         _ => return Ok(None),
     };
@@ -102,7 +102,7 @@ fn index(format: Format, file: &mut StoredFile, policy: &ReadPolicy) -> io::Resu
     Ok(index)
 }
 
-/// Whether the decompressed data of `file` is a tar. Where it cannot be decompressed, that is found out again.
+/// Whether the decompressed data of `file` is a tar. An error of decompression is left to the decoder proper.
 fn begins_with_tar(format: Format, file: &mut StoredFile) -> io::Result<bool> {
     file.seek_to(0)?;
     let mut head = [0; HEAD_LEN];
@@ -113,12 +113,12 @@ fn begins_with_tar(format: Format, file: &mut StoredFile) -> io::Result<bool> {
     Ok(decompressed.is_ok() && Format::of(&head) == Some(Format::Tar))
 }
 
-/// Tells what is wrong with data of `format` from what went wrong with reading it, which is left as it is.
+/// Turns a decoder's own error into a [`DecodeError`]; an error of reading is returned as it was.
 pub(super) fn explained(format: Format, error: io::Error) -> io::Error {
     compressed::read_error(error).unwrap_or_else(|error| DecodeError::from_decoder(format, error).into())
 }
 
-/// What a codec delivers.
+/// The decompressed bytes of a file.
 pub struct Decoded {
     format: Format,
     codec: Box<dyn Read + Send>,
@@ -132,8 +132,7 @@ pub struct Decoded {
 impl Decoded {
     /// All that `codec` delivers, which decompresses `format`.
     pub(super) fn whole(format: Format, codec: Box<dyn Read + Send>) -> Self {
-        let everything = ByteRange { start: 0, end: u64::MAX };
-        Self { format, codec, position: 0, ranges: VecDeque::from([everything]), size: None, scratch: Vec::new() }
+        Self { format, codec, position: 0, ranges: VecDeque::from([ByteRange::ALL]), size: None, scratch: Vec::new() }
     }
 
     /// How many bytes there are, where an index says so.
@@ -141,7 +140,7 @@ impl Decoded {
         self.size
     }
 
-    /// How many bytes the codec delivers next of what lies at this place: 0 where that is left out.
+    /// How many bytes the codec delivers from the position on: 0 in a hole.
     fn available(&mut self) -> u64 {
         while self.ranges.front().is_some_and(|held| held.end <= self.position) {
             self.ranges.pop_front();
@@ -150,7 +149,7 @@ impl Decoded {
         held.map_or(0, |held| held.end.saturating_sub(self.position))
     }
 
-    /// Where to go on from what is left out, but not beyond `offset`.
+    /// Where the hole at the position ends, but not beyond `offset`.
     fn end_of_hole(&self, offset: u64) -> u64 {
         let next = self.ranges.front().map(|held| held.start).or(self.size).unwrap_or(offset);
         next.min(offset)
@@ -172,7 +171,7 @@ impl ForwardRead for Decoded {
             let wanted = self.available().min(offset.saturating_sub(self.position));
             let from = self.position;
             if wanted > 0 {
-                // Taken out, as it is read into by a method of the same value.
+                // Taken out, as `self` is borrowed for reading into it.
                 let mut scratch = std::mem::take(&mut self.scratch);
                 scratch.resize(SCRATCH_LEN, 0);
                 let done = discard(self, &mut scratch, wanted);

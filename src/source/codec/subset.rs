@@ -1,7 +1,7 @@
-//! Files that have an index: their parts that are wanted, read as if they were a file of their own.
+//! Files that have an index: the wanted parts, read as if they were a file of their own.
 //!
-//! The decoder need not know: what it reads is sound data of its format, only with parts left out, and so it can read
-//! ahead and decompress several at once.
+//! The decoder need not know: it reads valid data of its format, only with parts left out, and so can read ahead and
+//! decompress several frames at once.
 
 use std::io::{self, Read};
 use std::vec;
@@ -13,7 +13,7 @@ use crate::source::transport::Transport;
 /// The most frames that an index may have, all streams together, so that memory stays bounded.
 pub(super) const FRAMES_MAX: usize = 1 << 18;
 
-/// What a compressed file consists of.
+/// The frames of a compressed file.
 pub(super) struct Index {
     /// In the order of the file.
     pub(super) streams: Vec<Stream>,
@@ -39,22 +39,22 @@ pub(super) struct Frame {
     pub(super) decoded: ByteRange,
 }
 
-/// What is read of a file.
+/// The parts of a file that are read.
 pub(super) struct Subset {
     pub(super) parts: Parts,
-    /// What that decompresses to, in order.
+    /// The ranges of the image that they decompress to, in order.
     pub(super) decoded: Vec<ByteRange>,
-    /// What the whole file would decompress to, in bytes.
+    /// The size of the whole image in bytes.
     pub(super) size: u64,
 }
 
 impl Index {
-    /// What the whole file decompresses to, in bytes.
+    /// The size of the whole image in bytes.
     pub(super) fn size(&self) -> u64 {
         self.streams.iter().flat_map(|stream| &stream.frames).next_back().map_or(0, |frame| frame.decoded.end)
     }
 
-    /// What must be read to get at the `wanted` ranges, which are in order.
+    /// The subset with the `wanted` ranges, which are in order.
     pub(super) fn subset(self, wanted: &[ByteRange]) -> Subset {
         let size = self.size();
         let mut parts = Vec::new();
@@ -84,7 +84,7 @@ impl Index {
     }
 }
 
-/// The parts that make up an subset.
+/// The parts of a subset.
 pub(super) struct Parts(Vec<Part>);
 
 enum Part {

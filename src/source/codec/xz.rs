@@ -1,5 +1,5 @@
-//! xz, by liblzma: its decoder for several threads, which decompresses the blocks of a file in parallel where the file has
-//! more than one and tells their sizes. Every integrity check is the library's.
+//! xz, by liblzma: its decoder for several threads, which decompresses the blocks of a file in parallel where the file
+//! has more than one and tells their sizes. Every integrity check is the library's.
 
 use std::io::{self, BufReader, Read};
 use std::sync::LazyLock;
@@ -27,7 +27,7 @@ pub(super) fn sequential(file: &mut StoredFile) -> io::Result<impl Read> {
     Ok(XzDecoder::new_stream(BufReader::new(file), stream))
 }
 
-/// How many threads decompress. Finding that out takes longer than to decompress a small stream, and a file may have any number.
+/// How many threads decompress. Asking takes longer than to decompress a small stream, of which a file may have many.
 static THREADS: LazyLock<u32> =
     LazyLock::new(|| thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1)));
 

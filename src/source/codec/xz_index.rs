@@ -22,8 +22,8 @@ const STREAMS_MAX: usize = 1 << 12;
 /// How much padding between streams is looked through, in bytes.
 const PADDING_MAX: usize = 64 << 10;
 
-/// Reads the indexes of all streams of `file`, which has `size` bytes; `None` where one makes no sense, and decompressing
-/// the file will tell what is wrong, or where there are too many.
+/// Reads the indexes of all streams of `file`, which has `size` bytes; `None` where one makes no sense, and
+/// decompressing the file will tell what is wrong, or where there are too many.
 pub(super) fn index(file: &mut StoredFile, size: u64) -> io::Result<Option<Index>> {
     let mut streams: Vec<Stream> = Vec::new();
     let mut frames = 0;

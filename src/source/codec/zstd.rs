@@ -1,5 +1,5 @@
 //! Zstandard, by libzstd. Skippable frames are the library's, and so are content checksums, which are verified where a
-//! frame has one. Of a file in the seekable format, frames that nobody wants are left out.
+//! frame has one. Of a file in the seekable format, unwanted frames are left out.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -89,7 +89,7 @@ fn explained(error: io::Error, window_log: u32) -> io::Error {
     match error.to_string().as_str() {
         // How libzstd puts them; its crate hands on no code.
         "Frame requires too much memory for decoding" => unsupported(format!(
-            "it needs a window of over {}; the most that is allowed is a quarter of the machine's memory, but from {} to {}",
+            "it needs a window of over {}; the limit is a quarter of the machine's memory, but from {} to {}",
             human(1 << window_log.min(WINDOW_LOG_MAX)),
             human(1 << WINDOW_LOG),
             human(1 << WINDOW_LOG_MAX)
@@ -139,8 +139,7 @@ fn parse_table(table: &[u8], footer: &[u8], start: u64) -> Option<Index> {
     for entry in entries.chunks_exact(entry_len(*footer.get(4)?)) {
         let (stored_len, rest) = entry.split_first_chunk()?;
         let next = |start: u64, length: &[u8; 4]| {
-            let range = ByteRange { start, end: start.checked_add(u64::from(u32::from_le_bytes(*length)))? };
-            Some(range)
+            Some(ByteRange { start, end: start.checked_add(u64::from(u32::from_le_bytes(*length)))? })
         };
         let (frame, decoded) = (next(stored, stored_len)?, next(decompressed, rest.first_chunk()?)?);
         (stored, decompressed) = (frame.end, decoded.end);

@@ -8,7 +8,7 @@ use super::netrc;
 use crate::event::{Notice, Observer};
 use crate::source::Url;
 
-/// Who is asking. There is no `Debug`: a password is never shown.
+/// A user name and a password. There is no `Debug`: a password is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Credentials {
     pub(super) user: String,

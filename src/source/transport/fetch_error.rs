@@ -1,4 +1,4 @@
-//! What can go wrong with a network.
+//! Errors of the network.
 
 use std::io;
 
@@ -6,133 +6,65 @@ use reqwest::StatusCode;
 
 use crate::source::Url;
 
+/// The cause of a break where a server ends the connection before the end of the file.
+pub(super) const ENDED_EARLY: &str = "it ended too early";
+
 /// Why a file cannot be fetched. It travels as the inner error of an [`io::Error`], so that a decoder's caller can tell
 /// it from what is wrong with the data: [`FetchError::of`].
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum FetchError {
-    /// The server cannot be reached.
+    /// The server cannot be reached. `detour` names the redirection or proxy on the way there, or is empty.
     #[error("cannot connect to '{url}'{detour}: {cause}")]
-    Connect {
-        /// The file.
-        url: Url,
-        /// What stands between the URL and what is connected to: a redirection, a proxy, or nothing.
-        detour: String,
-        /// Why.
-        cause: String,
-    },
-    /// The connection was lost, or nothing came over it for too long.
+    Connect { url: Url, detour: String, cause: String },
+    /// The connection was lost, or nothing came over it for too long; `offset` counts from the start of the file.
     #[error("the connection to '{url}' broke at byte {offset}: {cause}")]
-    Broken {
-        /// The file.
-        url: Url,
-        /// Where in the file.
-        offset: u64,
-        /// Why.
-        cause: String,
-    },
-    /// The connection was lost too often or for too long.
+    Broken { url: Url, offset: u64, cause: String },
+    /// The connection was lost too often or for too long; the source is the last break.
     #[error("given up after {breaks} breaks without a new byte")]
-    GivenUp {
-        /// How many there were.
-        breaks: u32,
-        /// The last one.
-        source: Box<FetchError>,
-    },
+    GivenUp { breaks: u32, source: Box<FetchError> },
     /// The connection was lost, and the rest of the file cannot be fetched alone.
     #[error("cannot fetch '{url}' from byte {offset} on: its server sends whole files only")]
-    NoRanges {
-        /// The file.
-        url: Url,
-        /// Where in the file.
-        offset: u64,
-    },
-    /// The server answers with a status that is no success.
+    NoRanges { url: Url, offset: u64 },
+    /// The server answers with a status other than success.
     #[error("the server answers '{url}' with {status}")]
-    Status {
-        /// The file.
-        url: Url,
-        /// The status.
-        status: StatusCode,
-    },
+    Status { url: Url, status: StatusCode },
     /// The file is not the one that the first bytes were of.
     #[error("'{url}' changed while it was being fetched")]
-    Changed {
-        /// The file.
-        url: Url,
-    },
-    /// What comes after a break may be something else: nothing that was known of the file is said of it.
+    Changed { url: Url },
+    /// After a break the server names no validator that shows that the file is still the same.
     #[error("cannot resume '{url}': the server sends no ETag, date or size to compare")]
-    CannotRevalidate {
-        /// The file.
-        url: Url,
-    },
+    CannotRevalidate { url: Url },
     /// The server contradicts itself.
     #[error("the server of '{url}' sends another part of the file than the one asked for: {what}")]
-    WrongRange {
-        /// The file.
-        url: Url,
-        /// What it says.
-        what: String,
-    },
-    /// The server compresses what it sends, in a way that nothing in the data would tell.
-    #[error("the server packs '{url}' on its way ({coding}), although it was asked not to")]
-    Compressed {
-        /// The file.
-        url: Url,
-        /// How, in the words of HTTP.
-        coding: String,
-    },
-    /// A redirection that leads nowhere.
+    WrongRange { url: Url, what: String },
+    /// The server compresses what it sends, in a way that the data does not show; `coding` is HTTP's name for it.
+    #[error("the server compresses '{url}' in transit ({coding}), although it was asked not to")]
+    Compressed { url: Url, coding: String },
+    /// A redirection that cannot be followed.
     #[error("'{url}' is redirected {how}")]
-    Redirect {
-        /// The file.
-        url: Url,
-        /// How.
-        how: String,
-    },
-    /// An FTP server refuses something.
+    Redirect { url: Url, how: String },
+    /// An FTP server refuses `command`, shown without its argument; the reply begins with a three-digit code.
     #[error("the server of '{url}' refuses '{command}': {reply}")]
-    Ftp {
-        /// The file.
-        url: Url,
-        /// What was asked for, without any password.
-        command: &'static str,
-        /// What it says, beginning with a number of three digits.
-        reply: String,
-    },
+    Ftp { url: Url, command: &'static str, reply: String },
     /// A program that fetches files cannot be run.
     #[error("cannot run '{program}'")]
-    Program {
-        /// The program.
-        program: &'static str,
-        /// Why.
-        source: io::Error,
-    },
+    Program { program: &'static str, source: io::Error },
     /// The `ssh` program failed.
     #[error("ssh cannot read '{url}': {cause}")]
-    Ssh {
-        /// The file.
-        url: Url,
-        /// What it said.
-        cause: String,
-    },
+    Ssh { url: Url, cause: String },
     /// Something in the URL must not be passed on.
     #[error("'{url}' cannot be fetched: {what}")]
-    Unusable {
-        /// The file.
-        url: Url,
-        /// What is wrong with it.
-        what: &'static str,
-    },
+    Unusable { url: Url, what: &'static str },
 }
 
 impl FetchError {
-    /// The failure that `error` carries, if it is one of a transport.
+    /// The failure that `error` carries, if a transport caused it.
     pub fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }
 
-    /// Whether the server says that there is no such file. Object stores say 403 where they do not want to say so.
+    /// Whether the server says that the file is missing. Object stores answer 403 where the client may not know that.
     pub fn is_absent(&self) -> bool {
         match self {
             Self::Status { status, .. } => {
@@ -145,12 +77,12 @@ impl FetchError {
         }
     }
 
-    /// Whether a server says neither that there is such a file nor that there is none.
+    /// Whether a server denies access, which some do for missing files, too.
     pub fn is_access_denied(&self) -> bool {
         matches!(self, Self::Status { status: StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED, .. })
     }
 
-    /// Whether it may work when it is tried again.
+    /// Whether another try may succeed.
     pub(super) fn is_retryable(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Broken { .. } | Self::CannotRevalidate { .. } => true,

@@ -11,7 +11,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use super::{Error, FileId, Info, Location, Opened, Transport};
 use crate::source::transport;
 
-/// Opens the file at `path`, which is what `location` says.
+/// Opens the file at `path`, whose name in messages is `location`.
 pub(super) fn open(path: &Path, location: &Location) -> Result<Opened, Error> {
     let open_error = |source| Error::Open { location: location.clone(), source };
     let mut file = File::open(path).map_err(open_error)?;
@@ -33,8 +33,8 @@ pub(super) fn open(path: &Path, location: &Location) -> Result<Opened, Error> {
     Ok((Box::new(LocalFile { file, size, modified }), Some(FileId::of(&metadata))))
 }
 
-/// The size of a regular file that claims to have `length` bytes. One whose contents are made up as they are read, as in
-/// /proc, claims to have none: its size is unknown.
+/// The size of a regular file whose metadata says `length`. A file that the kernel generates, as in /proc, says 0 and
+/// has contents: its size is unknown.
 fn length_of(file: &File, length: u64) -> Option<u64> {
     let is_empty = || file.read_at(&mut [0], 0).is_ok_and(|count| count == 0);
     Some(length).filter(|&length| length > 0 || is_empty())
@@ -48,9 +48,9 @@ fn device_size(device: &mut File) -> io::Result<u64> {
 
 struct LocalFile {
     file: File,
-    /// Known for a block device and most regular files; what has none, such as a FIFO, only goes forward.
+    /// `None` for what only goes forward, such as a FIFO.
     size: Option<u64>,
-    /// When a regular file had last been written to as it was opened.
+    /// The modification time of a regular file when it was opened.
     modified: Option<SystemTime>,
 }
 

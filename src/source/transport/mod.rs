@@ -1,4 +1,4 @@
-//! Transports: bytes as they are stored, wherever that is.
+//! Transports: deliver bytes as they are stored, from files and over networks.
 
 mod credentials;
 mod fetch_error;
@@ -36,19 +36,19 @@ pub trait Transport: Read + Send {
     ///
     /// # Errors
     ///
-    /// Those of the transport; `Unsupported` where it only goes forward.
+    /// Where the transport fails; `Unsupported` where it only goes forward.
     fn seek_to(&mut self, _offset: u64) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// From here on only these ranges are going to be read, in order: the rest need not be fetched.
+    /// From here on only these ranges will be read, in order: the rest need not be fetched.
     fn fetch_only(&mut self, _wanted: &[ByteRange]) {}
 
-    /// Makes sure, as far as that can be told, that the file is still what it was when it was opened.
+    /// Makes sure, as far as possible, that the file has not changed since it was opened.
     ///
     /// # Errors
     ///
-    /// Where somebody has written to it.
+    /// Where it has been written to.
     fn check_unchanged(&self) -> io::Result<()> {
         Ok(())
     }
@@ -59,14 +59,14 @@ pub trait Transport: Read + Send {
 pub struct Info {
     /// The size in bytes, where it is known.
     pub size: Option<u64>,
-    /// Whether any place in the file can be reached.
+    /// Whether it is seekable, and at what cost.
     pub seek: Seek,
-    /// How much was fetched, also later on, where there is a network.
+    /// Counts what is fetched, also later on, where there is a network.
     pub stats: Option<TransferStats>,
 }
 
 impl Info {
-    /// The size in bytes, where any place in the file can be reached.
+    /// The size in bytes, where the file is seekable.
     pub fn seekable_size(&self) -> Option<u64> {
         self.size.filter(|_| self.seek != Seek::No)
     }
@@ -78,13 +78,13 @@ pub enum Seek {
     /// It does not work.
     #[default]
     No,
-    /// All of the file is here: what is passed over is not lost.
+    /// It works and costs nothing: all of the file is here.
     Free,
-    /// It leaves bytes on a server that would otherwise have come, and may take a new request.
+    /// It works, but drops bytes that are on their way, and may take a new request.
     Costly,
 }
 
-/// A transport, and which file it reads where that is one of this machine.
+/// A transport, and the identity of its file where that is on this machine.
 pub type Opened = (Box<dyn Transport>, Option<FileId>);
 
 /// Opens the file at `location`.

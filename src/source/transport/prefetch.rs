@@ -1,4 +1,4 @@
-//! Fetching ahead of what is asked for, so that the network and the decoder need not wait for each other.
+//! Fetches ahead of what is read, so that the network and the decoder need not wait for each other.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub(super) const CHUNK_LEN: usize = 128 << 10;
 /// How many chunks may wait: 4 MiB.
 const CHUNKS: usize = 32;
 
-/// A part of a file.
+/// Consecutive bytes of a file.
 #[derive(Default)]
 pub(super) struct Chunk {
     /// Where it belongs, in bytes from the start of the file.
@@ -24,12 +24,11 @@ pub(super) struct Chunk {
 
 /// Fetches one chunk after another.
 pub(super) trait Fetch: Send + 'static {
-    /// The next chunk, which is not empty and not before the one that came last; `None` at the end, which was a clean
-    /// one.
+    /// The next chunk, which is not empty and not before the last one; `None` at the clean end.
     fn fetch(&mut self) -> io::Result<Option<Chunk>>;
 }
 
-/// How much was fetched of a file, and how much there is.
+/// How much of a file was fetched.
 #[derive(Clone, Debug, Default)]
 pub struct TransferStats {
     fetched: Arc<AtomicU64>,
@@ -42,7 +41,7 @@ impl TransferStats {
         Self { size, ..Self::default() }
     }
 
-    /// The bytes of the file that came over the network, each as often as it came.
+    /// The bytes of the file that came over the network; those that came again count again.
     pub fn fetched(&self) -> u64 {
         self.fetched.load(Ordering::Relaxed)
     }
@@ -52,8 +51,7 @@ impl TransferStats {
         self.size
     }
 
-    /// Whether the file ended where the connection did, and the server did not say that it would. Cut off, it would have ended
-    /// just so.
+    /// Whether the file ended with the connection, and the server had not announced its size: it may have been cut off.
     pub fn has_unmarked_end(&self) -> bool {
         self.has_unmarked_end.load(Ordering::Relaxed)
     }
@@ -67,15 +65,15 @@ impl TransferStats {
     }
 }
 
-/// Pieces of a file, fetched ahead by a thread. The first is fetched when it is asked for, and the thread begins with
+/// Chunks of a file, fetched ahead by a thread. The first is fetched when it is asked for, and the thread begins with
 /// the second: a look at the first bytes costs no more than these.
 ///
-/// The thread is not waited for, as it may sit in a read; it ends when that returns.
+/// The thread is not joined, as it may block in a read; it ends when that returns.
 pub(super) struct Prefetcher(State);
 
 enum State {
     New(Box<dyn Fetch>),
-    Looked(Box<dyn Fetch>),
+    Peeked(Box<dyn Fetch>),
     Running(Receiver<io::Result<Option<Chunk>>>),
     Ended,
 }
@@ -91,11 +89,11 @@ impl Prefetcher {
             State::New(mut fetch) => {
                 let chunk = fetch.fetch()?;
                 if chunk.is_some() {
-                    self.0 = State::Looked(fetch);
+                    self.0 = State::Peeked(fetch);
                 }
                 Ok(chunk)
             }
-            State::Looked(fetch) => {
+            State::Peeked(fetch) => {
                 self.0 = State::Running(start(fetch)?);
                 self.next()
             }
@@ -140,7 +138,7 @@ impl StreamTransport {
         Self { chunks: Prefetcher::new(fetch), data: Vec::new(), read: 0, stats }
     }
 
-    /// What is at hand of the file, without reading it; nothing at its end.
+    /// The bytes that are read next, as far as they are here; nothing at the end of the file.
     pub(super) fn fill(&mut self) -> io::Result<&[u8]> {
         if self.read >= self.data.len() {
             (self.data, self.read) = (self.chunks.next()?.unwrap_or_default().data, 0);

@@ -7,20 +7,20 @@ use super::FetchError;
 use crate::event::Notice;
 use crate::source::OpenOptions;
 
-/// How long the network is waited for, and how often it is tried again.
+/// Timeouts of network connections, and when to give up.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
-    /// For a connection.
+    /// The timeout of a connection.
     pub connect: Duration,
-    /// For the next byte, before that counts as a break.
+    /// How long no byte may come before that counts as a break.
     pub stall: Duration,
-    /// Before the first new try after a break. The pause doubles with every break that follows.
+    /// The pause before the first new try after a break. It doubles with each break that follows.
     pub first_pause: Duration,
     /// The longest pause.
     pub longest_pause: Duration,
-    /// Without a new byte, over all tries.
+    /// How long no new byte may come, over all tries, before the download is given up.
     pub give_up: Duration,
-    /// How many breaks in a row, without a new byte between them, are too many.
+    /// After how many breaks in a row, without a new byte between them, the download is given up.
     pub breaks: u32,
 }
 
@@ -65,18 +65,13 @@ impl Retry {
         Self { options: options.clone(), count: 0, since: Instant::now() }
     }
 
-    /// Begins to wait for a new byte: the last one has come, or nobody wanted any.
+    /// Begins to wait for a new byte: the last one has come, or none was wanted.
     pub(super) fn reset(&mut self) {
         self.count = 0;
         self.since = Instant::now();
     }
 
-    /// Opens something by `open`, which is tried again after breaks. Where there is no connection, nothing broke off yet:
-    /// whoever mistyped a name shall not have to wait.
-    ///
-    /// # Errors
-    ///
-    /// Those of `open` that another try will not mend.
+    /// Calls `open` until it succeeds; again after breaks only, for a connection that fails may be to a mistyped host.
     pub(super) fn open<T>(&mut self, mut open: impl FnMut() -> Result<T, FetchError>) -> Result<T, FetchError> {
         loop {
             match open() {
@@ -87,11 +82,7 @@ impl Retry {
         }
     }
 
-    /// Waits before the next try after `failure`, if there shall be one.
-    ///
-    /// # Errors
-    ///
-    /// Where there shall be none.
+    /// Waits before the next try after `failure`; an error where it must not be tried again.
     pub(super) fn pause(&mut self, failure: FetchError) -> Result<(), FetchError> {
         if !failure.is_retryable() {
             return Err(failure);

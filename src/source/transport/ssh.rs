@@ -15,11 +15,11 @@ use crate::source::{OpenOptions, Url, read_full};
 use crate::sys::programs::end_with_us;
 use crate::sys::threads;
 
-/// How much is kept of what ssh says.
-const WORDS_LEN: u64 = 16 << 10;
+/// How much of ssh's messages is kept, in bytes.
+const MESSAGES_LEN: u64 = 16 << 10;
 
-/// How long is waited for its last words once it has ended: a connection that it shares with others may keep them open.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long to wait for its last messages after its end: a shared connection may keep its standard error open.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Opens the file at `url`.
 pub(super) fn open(url: &Url, options: &OpenOptions) -> io::Result<Box<dyn Transport>> {
@@ -33,10 +33,10 @@ pub(super) fn open(url: &Url, options: &OpenOptions) -> io::Result<Box<dyn Trans
     };
     let stats = TransferStats::default();
     let output = Output { stdout, position: 0, stats: stats.clone() };
-    let words = listen(stderr)?;
+    let messages = collect(stderr)?;
     let output = StreamTransport::new(output, stats.clone());
-    let mut ssh = Ssh { url: url.clone(), program, child, output, stats, words: Some(words) };
-    // Whether there is such a file turns out with its first bytes.
+    let mut ssh = Ssh { url: url.clone(), program, child, output, stats, messages: Some(messages) };
+    // Only its first bytes tell that there is such a file.
     if ssh.output.fill()?.is_empty() {
         ssh.check_end()?;
     }
@@ -52,7 +52,7 @@ fn command(url: &Url, policy: RetryPolicy) -> Result<(Command, &'static str), Fe
     let (mut command, program) = match url.password() {
         Some(password) => {
             let mut command = Command::new("sshpass");
-            // Handed over in the environment: everybody can see arguments.
+            // In the environment, as all users can see arguments.
             command.env("SSHPASS", password).args(["-e", "ssh", "-o", "NumberOfPasswordPrompts=1"]);
             (command, "sshpass")
         }
@@ -77,17 +77,10 @@ fn command(url: &Url, policy: RetryPolicy) -> Result<(Command, &'static str), Fe
     Ok((command, program))
 }
 
-/// What the server's shell runs, of whatever kind it is. The words of `cat` shall be those that we know.
+/// The command for the server's shell, quoted for all kinds of them. In this locale the messages of `cat` are known.
 fn remote_command(path: &[u8]) -> OsString {
-    let mut command = b"env LC_ALL=C cat -- '".to_vec();
-    for &byte in path {
-        match byte {
-            b'\'' => command.extend(b"'\\''"),
-            byte => command.push(byte),
-        }
-    }
-    command.push(b'\'');
-    OsString::from_vec(command)
+    let quoted = path.split(|&byte| byte == b'\'').collect::<Vec<_>>().join(&br"'\''"[..]);
+    OsString::from_vec([&b"env LC_ALL=C cat -- '"[..], &quoted, b"'"].concat())
 }
 
 /// A file that ssh delivers.
@@ -97,19 +90,19 @@ struct Ssh {
     child: Child,
     output: StreamTransport,
     stats: TransferStats,
-    /// What ssh says, once it has said everything; `None` once the end has been checked.
-    words: Option<Receiver<String>>,
+    /// Delivers all messages of ssh, in one line, at its end; `None` once that has been checked.
+    messages: Option<Receiver<String>>,
 }
 
 impl Ssh {
-    /// The data has ended: only the exit status tells whether that is its end.
+    /// The data has ended: only the exit status tells whether the file is complete.
     fn check_end(&mut self) -> io::Result<()> {
-        let Some(words) = self.words.take() else { return Ok(()) };
+        let Some(messages) = self.messages.take() else { return Ok(()) };
         let status = self.child.wait()?;
         if status.success() {
             return Ok(());
         }
-        let said = words.recv_timeout(LAST_WORDS).unwrap_or_default();
+        let said = messages.recv_timeout(GRACE).unwrap_or_default();
         let cause = match (self.program, status.code(), said.as_str()) {
             // The manual page of sshpass has these.
             ("sshpass", Some(5), _) => "the password is wrong".to_owned(),
@@ -127,7 +120,7 @@ impl Ssh {
 
 impl Drop for Ssh {
     fn drop(&mut self) {
-        // It has ended, or nobody wants the rest.
+        // It has ended, or its output is not wanted any more.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -149,7 +142,7 @@ impl Transport for Ssh {
     }
 }
 
-/// What ssh writes.
+/// The standard output of ssh.
 struct Output {
     stdout: ChildStdout,
     position: u64,
@@ -168,18 +161,18 @@ impl Fetch for Output {
     }
 }
 
-/// Gathers what ssh says, lest it wait for somebody to read it.
-fn listen(mut stderr: ChildStderr) -> io::Result<Receiver<String>> {
-    let (sender, words) = channel();
+/// Collects the messages of ssh, which would block on a full pipe.
+fn collect(mut stderr: ChildStderr) -> io::Result<Receiver<String>> {
+    let (sender, messages) = channel();
     threads::start("ssh", move || {
         let mut said = Vec::new();
-        let _ = stderr.by_ref().take(WORDS_LEN).read_to_end(&mut said);
+        let _ = stderr.by_ref().take(MESSAGES_LEN).read_to_end(&mut said);
         let _ = io::copy(&mut stderr, &mut io::sink());
         let said = String::from_utf8_lossy(&said);
         let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let _ = sender.send(lines.join("; "));
     })?;
-    Ok(words)
+    Ok(messages)
 }
 
 #[cfg(test)]

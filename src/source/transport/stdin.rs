@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 
 use super::{Error, FileId, Location, Opened, Transport};
 
-/// Opens standard input. It is read without a buffer of its own, for what reads it reads large chunks.
+/// Opens standard input. It is not buffered, as it is read in large chunks.
 pub(super) fn open(location: &Location) -> Result<Opened, Error> {
     let open_error = |source| Error::Open { location: location.clone(), source };
     let file = File::from(io::stdin().as_fd().try_clone_to_owned().map_err(open_error)?);

@@ -2,51 +2,44 @@
 
 use std::time::{Duration, SystemTime};
 
+use percent_encoding::percent_decode_str;
+
 use crate::trust::{Key, Refusal, Signed, Signer};
 
 /// What every status line begins with.
 const PREFIX: &str = "[GNUPG:] ";
 
-/// What a verifier found out.
+/// The result of a verifier.
 #[derive(Debug, Default)]
 pub(in crate::trust) struct Report {
     signatures: Vec<Signature>,
-    /// How many messages brought their own text along.
+    /// How many messages had a text of their own.
     pub(super) texts: usize,
-    /// Whether it met something that is no OpenPGP.
+    /// Whether it met data that is not OpenPGP.
     pub(super) no_data: bool,
 }
 
-/// A signature, and what it is worth.
+/// A signature.
 #[derive(Debug)]
 struct Signature {
     finding: Finding,
     key: Key,
-    /// Only where the numbers agree, be it good or expired.
-    valid: Option<Valid>,
+    /// The fingerprint of the primary key, where it is the valid signature of a file.
+    primary: Option<String>,
 }
 
 #[derive(Debug)]
 enum Finding {
     Good,
-    Bad,
-    SignatureExpired,
-    KeyExpired,
-    KeyRevoked,
-    /// It could not be checked.
+    /// It could be checked, and is not good.
+    Refused(fn(Key) -> Refusal),
+    /// It could not be checked. It was made at this time, in seconds since 1970.
     Error {
         key_algorithm: String,
         digest_algorithm: String,
-        /// When it was made, in seconds since 1970.
         made: Option<u64>,
         code: String,
     },
-}
-
-#[derive(Debug)]
-struct Valid {
-    class: String,
-    primary: String,
 }
 
 impl Report {
@@ -63,10 +56,10 @@ impl Report {
     fn note(&mut self, keyword: &str, arguments: &str) {
         let finding = match keyword {
             "GOODSIG" => Finding::Good,
-            "BADSIG" => Finding::Bad,
-            "EXPSIG" => Finding::SignatureExpired,
-            "EXPKEYSIG" => Finding::KeyExpired,
-            "REVKEYSIG" => Finding::KeyRevoked,
+            "BADSIG" => Finding::Refused(|by| Refusal::Bad { by }),
+            "EXPSIG" => Finding::Refused(|by| Refusal::SignatureExpired { by }),
+            "EXPKEYSIG" => Finding::Refused(|by| Refusal::KeyExpired { by }),
+            "REVKEYSIG" => Finding::Refused(|by| Refusal::KeyRevoked { by }),
             "ERRSIG" => return self.signatures.push(Signature::unchecked(arguments)),
             "VALIDSIG" => return self.validate(arguments),
             "PLAINTEXT" => return self.texts = self.texts.saturating_add(1),
@@ -75,51 +68,46 @@ impl Report {
         };
         let (id, user_id) = arguments.split_once(' ').unwrap_or((arguments, ""));
         let key = Key { user_id: unescape(user_id), id: id.to_owned() };
-        self.signatures.push(Signature { finding, key, valid: None });
+        self.signatures.push(Signature { finding, key, primary: None });
     }
 
-    /// VALIDSIG says more about the signature of the line before.
+    /// VALIDSIG says more about the signature of the line before: fingerprint, six other fields, algorithm, class, and
+    /// the fingerprint of the primary key. Classes 0 and 1 are of a binary or text document (RFC 9580, section 5.2.1).
     fn validate(&mut self, arguments: &str) {
         let fields: Vec<&str> = arguments.split(' ').collect();
         if let (Some(signature), Some(&fingerprint), Some(&class)) =
             (self.signatures.last_mut(), fields.first(), fields.get(8))
         {
-            let primary = fields.get(9).copied().unwrap_or(fingerprint).to_owned();
             signature.key.id = fingerprint.to_owned();
-            signature.valid = Some(Valid { class: class.to_owned(), primary });
+            let primary = fields.get(9).copied().unwrap_or(fingerprint).to_owned();
+            signature.primary = Some(primary).filter(|_| matches!(class, "00" | "01"));
         }
     }
 
-    /// Whether there is a signature that was not checked because the verifier lacks something. Its exit status tells of
-    /// failure then, whatever the others are worth.
+    /// Whether there is a signature that could not be checked. The exit status is one of failure then, also where
+    /// another signature is good.
     pub(super) fn has_unchecked(&self) -> bool {
         self.signatures.iter().any(|signature| matches!(signature.finding, Finding::Error { .. }))
     }
 
-    /// The makers of the good signatures, with the text that they signed. One is enough if the others merely lack a key or an
-    /// algorithm.
+    /// The makers of the good signatures, with the text that they signed. One is enough if of the others only the key
+    /// or the algorithm is unknown.
     pub(in crate::trust) fn judge(self, text: Vec<u8>) -> Result<Signed, Refusal> {
         let mut signers = Vec::new();
-        let mut lacking = None;
+        let mut unknown = Refusal::NoSignature;
         for signature in self.signatures {
             match signature.judge() {
                 Ok(signer) => signers.push(signer),
-                Err(refusal @ (Refusal::UnknownKey { .. } | Refusal::UnknownAlgorithm { .. })) => {
-                    lacking = Some(refusal)
-                }
+                Err(refusal @ (Refusal::UnknownKey { .. } | Refusal::UnknownAlgorithm { .. })) => unknown = refusal,
                 Err(refusal) => return Err(refusal),
             }
         }
-        match lacking {
-            _ if !signers.is_empty() => Ok(Signed { text, signers }),
-            Some(refusal) => Err(refusal),
-            None => Err(Refusal::NoSignature),
-        }
+        if signers.is_empty() { Err(unknown) } else { Ok(Signed { text, signers }) }
     }
 }
 
 impl Signature {
-    /// ERRSIG: key id, numbers of the key's and the digest's algorithms, class, time, error code, and fingerprint or `-`.
+    /// ERRSIG: key id, numbers of the key's and the digest's algorithms, class, time, error code, fingerprint or `-`.
     fn unchecked(arguments: &str) -> Self {
         let fields: Vec<&str> = arguments.split(' ').collect();
         let field = |index: usize| fields.get(index).copied().unwrap_or_default().to_owned();
@@ -127,28 +115,23 @@ impl Signature {
         let key = Key { user_id: String::new(), id: fingerprint.unwrap_or_else(|| field(0)) };
         let made = field(4).parse().ok();
         let finding = Finding::Error { key_algorithm: field(1), digest_algorithm: field(2), made, code: field(5) };
-        Self { finding, key, valid: None }
+        Self { finding, key, primary: None }
     }
 
     fn judge(self) -> Result<Signer, Refusal> {
         let by = self.key;
         match self.finding {
-            Finding::Good => match self.valid {
-                Some(valid) if valid.is_of_a_file() => {
-                    Ok(Signer { user_id: by.user_id, fingerprint: by.id, primary: valid.primary })
-                }
-                _ => Err(Refusal::OtherClass { by }),
+            Finding::Good => match self.primary {
+                Some(primary) => Ok(Signer { user_id: by.user_id, fingerprint: by.id, primary }),
+                None => Err(Refusal::OtherClass { by }),
             },
-            Finding::Bad => Err(Refusal::Bad { by }),
-            Finding::SignatureExpired => Err(Refusal::SignatureExpired { by }),
-            Finding::KeyExpired => Err(Refusal::KeyExpired { by }),
-            Finding::KeyRevoked => Err(Refusal::KeyRevoked { by }),
+            Finding::Refused(refusal) => Err(refusal(by)),
             Finding::Error { key_algorithm, digest_algorithm, made, code } => Err(match code.as_str() {
                 // The numbers of libgpg-error: GPG_ERR_NO_PUBKEY, GPG_ERR_PUBKEY_ALGO, GPG_ERR_DIGEST_ALGO.
                 "9" => Refusal::UnknownKey { key: by.id },
                 "4" => Refusal::UnknownAlgorithm { key: by.id, algorithm: key_algorithm },
                 "5" => Refusal::WeakDigest { key: by.id, digest: digest_name(&digest_algorithm) },
-                // There are several, as it is the key or a signature on the key that is from the future.
+                // It has several codes, as also the key or a signature on the key may be from the future.
                 _ if made.is_some_and(is_in_the_future) => Refusal::FromTheFuture { key: by.id },
                 _ => Refusal::Unchecked { key: by.id, code },
             }),
@@ -161,13 +144,6 @@ fn is_in_the_future(seconds: u64) -> bool {
     Duration::from_secs(seconds) > now
 }
 
-impl Valid {
-    /// Classes 0 and 1 of RFC 9580 section 5.2.1: of a binary or a text document.
-    fn is_of_a_file(&self) -> bool {
-        matches!(self.class.as_str(), "00" | "01")
-    }
-}
-
 /// The name of a digest algorithm, by its number in RFC 9580 section 9.5.
 fn digest_name(number: &str) -> String {
     match number {
@@ -178,25 +154,9 @@ fn digest_name(number: &str) -> String {
     }
 }
 
-/// Puts bytes in the place of `%XX`, with which GnuPG escapes what would not stay on a line.
+/// Decodes `%XX`, as GnuPG escapes what must not stand on a line. As in a URL, any other `%` stands for itself.
 fn unescape(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('%') {
-        bytes.extend_from_slice(before.as_bytes());
-        match after.split_at_checked(2).and_then(|(digits, rest)| Some((u8::from_str_radix(digits, 16).ok()?, rest))) {
-            Some((byte, after)) => {
-                bytes.push(byte);
-                rest = after;
-            }
-            None => {
-                bytes.push(b'%');
-                rest = after;
-            }
-        }
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -214,7 +174,8 @@ mod tests {
     }
 
     fn unknown() -> &'static str {
-        "[GNUPG:] NEWSIG\n[GNUPG:] ERRSIG E208055F2FC1F17D 22 8 00 1795459844 9 -\n[GNUPG:] NO_PUBKEY E208055F2FC1F17D\n"
+        "[GNUPG:] NEWSIG\n[GNUPG:] ERRSIG E208055F2FC1F17D 22 8 00 1795459844 9 -\n\
+         [GNUPG:] NO_PUBKEY E208055F2FC1F17D\n"
     }
 
     fn judge(lines: &str) -> Result<Vec<Signer>, Refusal> {

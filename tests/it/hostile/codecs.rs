@@ -110,7 +110,7 @@ fn blocks_that_lie_about_their_length_are_refused() {
             [lzop_start(), lzop(8 << 20, (8 << 20) - 1), vec![0; 9]].concat(),
             "the lzop data ends too early",
         ),
-        ("lzop grows", [lzop_start(), lzop(1, 2)].concat(), "a block is larger packed than unpacked"),
+        ("lzop grows", [lzop_start(), lzop(1, 2)].concat(), "a block is larger compressed than decompressed"),
         ("zstd 2 GiB", b"\x28\xb5\x2f\xfd\0\x58\xfc\xff\xff".to_vec(), "the zstd data"),
     ];
     for (name, data, reason) in cases {

@@ -25,9 +25,9 @@ pub(super) enum Kind {
     LongName,
     /// Nothing: it is a link, a device, a directory or a FIFO.
     Link,
-    /// What is not needed of what is said about the next file: the target of a link, or what holds for all files.
+    /// The target of a link, or records for all files, which are not needed.
     Note,
-    /// Data that does not matter here.
+    /// Other data, which is ignored.
     Other,
 }
 
@@ -90,22 +90,15 @@ impl Block {
             b'1'..=b'6' => Kind::Link,
             _ => Kind::Other,
         };
+        let size =
+            |field: Range<usize>| self.0.get(field).and_then(number).ok_or_else(|| corrupt("a size is not a number"));
         let (sparse_map, map_is_continued, real_size) = match kind {
-            Kind::Sparse => (
-                extents(&self.0[field::SPARSE])?,
-                self.0[field::IS_CONTINUED] != 0,
-                number(&self.0[field::REAL_SIZE]).ok_or_else(|| corrupt("a size is not a number"))?,
-            ),
+            Kind::Sparse => {
+                (extents(&self.0[field::SPARSE])?, self.0[field::IS_CONTINUED] != 0, size(field::REAL_SIZE)?)
+            }
             _ => (Vec::new(), false, 0),
         };
-        Ok(Header {
-            kind,
-            name: self.name(),
-            size: number(&self.0[field::SIZE]).ok_or_else(|| corrupt("a size is not a number"))?,
-            real_size,
-            sparse_map,
-            map_is_continued,
-        })
+        Ok(Header { kind, name: self.name(), size: size(field::SIZE)?, real_size, sparse_map, map_is_continued })
     }
 
     /// The extents in this block, which continues a map, and whether another does.
@@ -140,7 +133,7 @@ fn extents(map: &[u8]) -> io::Result<Vec<(u64, u64)>> {
 }
 
 /// A number: octal digits between spaces, ended by a space or a zero byte; or, with the highest bit set, GNU's binary
-/// form, big-endian. `None` for any other, and for one that is negative or over 64 bits.
+/// form, big-endian. `None` for anything else, and for a number that is negative or over 64 bits.
 fn number(field: &[u8]) -> Option<u64> {
     if let [first @ 0x80..=0xbf, rest @ ..] = field {
         let first = u64::from(first & 0x3f);

@@ -24,9 +24,9 @@ const EXTENSION_MAX: u64 = 8 << 20;
 ///
 /// # Errors
 ///
-/// Those of reading, and where the tar is damaged.
+/// Where `data` cannot be read or the tar is damaged.
 pub fn open(data: Box<dyn ForwardRead>, image_size: Option<u64>) -> io::Result<Option<Member>> {
-    let mut tar = Tar { data, place: 0 };
+    let mut tar = Tar { data, offset: 0 };
     while let Some(file) = tar.next_file()? {
         if image_size.is_none_or(|size| size == file.size) {
             let (name, size) = (file.name, file.size);
@@ -43,17 +43,17 @@ struct File {
     name: String,
     /// With its holes, in bytes.
     size: u64,
-    /// What of it is stored, and where.
+    /// Its bytes that are stored, and where.
     extents: VecDeque<Extent>,
-    /// The place of the header after it.
+    /// The offset of the header after it.
     next_header: u64,
 }
 
 /// A tar that is read forward.
 struct Tar {
     data: Box<dyn ForwardRead>,
-    /// In bytes from its start.
-    place: u64,
+    /// The next byte that is read, from the start of the tar.
+    offset: u64,
 }
 
 impl Tar {
@@ -68,7 +68,7 @@ impl Tar {
                 Kind::Regular | Kind::Sparse => {
                     let size = extended.number("size")?.unwrap_or(header.size);
                     let name = extended.name().or(long_name.take()).unwrap_or_else(|| header.name.clone());
-                    // Before there was a type for it, this is how a directory was told.
+                    // In old tars, only this marks a directory.
                     if !name.ends_with(b"/") {
                         return self.file(&header, &name, size, &extended).map(Some);
                     }
@@ -85,32 +85,36 @@ impl Tar {
         Ok(None)
     }
 
-    /// The file whose data, `stored` bytes of it, begin at this place.
+    /// The file whose data, `stored` bytes of it, begin here.
     fn file(&mut self, header: &Header, name: &[u8], stored: u64, extended: &Records) -> io::Result<File> {
-        let start = self.place;
-        let (map, size) = if header.kind == Kind::Sparse {
-            (self.old_sparse_map(header)?, header.real_size)
+        let (map, size, (end, next_header)) = if header.kind == Kind::Sparse {
+            // The blocks that continue this map are not counted as stored data; a map in the data is.
+            (self.old_sparse_map(header)?, header.real_size, self.ends(stored)?)
         } else {
+            let ends = self.ends(stored)?;
             match extended.sparse_size()? {
-                None => (vec![(0, stored)], stored),
-                Some(size) => (sparse::map_in_data(|| self.block())?, size),
+                None => (vec![(0, stored)], stored, ends),
+                Some(size) => (sparse::map_in_data(|| self.block())?, size, ends),
             }
         };
-        // The blocks that continue the header are not counted in its size; a map in the data is.
-        let start = if header.kind == Kind::Sparse { self.place } else { start };
-        let end = start.checked_add(stored).ok_or_else(|| bad(corrupt("a file is too large")))?;
-        let next_header = padded(end)?;
-        let extents = sparse::extents(&map, ByteRange { start: self.place, end }, size).map_err(bad)?;
+        let extents = sparse::extents(&map, ByteRange { start: self.offset, end }, size).map_err(bad)?;
         Ok(File { name: String::from_utf8_lossy(name).into_owned(), size, extents, next_header })
     }
 
+    /// The offsets where data of `size` bytes that begins here ends, and where the next header begins.
+    fn ends(&self, size: u64) -> io::Result<(u64, u64)> {
+        let end = self.offset.checked_add(size);
+        let next_header = end.and_then(|end| end.checked_next_multiple_of(BLOCK_LEN as u64));
+        end.zip(next_header).ok_or_else(|| bad(corrupt("a file is too large")))
+    }
+
+    /// The map of a file in GNU's first sparse format.
     fn old_sparse_map(&mut self, header: &Header) -> io::Result<Vec<(u64, u64)>> {
-        let mut map = header.sparse_map.clone();
-        let mut is_continued = header.map_is_continued;
+        let (mut map, mut is_continued) = (header.sparse_map.clone(), header.map_is_continued);
         while is_continued {
-            let (more, continued) = self.block()?.sparse_continuation().map_err(bad)?;
+            let more;
+            (more, is_continued) = self.block()?.sparse_continuation().map_err(bad)?;
             map.extend(more);
-            is_continued = continued;
             if map.len() > EXTENTS_MAX {
                 return Err(too_long());
             }
@@ -154,21 +158,21 @@ impl Tar {
     }
 
     fn pass_over(&mut self, size: u64) -> io::Result<()> {
-        let end = self.place.checked_add(size).ok_or_else(|| bad(corrupt("a file is too large")))?;
-        self.go_to(padded(end)?)
+        let (_, next_header) = self.ends(size)?;
+        self.go_to(next_header)
     }
 
-    /// Goes on to `place`, which must be there.
-    fn go_to(&mut self, place: u64) -> io::Result<()> {
-        if place > self.place {
-            self.place = self.data.skip_to(place)?;
+    /// Goes on to `offset`, which must be there.
+    fn go_to(&mut self, offset: u64) -> io::Result<()> {
+        if offset > self.offset {
+            self.offset = self.data.skip_to(offset)?;
         }
-        if self.place == place { Ok(()) } else { Err(DecodeError::CutOff(Format::Tar).into()) }
+        if self.offset == offset { Ok(()) } else { Err(DecodeError::CutOff(Format::Tar).into()) }
     }
 
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let count = read_full(&mut *self.data, buf)?;
-        self.place = self.place.saturating_add(count as u64);
+        self.offset = self.offset.saturating_add(count as u64);
         Ok(count)
     }
 
@@ -179,7 +183,7 @@ impl Tar {
             let count = self.read(&mut chunk)?;
             let chunk = chunk.get(..count).unwrap_or_default();
             if chunk.iter().any(|&byte| byte != 0) {
-                return Err(bad(corrupt("something follows its end")));
+                return Err(bad(corrupt("there is data after its end")));
             }
             if count == 0 {
                 return self.data.finish().map(drop);
@@ -188,12 +192,7 @@ impl Tar {
     }
 }
 
-/// `place`, or the start of the next block.
-fn padded(place: u64) -> io::Result<u64> {
-    place.checked_next_multiple_of(BLOCK_LEN as u64).ok_or_else(|| bad(corrupt("a file is too large")))
-}
-
-/// What this module says of a tar, as what is wrong with it.
+/// An error of this module's, as one of the tar's data.
 fn bad(error: io::Error) -> io::Error {
     DecodeError::from_decoder(Format::Tar, error).into()
 }
@@ -201,11 +200,11 @@ fn bad(error: io::Error) -> io::Error {
 /// The image in a tar.
 struct Image {
     tar: Tar,
-    /// Those that do not lie before the position.
+    /// Those that do not end before the position.
     extents: VecDeque<Extent>,
     size: u64,
     position: u64,
-    /// The place of the header after the image.
+    /// The offset of the header after the image.
     next_header: u64,
 }
 

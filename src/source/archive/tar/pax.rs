@@ -13,7 +13,7 @@ const KEYS: [&str; 6] =
 /// The records of the header before a file, as far as they matter.
 #[derive(Default)]
 pub(super) struct Records {
-    /// By their place among the keys. The last value of a key is the one that counts.
+    /// In the order of the keys. The last value of a key counts.
     values: [Option<Vec<u8>>; KEYS.len()],
 }
 
@@ -23,8 +23,7 @@ impl Records {
         let mut records = Self::default();
         let mut rest = data;
         while !rest.is_empty() {
-            let Record { key, value, following } =
-                record(rest).ok_or_else(|| bad(corrupt("a pax header is invalid")))?;
+            let (key, value, following) = record(rest).ok_or_else(|| bad(corrupt("a pax header is invalid")))?;
             if let Some((_, last)) = KEYS.iter().zip(&mut records.values).find(|(known, _)| known.as_bytes() == key) {
                 *last = Some(value.to_vec());
             }
@@ -33,29 +32,27 @@ impl Records {
         Ok(records)
     }
 
-    /// The name of the file; of a sparse one that which it really has.
+    /// The name of the file; where it is sparse, its original name.
     pub(super) fn name(&self) -> Option<Vec<u8>> {
         self.get("GNU.sparse.name").or(self.get("path")).map(<[u8]>::to_vec)
     }
 
     /// The value of `key`, which is a decimal number.
     pub(super) fn number(&self, key: &str) -> io::Result<Option<u64>> {
-        self.get(key).map(|value| decimal(value).ok_or_else(|| invalid(key))).transpose()
+        let invalid = || bad(corrupt(format!("the record {key} of a pax header is invalid")));
+        self.get(key).map(|value| decimal(value).ok_or_else(invalid)).transpose()
     }
 
-    /// The size, with its holes, of a sparse file, whose map stands before its data: version 1.0 of GNU's format. `None` if
-    /// the file is not sparse.
+    /// The size, with its holes, of a sparse file, whose map stands before its data: version 1.0 of GNU's format.
+    /// `None` if the file is not sparse.
     pub(super) fn sparse_size(&self) -> io::Result<Option<u64>> {
-        let size = match self.number("GNU.sparse.realsize")? {
-            None => self.number("GNU.sparse.size")?,
-            size => size,
-        };
-        match self.number("GNU.sparse.major")? {
-            None | Some(0) if size.is_some() => Err(bad(unsupported(
+        let size = self.number("GNU.sparse.realsize")?.or(self.number("GNU.sparse.size")?);
+        if size.is_some() && matches!(self.number("GNU.sparse.major")?, None | Some(0)) {
+            return Err(bad(unsupported(
                 "it has a sparse file in version 0 of the format; make it with 'tar --sparse-version=1.0'",
-            ))),
-            _ => Ok(size),
+            )));
         }
+        Ok(size)
     }
 
     fn get(&self, key: &str) -> Option<&[u8]> {
@@ -63,32 +60,21 @@ impl Records {
     }
 }
 
-/// A record, and what follows it.
-struct Record<'a> {
-    key: &'a [u8],
-    value: &'a [u8],
-    following: &'a [u8],
-}
-
-/// The record at the start of `data`.
-fn record(data: &[u8]) -> Option<Record<'_>> {
+/// The key and value of the record at the start of `data`, and what follows it.
+fn record(data: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let space = data.iter().position(|&byte| byte == b' ')?;
     let length = usize::try_from(decimal(data.get(..space)?)?).ok()?;
     let record = data.get(space..length)?.strip_prefix(b" ")?.strip_suffix(b"\n")?;
     let equals = record.iter().position(|&byte| byte == b'=')?;
     let (key, value) = record.split_at_checked(equals)?;
-    Some(Record { key, value: value.strip_prefix(b"=")?, following: data.get(length..)? })
+    Some((key, value.strip_prefix(b"=")?, data.get(length..)?))
 }
 
 /// A number of decimal digits.
 pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     // The library's parser accepts a sign.
-    let is_number = digits.first().is_some_and(u8::is_ascii_digit);
-    is_number.then(|| str::from_utf8(digits).ok()?.parse().ok()).flatten()
-}
-
-fn invalid(key: &str) -> io::Error {
-    bad(corrupt(format!("the record {key} of a pax header is invalid")))
+    let digits = str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
+    digits.parse().ok()
 }
 
 #[cfg(test)]
@@ -115,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_matter_is_not_kept() {
+    fn only_known_keys_are_kept() {
         let records = Records::parse(b"13 size=1234\n6 a=b\n6 \xff=b\n13 size=5678\n".repeat(1000).as_slice()).unwrap();
         assert_eq!(records.values.iter().flatten().collect::<Vec<_>>(), [b"5678"]);
     }

@@ -1,4 +1,4 @@
-//! Where the data of a file is stored, and which of its bytes it is.
+//! Where the data of a sparse file is stored.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,7 +12,7 @@ use crate::source::decode_error::corrupt;
 /// The most extents that a map may have, so that memory stays bounded.
 pub(super) const EXTENTS_MAX: usize = 1 << 18;
 
-/// A part of a file that is stored.
+/// Consecutive bytes of a file that are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
     /// Its bytes, from the start of the file.
@@ -25,20 +25,20 @@ pub(super) struct Extent {
 pub(super) fn extents(map: &[(u64, u64)], data: ByteRange, size: u64) -> io::Result<VecDeque<Extent>> {
     let invalid = || corrupt("the map of a sparse file is invalid");
     let mut extents = VecDeque::with_capacity(map.len());
-    let (mut place, mut previous_end) = (data.start, 0);
+    let (mut stored, mut previous_end) = (data.start, 0);
     for &(start, length) in map {
         let end = start.checked_add(length).filter(|&end| end <= size).ok_or_else(invalid)?;
         if start < previous_end {
             return Err(invalid());
         }
-        extents.push_back(Extent { range: ByteRange { start, end }, stored: place });
-        place = place.checked_add(length).ok_or_else(invalid)?;
+        extents.push_back(Extent { range: ByteRange { start, end }, stored });
+        stored = stored.checked_add(length).ok_or_else(invalid)?;
         previous_end = end;
     }
-    if place > data.end { Err(invalid()) } else { Ok(extents) }
+    if stored > data.end { Err(invalid()) } else { Ok(extents) }
 }
 
-/// What is wrong with a map of too many extents.
+/// The error for a map of too many extents.
 pub(super) fn too_long() -> io::Error {
     bad(corrupt("the map of a sparse file is too long"))
 }
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn extents_lie_one_behind_the_other() {
+    fn extents_are_stored_one_after_another() {
         let data = ByteRange { start: 1024, end: 1024 + 30 };
         let extent = |start, end, stored| Extent { range: ByteRange { start, end }, stored };
         let found = extents(&[(0, 10), (50, 20), (100, 0)], data, 100).unwrap();

@@ -16,29 +16,20 @@ pub(super) struct Body {
     /// For a deflated entry.
     inflate: Decompress,
     crc: Hasher,
-    /// How many bytes have been taken, compressed.
+    /// How many compressed bytes have been read.
     taken: u64,
     /// How many bytes have been delivered.
     delivered: u64,
-    state: State,
-}
-
-#[derive(PartialEq, Eq)]
-enum State {
-    Data,
-    Checked,
 }
 
 impl Body {
     pub(super) fn new(entry: Entry) -> Self {
-        Self { entry, inflate: Decompress::new(false), crc: Hasher::new(), taken: 0, delivered: 0, state: State::Data }
+        Self { entry, inflate: Decompress::new(false), crc: Hasher::new(), taken: 0, delivered: 0 }
     }
 
-    /// Decompresses the next bytes; at their end, checks them, and takes what stands after them.
+    /// Decompresses the next bytes into `buf`, which has room for some. At their end, where it returns 0, checks them
+    /// and reads what stands after them; it must not be called again then.
     pub(super) fn read(&mut self, data: &mut impl BufRead, buf: &mut [u8]) -> io::Result<usize> {
-        if self.state == State::Checked || buf.is_empty() {
-            return Ok(0);
-        }
         let count = match self.entry.method {
             Method::Deflated => self.inflate(data, buf)?,
             _ => self.copy(data, buf)?,
@@ -47,28 +38,23 @@ impl Body {
         self.crc.update(buf.get(..count).unwrap_or_default());
         if count == 0 {
             self.check_end(data)?;
-            self.state = State::Checked;
         }
         Ok(count)
     }
 
     /// Passes over the data, which need not be decompressed if its length is known.
-    pub(super) fn skip(&mut self, data: &mut impl BufRead) -> io::Result<()> {
-        match self.entry.compressed_size {
-            Some(size) => {
-                skip(data, size)?;
-                if self.entry.has_descriptor {
-                    Descriptor::read(data, self.is_wide(size.max(self.entry.size.unwrap_or(0))))?;
-                }
-                Ok(())
-            }
-            None => {
-                self.entry.check_usable()?;
-                let mut scratch = vec![0; 64 << 10];
-                while self.read(data, &mut scratch)? > 0 {}
-                Ok(())
-            }
+    pub(super) fn skip(mut self, data: &mut impl BufRead) -> io::Result<()> {
+        let Some(size) = self.entry.compressed_size else {
+            self.entry.check_usable()?;
+            let mut scratch = vec![0; 64 << 10];
+            while self.read(data, &mut scratch)? > 0 {}
+            return Ok(());
+        };
+        skip(data, size)?;
+        if self.entry.has_descriptor {
+            Descriptor::read(data, self.is_wide(size.max(self.entry.size.unwrap_or(0))))?;
         }
+        Ok(())
     }
 
     /// How many compressed bytes are left, where that is known.
@@ -92,13 +78,12 @@ impl Body {
             let input = data.fill_buf()?;
             let at_end = input.is_empty();
             let input = input.get(..left.min(input.len())).unwrap_or_default();
-            let (taken, delivered) = (self.inflate.total_in(), self.inflate.total_out());
             let status = self.inflate.decompress(input, buf, FlushDecompress::None);
             let status = status.map_err(|error| corrupt(error.to_string()))?;
-            let taken = self.inflate.total_in().saturating_sub(taken);
-            let delivered = self.inflate.total_out().saturating_sub(delivered);
+            let taken = self.inflate.total_in().saturating_sub(self.taken);
+            let delivered = self.inflate.total_out().saturating_sub(self.delivered);
             data.consume(usize::try_from(taken).unwrap_or(usize::MAX));
-            self.taken = self.taken.saturating_add(taken);
+            self.taken = self.inflate.total_in();
             if delivered > 0 || status == Status::StreamEnd {
                 return Ok(usize::try_from(delivered).unwrap_or(usize::MAX));
             }
@@ -125,13 +110,13 @@ impl Body {
         Ok(())
     }
 
-    /// Whether the sizes after the data have 64 bits. Some writers find out that they need them only there.
+    /// Whether the sizes after the data have 64 bits: some writers use these without a Zip64 field in the header.
     fn is_wide(&self, size: u64) -> bool {
         self.entry.is_zip64 || size > u64::from(u32::MAX)
     }
 }
 
-/// What is known of the data when it has been written [4.3.9].
+/// The data descriptor, which stands after the data [4.3.9].
 struct Descriptor {
     crc: u32,
     compressed_size: u64,
@@ -154,7 +139,7 @@ impl Descriptor {
 
     fn check(&self, expected: &Self) -> io::Result<()> {
         if self.compressed_size != expected.compressed_size || self.size != expected.size {
-            return Err(corrupt("a file has not the size that it should have"));
+            return Err(corrupt("the size of a file is wrong"));
         }
         if self.crc != expected.crc { Err(corrupt("the checksum of a file is wrong")) } else { Ok(()) }
     }

@@ -12,7 +12,7 @@ use crate::source::transport::Transport;
 /// The longest directory that is read, in bytes, so that memory stays bounded.
 const DIRECTORY_MAX: u64 = 8 << 20;
 
-/// The entries by the places of their local headers; none where the directory cannot be read or makes no sense.
+/// The entries by the offsets of their local headers; none where the directory cannot be read or makes no sense.
 #[derive(Default)]
 pub(super) struct Directory(HashMap<u64, Listed>);
 
@@ -24,10 +24,10 @@ pub(super) struct Listed {
 }
 
 impl Directory {
-    /// Reads the directory of `file` where that can be read in any order; goes back to the start of the file.
+    /// Reads the directory of `file` where that is seekable; goes back to the start of the file.
     pub(super) fn read(file: &mut StoredFile) -> io::Result<Self> {
         let Some(size) = file.info().seekable_size() else { return Ok(Self::default()) };
-        let directory = match parent_dir(file, size)? {
+        let directory = match find(file, size)? {
             Some((start, length)) if length <= DIRECTORY_MAX => parse(&read_at(file, start, length)?),
             _ => Self::default(),
         };
@@ -41,14 +41,14 @@ impl Directory {
         !entries.is_empty() && !entries.values().any(|entry| entry.is_regular && entry.size == size)
     }
 
-    /// The entry whose local header begins at byte `place` of the file.
-    pub(super) fn get(&self, place: u64) -> Option<&Listed> {
-        self.0.get(&place)
+    /// The entry whose local header begins at `offset`.
+    pub(super) fn get(&self, offset: u64) -> Option<&Listed> {
+        self.0.get(&offset)
     }
 }
 
 /// Where the directory of a file of `size` bytes begins, and its length [4.3.16, 4.3.15, 4.3.14].
-fn parent_dir(file: &mut StoredFile, size: u64) -> io::Result<Option<(u64, u64)>> {
+fn find(file: &mut StoredFile, size: u64) -> io::Result<Option<(u64, u64)>> {
     const END_LEN: usize = 22;
     const LOCATOR_LEN: u64 = 20;
     const END_64_LEN: u64 = 56;
@@ -67,10 +67,8 @@ fn parent_dir(file: &mut StoredFile, size: u64) -> io::Result<Option<(u64, u64)>
     if length != IN_ZIP64 && start != IN_ZIP64 {
         return Ok(Some((u64::from(start), u64::from(length))));
     }
-    let locator = match tail_start.saturating_add(at as u64).checked_sub(LOCATOR_LEN) {
-        Some(place) => read_at(file, place, LOCATOR_LEN)?,
-        None => return Ok(None),
-    };
+    let Some(offset) = tail_start.saturating_add(at as u64).checked_sub(LOCATOR_LEN) else { return Ok(None) };
+    let locator = read_at(file, offset, LOCATOR_LEN)?;
     if !locator.starts_with(&signature::LOCATOR_64) {
         return Ok(None);
     }
@@ -84,20 +82,20 @@ fn parse(mut records: &[u8]) -> Directory {
     let mut entries = HashMap::new();
     while records.starts_with(&signature::CENTRAL) {
         let [name_len, extra_len, comment_len] = [28, 30, 32].map(|at| usize::from(u16_at(records, at)));
-        let behind_name = records.get(HEADER_LEN..).and_then(|rest| rest.get(name_len..)).unwrap_or_default();
-        let extra = behind_name.get(..extra_len).unwrap_or_default();
+        let after_name = records.get(HEADER_LEN..).and_then(|rest| rest.get(name_len..)).unwrap_or_default();
+        let extra = after_name.get(..extra_len).unwrap_or_default();
         let mut numbers = zip64_extra(extra).unwrap_or_default();
         let size = wide(u32_at(records, 24), &mut numbers);
         let compressed_size = wide(u32_at(records, 20), &mut numbers);
-        let place = wide(u32_at(records, 42), &mut numbers);
-        entries.insert(place, Listed { is_regular: is_regular(records), compressed_size, size });
-        records = behind_name.get(extra_len..).and_then(|rest| rest.get(comment_len..)).unwrap_or_default();
+        let offset = wide(u32_at(records, 42), &mut numbers);
+        entries.insert(offset, Listed { is_regular: is_regular(records), compressed_size, size });
+        records = after_name.get(extra_len..).and_then(|rest| rest.get(comment_len..)).unwrap_or_default();
     }
     Directory(entries)
 }
 
-/// Whether an entry can be an image. One that was made on Unix [4.4.2] has a file type; that of data from a pipe says
-/// so. Of others, only the name tells.
+/// Whether an entry can be an image. One that was made on Unix [4.4.2] has a file type, which may be that of a pipe. Of
+/// others, only the name tells.
 fn is_regular(record: &[u8]) -> bool {
     const UNIX: u16 = 3;
     let kind = u32_at(record, 38) >> 16 & libc::S_IFMT;

@@ -7,7 +7,7 @@ use super::{u16_at, u32_at};
 use crate::source::codec::array;
 use crate::source::decode_error::unsupported;
 
-/// What a size of 32 bits says when the true one stands in the extra field for Zip64.
+/// The value of a 32-bit size where the true one stands in the extra field for Zip64.
 pub(super) const IN_ZIP64: u32 = u32::MAX;
 
 /// How the data of an entry is compressed [4.4.5].
@@ -34,7 +34,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Reads the header after its signature. What the central directory says of it, if anything, is in `listed`.
+    /// Reads the header after its signature. `listed` is its entry in the central directory, if there is one.
     pub(super) fn parse(data: &mut impl Read, listed: Option<&Listed>) -> io::Result<Self> {
         let header = array::<26>(data)?;
         let name = bytes(data, u16_at(&header, 22))?;
@@ -50,7 +50,7 @@ impl Entry {
             8 => Method::Deflated,
             other => Method::Other(other),
         };
-        // If the true sizes follow the data, these may be zero, or guesses; they are good if they make sense.
+        // If the true sizes follow the data, these may be zero or guesses. Those of stored data are good if they agree.
         let is_known = !has_descriptor || (method == Method::Stored && size == compressed_size && size != 0);
         let known = |number: u64| is_known.then_some(number);
         Ok(Self {
@@ -73,8 +73,7 @@ impl Entry {
         }
         match self.method {
             Method::Stored if self.compressed_size.is_none() => Err(unsupported(
-                "it was stored in a stream, so that only the central directory at its end says where the image ends; \
-                 give it as a file",
+                "only the central directory at its end says where the image ends; it must be a file, not a stream",
             )),
             Method::Other(method) => Err(unsupported(format!(
                 "it uses compression method {method}; only stored (0) and deflated (8) files can be read"
@@ -120,19 +119,13 @@ pub(super) fn wide(narrow: u32, numbers: &mut &[u8]) -> u64 {
 pub(super) struct Counted<R> {
     pub(super) inner: R,
     /// In bytes from the start.
-    pub(super) place: u64,
-}
-
-impl<R: BufRead> Counted<R> {
-    pub(super) fn new(inner: R) -> Self {
-        Self { inner, place: 0 }
-    }
+    pub(super) offset: u64,
 }
 
 impl<R: BufRead> Read for Counted<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buf)?;
-        self.place = self.place.saturating_add(count as u64);
+        self.offset = self.offset.saturating_add(count as u64);
         Ok(count)
     }
 }
@@ -143,7 +136,7 @@ impl<R: BufRead> BufRead for Counted<R> {
     }
 
     fn consume(&mut self, amount: usize) {
-        self.place = self.place.saturating_add(amount as u64);
+        self.offset = self.offset.saturating_add(amount as u64);
         self.inner.consume(amount);
     }
 }

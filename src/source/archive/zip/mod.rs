@@ -1,6 +1,6 @@
-//! zip, as PKWARE's APPNOTE.TXT 6.3.10 describes it, read forward: what the local headers say counts. Where the file can
-//! be read in any order, its central directory is asked for sizes that only stand after the data. The numbers in
-//! brackets are sections of that text.
+//! zip, as PKWARE's APPNOTE.TXT 6.3.10 describes it, read forward: the local headers count. Where the file is seekable,
+//! sizes that otherwise only stand after the data are looked up in its central directory. The numbers in brackets are
+//! sections of that text.
 
 mod body;
 mod directory;
@@ -33,20 +33,16 @@ mod signature {
 ///
 /// # Errors
 ///
-/// Those of reading, and where the zip is damaged.
+/// Where the file cannot be read or the zip is damaged.
 pub fn open(mut file: StoredFile, image_size: Option<u64>) -> io::Result<Option<Member>> {
     let directory = Directory::read(&mut file)?;
-    let mut zip = Zip { data: Counted::new(compressed(file)), directory };
-    let found = zip.find(image_size);
-    match found.map_err(|error| codec::explained(Format::Zip, error))? {
-        Some(entry) => {
-            let (name, size) = (String::from_utf8_lossy(&entry.name).into_owned(), entry.size);
-            let image = Image { zip, body: Body::new(entry), state: State::Data };
-            let reader = Decoded::whole(Format::Zip, Box::new(image));
-            Ok(Some(Member { name, reader: Box::new(reader), size }))
-        }
-        None => Ok(None),
-    }
+    let mut zip = Zip { data: Counted { inner: compressed(file), offset: 0 }, directory };
+    let found = zip.find(image_size).map_err(|error| codec::explained(Format::Zip, error))?;
+    Ok(found.map(|entry| {
+        let (name, size) = (String::from_utf8_lossy(&entry.name).into_owned(), entry.size);
+        let image = Image { zip, body: Some(Body::new(entry)) };
+        Member { name, reader: Box::new(Decoded::whole(Format::Zip, Box::new(image))), size }
+    }))
 }
 
 /// A zip that is read forward.
@@ -56,8 +52,8 @@ struct Zip {
 }
 
 impl Zip {
-    /// Goes on to the data of the image, or of a tar where no file can be the image itself. Where only the data tells the
-    /// size, the first file is taken for it.
+    /// Goes on to the data of the image, or of a tar where no file can be the image itself. A file whose size only the
+    /// data tells is taken for the image.
     fn find(&mut self, image_size: Option<u64>) -> io::Result<Option<Entry>> {
         let is_in_a_tar = image_size.is_some_and(|size| self.directory.lacks(size));
         while let Some(entry) = self.next_entry()? {
@@ -67,23 +63,18 @@ impl Zip {
                 entry.check_usable()?;
                 return Ok(Some(entry));
             }
-            self.pass_over(entry)?;
+            Body::new(entry).skip(&mut self.data)?;
         }
         Ok(None)
     }
 
     /// Goes on to the data of the next entry; `None` at the clean end of the file, after the central directory.
     fn next_entry(&mut self) -> io::Result<Option<Entry>> {
-        let place = self.data.place;
+        let offset = self.data.offset;
         match array(&mut self.data)? {
-            signature::LOCAL => Entry::parse(&mut self.data, self.directory.get(place)).map(Some),
+            signature::LOCAL => Entry::parse(&mut self.data, self.directory.get(offset)).map(Some),
             other => self.check_end(other).map(|()| None),
         }
-    }
-
-    fn pass_over(&mut self, entry: Entry) -> io::Result<()> {
-        let mut body = Body::new(entry);
-        body.skip(&mut self.data)
     }
 
     /// Reads the central directory, whose first record begins with `signature`, and what follows it to the end of the
@@ -98,16 +89,14 @@ impl Zip {
                 signature::END => {
                     let record = array::<18>(&mut self.data)?;
                     skip(&mut self.data, u64::from(u16_at(&record, 16)))?;
-                    return match only_padding_follows(&mut self.data.inner)? {
-                        true => Ok(()),
-                        false => Err(corrupt("something follows its end")),
-                    };
+                    let is_clean = only_padding_follows(&mut self.data.inner)?;
+                    return if is_clean { Ok(()) } else { Err(corrupt("there is data after its end")) };
                 }
                 signature::END_64 => u64::from_le_bytes(array(&mut self.data)?),
                 signature::LOCATOR_64 => 16,
                 signature::DIGITAL => u64::from(u16::from_le_bytes(array(&mut self.data)?)),
                 signature::EXTRA => u64::from(u32::from_le_bytes(array(&mut self.data)?)),
-                _ => return Err(corrupt("something stands between its files that does not belong there")),
+                _ => return Err(corrupt("there is unknown data between its files")),
             };
             skip(&mut self.data, length)?;
             signature = array(&mut self.data)?;
@@ -115,30 +104,22 @@ impl Zip {
     }
 }
 
-/// The image in a zip. Its end is not reached before that of the zip, which must be clean.
+/// The image in a zip. It ends where the whole zip does, which must be clean.
 struct Image {
     zip: Zip,
-    body: Body,
-    state: State,
-}
-
-#[derive(PartialEq, Eq)]
-enum State {
-    Data,
-    Ended,
+    /// `None` after the end.
+    body: Option<Body>,
 }
 
 impl Read for Image {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.state == State::Ended || buf.is_empty() {
-            return Ok(0);
-        }
-        let count = self.body.read(&mut self.zip.data, buf)?;
+        let Some(body) = self.body.as_mut().filter(|_| !buf.is_empty()) else { return Ok(0) };
+        let count = body.read(&mut self.zip.data, buf)?;
         if count == 0 {
             while let Some(entry) = self.zip.next_entry()? {
-                self.zip.pass_over(entry)?;
+                Body::new(entry).skip(&mut self.zip.data)?;
             }
-            self.state = State::Ended;
+            self.body = None;
         }
         Ok(count)
     }

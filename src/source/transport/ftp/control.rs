@@ -34,14 +34,14 @@ pub(super) struct Reply {
 impl Control {
     /// Connects, logs in, and asks for files as they are.
     pub(super) fn log_in(url: &Url, credentials: &Credentials, policy: RetryPolicy) -> Result<Self, FetchError> {
-        let stream = connect(&url.host(), url.port().unwrap_or(PORT), policy);
-        let stream = stream.map_err(|error| FetchError::Connect {
+        let connected = connect_to_any(&url.host(), url.port().unwrap_or(PORT), policy);
+        let (stream, server) = connected.map_err(|error| FetchError::Connect {
             url: url.clone(),
             detour: String::new(),
             cause: error.to_string(),
         })?;
-        let mut control = Self { server: stream.1, stream: BufReader::new(stream.0), url: url.clone(), policy };
-        // Ready later, and then ready.
+        let mut control = Self { stream: BufReader::new(stream), server, url: url.clone(), policy };
+        // 120: ready later, which 220 follows.
         if control.expect("connect", &[120, 220])?.code == 120 {
             control.expect("connect", &[220])?;
         }
@@ -76,8 +76,8 @@ impl Control {
         }
     }
 
-    /// A connection for data. The server's address is the one that is known: what it says of it may be that of an inner
-    /// network, or a stranger's.
+    /// A connection for data, to the address of the control connection: the one in a reply to PASV may be of an inner
+    /// network, or of another host.
     pub(super) fn data(&mut self) -> Result<TcpStream, FetchError> {
         let port = match self.command("EPSV", b"", &[229]) {
             Ok(reply) => extended_port(&reply.text),
@@ -86,10 +86,7 @@ impl Control {
         };
         let port = port.ok_or_else(|| self.broken("the server offers no port for the data"))?;
         let address = SocketAddr::from((self.server, port));
-        let stream = TcpStream::connect_timeout(&address, self.policy.connect).and_then(|stream| {
-            stream.set_read_timeout(Some(self.policy.stall))?;
-            Ok(stream)
-        });
+        let stream = connect(address, self.policy);
         stream.map_err(|error| self.broken(&format!("no connection for the data: {error}")))
     }
 
@@ -109,10 +106,9 @@ impl Control {
         Ok(Reply { code, text })
     }
 
-    /// The next line of a reply that `began` then; else with its first byte.
-    fn line(&mut self, began: Option<Instant>) -> Result<String, FetchError> {
+    /// The next line of a reply, which began at `began` or begins with its first byte.
+    fn line(&mut self, mut began: Option<Instant>) -> Result<String, FetchError> {
         let mut line = Vec::new();
-        let mut began = began;
         while !line.ends_with(b"\n") {
             let received = retry_on_eintr(|| {
                 let data = self.stream.fill_buf()?;
@@ -137,19 +133,23 @@ impl Control {
     }
 }
 
-fn connect(host: &str, port: u16, policy: RetryPolicy) -> io::Result<(TcpStream, IpAddr)> {
+/// Connects to one of the host's addresses, which is returned.
+fn connect_to_any(host: &str, port: u16, policy: RetryPolicy) -> io::Result<(TcpStream, IpAddr)> {
     let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in resolver::addresses(host, port)? {
-        match TcpStream::connect_timeout(&address, policy.connect) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(policy.stall))?;
-                stream.set_write_timeout(Some(policy.stall))?;
-                return Ok((stream, address.ip()));
-            }
+        match connect(address, policy) {
+            Ok(stream) => return Ok((stream, address.ip())),
             Err(error) => failed = error,
         }
     }
     Err(failed)
+}
+
+fn connect(address: SocketAddr, policy: RetryPolicy) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, policy.connect)?;
+    stream.set_read_timeout(Some(policy.stall))?;
+    stream.set_write_timeout(Some(policy.stall))?;
+    Ok(stream)
 }
 
 /// The port in a reply to EPSV (RFC 2428): `229 Entering Extended Passive Mode (|||6446|)`, with any delimiter.

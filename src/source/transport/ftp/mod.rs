@@ -5,12 +5,13 @@ mod control;
 use std::io::{self, Read};
 use std::net::TcpStream;
 
+use super::Transport;
 use super::credentials::Credentials;
+use super::fetch_error::{ENDED_EARLY, FetchError};
 use super::prefetch::{CHUNK_LEN, Chunk, Fetch, StreamTransport, TransferStats};
 use super::retry::Retry;
-use super::{FetchError, Transport};
 use crate::event::Notice;
-use crate::source::{OpenOptions, Url, read_full};
+use crate::source::{OpenOptions, Url};
 use control::Control;
 
 /// Opens the file at `url`.
@@ -22,7 +23,7 @@ pub(super) fn open(url: &Url, options: &OpenOptions) -> io::Result<Box<dyn Trans
     Ok(Box::new(StreamTransport::new(download, stats)))
 }
 
-/// What is known about the file. Servers need not tell any of it.
+/// What the server says about the file, which may be nothing.
 #[derive(Clone, PartialEq, Eq)]
 struct Version {
     size: Option<u64>,
@@ -72,10 +73,10 @@ impl Download {
         })
     }
 
-    /// Asks for the file from the position on, and makes sure that it is the one that was there before.
+    /// Asks for the file from the position on, and makes sure that it has not changed.
     fn begin(&mut self) -> Result<Transfer, FetchError> {
         let mut control = Control::log_in(&self.url, &self.credentials, self.options.retry)?;
-        let version = self.look(&mut control)?;
+        let version = self.ask_version(&mut control)?;
         if *self.version.get_or_insert_with(|| version.clone()) != version {
             return Err(FetchError::Changed { url: self.url.clone() });
         }
@@ -90,7 +91,7 @@ impl Download {
         Ok(Transfer { control, data })
     }
 
-    fn look(&self, control: &mut Control) -> Result<Version, FetchError> {
+    fn ask_version(&self, control: &mut Control) -> Result<Version, FetchError> {
         let mut ask = |command| match control.command(command, &self.path, &[213]) {
             Ok(reply) => Ok(reply.text.split_whitespace().nth(1).map(str::to_owned)),
             Err(FetchError::Ftp { reply, .. }) if reply.starts_with('5') => Ok(None),
@@ -104,47 +105,42 @@ impl Download {
     fn try_fetch(&mut self) -> Result<Vec<u8>, FetchError> {
         let mut transfer = match self.transfer.take() {
             Some(transfer) => transfer,
-            None => self.begin().map_err(|failure| self.placed(failure))?,
+            None => self.begin().map_err(|failure| self.at_position(failure, ""))?,
         };
-        let mut data = vec![0; CHUNK_LEN];
-        let mut counted = Counted { stream: &mut transfer.data, count: 0 };
-        let read = read_full(&mut counted, &mut data);
-        let count = counted.count;
-        self.stats.add(count);
+        let mut data = Vec::with_capacity(CHUNK_LEN);
+        let read = transfer.data.by_ref().take(CHUNK_LEN as u64).read_to_end(&mut data);
+        self.stats.add(data.len());
         match read {
-            Err(error) if count == 0 => return Err(self.broken(words(&error))),
-            // What came is not lost. The connection is: a read after a reset looks like the end of the file.
+            Err(error) if data.is_empty() => return Err(self.broken(words(&error))),
+            // What came is kept. The connection is not: a read after a reset looks like the end of the file.
             Err(error) => {
-                let offset = self.position.saturating_add(count as u64);
+                let offset = self.position.saturating_add(data.len() as u64);
                 let failure = FetchError::Broken { url: self.url.clone(), offset, cause: words(&error) };
                 self.options.observer.notice(Notice::Retries { error: &failure, pause: None });
             }
             Ok(0) => self.check_end(transfer)?,
             Ok(_) => self.transfer = Some(transfer),
         }
-        data.truncate(count);
         Ok(data)
     }
 
     fn check_end(&self, transfer: Transfer) -> Result<(), FetchError> {
         let Transfer { mut control, data } = transfer;
         drop(data);
-        control.expect("RETR", &[226, 250]).map_err(|failure| match failure {
-            FetchError::Broken { cause, .. } => self.broken(format!("the end is not confirmed: {cause}")),
-            failure => failure,
-        })?;
+        let confirmed = control.expect("RETR", &[226, 250]);
+        confirmed.map_err(|failure| self.at_position(failure, "the end is not confirmed: "))?;
         let size = self.version.as_ref().and_then(|version| version.size);
         match size {
-            Some(size) if self.position < size => Err(self.broken("it ended too early".to_owned())),
+            Some(size) if self.position < size => Err(self.broken(ENDED_EARLY.to_owned())),
             Some(size) if self.position > size => Err(FetchError::Changed { url: self.url.clone() }),
             _ => Ok(()),
         }
     }
 
-    /// `failure`, with the place where it happened.
-    fn placed(&self, failure: FetchError) -> FetchError {
+    /// `failure` of the control connection, if it is a break, with the position in the file and with `words` before it.
+    fn at_position(&self, failure: FetchError, words: &str) -> FetchError {
         match failure {
-            FetchError::Broken { cause, .. } => self.broken(cause),
+            FetchError::Broken { cause, .. } => self.broken(format!("{words}{cause}")),
             failure => failure,
         }
     }
@@ -171,21 +167,7 @@ impl Fetch for Download {
     }
 }
 
-/// Counts what is read, for an error hides it.
-struct Counted<'a> {
-    stream: &'a mut TcpStream,
-    count: usize,
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let count = self.stream.read(buf)?;
-        self.count = self.count.saturating_add(count);
-        Ok(count)
-    }
-}
-
-/// An error in words that make sense where a socket has a time-out.
+/// The words for an error of a socket with a timeout.
 fn words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "nothing came for too long".to_owned(),

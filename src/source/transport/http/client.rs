@@ -22,24 +22,24 @@ const REDIRECTS: usize = 10;
 pub(super) struct Client {
     http: reqwest::blocking::Client,
     /// The file, as the user named it.
-    file: Url,
+    pub(super) file: Url,
     /// Sent to the server that the user named, and to no other.
     credentials: Option<Credentials>,
     /// Where the last request was answered.
     current: url::Url,
 }
 
-/// A part of the file, for as long as it is what it was.
+/// A part of one version of the file.
 pub(super) struct Part<'a> {
     /// Its bytes. It ends at [`u64::MAX`] where everything to the end of the file is asked for.
     pub(super) bytes: ByteRange,
-    /// What the server calls this version of the file.
+    /// The version, as a value of `If-Range`.
     pub(super) version: Option<&'a str>,
 }
 
-/// Whether the environment asks for no proxy at all. To reqwest the `*` that stands for all hosts is none of their addresses.
+/// Whether the environment asks for no proxy at all. reqwest does not know that `*` stands for all hosts.
 fn no_host_is_proxied() -> bool {
-    // In the order in which it looks at them.
+    // In reqwest's order.
     ["NO_PROXY", "no_proxy"].into_iter().find_map(|name| env::var(name).ok()).is_some_and(|hosts| hosts.trim() == "*")
 }
 
@@ -55,9 +55,9 @@ impl Client {
             .tls_backend_preconfigured(tls)
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
-            // A little less, so that it is this that runs out where there is no connection.
+            // A little shorter than the other timeout, so that this one tells that there is no connection.
             .connect_timeout(policy.connect.min(policy.stall.mul_f64(0.9)))
-            // For an answer, and then for each read: not for the whole.
+            // For an answer, and then for each read, not for the whole file.
             .timeout(policy.stall)
             .build()
             .map_err(io::Error::other)?;
@@ -65,14 +65,9 @@ impl Client {
         Ok(Self { http, file: file.clone(), credentials, current: file.address() })
     }
 
-    /// The file.
-    pub(super) fn file(&self) -> &Url {
-        &self.file
-    }
-
-    /// Asks for the whole file or a part of it. The answer is the one or the other, or that there is no such part.
+    /// Asks for the whole file or a part of it. The answer has a status of 200, 206 or 416.
     ///
-    /// What a redirection leads to may cease to be: then it is followed anew.
+    /// Redirections are followed again where the last one's target does not answer any more.
     pub(super) fn get(&mut self, part: Option<&Part<'_>>) -> Result<Response, FetchError> {
         let start = self.file.address();
         if self.current != start
@@ -100,9 +95,10 @@ impl Client {
     }
 
     fn send(&self, part: Option<&Part<'_>>) -> Result<Response, FetchError> {
-        // No transfer shall be compressed on its way: sizes and ranges are those of the file.
+        // No compression in transit: sizes and ranges are those of the file.
         let mut request = self.http.get(self.current.clone()).header(ACCEPT_ENCODING, "identity");
-        if let Some(Credentials { user, password }) = self.credentials.as_ref().filter(|_| self.is_at_home()) {
+        let is_named_server = self.current.origin() == self.file.address().origin();
+        if let Some(Credentials { user, password }) = self.credentials.as_ref().filter(|_| is_named_server) {
             request = request.basic_auth(user, Some(password));
         }
         if let Some(Part { bytes, version }) = part {
@@ -118,35 +114,16 @@ impl Client {
         Ok(response)
     }
 
-    /// `response`, unless it is compressed in a way that is not told from its first bytes. Servers call a file compressed that is
-    /// stored so, too, and then it is what the user asks for.
+    /// `response`, unless it is compressed in a way that its first bytes do not show. Servers also name the compression
+    /// that a file is stored in, which is what the user asks for.
     fn readable(&self, response: Response) -> Result<Response, FetchError> {
-        // `aws-chunked` is how the file once came to the server; `none` is no coding, but some servers say it.
-        const TOLD: [&str; 12] = [
-            "",
-            "none",
-            "aws-chunked",
-            "identity",
-            "gzip",
-            "x-gzip",
-            "bzip2",
-            "x-bzip2",
-            "xz",
-            "x-xz",
-            "zstd",
-            "x-zstd",
-        ];
-        match header(&response, &CONTENT_ENCODING) {
-            Some(coding) if !TOLD.contains(&coding.trim().to_ascii_lowercase().as_str()) => {
-                Err(FetchError::Compressed { url: self.file.clone(), coding: coding.to_owned() })
-            }
-            _ => Ok(response),
+        let coding = header(&response, &CONTENT_ENCODING).unwrap_or_default();
+        let name = coding.trim().to_ascii_lowercase();
+        match name.strip_prefix("x-").unwrap_or(&name) {
+            // `aws-chunked` is how the file was uploaded; `none` is not a coding, but some servers send it.
+            "" | "none" | "aws-chunked" | "identity" | "gzip" | "bzip2" | "xz" | "zstd" => Ok(response),
+            _ => Err(FetchError::Compressed { url: self.file.clone(), coding: coding.to_owned() }),
         }
-    }
-
-    /// Whether the server that is asked is the one that the user named.
-    fn is_at_home(&self) -> bool {
-        self.current.origin() == self.file.address().origin()
     }
 
     fn redirected(&self, target: &HeaderValue) -> Result<url::Url, FetchError> {
@@ -162,13 +139,13 @@ impl Client {
         FetchError::Redirect { url: self.file.clone(), how }
     }
 
-    /// What stands between the file's URL and what is connected to, as a message names it.
+    /// The redirection and the proxy between the file's URL and the host that is connected to, for a message.
     fn detour(&self) -> String {
         let mut detour = String::new();
         if self.current != self.file.address() {
             detour += &format!(", redirected to '{}'", self.current);
         }
-        // The rules by which reqwest has found it.
+        // reqwest's own rules.
         let proxy = self.current.as_str().parse().ok().and_then(|uri| Matcher::from_env().intercept(&uri));
         if let Some(proxy) = proxy.filter(|_| !no_host_is_proxied()) {
             detour += &format!(", through the proxy '{}'", proxy.uri());
@@ -179,18 +156,18 @@ impl Client {
     /// What went wrong with a request for the bytes from `offset` on.
     fn explain(&self, error: &reqwest::Error, offset: u64) -> FetchError {
         let (url, cause) = (self.file.clone(), root_cause(error));
-        match () {
-            // Such as one that is longer than hyper takes, after a redirection, too.
-            () if error.is_builder() => {
-                FetchError::Unusable { url, what: "its address is too long or not valid in HTTP" }
-            }
-            () if error.is_connect() => FetchError::Connect { url, detour: self.detour(), cause },
-            () => FetchError::Broken { url, offset, cause },
+        if error.is_builder() {
+            // It may be longer than hyper takes, also after a redirection.
+            FetchError::Unusable { url, what: "its address is too long or not valid in HTTP" }
+        } else if error.is_connect() {
+            FetchError::Connect { url, detour: self.detour(), cause }
+        } else {
+            FetchError::Broken { url, offset, cause }
         }
     }
 }
 
-/// The innermost cause. What wraps it only says that it was a request which failed, and repeats the URL.
+/// The innermost cause. What wraps it only says that a request failed, and repeats the URL.
 pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {

@@ -1,4 +1,4 @@
-//! Fetching the parts of a file, one after another, and going on where a connection broke.
+//! Fetches the parts of a file, one after another, and resumes where a connection broke.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -10,18 +10,18 @@ use super::client::root_cause;
 use super::remote::{Body, Remote};
 use crate::event::Notice;
 use crate::range::ByteRange;
-use crate::source::transport::FetchError;
+use crate::source::transport::fetch_error::{ENDED_EARLY, FetchError};
 use crate::source::transport::prefetch::{CHUNK_LEN, Chunk, Fetch};
 use crate::source::transport::retry::Retry;
 use crate::sys::eintr::retry_on_eintr;
 
-/// Where a server sends whole files only, how much of one may be fetched a second time after breaks: this part of it.
+/// Where a server sends whole files only, one byte in so many may be fetched again after breaks.
 const WASTE: u64 = 10;
 
 /// A download that is under way.
 pub(super) struct Download {
     remote: Remote,
-    /// What is left to fetch, in order. The last ends at [`u64::MAX`] where the size is not known.
+    /// The ranges still to fetch, in order. The last ends at [`u64::MAX`] where the size is not known.
     left: VecDeque<ByteRange>,
     body: Option<Body>,
     retry: Retry,
@@ -36,14 +36,14 @@ impl Download {
         Self { remote, left, body, retry, wasted: 0 }
     }
 
-    /// Fetches bytes for the start of `wanted`; returns how many there are, 0 at the end of a file whose size was not
+    /// Fetches bytes for the start of `wanted` and returns their number: 0 at the end of a file whose size was not
     /// known when `wanted` was made.
     fn read(&mut self, wanted: ByteRange, buf: &mut [u8]) -> Result<usize, FetchError> {
         loop {
             match self.try_read(wanted, buf) {
                 Err(failure) => {
                     self.retry.pause(failure)?;
-                    if !self.remote.version.is_told() {
+                    if !self.remote.version.has_validator() {
                         self.remote.options.observer.notice(Notice::NoValidator { url: self.remote.url() });
                     }
                 }
@@ -52,7 +52,7 @@ impl Download {
         }
     }
 
-    /// After an error, what was being received is no more.
+    /// Like `read`, without another try: after an error there is no body.
     fn try_read(&mut self, wanted: ByteRange, buf: &mut [u8]) -> Result<usize, FetchError> {
         if self.remote.version.size.is_some_and(|size| wanted.start >= size) {
             return Ok(0);
@@ -62,20 +62,20 @@ impl Download {
             _ => self.request(wanted)?,
         };
         while body.at < wanted.start {
-            let passed = usize::try_from(wanted.start.saturating_sub(body.at)).unwrap_or(usize::MAX).min(buf.len());
-            if self.receive(&mut body, buf.get_mut(..passed).unwrap_or_default())? == 0 {
-                return Err(self.ended_early(&body));
+            let skipped = usize::try_from(wanted.start.saturating_sub(body.at)).unwrap_or(usize::MAX).min(buf.len());
+            if self.receive(&mut body, buf.get_mut(..skipped).unwrap_or_default())? == 0 {
+                return Err(self.broken(body.at, ENDED_EARLY.to_owned()));
             }
         }
         match self.receive(&mut body, buf)? {
             0 if self.remote.version.size == Some(body.at) => Ok(0),
             0 if body.end.is_none() => {
-                if !body.has_a_mark_at_its_end() {
+                if !body.has_marked_end() {
                     self.remote.stats.ended_unmarked();
                 }
                 Ok(0)
             }
-            0 => Err(self.ended_early(&body)),
+            0 => Err(self.broken(body.at, ENDED_EARLY.to_owned())),
             count => {
                 self.retry.reset();
                 self.body = Some(body);
@@ -87,16 +87,14 @@ impl Download {
     /// Reads from `body`; 0 where it ends.
     fn receive(&self, body: &mut Body, buf: &mut [u8]) -> Result<usize, FetchError> {
         let rest = body.end.map_or(u64::MAX, |end| end.saturating_sub(body.at));
-        let length = usize::try_from(rest).unwrap_or(usize::MAX).min(buf.len());
-        let (buf, _) = buf.split_at_mut(length);
-        let count =
-            retry_on_eintr(|| body.response.read(buf)).map_err(|error| self.broken(body.at, root_cause(&error)))?;
+        let received = retry_on_eintr(|| body.response.by_ref().take(rest).read(buf));
+        let count = received.map_err(|error| self.broken(body.at, root_cause(&error)))?;
         body.at = body.at.saturating_add(count as u64);
         self.remote.stats.add(count);
         Ok(count)
     }
 
-    /// A server that sends the whole file instead of what is `wanted` is borne with while little is wasted.
+    /// Asks for `wanted`. A server may send the whole file instead while little of it is fetched again.
     fn request(&mut self, wanted: ByteRange) -> Result<Body, FetchError> {
         let body = self.remote.request(wanted)?;
         self.wasted = self.wasted.saturating_add(wanted.start.saturating_sub(body.at));
@@ -106,25 +104,21 @@ impl Download {
         Ok(body)
     }
 
-    fn ended_early(&self, body: &Body) -> FetchError {
-        self.broken(body.at, "it ended too early".to_owned())
-    }
-
     fn broken(&self, offset: u64, cause: String) -> FetchError {
         FetchError::Broken { url: self.remote.url().clone(), offset, cause }
     }
 }
 
 impl Body {
-    /// Whether the end is sent, and not just the last thing that came (RFC 9112, section 6.3; RFC 9113, section 8.1).
-    fn has_a_mark_at_its_end(&self) -> bool {
+    /// Whether the protocol marks the end of a body without a length (RFC 9112, section 6.3; RFC 9113, section 8.1).
+    fn has_marked_end(&self) -> bool {
         self.response.version() >= Version::HTTP_2 || self.response.headers().contains_key(TRANSFER_ENCODING)
     }
 
-    /// Whether reading on leads to `offset`, and is the way to go.
-    fn leads_to(&self, offset: u64, may_jump: bool) -> bool {
+    /// Whether reading on leads to `offset`; where ranges work, only at once.
+    fn leads_to(&self, offset: u64, takes_ranges: bool) -> bool {
         let within = self.end.is_none_or(|end| offset < end);
-        within && (self.at == offset || (self.at < offset && !may_jump))
+        within && (self.at == offset || (self.at < offset && !takes_ranges))
     }
 }
 

@@ -16,10 +16,10 @@ use crate::source::{OpenOptions, Url};
 use download::Download;
 use remote::Remote;
 
-/// Up to how many bytes that nobody wants are received all the same, for they cost less than a new request.
+/// Unwanted bytes, up to so many, are received rather than skipped: that costs less than a new request.
 const SMALL_HOLE: u64 = 1 << 20;
 
-/// The first part that is fetched at a new place; each that follows is twice as long.
+/// The first part that is fetched after a seek, in bytes; each that follows is twice as long.
 const FIRST_PART: u64 = 256 << 10;
 
 /// Opens the file at `url`.
@@ -34,7 +34,7 @@ pub(super) fn open(url: &Url, options: &OpenOptions) -> io::Result<Box<dyn Trans
 struct Http {
     remote: Remote,
     chunks: Prefetcher,
-    /// What `chunks` deliver, but for what the position has passed.
+    /// What `chunks` deliver, except parts before the position.
     parts: VecDeque<ByteRange>,
     /// The chunk that is being read.
     chunk: Chunk,
@@ -59,13 +59,13 @@ impl Http {
         self.restart(growing_parts(ByteRange { start: self.position, end }));
     }
 
-    /// What of the chunk has not been read.
-    fn at_hand(&self) -> &[u8] {
+    /// The bytes of the chunk that have not been read.
+    fn unread(&self) -> &[u8] {
         let passed = self.position.checked_sub(self.chunk.offset).and_then(|passed| usize::try_from(passed).ok());
         passed.and_then(|passed| self.chunk.data.get(passed..)).unwrap_or_default()
     }
 
-    /// How many bytes will be received and dropped on the way to `offset`; `None` where no way leads there.
+    /// How many bytes are received and dropped on the way to `offset`; `None` where the parts do not lead there.
     fn distance(&mut self, offset: u64) -> Option<u64> {
         let position = self.position;
         while self.parts.front().is_some_and(|part| part.end <= position) {
@@ -80,18 +80,18 @@ impl Http {
 
 impl Read for Http {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        while self.at_hand().is_empty() {
+        while self.unread().is_empty() {
             if self.size().is_some_and(|size| self.position >= size) {
                 return Ok(0);
             }
             match self.chunks.next()? {
                 Some(chunk) if chunk.offset <= self.position => self.chunk = chunk,
                 None if self.size().is_none() => return Ok(0),
-                // Somebody reads what was not to be wanted.
+                // What is read was not announced as wanted.
                 _ => self.restart_here(),
             }
         }
-        let count = self.at_hand().read(buf)?;
+        let count = self.unread().read(buf)?;
         self.position = self.position.saturating_add(count as u64);
         Ok(count)
     }
@@ -109,7 +109,7 @@ impl Transport for Http {
         }
         let is_near = self.distance(offset).is_some_and(|distance| distance <= SMALL_HOLE);
         self.position = offset;
-        if !is_near && self.at_hand().is_empty() {
+        if !is_near && self.unread().is_empty() {
             self.restart_here();
         }
         Ok(())
@@ -117,7 +117,7 @@ impl Transport for Http {
 
     fn fetch_only(&mut self, wanted: &[ByteRange]) {
         let Some(size) = self.info().seekable_size() else { return };
-        let left = ByteRange { start: self.position.saturating_add(self.at_hand().len() as u64), end: size };
+        let left = ByteRange { start: self.position.saturating_add(self.unread().len() as u64), end: size };
         let parts = joined(wanted, left);
         let skipped = left.len().saturating_sub(parts.iter().map(|part| part.len()).sum());
         if skipped > SMALL_HOLE {
@@ -126,8 +126,7 @@ impl Transport for Http {
     }
 }
 
-/// `whole` in parts that grow: whoever went to a place may want only a little there, and what a server has begun to send
-/// is sent.
+/// `whole` in growing parts: after a seek only a little may be wanted, and a part that has begun is sent whole.
 fn growing_parts(whole: ByteRange) -> VecDeque<ByteRange> {
     let mut length = FIRST_PART;
     let mut part_from = |start: u64| {
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn small_gaps_are_filled() {
+    fn small_holes_are_filled() {
         const MIB: u64 = 1 << 20;
         let range = |start, end| ByteRange { start, end };
         let ranges = [range(0, 10), range(20, 30), range(30 + MIB, 2 * MIB), range(3 * MIB + 1, 9 * MIB)];

@@ -1,4 +1,4 @@
-//! A file on a server: what is known about it, and asking for its parts.
+//! A file on a server: what is known about it, and requests for its parts.
 
 use std::io;
 
@@ -22,7 +22,7 @@ pub(super) struct Remote {
     pub(super) version: Version,
     /// Whether the server has shown that it sends parts of the file.
     pub(super) takes_ranges: bool,
-    /// What has been fetched of the file, by all who hold this.
+    /// Shared by all copies of this.
     pub(super) stats: TransferStats,
 }
 
@@ -31,12 +31,12 @@ pub(super) struct Body {
     pub(super) response: Response,
     /// Where the next byte belongs.
     pub(super) at: u64,
-    /// Where it ends; `None` where only its end tells that.
+    /// Where it ends, if that is known beforehand.
     pub(super) end: Option<u64>,
 }
 
 impl Remote {
-    /// Asks for the whole file, and learns about it.
+    /// Asks for the whole file, and learns its version and whether ranges work.
     pub(super) fn open(url: &Url, options: &OpenOptions) -> io::Result<(Self, Body)> {
         let client = Client::new(url, options)?;
         let (version, stats) = (Version::default(), TransferStats::default());
@@ -48,33 +48,27 @@ impl Remote {
 
     /// Requests `bytes=0-`: only a 206 proves that ranges work for this file. Falls back to a plain GET.
     fn first(&mut self) -> Result<Body, FetchError> {
-        // Nothing has been delivered yet that what comes must go with.
+        // Nothing has been delivered yet, so that any version will do.
         self.version = Version::default();
-        match self.request(ByteRange { start: 0, end: u64::MAX }) {
-            Ok(body) if self.version.size.is_some() || !self.takes_ranges => Ok(body),
-            // It may well know the size of the whole.
-            Ok(_) | Err(FetchError::WrongRange { .. } | FetchError::Changed { .. }) => self.whole(),
-            // How servers that know no parts should not answer, but some do.
-            Err(FetchError::Status { status: StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED, .. }) => {
-                self.whole()
-            }
-            Err(failure) => Err(failure),
+        match self.request(ByteRange::ALL) {
+            Ok(body) if self.version.size.is_some() || !self.takes_ranges => return Ok(body),
+            // The answer to a plain GET may tell the size.
+            Ok(_) | Err(FetchError::WrongRange { .. } | FetchError::Changed { .. }) => {}
+            // A wrong answer, but some servers without ranges give it.
+            Err(FetchError::Status { status: StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED, .. }) => {}
+            Err(failure) => return Err(failure),
         }
-    }
-
-    fn whole(&mut self) -> Result<Body, FetchError> {
         self.version = Version::default();
         let response = self.client.get(None)?;
-        self.accept(response, ByteRange { start: 0, end: u64::MAX })
+        self.accept(response, ByteRange::ALL)
     }
 
-    /// The file's name.
     pub(super) fn url(&self) -> &Url {
-        self.client.file()
+        &self.client.file
     }
 
-    /// Asks for `wanted`, and makes sure that what comes is of the version that was there before. It is the start of what
-    /// is wanted, or the whole file where the server sends no parts.
+    /// Asks for `wanted`, and makes sure that the answer is of the version that is known. It is the start of what is
+    /// wanted, or the whole file where the server sends no parts.
     pub(super) fn request(&mut self, wanted: ByteRange) -> Result<Body, FetchError> {
         let to_the_end = self.version.size.is_none_or(|size| wanted.end >= size);
         let end = if to_the_end { u64::MAX } else { wanted.end };
@@ -100,7 +94,7 @@ impl Remote {
         }
         match range {
             Some(range) => check(range, wanted, &response).map_err(wrong)?,
-            None if self.version.is_known_by(&version) => {}
+            None if self.version.is_confirmed_by(&version) => {}
             None => return Err(FetchError::CannotRevalidate { url: self.url().clone() }),
         }
         self.version.complete(version);
@@ -109,7 +103,7 @@ impl Remote {
         Ok(Body { response, at, end: range.map(|range| range.bytes.end).or(self.version.size) })
     }
 
-    /// What a server means that has no byte `start`: the file ends there, or it is another one by now.
+    /// The server has no byte `start`: the file ends there, or has changed.
     fn past_the_end(&mut self, start: u64, response: Response) -> Result<Body, FetchError> {
         if self.version.size.is_some() || ContentRange::size_without_range(&response) != Some(start) {
             return Err(FetchError::Changed { url: self.url().clone() });
@@ -119,17 +113,17 @@ impl Remote {
     }
 }
 
-/// Whether `range` is what was asked for, and as long as the body that is announced.
+/// Checks that `range` begins where `wanted` does, and is as long as the body that is announced. It may be longer than
+/// what is wanted.
 fn check(range: ContentRange, wanted: ByteRange, response: &Response) -> Result<(), String> {
     let ByteRange { start, end } = range.bytes;
     let says = format!("it says that it sends bytes {start} to {}", end.saturating_sub(1));
     let length = header(response, &CONTENT_LENGTH).map(str::parse::<u64>);
-    // A server may send more than was asked for, which then need not be asked for.
     if start != wanted.start {
-        return Err(format!("{says}, not from {} on", wanted.start));
-    }
-    match length {
-        Some(length) if length != Ok(range.bytes.len()) => Err(format!("{says}, but sends another number of them")),
-        _ => Ok(()),
+        Err(format!("{says}, not from {} on", wanted.start))
+    } else if length.is_some_and(|length| length != Ok(range.bytes.len())) {
+        Err(format!("{says}, but sends another number of them"))
+    } else {
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! What a server says about a file, by which a change of it is noticed.
+//! What a server says about a file, so that a change is noticed.
 
 use reqwest::blocking::Response;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, LAST_MODIFIED};
@@ -30,33 +30,36 @@ impl Version {
         self.etag.as_deref().filter(|etag| !etag.starts_with("W/")).or(self.modified.as_deref())
     }
 
-    /// Whether a change of the file is bound to be noticed.
-    pub(super) fn is_told(&self) -> bool {
+    /// Whether a change of the file is certain to be noticed.
+    pub(super) fn has_validator(&self) -> bool {
         self.etag.is_some() || self.modified.is_some()
     }
 
-    /// Whether at least one validator (ETag, date, size) is present in both and equal; true where nothing is known of this
-    /// version. A server in trouble may send a page of its own as if it were the file.
-    pub(super) fn is_known_by(&self, other: &Self) -> bool {
-        let same = [
-            differ(&opaque(&self.etag), &opaque(&other.etag)),
-            differ(&self.modified, &other.modified),
-            differ(&self.size, &other.size),
-        ];
-        *self == Self::default() || same.contains(&Some(false))
-    }
-
-    /// Takes over what `other` says and this does not.
-    pub(super) fn complete(&mut self, other: Self) {
-        let Self { etag, modified, size } = std::mem::take(self);
-        *self = Self { etag: etag.or(other.etag), modified: modified.or(other.modified), size: size.or(other.size) };
+    /// Whether at least one validator (ETag, date, size) is present in both and equal; true where nothing is known of
+    /// this version. A server in trouble may send an error page as if it were the file.
+    pub(super) fn is_confirmed_by(&self, other: &Self) -> bool {
+        *self == Self::default() || self.differences(other).contains(&Some(false))
     }
 
     /// Whether anything tells this version from `other`.
     pub(super) fn differs_from(&self, other: &Self) -> bool {
-        let by_tag = differ(&opaque(&self.etag), &opaque(&other.etag));
-        by_tag.or(differ(&self.modified, &other.modified)) == Some(true)
-            || differ(&self.size, &other.size) == Some(true)
+        let [etag, modified, size] = self.differences(other);
+        etag.or(modified) == Some(true) || size == Some(true)
+    }
+
+    /// Whether ETag, date and size differ, each where both have it.
+    fn differences(&self, other: &Self) -> [Option<bool>; 3] {
+        [
+            differ(&opaque(&self.etag), &opaque(&other.etag)),
+            differ(&self.modified, &other.modified),
+            differ(&self.size, &other.size),
+        ]
+    }
+
+    /// Adds what only `other` says.
+    pub(super) fn complete(&mut self, other: Self) {
+        let Self { etag, modified, size } = std::mem::take(self);
+        *self = Self { etag: etag.or(other.etag), modified: modified.or(other.modified), size: size.or(other.size) };
     }
 }
 
@@ -138,8 +141,8 @@ mod tests {
             (version("", "", 0), false),
             (version("\"b\"", "", 0), false),
         ] {
-            assert_eq!(known.is_known_by(&other), is_known, "{other:?}");
-            assert!(Version::default().is_known_by(&other));
+            assert_eq!(known.is_confirmed_by(&other), is_known, "{other:?}");
+            assert!(Version::default().is_confirmed_by(&other));
         }
         assert_eq!(version("W/\"a\"", "Mon", 0).condition(), Some("Mon"));
         assert_eq!(version("\"a\"", "Mon", 0).condition(), Some("\"a\""));

@@ -83,7 +83,7 @@ async fn look_up(host: &str) -> io::Result<Vec<IpAddr>> {
     Err(failure)
 }
 
-/// The addresses that `/etc/hosts` has. The name servers are not asked for more, for there may be none.
+/// The addresses in `/etc/hosts`. Where it has any, no name server is asked, for there may be none.
 fn listed(host: &str) -> Vec<IpAddr> {
     let (Ok(text), Ok(name)) = (fs::read("/etc/hosts"), host.parse::<Name>()) else { return Vec::new() };
     let mut hosts = Hosts::default();
