@@ -1,8 +1,8 @@
-//! Sizes, shares and times as people read them.
+//! Sizes, percentages and times for people.
 
 use std::time::Duration;
 
-/// `bytes` in the smallest unit that makes less than 1024 of it, with one decimal, as in `1.1 GiB`; below 512 as they are.
+/// `bytes` in the smallest unit in which they are below 1024, with one decimal, as in `1.1 GiB`; plain below 512.
 pub fn human(bytes: u64) -> String {
     match unit(bytes) {
         Some((size, name)) => format!("{:.1} {name}", bytes as f64 / size),
@@ -28,7 +28,7 @@ fn unit(bytes: u64) -> Option<(f64, &'static str)> {
     units.find(|(size, _)| bytes as f64 / size < 1023.95)
 }
 
-/// `part` of `whole` in percent, as in `28.7%`; nothing of nothing is all of it.
+/// `part` of `whole` in percent, as in `28.7%`; 100 if `whole` is 0.
 pub fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "100.0%".to_owned();
@@ -36,13 +36,13 @@ pub fn percent(part: u64, whole: u64) -> String {
     format!("{:.1}%", part as f64 * 100.0 / whole as f64)
 }
 
-/// `part` of `whole` in whole percent, rounded down, at most 100; nothing of nothing is all of it.
+/// `part` of `whole` in whole percent, rounded down, at most 100; 100 if `whole` is 0.
 pub fn whole_percent(part: u64, whole: u64) -> u64 {
     let share = (u128::from(part).saturating_mul(100)).checked_div(u128::from(whole)).unwrap_or(100);
     u64::try_from(share.min(100)).unwrap_or(100)
 }
 
-/// How many of `bytes` go by in a second of `time`, as in `12.3 MiB`.
+/// `bytes` per second of `time`, as in `12.3 MiB`.
 pub fn rate(bytes: u64, time: Duration) -> String {
     let seconds = time.as_secs_f64();
     human(if seconds > 0.0 { (bytes as f64 / seconds) as u64 } else { bytes })

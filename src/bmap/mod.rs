@@ -20,9 +20,9 @@ pub const MAX_FILE_SIZE: u64 = 256 << 20;
 /// The version of the bmap format, `major.minor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// A new one is for files that older readers cannot read.
+    /// Older readers cannot read a file with a larger one.
     pub major: u64,
-    /// A new one only adds what older readers may ignore.
+    /// A larger one only adds what older readers may ignore.
     pub minor: u64,
 }
 
@@ -52,7 +52,7 @@ pub struct Checksums {
 }
 
 impl Checksums {
-    /// No checksums yet, of `kind`.
+    /// An empty list of checksums of `kind`.
     pub fn new(kind: ChecksumKind) -> Self {
         Self { kind, digests: Vec::new() }
     }
@@ -62,7 +62,7 @@ impl Checksums {
         self.digests.extend_from_slice(digest.as_bytes());
     }
 
-    /// The kind of all of them.
+    /// Their kind.
     pub fn kind(&self) -> ChecksumKind {
         self.kind
     }
@@ -94,7 +94,7 @@ pub struct Bmap {
     checksums: Option<Checksums>,
 }
 
-/// Why values make no block map.
+/// Why values are not a valid block map.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Invalid {
@@ -199,7 +199,7 @@ impl Bmap {
     ///
     /// # Errors
     ///
-    /// Where the file is no valid bmap.
+    /// Where the file is not a valid bmap.
     pub fn parse(file: &[u8]) -> Result<Self, ParseError> {
         parse::parse(file)
     }

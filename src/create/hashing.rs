@@ -1,10 +1,10 @@
 //! The checksums of ranges, on all cores.
 //!
-//! What takes longest is one core hashing the largest range, so nothing may keep a core from that. The ranges are
-//! partitioned into shards of about equal size, one for each core; the ranges of a shard are hashed one after another.
-//! A worker, of which there is one for each core too, does what is most urgent: it hashes what has been read of the shard
-//! that has most bytes left, else reads ahead for such a shard. So one core hashes the largest range while the others
-//! read for it, and no thread competes with it.
+//! The largest range takes longest, as only one core can hash it, so that core must not do anything else. The ranges
+//! are partitioned into shards of about equal size, one for each core; the ranges of a shard are hashed one after
+//! another. There is a worker for each core too, which always does the most urgent task: it hashes a buffer of the
+//! shard with most bytes left, or else reads ahead for such a shard. So one core hashes the largest range while the
+//! others read for it.
 
 mod shard;
 
@@ -21,7 +21,7 @@ use crate::digest::{ChecksumKind, Digest};
 use crate::range::ByteRange;
 use shard::{Numbered, ReadError, Shard, Task};
 
-/// How many shards there are at most: their buffers fit into 32 MiB.
+/// The buffers of so many shards take 32 MiB.
 const MAX_SHARDS: usize = 8;
 
 /// The digests of `ranges` of `image`, which was opened from `path`, in the same order.
@@ -36,7 +36,7 @@ pub(super) fn hash(
     let shards: Result<_, _> = partition(ranges, count).into_iter().map(|ranges| Shard::new(ranges, kind)).collect();
     let scheduler = Scheduler::new(shards.map_err(|error| super::Error::Memory(io::Error::from(error)))?);
     thread::scope(|scope| {
-        // Dropped once the workers have ended, or where one of them cannot be started.
+        // Dropped once the workers have ended, or if one of them cannot be started.
         let _stop = StopOnDrop(&scheduler);
         // A shard has work for two: one reads, one hashes.
         let workers: io::Result<Vec<_>> =
@@ -49,8 +49,8 @@ pub(super) fn hash(
     Ok(scheduler.into_digests())
 }
 
-/// Partitions the ranges into `count` shards: the largest range first, each to the shard that has least. In a shard they
-/// are in the order of the file, which a disk reads fastest.
+/// Partitions the ranges into `count` shards: the largest range first, each to the shard that has least. In a shard
+/// they are in the order of the file, which a disk reads fastest.
 fn partition(ranges: &[ByteRange], count: usize) -> Vec<Vec<Numbered>> {
     let mut numbered: Vec<_> = ranges.iter().copied().enumerate().collect();
     numbered.sort_by_key(|(_, bytes)| Reverse(bytes.len()));
@@ -68,18 +68,18 @@ fn partition(ranges: &[ByteRange], count: usize) -> Vec<Vec<Numbered>> {
 /// Gives out the tasks.
 struct Scheduler {
     state: Mutex<State>,
-    /// A shard has been put back, or it is over.
+    /// Signalled when a task has been done, or all workers are to end.
     changed: Condvar,
 }
 
 struct State {
     shards: Vec<Shard>,
-    /// A worker has ended, so that all are to end.
+    /// All workers are to end.
     stopped: bool,
 }
 
 impl State {
-    /// The most urgent task, and the index of its shard: reading gains nothing while there is something to hash.
+    /// The most urgent task, and the index of its shard. Hashing comes first: reading ahead gains nothing meanwhile.
     fn take(&mut self) -> Option<(usize, Task)> {
         let mut by_urgency: Vec<_> = self.shards.iter_mut().enumerate().collect();
         by_urgency.sort_by_key(|(_, shard)| Reverse(shard.unhashed));
@@ -101,7 +101,7 @@ impl Scheduler {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A task, once there is one; `None` when it is over.
+    /// Waits for a task; `None` when all are done.
     fn take(&self) -> Option<(usize, Task)> {
         let mut state = self.lock();
         while !state.is_over() {
@@ -113,7 +113,8 @@ impl Scheduler {
         None
     }
 
-    /// Puts back what a task took out of a shard. That makes two tasks possible at most, of which the caller takes one.
+    /// Puts back what a task took out of a shard. That makes two tasks possible at most, of which the caller takes one,
+    /// so waking one worker is enough.
     fn put_back(&self, index: usize, change: impl FnOnce(&mut Shard)) {
         change(&mut self.lock().shards[index]);
         self.changed.notify_one();
@@ -127,7 +128,7 @@ impl Scheduler {
     }
 }
 
-/// Ends all workers when one ends: because all is hashed, it cannot read, or it panics.
+/// Ends all workers when one ends: after the last task, a read error or a panic.
 struct StopOnDrop<'a>(&'a Scheduler);
 
 impl Drop for StopOnDrop<'_> {

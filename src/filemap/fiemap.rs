@@ -72,7 +72,7 @@ pub(super) fn extents(file: &File, path: &Path, size: u64, each: &mut dyn FnMut(
         let Some(last) = batch.last() else { break }; // all the rest is a hole
         let mut end = start;
         for extent in batch {
-            // An extent that begins before the end of the one before has been reported in part, with the last batch.
+            // The start of an extent may have been reported with the last batch.
             let bytes = ByteRange {
                 start: extent.logical.max(end),
                 end: extent.logical.saturating_add(extent.length).min(size),
@@ -97,8 +97,9 @@ pub(super) fn extents(file: &File, path: &Path, size: u64, each: &mut dyn FnMut(
 fn query(file: &File, request: &mut Request, start: u64, length: u64, flags: u32) -> io::Result<()> {
     retry_on_eintr(|| {
         request.header = Header { start, length, flags, extent_count: BATCH as u32, ..Header::default() };
-        // SAFETY: the request is a `struct fiemap` followed by room for `extent_count` extents, laid out as in the kernel's
-        // header. The kernel writes no more extents than that, and all fields are integers, valid with any bytes.
+        // SAFETY: the request is a `struct fiemap` followed by room for `extent_count` extents, laid out as in the
+        // kernel's header. The kernel writes no more extents than that, and all fields are integers, valid with any
+        // bytes.
         unsafe { fs_ioc_fiemap(file.as_raw_fd(), request) }.map(drop)
     })
 }

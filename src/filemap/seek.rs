@@ -31,10 +31,10 @@ pub(super) fn extents(file: &File, path: &Path, size: u64, each: &mut dyn FnMut(
     Ok(())
 }
 
-/// Whether the file system reports holes at all, asked for a file in which it reported none.
+/// Whether the file system reports holes at all, for a file in which it reported none.
 ///
-/// For a file system without SEEK_HOLE of its own the kernel answers that all is data. That is so here if the file
-/// occupies less than its size, unless the file system compresses data: a file that is nothing but a hole decides.
+/// For a file system without SEEK_HOLE of its own, the kernel reports everything as data. This is such a one if the
+/// file occupies less than its size, unless data is compressed; then a probe, a file that is one hole, decides.
 pub(super) fn reports_holes(path: &Path, metadata: &Metadata) -> bool {
     const SECTOR: u64 = 512; // the unit of st_blocks, stat(2)
     let occupied = metadata.blocks() * SECTOR;
@@ -42,7 +42,7 @@ pub(super) fn reports_holes(path: &Path, metadata: &Metadata) -> bool {
     occupied + rounding >= metadata.size() || probe(path).unwrap_or(false)
 }
 
-/// Whether a file that is nothing but a hole, in the directory of `path`, is reported as one.
+/// Whether a file that is one hole, in the directory of `path`, is reported as such.
 fn probe(path: &Path) -> io::Result<bool> {
     const SIZE: u64 = 1 << 20;
     let unnamed = OpenOptions::new().read(true).write(true).custom_flags(libc::O_TMPFILE).open(parent_dir(path))?;

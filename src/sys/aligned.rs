@@ -1,4 +1,4 @@
-//! Memory that a device can take directly.
+//! Buffers for O_DIRECT.
 
 use std::io;
 
@@ -18,7 +18,7 @@ impl AlignedBuf {
     ///
     /// # Errors
     ///
-    /// Where there is not so much memory.
+    /// Where there is not enough memory.
     pub fn zeroed(length: usize) -> io::Result<Self> {
         let mut memory = Vec::new();
         let room = length.saturating_add(ALIGNMENT);

@@ -1,12 +1,12 @@
-//! System calls that a signal interrupted, made again.
+//! Repeating system calls that a signal interrupted.
 
 use std::io;
 
-/// Makes a system call until no signal interrupts it (EINTR, signal(7)). Whoever wants to stop asks for it elsewhere.
+/// Repeats a system call while signals interrupt it (EINTR, signal(7)). Cancellation is checked elsewhere.
 ///
 /// # Errors
 ///
-/// Those of the call, but for interruptions.
+/// Those of the call, except interruptions.
 pub fn retry_on_eintr<T, E: Into<io::Error>>(mut call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
     loop {
         match call().map_err(Into::into) {

@@ -1,4 +1,4 @@
-//! Which file is which, whatever its name.
+//! The identity of files, whatever their names.
 
 use std::fs::Metadata;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -13,7 +13,7 @@ pub enum FileId {
         /// The inode's number.
         inode: u64,
     },
-    /// A block device, by whatever node.
+    /// A block device, through any of its nodes.
     BlockDevice {
         /// The device's number.
         number: u64,

@@ -1,4 +1,4 @@
-//! Questions to the kernel's file systems whose answer may be that something is not there.
+//! Files of the kernel's file systems that may be missing.
 //!
 //! Every other failure stays an error: a check that could not be made has not been passed.
 
@@ -15,7 +15,7 @@ pub(crate) fn ok_if_missing<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// As [`ok_if_missing`], and `None` also for a file that we may not look at, where such a one cannot matter.
+/// As [`ok_if_missing`], and also `None` for a file to which access is denied, where that cannot matter.
 pub(crate) fn ok_if_missing_or_denied<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),

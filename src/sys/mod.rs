@@ -1,4 +1,4 @@
-//! Odds and ends of system calls, files and threads that the rest is built on.
+//! Helpers for system calls, files and threads.
 
 pub mod aligned;
 pub mod eintr;

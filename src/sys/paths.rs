@@ -1,4 +1,4 @@
-//! Paths of this machine.
+//! Directories and symbolic links.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// How many symbolic links may follow each other, as in path_resolution(7).
 const MAX_LINKS: usize = 40;
 
-/// The directory that `path` names something in, going by the path alone: the working directory where it names none.
+/// The directory part of `path`; `.` if it has none.
 pub fn parent_dir(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -15,7 +15,8 @@ pub fn parent_dir(path: &Path) -> &Path {
     }
 }
 
-/// The path of the file that is, or would be created, at `path`: a symbolic link there is followed, even a dangling one.
+/// The path of the file that is, or would be created, at `path`: a symbolic link there is followed, even a dangling
+/// one.
 ///
 /// # Errors
 ///
@@ -25,7 +26,7 @@ pub fn resolve_symlinks(path: &Path) -> io::Result<PathBuf> {
     for _ in 0..MAX_LINKS {
         match fs::read_link(&path) {
             Ok(link) => path = path.parent().unwrap_or(Path::new("/")).join(link),
-            // It is no link, or nothing at all.
+            // It is not a link, or does not exist.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOENT | libc::ENOTDIR)) => {
                 return Ok(path);
             }

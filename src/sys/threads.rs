@@ -1,11 +1,11 @@
-//! Threads that run.
+//! Starting threads.
 
 use std::io;
 use std::sync::mpsc::sync_channel;
 use std::thread::{Builder, JoinHandle};
 
-/// Spawns a thread and waits until it runs. Starting one allocates, and the standard library aborts the program where that
-/// fails, so start every thread before changing anything that must be undone.
+/// Spawns a thread and waits until it runs. Starting one allocates, and the standard library aborts the program where
+/// that fails, so start every thread before changing anything that must be undone.
 ///
 /// # Errors
 ///

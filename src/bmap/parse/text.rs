@@ -1,4 +1,4 @@
-//! Numbers, lines and quotations from the text of a bmap file.
+//! Numbers, line numbers and excerpts of a bmap file.
 
 /// A number of decimal digits and nothing else but white space around it; `None` if it has others or is over 64 bits.
 pub(super) fn decimal(text: &str) -> Option<u64> {

@@ -8,8 +8,7 @@ use std::os::unix::fs::FileExt;
 use crate::digest::{ChecksumKind, Digest, Hasher};
 use crate::range::ByteRange;
 
-/// How many bytes are read at a time: few enough to be in a cache still when they are hashed, and enough to make the
-/// hand-over cheap.
+/// Small enough to stay in the CPU's cache until it is hashed, large enough to make the hand-over cheap.
 const BUFFER_LEN: usize = 1 << 20;
 
 /// How many buffers each shard has.
@@ -80,7 +79,7 @@ impl Shard {
     }
 }
 
-/// A buffer of zeroes; an error where there is no memory for it.
+/// A buffer of zeroes; an error if there is no memory for it.
 fn new_buffer() -> Result<Buffer, TryReserveError> {
     let mut buffer = Vec::new();
     buffer.try_reserve_exact(BUFFER_LEN)?;
@@ -128,7 +127,7 @@ impl Reader {
 
 /// Hashes what has been read, range by range.
 pub(super) struct RangeHasher {
-    /// It goes through the shard as the reader's does, so that it tells where in the buffers the ranges are.
+    /// Advances through the shard as the reader's does, and so knows where the ranges are in the buffers.
     cursor: Cursor,
     hasher: Hasher,
     /// Each with the index of its range.
