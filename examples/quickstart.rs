@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use bmaptool::bmap::Bmap;
 use bmaptool::copy::{Copy, Plan, Unmapped, Verify};
-use bmaptool::create::{self, Checksum};
+use bmaptool::create;
 use bmaptool::digest::ChecksumKind;
 use bmaptool::sink::{self, Request};
 use bmaptool::size::{human, percent};
@@ -95,7 +95,7 @@ fn make_image(path: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 fn create_map(image: &Path, map: &Path) -> Result<(), Box<dyn Error>> {
-    let bmap = create::create(&File::open(image)?, image, Checksum::Of(ChecksumKind::Sha256))?;
+    let bmap = create::create(&File::open(image)?, image, Some(ChecksumKind::Sha256))?;
     let mut out = BufWriter::new(File::create(map)?);
     bmap.emit(&mut out)?;
     Ok(out.flush()?)

@@ -23,12 +23,12 @@
 //! Three lines map one:
 //!
 //! ```no_run
-//! use bmaptool::create::{Checksum, create};
+//! use bmaptool::create::create;
 //! use bmaptool::digest::ChecksumKind;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let path = "disk.img".as_ref();
-//! let map = create(&std::fs::File::open(path)?, path, Checksum::Of(ChecksumKind::Sha256))?;
+//! let map = create(&std::fs::File::open(path)?, path, Some(ChecksumKind::Sha256))?;
 //! map.emit(&mut std::fs::File::create("disk.bmap")?)?;
 //! # Ok(())
 //! # }

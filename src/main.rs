@@ -1,8 +1,6 @@
-//! bmaptool: parse, dispatch, and turn what went wrong into words and an exit status.
+//! bmaptool: the command line, then the command, then the exit status.
 
 mod cli;
-
-use std::panic::catch_unwind;
 
 use cli::report::console;
 use cli::{passwords, process, usage};
@@ -12,14 +10,7 @@ fn main() {
     console::init(arguments.verbosity.level());
     process::report_panics();
     passwords::hide_from_process_list();
-    let status = match catch_unwind(|| cli::run(arguments)) {
-        Ok(Ok(())) => 0,
-        Ok(Err(error)) => {
-            error.report();
-            error.status()
-        }
-        Err(_) => cli::FAILED, // told already
-    };
+    let status = cli::run(arguments);
     console::finish();
     std::process::exit(status)
 }

@@ -8,30 +8,17 @@ use crate::size::{human, percent};
 
 /// Writes `map` as a file of the current version.
 ///
-/// The file holds its own checksum, so it is written twice: first to a hasher, with zeroes for digits, then to `out`. A file
-/// of more than `max` bytes is not written, as no reader would accept it.
+/// The file holds its own checksum, so it is written twice: first to a hasher, with zeroes for digits, then to `out`.
+/// A file of more than `max` bytes is refused, as no reader would accept it.
 pub(super) fn emit(map: &Bmap, max: u64, out: &mut dyn Write) -> io::Result<()> {
     let kind = map.checksum_kind().unwrap_or(ChecksumKind::Sha256);
     let mut hashing = Hashing { hasher: kind.hasher(), length: 0 };
     write_file(map, kind, &"0".repeat(kind.digits()), &mut hashing)?;
     let Hashing { mut hasher, length } = hashing;
     if length > max {
-        let advice = match map.checksum_kind() {
-            Some(_) => "'--no-checksum' makes it smaller",
-            None => "a file system with larger extents may have fewer",
-        };
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, TooLarge { length, max, advice }));
+        return Err(io::Error::other(format!("a bmap of {length} bytes is over the limit of {max} bytes")));
     }
     write_file(map, kind, &hasher.finish().to_string(), out)
-}
-
-/// The map has more ranges than a file may list.
-#[derive(Debug, thiserror::Error)]
-#[error("a bmap of {length} bytes is over the limit of {max}: the image has too many ranges; {advice}")]
-struct TooLarge {
-    length: u64,
-    max: u64,
-    advice: &'static str,
 }
 
 fn write_file(map: &Bmap, kind: ChecksumKind, checksum: &str, out: &mut dyn Write) -> io::Result<()> {
@@ -90,7 +77,7 @@ fn write_file(map: &Bmap, kind: ChecksumKind, checksum: &str, out: &mut dyn Writ
     write!(out, "    </BlockMap>\n</bmap>\n")
 }
 
-/// A writer that only hashes and counts.
+/// Hashes and counts bytes.
 struct Hashing {
     hasher: Hasher,
     length: u64,
@@ -123,7 +110,7 @@ mod tests {
         emit(&map, length, &mut file).unwrap();
         assert_eq!(file.len() as u64, 2 * length);
         let error = emit(&map, length - 1, &mut file).unwrap_err();
-        assert!(error.to_string().contains("larger extents"), "{error}");
+        assert!(error.to_string().contains("over the limit"), "{error}");
         assert_eq!(file.len() as u64, 2 * length);
     }
 }

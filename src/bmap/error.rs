@@ -7,10 +7,10 @@ use crate::digest::Digest;
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum ParseError {
-    /// The file is something else: `reason` tells by what.
+    /// The file is something else.
     #[error("not a bmap: {reason}")]
     NotABmap { reason: String },
-    /// A web page, as servers send it in place of a file that they do not have.
+    /// A web page, as some servers send it for a missing file.
     #[error("not a bmap but an HTML page")]
     HtmlPage,
     /// The byte at `offset`, counted from 0, is the first that is not UTF-8.
@@ -19,22 +19,19 @@ pub enum ParseError {
     /// The XML parser stopped at `line`.
     #[error("line {line}: not well-formed XML")]
     Xml { line: usize, source: quick_xml::Error },
-    /// What stands at `line` is no XML, or XML that a bmap does not have.
-    #[error("line {line}: {problem}")]
-    Syntax { line: usize, problem: &'static str },
-    /// A format that is newer than this program.
+    /// The format is newer than this program.
     #[error("version {version} is not supported, up to 2 is")]
     UnsupportedVersion { version: Version },
-    /// A file without `element`, which it must have.
+    /// The file lacks `element`.
     #[error("element '{element}' is missing")]
     Missing { element: &'static str },
-    /// An element or attribute at `line` has no usable value.
+    /// Something at `line` is not XML, not what a bmap has, or not a usable value.
     #[error("line {line}: {problem}")]
-    Value { line: usize, problem: String },
-    /// The number in `element` is not the one that follows from the rest of the file.
+    Malformed { line: usize, problem: String },
+    /// The number in `element` contradicts the rest of the file.
     #[error("element '{element}' says {found}, but {expected}")]
     Count { element: &'static str, found: u64, expected: String },
-    /// The file is not what it was when its own checksum, which is in `element`, was computed.
+    /// The file has changed since its own checksum, in `element`, was computed.
     #[error("the file is damaged: its checksum is {computed}, but element '{element}' says {found}")]
     Damaged { element: &'static str, found: Digest, computed: Digest },
     /// The ranges contradict each other or the image's size.

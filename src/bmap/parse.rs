@@ -1,7 +1,7 @@
 //! Reading a bmap file.
 //!
-//! The format is described in docs/bmap-format.md. The elements may come in any order, so they are gathered first and
-//! judged together.
+//! The format is described in docs/bmap-format.md. The elements may come in any order, so all are read before they are
+//! checked.
 
 // The file comes from outside: no byte of it may cause a panic.
 #![cfg_attr(
@@ -43,7 +43,8 @@ pub(super) fn parse(file: &[u8]) -> Result<Bmap, ParseError> {
     }
     // The XML parser would skip it, and all offsets would be wrong.
     if text.starts_with('\u{feff}') {
-        return Err(ParseError::Syntax { line: 1, problem: "not well-formed XML: a byte order mark before it" });
+        let problem = "not well-formed XML: a byte order mark before it".to_owned();
+        return Err(ParseError::Malformed { line: 1, problem });
     }
     let mut reader = Reader::from_str(text);
     reader.config_mut().expand_empty_elements = true;
@@ -62,7 +63,7 @@ impl<'a> Parser<'a> {
         let version = self.version(&root)?;
         let fields = self.fields(ChecksumAttribute::of(version))?;
         self.epilog()?;
-        fields.judge(self.file, version)
+        fields.check(self.file, version)
     }
 
     /// Where the last event ended, as a byte offset in the file.
@@ -75,8 +76,8 @@ impl<'a> Parser<'a> {
         line_of(self.file, self.offset())
     }
 
-    fn syntax(&self, problem: &'static str) -> ParseError {
-        ParseError::Syntax { line: self.line(), problem }
+    fn malformed(&self, problem: &str) -> ParseError {
+        ParseError::Malformed { line: self.line(), problem: problem.to_owned() }
     }
 
     /// The next event. No document type declaration is accepted: nothing is ever expanded or fetched.
@@ -85,7 +86,7 @@ impl<'a> Parser<'a> {
             Ok(Event::DocType(kind)) if kind.trim().to_ascii_lowercase().starts_with("html") => {
                 Err(ParseError::HtmlPage)
             }
-            Ok(Event::DocType(_)) => Err(self.syntax("a bmap has no document type declaration (DTD)")),
+            Ok(Event::DocType(_)) => Err(self.malformed("a bmap has no document type declaration (DTD)")),
             Ok(event) => Ok(event),
             Err(source) => {
                 let at = usize::try_from(self.reader.error_position()).unwrap_or(self.file.len());
@@ -97,8 +98,8 @@ impl<'a> Parser<'a> {
     /// The next event inside the root element.
     fn inside(&mut self) -> Result<Event<'a>, ParseError> {
         match self.next()? {
-            Event::Decl(_) => Err(self.syntax("not well-formed XML: an XML declaration inside an element")),
-            Event::Eof => Err(self.syntax("not well-formed XML: the file ends inside an element")),
+            Event::Decl(_) => Err(self.malformed("not well-formed XML: an XML declaration inside an element")),
+            Event::Eof => Err(self.malformed("not well-formed XML: the file ends inside an element")),
             event => Ok(event),
         }
     }
@@ -115,7 +116,7 @@ impl<'a> Parser<'a> {
                         return Err(ParseError::NotABmap { reason });
                     }
                 },
-                Event::Eof => return Err(self.syntax("not well-formed XML: there is no element")),
+                Event::Eof => return Err(self.malformed("not well-formed XML: there is no element")),
                 event => self.outside_the_root(&event)?,
             }
         }
@@ -126,7 +127,7 @@ impl<'a> Parser<'a> {
         loop {
             match self.next()? {
                 Event::Eof => return Ok(()),
-                Event::Start(_) => return Err(self.syntax("not well-formed XML: a second root element")),
+                Event::Start(_) => return Err(self.malformed("not well-formed XML: a second root element")),
                 event => self.outside_the_root(&event)?,
             }
         }
@@ -136,7 +137,7 @@ impl<'a> Parser<'a> {
         match event {
             Event::Decl(_) | Event::Comment(_) | Event::PI(_) => Ok(()),
             Event::Text(text) if text.trim().is_empty() => Ok(()),
-            _ => Err(self.syntax("not well-formed XML: text outside the root element")),
+            _ => Err(self.malformed("not well-formed XML: text outside the root element")),
         }
     }
 
@@ -149,7 +150,7 @@ impl<'a> Parser<'a> {
         match version {
             Some(version) if version.major > SUPPORTED_MAJOR => Err(ParseError::UnsupportedVersion { version }),
             Some(version) if version.major > 0 => Ok(version),
-            _ => Err(self.syntax("the version of the bmap format is missing or not of the form 2.0")),
+            _ => Err(self.malformed("the version of the bmap format is missing or not of the form 2.0")),
         }
     }
 
@@ -184,27 +185,23 @@ impl<'a> Parser<'a> {
                     _ => self.skip()?,
                 },
                 Event::End(_) => return Ok(fields),
-                // Its entity is not declared, as there are no declarations, and then this is no XML.
-                Event::GeneralRef(_) => {
-                    return Err(self.syntax("not well-formed XML: a reference between the elements"));
-                }
-                // Text between the elements has no meaning, as little as unknown elements.
+                // Text between the elements is ignored, as unknown elements are.
                 _ => {}
             }
         }
     }
 
     fn repeated(&self, element: &'static str) -> ParseError {
-        ParseError::Value { line: self.line(), problem: format!("element '{element}' is repeated") }
+        self.malformed(&format!("element '{element}' is repeated"))
     }
 
-    /// Skips the element that has just begun, which is unknown here.
+    /// Skips the unknown element that has just begun.
     fn skip(&mut self) -> Result<(), ParseError> {
         let mut depth: usize = 1;
         while depth > 0 {
             match self.inside()? {
                 Event::Start(_) if depth == MAX_DEPTH => {
-                    return Err(self.syntax("not well-formed XML: elements that are nested too deeply"));
+                    return Err(self.malformed("not well-formed XML: elements that are nested too deeply"));
                 }
                 Event::Start(_) => depth = depth.saturating_add(1),
                 Event::End(_) => depth = depth.saturating_sub(1),
@@ -239,7 +236,7 @@ impl<'a> Parser<'a> {
                 Event::End(_) => return Ok(value.unwrap_or(Value { element, text: "", offset: begin })),
                 _ => {
                     let problem = format!("element '{element}' must hold plain text only");
-                    return Err(ParseError::Value { line: line_of(self.file, begin), problem });
+                    return Err(ParseError::Malformed { line: line_of(self.file, begin), problem });
                 }
             }
         }
@@ -259,7 +256,7 @@ impl<'a> Parser<'a> {
                 Event::End(_) => return Ok(map),
                 Event::Text(text) if text.trim().is_empty() => {}
                 Event::Comment(_) | Event::PI(_) => {}
-                _ => return Err(self.syntax("not well-formed XML: text between the ranges")),
+                _ => return Err(self.malformed("not well-formed XML: text between the ranges")),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The command line, as `bmaptool --help` shows it. No behaviour.
+//! The command line, as `bmaptool --help` shows it.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 #[derive(Debug, Parser)]
 #[command(name = "bmaptool", version, propagate_version = true, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
-// As the Python tool takes them: abbreviated, and given twice, when the last one counts.
+// As in the Python tool, options may be abbreviated, and the last one of several counts.
 #[command(infer_long_args = true, args_override_self = true)]
 #[command(after_help = "\
 Examples:
@@ -26,7 +26,7 @@ pub struct Arguments {
     pub command: Command,
 }
 
-/// Puts what all commands have after what one command has.
+/// Lists the options of all commands after those of one.
 const LAST: usize = 100;
 
 #[derive(Args, Debug)]
@@ -40,7 +40,7 @@ pub struct Verbosity {
 }
 
 impl Verbosity {
-    /// What of it is printed.
+    /// The least important level that is printed.
     pub fn level(&self) -> log::LevelFilter {
         match (self.quiet, self.debug) {
             (true, _) => log::LevelFilter::Warn,
@@ -121,7 +121,7 @@ pub struct Copy {
     pub target: PathBuf,
 }
 
-/// A name that is one: an empty one is a variable that a script has not set.
+/// Refuses an empty name, which is an unset variable in a script.
 fn named() -> impl TypedValueParser<Value = OsString> {
     OsStringValueParser::new().try_map(|name| if name.is_empty() { Err("it is empty") } else { Ok(name) })
 }

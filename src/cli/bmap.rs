@@ -1,19 +1,18 @@
-//! Which bmap the arguments mean, and which signatures it must have.
+//! The bmap that the arguments ask for, and the signatures that it must have.
 
 use bmaptool::load::{self, LoadedBmap, Loader};
-use bmaptool::source::{Location, Source};
+use bmaptool::source::{Location, OpenOptions, Source};
 use bmaptool::sys::file_id::FileId;
 use bmaptool::trust::{Keyring, Keys, Policy, Requirements};
 
 use super::args::Copy;
 use super::error::Error;
-use super::network::Network;
 
 /// Loads the bmap of `image`.
-pub fn load(image: &Source, arguments: &Copy, network: &Network) -> Result<LoadedBmap, Error> {
+pub fn load(image: &Source, arguments: &Copy, options: &OpenOptions) -> Result<LoadedBmap, Error> {
     let given = arguments.bmap.as_deref().map(Location::parse).transpose()?;
-    let loader =
-        Loader { policy: &policy(arguments)?, open: &|location| network.open(location), observer: &*network.observer };
+    let open = |location: &Location| Source::open_with(location, options);
+    let loader = Loader { policy: &policy(arguments)?, open: &open, observer: &*options.observer };
     loader.load_for(image, given.as_ref()).map_err(|error| match (error, image.id()) {
         (load::Error::NotFound { image: device }, Some(FileId::BlockDevice { .. })) => {
             Error::NoBmapOfDevice { device, target: arguments.target.clone() }

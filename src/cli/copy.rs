@@ -12,39 +12,38 @@ use bmaptool::source::transport::TransferStats;
 use bmaptool::source::{Location, Source};
 
 use super::args::{Copy, Verbosity};
-use super::bmap;
 use super::error::Error;
-use super::network::{self, Network};
 use super::process::{self, Signals};
 use super::report::Report;
+use super::{bmap, network};
 
 pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     let signals = Signals::handle().map_err(Error::Signals)?;
     let report = Report::new(vec![arguments.target.clone()], arguments.psplash_pipe.as_deref());
-    let network = Network::new(report.observer());
+    let options = network::options(report.clone());
 
     let location = Location::parse(&arguments.image)?;
     if location == Location::Stdin && process::stdin_was_closed() {
         return Err(Error::StdinClosed);
     }
-    let source = network.open(&location)?;
+    let source = Source::open_with(&location, &options)?;
     check_name(&source, arguments)?;
     let stats = source.transfer_stats();
-    let bmap = if arguments.nobmap { None } else { Some(bmap::load(&source, arguments, &network)?) };
+    let bmap = if arguments.nobmap { None } else { Some(bmap::load(&source, arguments, &options)?) };
     let (plan, bmap) = plan(bmap, arguments);
     let image = plan.open(source)?;
     if image.size() == Some(0) && bmap.is_none() && is_stream(&location) {
         return Err(Error::NothingCame { image: location });
     }
 
-    // From here on there is something to clean up.
+    // From here on, a signal must clean up.
     let cancel = signals.defer().clone();
     let Claimed { kind, sink } = claim(arguments, &image, bmap.as_ref(), &report)?;
     announce(&location, arguments, kind, &image, bmap.as_ref());
-    let display = report.show_progress(verbosity);
-    let observer = Arc::clone(report.observer());
-    let verdicts = engine::Copy { image, sinks: vec![sink], observer, cancel }.run();
-    drop(display);
+    if !verbosity.quiet {
+        report.show_progress();
+    }
+    let verdicts = engine::Copy { image, sinks: vec![sink], observer: report, cancel }.run();
     for verdict in verdicts {
         conclude(verdict, &location, arguments, &signals, stats.as_ref())?;
     }
@@ -67,8 +66,8 @@ fn plan(bmap: Option<LoadedBmap>, arguments: &Copy) -> (Plan, Option<Origin>) {
     }
 }
 
-/// Compares what the name says with what is there. With a bmap, the size and the checksums tell whether that is the image; without
-/// one, a damaged file or a server's page would be taken for it.
+/// Compares the format that the name says with the contents. With a bmap, size and checksums tell whether this is the
+/// image; without one, a damaged file or a server's page would be taken for it.
 fn check_name(source: &Source, arguments: &Copy) -> Result<(), Error> {
     let location = source.location();
     match (location.named_format(), source.format()) {
@@ -76,7 +75,7 @@ fn check_name(source: &Source, arguments: &Copy) -> Result<(), Error> {
             log::warn!("the name of '{location}' says {named}, but it is {found}");
         }
         (Some(named), None) if arguments.nobmap => {
-            return Err(Error::NotPacked { image: location.clone(), named });
+            return Err(Error::NotCompressed { image: location.clone(), named });
         }
         (Some(named), None) => log::warn!("the name of '{location}' says {named}, but it is not compressed"),
         _ => {}
@@ -87,15 +86,15 @@ fn check_name(source: &Source, arguments: &Copy) -> Result<(), Error> {
 /// Whether the image is a stream, whose writer may have died before its first byte.
 fn is_stream(image: &Location) -> bool {
     match image.as_path() {
-        // What has lost its name was no file that is there to stay.
         Some(path) => !fs::metadata(path).is_ok_and(|metadata| metadata.is_file()),
         None => *image == Location::Stdin,
     }
 }
 
-fn claim(arguments: &Copy, image: &Image, bmap: Option<&Origin>, report: &Report) -> Result<Claimed, Error> {
+fn claim(arguments: &Copy, image: &Image, bmap: Option<&Origin>, report: &Arc<Report>) -> Result<Claimed, Error> {
     let target = &arguments.target;
-    process::refuse_closed(target).map_err(|source| Error::Closed { target: target.clone(), source })?;
+    let closed = |source| sink::Error::Access { path: target.clone(), action: "write to", source };
+    process::refuse_closed(target).map_err(closed)?;
     let mut inputs = image.inputs();
     inputs.extend(bmap.iter().flat_map(|bmap| &bmap.inputs));
     let request = Request {
@@ -103,12 +102,12 @@ fn claim(arguments: &Copy, image: &Image, bmap: Option<&Origin>, report: &Report
         size: image.size(),
         inputs,
         accept: if arguments.removable_device { Accept::Removable } else { Accept::Any },
-        observer: Arc::clone(report.observer()),
+        observer: report.clone(),
     };
     Ok(sink::claim(&request)?)
 }
 
-/// Says what is going to be done.
+/// Prints what will be copied.
 fn announce(location: &Location, arguments: &Copy, kind: Kind, image: &Image, bmap: Option<&Origin>) {
     let target = arguments.target.display();
     let (Some(origin), Some(map)) = (bmap, image.plan().map()) else {
@@ -125,7 +124,7 @@ fn announce(location: &Location, arguments: &Copy, kind: Kind, image: &Image, bm
         human(map.mapped_bytes()),
         percent(map.mapped_blocks(), map.blocks()),
     );
-    // Scripts know these two, and that all but devices are named without their directories.
+    // Scripts match these messages, in which all but devices are named without their directories.
     let (kind, name) = match kind {
         Kind::BlockDevice => ("block device", None),
         Kind::RegularFile | Kind::CharacterDevice => ("file", arguments.target.file_name()),
@@ -137,13 +136,13 @@ fn announce(location: &Location, arguments: &Copy, kind: Kind, image: &Image, bm
         origin.location.short_name()
     );
     if arguments.no_verify {
-        log::warn!("the image is not verified, as '--no-verify' asks for");
+        log::warn!("the image is not verified (--no-verify)");
     } else if map.checksum_kind().is_none() && map.mapped_blocks() > 0 {
-        log::warn!("the image is not verified, for its bmap has no checksums");
+        log::warn!("the image is not verified: its bmap has no checksums");
     }
 }
 
-/// Says how the copy to a target ended.
+/// Prints the result for a target.
 fn conclude(
     verdict: Verdict,
     image: &Location,
@@ -160,7 +159,7 @@ fn conclude(
     })?;
     if let Some(stats) = stats {
         log::info!("fetched {}", network::amount(stats));
-        // A bmap tells where the image ends; compressed data may end between two of its members.
+        // With a bmap, the end of the image is known. Compressed data may be cut off between two members.
         if arguments.nobmap && stats.has_unmarked_end() {
             log::warn!("the server does not say where '{image}' ends: if it is cut off, that cannot be noticed");
         }

@@ -1,4 +1,4 @@
-//! What can go wrong, put into words, and the exit status that it has. What to do about it is told by [`hint`].
+//! Errors in words, and their exit statuses. Advice is in [`hint`].
 
 use std::io;
 use std::path::PathBuf;
@@ -12,7 +12,6 @@ use bmaptool::source::{self, Format, Location, NotAnImage};
 use bmaptool::trust::{self, Fingerprint, KeyringError, RequiredBy};
 
 use super::hint::hint;
-use super::process;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +19,7 @@ pub enum Error {
     #[error("cannot open image '{path}'")]
     OpenImage { path: PathBuf, source: io::Error },
     #[error("'{path}' is compressed ({format})")]
-    Packed { path: PathBuf, format: Format },
+    Compressed { path: PathBuf, format: Format },
     #[error("'{path}' is {what}, not a disk image")]
     NoImage { path: PathBuf, what: NotAnImage },
     #[error("{output} is the image itself")]
@@ -38,8 +37,8 @@ pub enum Error {
     #[error("bmap file not found for '{device}', which is a device")]
     NoBmapOfDevice { device: Location, target: PathBuf },
     #[error("the name of '{image}' says {named}, but it is not compressed")]
-    NotPacked { image: Location, named: Format },
-    #[error("standard input is closed, and there is no image on it")]
+    NotCompressed { image: Location, named: Format },
+    #[error("cannot read the image: standard input is closed")]
     StdinClosed,
     #[error("nothing came from {}: there is no image on it", in_quotes(.image))]
     NothingCame { image: Location },
@@ -47,9 +46,7 @@ pub enum Error {
     Keyring(#[from] KeyringError),
     #[error("no signature found but {flag} given: bmap file '{bmap}' is not signed")]
     NotSigned { bmap: Location, flag: &'static str },
-    #[error(
-        "discovered a BAD GPG signature of bmap file '{bmap}': it is by {found}, but '--fingerprint' asks for {expected}"
-    )]
+    #[error("discovered a BAD GPG signature of bmap file '{bmap}': it is by {found}, not by {expected}")]
     WrongSigner { bmap: Location, found: String, expected: Fingerprint },
     #[error(transparent)]
     Bmap(load::Error),
@@ -57,13 +54,11 @@ pub enum Error {
     Target(#[from] sink::Error),
     #[error("copying image '{image}' to '{target}' failed")]
     Copy { image: Location, target: PathBuf, state: TargetState, signal: Option<i32>, source: Arc<copy::Error> },
-    #[error("cannot write to '{target}'")]
-    Closed { target: PathBuf, source: io::Error },
     #[error("cannot handle signals")]
     Signals(#[source] io::Error),
 }
 
-/// What the user asked for is named by the options that ask for it.
+/// Requirements are named by the options that make them.
 impl From<load::Error> for Error {
     fn from(error: load::Error) -> Self {
         match error {
@@ -85,62 +80,57 @@ impl From<load::Error> for Error {
 }
 
 impl Error {
-    /// Prints what happened, and what state it leaves behind.
+    /// Prints the error, and the state of the target.
     pub fn report(&self) {
-        let mut text = in_one_line(self);
-        if let Some(hint) = hint(self) {
-            text = format!("{text}; {hint}");
+        match hint(self) {
+            Some(hint) => log::error!("{}; {hint}", in_one_line(self)),
+            None => log::error!("{}", in_one_line(self)),
         }
-        log::error!("{text}");
-        if let Self::Copy { target, state, source, .. } = self {
-            let target = target.display();
-            if let copy::Error::Mismatch { kind, expected, computed, .. } = &**source {
-                log::error!(
-                    "the image's {kind} is {computed}, the bmap says {expected}: what was written is not valid"
-                );
+        let Self::Copy { target, state, source, .. } = self else { return };
+        if let copy::Error::Mismatch { kind, expected, computed, .. } = &**source {
+            log::error!("the image's {kind} is {computed}, the bmap says {expected}");
+        }
+        let target = target.display();
+        match state {
+            TargetState::Removed => log::info!("the incomplete file '{target}' has been removed"),
+            TargetState::Incomplete => log::error!("'{target}' is incomplete"),
+            TargetState::Moved => {
+                log::error!("the incomplete file is no longer at '{target}': it was moved, removed or replaced");
             }
-            match state {
-                TargetState::Removed => log::info!("the incomplete file '{target}' has been removed"),
-                TargetState::Incomplete => log::error!("'{target}' is incomplete"),
-                TargetState::Moved => log::error!(
-                    "what was written is incomplete, and no longer at '{target}': somebody has moved, removed or replaced it"
-                ),
-                TargetState::BootRegionZero => {
-                    log::error!("'{target}' holds no valid image now; copy again before using it")
-                }
-                TargetState::BootRegionCleared => log::error!(
-                    "the start of '{target}' has been zeroed again: it holds no valid image now; copy again before using it"
-                ),
-                TargetState::MaybeBootable => log::error!(
-                    "the start of '{target}' could not be zeroed again: it may look valid, but holds no image; copy again, or to \
-                     another device"
-                ),
-                TargetState::Untouched => log::info!("'{target}' is as it was: nothing has been written"),
-                TargetState::Complete | TargetState::NotApplicable => {}
+            TargetState::BootRegionZero => {
+                log::error!("'{target}' holds no valid image now; copy again before using it");
             }
+            TargetState::BootRegionCleared => {
+                log::error!("the start of '{target}' has been zeroed again: it holds no valid image now; copy again");
+            }
+            TargetState::MaybeBootable => log::error!(
+                "the start of '{target}' could not be zeroed again: it may look valid, but holds no image; copy again"
+            ),
+            TargetState::Untouched => log::info!("'{target}' is as it was: nothing has been written"),
+            TargetState::Complete | TargetState::NotApplicable => {}
         }
     }
 
-    /// The status that the program exits with.
+    /// The exit status.
     pub fn status(&self) -> i32 {
         match self {
             Self::Copy { source, signal: Some(signal), .. } if matches!(**source, copy::Error::Cancelled) => {
-                process::status(*signal)
+                128 + signal
             }
             Self::Output { source, signal: Some(signal), .. } if source.kind() == io::ErrorKind::Interrupted => {
-                process::status(*signal)
+                128 + signal
             }
             _ => super::FAILED,
         }
     }
 }
 
-/// An error and what it comes from.
+/// An error and its causes.
 pub fn in_one_line(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        // Some errors repeat their cause in their own words.
+        // Some errors end in the words of their cause.
         let words = error.to_string();
         if !text.ends_with(&words) {
             text = format!("{text}: {words}");

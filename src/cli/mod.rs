@@ -13,14 +13,27 @@ pub mod process;
 pub mod report;
 pub mod usage;
 
+use std::panic::catch_unwind;
+
 use args::{Arguments, Command};
 use error::Error;
 
-/// The exit status of what failed.
-pub const FAILED: i32 = 1;
+/// The exit status after an error.
+const FAILED: i32 = 1;
 
-/// Does what the arguments ask for.
-pub fn run(arguments: Arguments) -> Result<(), Error> {
+/// Runs the command, prints its error, and returns the exit status.
+pub fn run(arguments: Arguments) -> i32 {
+    match catch_unwind(|| dispatch(arguments)) {
+        Ok(Ok(())) => 0,
+        Ok(Err(error)) => {
+            error.report();
+            error.status()
+        }
+        Err(_) => FAILED, // the hook has printed the panic
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<(), Error> {
     match arguments.command {
         Command::Create(create) => create::run(&create),
         Command::Copy(copy) => copy::run(&copy, &arguments.verbosity),

@@ -1,36 +1,22 @@
-//! Opening what may lie on another machine.
+//! Fetching images, bmaps and signatures.
 
 use std::sync::Arc;
 
 use bmaptool::event::Observer;
 use bmaptool::size::human;
+use bmaptool::source::OpenOptions;
 use bmaptool::source::transport::{RetryPolicy, TransferStats};
-use bmaptool::source::{Error, Location, OpenOptions, Source};
 
-/// Multiplies the time that the network is given. It is for tests, which have less time than users.
+/// Scales the timeouts of the network, for tests.
 const TIMEOUT_SCALE: &str = "BMAPTOOL_TIMEOUT_SCALE";
 
-/// How what lies on another machine is opened.
-pub struct Network {
-    retry: RetryPolicy,
-    pub observer: Arc<dyn Observer>,
+pub fn options(observer: Arc<dyn Observer>) -> OpenOptions {
+    let scale = std::env::var(TIMEOUT_SCALE).ok().and_then(|scale| scale.parse().ok());
+    let retry = RetryPolicy::default();
+    OpenOptions { retry: scale.map_or(retry, |scale| retry.scaled(scale)), observer }
 }
 
-impl Network {
-    /// Tells `observer` what happens.
-    pub fn new(observer: &Arc<dyn Observer>) -> Self {
-        let scale = std::env::var(TIMEOUT_SCALE).ok().and_then(|scale| scale.parse().ok());
-        let retry = RetryPolicy::default();
-        Self { retry: scale.map_or(retry, |scale| retry.scaled(scale)), observer: Arc::clone(observer) }
-    }
-
-    /// Opens an image, or what belongs to it.
-    pub fn open(&self, location: &Location) -> Result<Source, Error> {
-        Source::open_with(location, &OpenOptions { retry: self.retry, observer: Arc::clone(&self.observer) })
-    }
-}
-
-/// As in `12.3 MiB of 64.0 MiB`; without the size where some of it came twice.
+/// As in `12.3 MiB of 64.0 MiB`; without the size if some of it was fetched twice.
 pub fn amount(stats: &TransferStats) -> String {
     let fetched = human(stats.fetched());
     match stats.size().filter(|&size| stats.fetched() <= size) {

@@ -1,6 +1,5 @@
 //! Where `create` writes the bmap.
 
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Seek, Write};
 use std::mem;
@@ -19,127 +18,88 @@ use super::process::{self, Signals};
 /// Writes the contents of an output.
 pub type Emit<'a> = &'a dyn Fn(&mut dyn Write) -> io::Result<()>;
 
-pub enum Output<'a> {
+pub enum Output {
     Stdout,
-    /// A file that appears whole or not at all.
-    File(&'a Path),
+    /// A new file gets this name, and replaces one that has it: it appears whole or not at all.
+    New(PathBuf),
+    /// The file at this path is written to as it is, such as a pipe.
+    Existing(PathBuf),
 }
 
-impl<'a> Output<'a> {
-    /// The file at `path`, or standard output.
-    pub fn new(path: Option<&'a Path>) -> Self {
-        path.map_or(Self::Stdout, Self::File)
-    }
-
-    /// Which file it is; `None` where there is none yet.
-    pub fn id(&self) -> io::Result<Option<FileId>> {
-        let metadata = match self {
-            Self::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?).metadata(),
-            Self::File(path) => fs::metadata(path),
-        };
-        match metadata {
-            Ok(metadata) => Ok(Some(FileId::of(&metadata))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Fails where it is certain that nothing can be written, before work is spent on what is to be written.
-    pub fn check(&self) -> io::Result<()> {
-        match self {
-            Self::Stdout => process::stdout().map(drop),
-            Self::File(path) => {
-                process::refuse_closed(path)?;
-                match Place::of(path)? {
-                    Place::Replaced(path) => check_directory(parent_dir(&path)),
-                    Place::Overwritten(path) => Ok(access(&path, AccessFlags::W_OK)?),
-                }
+impl Output {
+    /// The output at `path`, else standard output. Fails where it is certain that nothing can be written there.
+    pub fn find(path: Option<&Path>) -> io::Result<Self> {
+        let Some(path) = path else { return process::stdout().map(|_| Self::Stdout) };
+        process::refuse_closed(path)?;
+        let refuse = |reason: &str| Err(io::Error::other(reason));
+        // A symbolic link stays one; what it leads to is replaced.
+        let place = resolve_symlinks(path)?;
+        match fs::metadata(path).map(|metadata| metadata.file_type()) {
+            Ok(kind) if kind.is_dir() => refuse("it is a directory"),
+            Ok(kind) if kind.is_block_device() => refuse("it is a block device"),
+            // What /dev/fd/3 leads to may have no other name, and a file that a container was given is a mount point.
+            Ok(kind) if !kind.is_file() || !place.exists() || is_mount_point(&place) => {
+                access(path, AccessFlags::W_OK)?;
+                Ok(Self::Existing(path.to_owned()))
+            }
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            Err(_) if devtmpfs::contains(&place)? => refuse("there is no such device"),
+            Err(_) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+                refuse("there is no such directory, and no file's name ends with a slash")
+            }
+            _ => {
+                check_directory(parent_dir(&place))?;
+                Ok(Self::New(place))
             }
         }
     }
 
-    /// Writes the output.
-    ///
-    /// A signal that comes while there is something to take away makes it fail as interrupted, with nothing left.
+    /// Whether it is the file `image`.
+    pub fn is(&self, image: FileId) -> io::Result<bool> {
+        let metadata = match self {
+            Self::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?).metadata(),
+            Self::New(path) | Self::Existing(path) => fs::metadata(path),
+        };
+        match metadata {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            metadata => Ok(FileId::of(&metadata?) == image),
+        }
+    }
+
+    /// Writes the output. After a signal it fails as interrupted, with nothing left.
     pub fn write(&self, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
         match self {
             Self::Stdout => {
                 emit_to(&mut io::stdout().lock(), emit)?;
                 close(io::stdout().as_fd().try_clone_to_owned()?)
             }
-            Self::File(path) => match Place::of(path)? {
-                Place::Replaced(path) => replace(&path, signals, emit),
-                Place::Overwritten(path) => overwrite(&path, emit),
-            },
+            Self::New(path) => replace(path, signals, emit),
+            Self::Existing(path) => overwrite(path, emit),
         }
     }
 }
 
-/// What becomes of the name of an output.
-enum Place {
-    /// A new file gets it, and takes the place of one that has it.
-    Replaced(PathBuf),
-    /// What has it is written to as it is, such as a pipe.
-    Overwritten(PathBuf),
-}
-
-impl Place {
-    fn of(path: &Path) -> io::Result<Self> {
-        let refuse = |kind, what| Err(io::Error::new(kind, what));
-        // What /dev/fd/3 leads to may have no other name: a pipe, or a file that has been removed.
-        match fs::metadata(path).map(|metadata| metadata.file_type()) {
-            Ok(kind) if kind.is_dir() => refuse(ErrorKind::IsADirectory, "it is a directory"),
-            Ok(kind) if kind.is_block_device() => refuse(ErrorKind::InvalidInput, "it is a block device"),
-            Ok(kind) if kind.is_file() => {
-                // A symbolic link stays one; what it leads to is replaced.
-                let place = resolve_symlinks(path)?;
-                match fs::metadata(&place) {
-                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::Overwritten(path.to_owned())),
-                    Err(error) => Err(error),
-                    // As a file is that a container was given: it cannot be replaced.
-                    Ok(_) if is_mount_point(&place) => Ok(Self::Overwritten(place)),
-                    Ok(_) => Ok(Self::Replaced(place)),
-                }
-            }
-            Ok(_) => Ok(Self::Overwritten(path.to_owned())),
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            Err(_) if devtmpfs::contains(&resolve_symlinks(path)?)? => {
-                refuse(ErrorKind::NotFound, "there is no such device")
-            }
-            Err(_) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
-                refuse(ErrorKind::NotFound, "there is no such directory, and no file's name ends with a slash")
-            }
-            Err(_) => Ok(Self::Replaced(resolve_symlinks(path)?)),
-        }
-    }
-}
-
-/// `standard output`, or the file's name.
-impl fmt::Display for Output<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stdout => f.write_str("standard output"),
-            Self::File(path) => write!(f, "'{}'", path.display()),
-        }
-    }
-}
-
-/// Fails where no file can be made in `directory`.
+/// Fails where no file can be created in `directory`.
 fn check_directory(directory: &Path) -> io::Result<()> {
     access(directory, AccessFlags::W_OK).map_err(|error| {
-        let words = format!("no file can be made in the directory '{}': {}", directory.display(), error.desc());
-        io::Error::new(io::Error::from(error).kind(), words)
+        let directory = directory.display();
+        io::Error::other(format!("no file can be created in the directory '{directory}': {}", error.desc()))
     })
 }
 
-/// Closes a descriptor: network file systems tell only now that they could not store what was written.
+fn emit_to(out: &mut dyn Write, emit: Emit<'_>) -> io::Result<()> {
+    let mut out = BufWriter::new(out);
+    emit(&mut out)?;
+    out.flush()
+}
+
+/// Closes a descriptor: network file systems report only then that they could not store what was written.
 fn close(descriptor: OwnedFd) -> io::Result<()> {
     Ok(nix::unistd::close(descriptor)?)
 }
 
-/// Writes to what is at `path` as it is.
 fn overwrite(path: &Path, emit: Emit<'_>) -> io::Result<()> {
-    // Not emptied before it is written to: what cannot be written at all shall not cost what is there.
+    // It is truncated last: if nothing can be written, the old contents stay.
     let mut file = OpenOptions::new().write(true).open(path)?;
     emit_to(&mut file, emit)?;
     if file.metadata()?.is_file() {
@@ -150,26 +110,38 @@ fn overwrite(path: &Path, emit: Emit<'_>) -> io::Result<()> {
     close(file.into())
 }
 
-fn emit_to(out: &mut dyn Write, emit: Emit<'_>) -> io::Result<()> {
-    let mut out = BufWriter::new(out);
-    emit(&mut out)?;
-    out.flush()
-}
-
-/// Puts a new file in the place of `path`.
+/// Puts a new file at `path`. It gets a name only when it is complete, so that nothing is left of it if the program is
+/// killed: `path` itself if that is free, else a temporary name, as only a file with a name can replace another.
 fn replace(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
-    let temporary = match unnamed(path, signals, emit) {
-        Ok(None) => return Ok(()),
-        Ok(Some(temporary)) => temporary,
-        // The file system has no such files, or they cannot be named: /proc is not mounted.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)) => {
-            named(path, signals, emit)?
+    let directory = parent_dir(path);
+    let link = |file: &File| match give_name(file, path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            Temporary::create(directory, |name| give_name(file, name)).map(|(temporary, ())| Some(temporary))
         }
-        Err(error) => return Err(error),
+        linked => linked.map(|()| None),
     };
-    if signals.received().is_some() {
-        return Err(ErrorKind::Interrupted.into());
-    }
+    let unnamed = || {
+        let mut file = OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).mode(0o666).open(directory)?;
+        write_whole(&mut file, path, emit)?;
+        signals.defer();
+        signals.check()?;
+        link(&file)
+    };
+    // The file has a temporary name from the start.
+    let named = || {
+        signals.defer();
+        let create = |name: &Path| OpenOptions::new().write(true).create_new(true).open(name);
+        let (temporary, mut file) = Temporary::create(directory, create)?;
+        write_whole(&mut file, path, emit)?;
+        Ok(Some(temporary))
+    };
+    let temporary = match unnamed() {
+        // The file system has no unnamed files, or they cannot be linked because /proc is not mounted.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)) => named(),
+        linked => linked,
+    };
+    let Some(temporary) = temporary? else { return Ok(()) };
+    signals.check()?;
     match temporary.rename(path) {
         // Without /proc it shows only now that something is mounted there.
         Err(error) if error.kind() == ErrorKind::ResourceBusy => overwrite(path, emit),
@@ -177,66 +149,13 @@ fn replace(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
     }
 }
 
-/// Makes a file that gets a name only when it is complete, so that nothing is left of it if the program is killed. The name is
-/// `path` itself where that is free; a file that has it can be replaced only by one that has a name of its own.
-fn unnamed(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<Option<Temporary>> {
-    let directory = parent_dir(path);
-    let mut file = OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).mode(0o666).open(directory)?;
-    write_whole(&mut file, path, emit)?;
-    signals.defer();
-    if signals.received().is_some() {
-        return Err(ErrorKind::Interrupted.into());
-    }
-    match give_name(&file, path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            Ok(Some(Temporary::make(directory, |name| give_name(&file, name))?.0))
-        }
-        named => named.map(|()| None),
-    }
+/// Links a file that was opened with O_TMPFILE to a name, in the way that open(2) describes.
+fn give_name(file: &File, name: &Path) -> io::Result<()> {
+    let descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(linkat(AT_FDCWD, descriptor.as_str(), AT_FDCWD, name, AtFlags::AT_SYMLINK_FOLLOW)?)
 }
 
-/// Makes a file that has a name from the start.
-fn named(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<Temporary> {
-    signals.defer();
-    let create = |name: &Path| OpenOptions::new().write(true).create_new(true).open(name);
-    let (temporary, mut file) = Temporary::make(parent_dir(path), create)?;
-    write_whole(&mut file, path, emit)?;
-    Ok(temporary)
-}
-
-/// A file with a name that nobody else uses, which is removed as this is dropped.
-struct Temporary {
-    path: PathBuf,
-}
-
-impl Temporary {
-    /// Has `make` make the file, in `directory`. Its name is as relative as that one: the directories above may be closed to us.
-    fn make<T>(directory: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(Self, T)> {
-        let names = (0..100).map(|number| directory.join(format!(".bmaptool.{}.{number}.tmp", std::process::id())));
-        for path in names {
-            match make(&path) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                made => return made.map(|made| (Self { path }, made)),
-            }
-        }
-        Err(ErrorKind::AlreadyExists.into())
-    }
-
-    /// Gives it the name `path`, whatever has that now.
-    fn rename(self, path: &Path) -> io::Result<()> {
-        fs::rename(&self.path, path)?;
-        // The other name is free again, for others.
-        mem::forget(self);
-        Ok(())
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
+/// Writes the file that is to replace the one at `replaced`, whose permissions and owner it gets.
 fn write_whole(file: &mut File, replaced: &Path, emit: Emit<'_>) -> io::Result<()> {
     if let Ok(metadata) = fs::metadata(replaced) {
         file.set_permissions(fs::Permissions::from_mode(metadata.permissions().mode() & 0o777))?;
@@ -247,8 +166,32 @@ fn write_whole(file: &mut File, replaced: &Path, emit: Emit<'_>) -> io::Result<(
     file.sync_all()
 }
 
-/// Links a file that was opened with O_TMPFILE to a name, in the way that open(2) describes.
-fn give_name(file: &File, name: &Path) -> io::Result<()> {
-    let descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
-    Ok(linkat(AT_FDCWD, descriptor.as_str(), AT_FDCWD, name, AtFlags::AT_SYMLINK_FOLLOW)?)
+/// A file with a name of its own, which is removed on drop.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    /// Creates the file in `directory` by `create`. Its path stays relative: parent directories may not be searchable.
+    fn create<T>(directory: &Path, create: impl Fn(&Path) -> io::Result<T>) -> io::Result<(Self, T)> {
+        for number in 0..100 {
+            let path = directory.join(format!(".bmaptool.{}.{number}.tmp", std::process::id()));
+            match create(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                created => return Ok((Self(path), created?)),
+            }
+        }
+        Err(ErrorKind::AlreadyExists.into())
+    }
+
+    fn rename(self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.0, path)?;
+        // The temporary name is gone.
+        mem::forget(self);
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }

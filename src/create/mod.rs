@@ -2,7 +2,7 @@
 
 mod hashing;
 
-use std::fs::{File, FileType};
+use std::fs::{File, FileType, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -10,15 +10,6 @@ use std::path::{Path, PathBuf};
 use crate::bmap::{Bmap, Checksums, Invalid};
 use crate::digest::ChecksumKind;
 use crate::filemap::{self, FileMap};
-
-/// Whether the ranges get checksums.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Checksum {
-    /// Each gets one of this kind.
-    Of(ChecksumKind),
-    /// They get none.
-    None,
-}
 
 /// Why the image at `path` cannot be mapped.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +21,7 @@ pub enum Error {
     /// It cannot be inspected or synchronized: `action` says which.
     #[error("cannot {action} image '{path}'")]
     Access { path: PathBuf, action: &'static str, source: io::Error },
-    /// It is something else than a regular file: `what`, with its article.
+    /// It is not a regular file but `what`, with an article.
     #[error("cannot map '{path}': it is {what}")]
     NotAFile { path: PathBuf, what: &'static str },
     /// It has no bytes.
@@ -53,34 +44,32 @@ pub enum Error {
     Impossible { path: PathBuf, source: Invalid },
 }
 
-/// Maps the image that was opened from `path`, and hashes its ranges on all cores.
+/// Maps the image that was opened from `path`. With a kind of `checksums`, hashes its ranges on all cores.
 ///
 /// # Errors
 ///
 /// Among others, where the image is not a regular file with data, or changes meanwhile.
-pub fn create(image: &File, path: &Path, checksum: Checksum) -> Result<Bmap, Error> {
+pub fn create(image: &File, path: &Path, checksums: Option<ChecksumKind>) -> Result<Bmap, Error> {
     let access = |action, source| Error::Access { path: path.to_owned(), action, source };
-    let state = || State::of(image).map_err(|source| access("inspect", source));
+    let inspect = || image.metadata().map_err(|source| access("inspect", source));
+    // What changes when a file is written to.
+    let state = |metadata: &Metadata| (metadata.size(), metadata.mtime(), metadata.mtime_nsec());
 
-    let metadata = image.metadata().map_err(|source| access("inspect", source))?;
-    check_kind(metadata.file_type(), path)?;
+    check_kind(inspect()?.file_type(), path)?;
     // A file system may not report data as mapped before it has allocated blocks for it. A read-only one may refuse to
-    // sync (fsync(2)), and has nothing to write.
+    // sync (fsync(2)), and need not.
     match image.sync_all() {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EROFS)) => {}
         result => result.map_err(|source| access("synchronize", source))?,
     }
-    let before = state()?;
+    let before = inspect()?;
     let map = filemap::map(image, path)?;
     if map.size == 0 {
         return Err(Error::Empty { path: path.to_owned() });
     }
-    let checksums = match checksum {
-        Checksum::Of(kind) => Some(hash(image, path, &map, kind)),
-        Checksum::None => None,
-    };
-    // This comes before the errors of hashing: a file that shrinks ends too early.
-    if state()? != before || map.size != before.size {
+    let checksums = checksums.map(|kind| hash(image, path, &map, kind));
+    // Before the errors of hashing: a file that shrinks ends too early.
+    if state(&inspect()?) != state(&before) || map.size != before.size() {
         return Err(Error::Changed { path: path.to_owned() });
     }
     let checksums = checksums.transpose()?;
@@ -88,8 +77,8 @@ pub fn create(image: &File, path: &Path, checksum: Checksum) -> Result<Bmap, Err
         .map_err(|source| Error::Impossible { path: path.to_owned(), source })
 }
 
-/// Refuses the file at `path` unless `kind` is that of a regular file. Callers should ask before they open it: opening a
-/// pipe waits for a writer, and opening some devices has side effects.
+/// Refuses the file at `path` unless it is a regular file by its `kind`. To be called before the file is opened:
+/// opening a pipe waits for a writer, and opening some devices has side effects.
 ///
 /// # Errors
 ///
@@ -101,24 +90,9 @@ pub fn check_kind(kind: FileType, path: &Path) -> Result<(), Error> {
         () if kind.is_block_device() => "a block device",
         () if kind.is_char_device() => "a character device",
         () if kind.is_fifo() => "a pipe",
-        () => "no regular file",
+        () => "not a regular file",
     };
     Err(Error::NotAFile { path: path.to_owned(), what })
-}
-
-/// What changes when a file is written to.
-#[derive(PartialEq, Eq)]
-struct State {
-    size: u64,
-    /// Seconds and nanoseconds.
-    modified: (i64, i64),
-}
-
-impl State {
-    fn of(file: &File) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        Ok(Self { size: metadata.size(), modified: (metadata.mtime(), metadata.mtime_nsec()) })
-    }
 }
 
 fn hash(image: &File, path: &Path, map: &FileMap, kind: ChecksumKind) -> Result<Checksums, Error> {

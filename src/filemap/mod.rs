@@ -23,7 +23,7 @@ pub struct FileMap {
     pub ranges: Vec<BlockRange>,
 }
 
-/// Why the mapped blocks of the file at `path` cannot be told.
+/// Why the mapped blocks of the file at `path` are unknown.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Error {
@@ -33,9 +33,9 @@ pub enum Error {
     /// The system call `method` failed for the byte at `offset`.
     #[error("cannot map '{path}' with {method} at byte {offset}")]
     Query { path: PathBuf, method: &'static str, offset: u64, source: io::Error },
-    /// The file is sparse, but its file system does not tell where the holes are.
+    /// The file is sparse, but its file system does not report holes.
     #[error("the file system of '{path}' cannot tell which blocks are holes")]
-    Untold { path: PathBuf },
+    Unsupported { path: PathBuf },
     /// The file shrank while it was mapped, or the file system reported data that ends before it begins. `offset` is
     /// where, in bytes.
     #[error("the file system reports no consistent map of '{path}' at byte {offset}")]
@@ -55,12 +55,12 @@ pub enum Method {
 ///
 /// # Errors
 ///
-/// Among others [`Error::Untold`], where the file system supports neither.
+/// Among others [`Error::Unsupported`], where the file system supports neither.
 pub fn map(file: &File, path: &Path) -> Result<FileMap, Error> {
     match map_with(Method::Fiemap, file, path) {
         Err(Error::Query { source, .. }) if is_unsupported(&source) => {
             map_with(Method::Seek, file, path).map_err(|error| match error {
-                Error::Query { source, .. } if is_unsupported(&source) => Error::Untold { path: path.to_owned() },
+                Error::Query { source, .. } if is_unsupported(&source) => Error::Unsupported { path: path.to_owned() },
                 error => error,
             })
         }
@@ -85,7 +85,7 @@ pub fn map_with(method: Method, file: &File, path: &Path) -> Result<FileMap, Err
             seek::extents(file, path, size, &mut |extent| mapped.push(extent))?;
             let has_holes = mapped.ranges.first().is_none_or(|range| range.count() < block_size.blocks_in(size));
             if !has_holes && !seek::reports_holes(path, &metadata) {
-                return Err(Error::Untold { path: path.to_owned() });
+                return Err(Error::Unsupported { path: path.to_owned() });
             }
         }
     }

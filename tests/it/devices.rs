@@ -266,7 +266,8 @@ fn a_boot_region_that_cannot_be_read_is_zero_where_the_image_has_nothing() {
     expected[..10_000].copy_from_slice(&fs::read(&image).unwrap());
     let strace = ["strace", "-f", "-o", "/dev/null", "-P", text(disk.path()), "-e", "inject=pread64:error=EIO"];
     let outcome = copy(["--nobmap", text(&image), text(disk.path())]).under(&strace).ok();
-    let warning = format!("WARNING: cannot read the first 1048576 bytes of '{}', which will be", disk.path().display());
+    let warning =
+        format!("WARNING: cannot read the first 1048576 bytes of '{}', holes become zero", disk.path().display());
     outcome.says(&[&warning, "Input/output error"]);
     assert!(fs::read(&disk.backing).unwrap() == expected);
 }

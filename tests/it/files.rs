@@ -250,7 +250,7 @@ fn psplash_may_be_missing_or_stuck() {
     fs::write(&file, "mine").unwrap();
     let pipe = pipe(folder.path());
     let missing = folder.path().join("missing");
-    for (path, why) in [(&missing, "No such file"), (&file, "it is not a pipe"), (&pipe, "nobody reads it")] {
+    for (path, why) in [(&missing, "No such file"), (&file, "it is not a pipe"), (&pipe, "no program reads it")] {
         let outcome = copy(["--psplash-pipe", text(path), text(&image), "/dev/null"]).ok();
         outcome.says(&["WARNING: the progress is not written to psplash pipe", text(path), why]);
         assert_eq!(outcome.stderr.matches("WARNING").count(), 1, "{}", outcome.stderr);

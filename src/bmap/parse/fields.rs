@@ -1,4 +1,4 @@
-//! What the elements of a bmap file say, and whether they make a bmap together.
+//! The values of the elements of a bmap file, and the checks between them.
 
 use super::text::{decimal, excerpt, line_of};
 use crate::bmap::error::ParseError;
@@ -57,11 +57,11 @@ pub(super) struct Value<'a> {
 
 impl Value<'_> {
     fn error(&self, file: &str, problem: String) -> ParseError {
-        ParseError::Value { line: line_of(file, self.offset), problem }
+        ParseError::Malformed { line: line_of(file, self.offset), problem }
     }
 }
 
-/// What the elements say, each at most once.
+/// The values of the elements, each at most once.
 #[derive(Default)]
 pub(super) struct Fields<'a> {
     pub(super) image_size: Option<Value<'a>>,
@@ -84,8 +84,8 @@ pub(super) struct Ranges {
     kind: Option<ChecksumKind>,
     /// The byte offset of the first range that has a digest.
     first_digest: usize,
-    /// The first that is wrong, as its byte offset and what is wrong with it. It is reported once the file's own checksum
-    /// has been verified.
+    /// The first that is wrong, as its byte offset and what is wrong with it. It is reported once the file's own
+    /// checksum has been verified.
     fault: Option<(usize, Fault)>,
 }
 
@@ -121,7 +121,7 @@ impl Ranges {
         }
     }
 
-    /// The kind may be named further down in the file. Until then all that is known is that the lengths are equal.
+    /// The kind may be named further down in the file; until then, only equal lengths can be required.
     fn add_checksum(&mut self, digits: &[u8]) -> Option<()> {
         let of_length = || ChecksumKind::ALL.into_iter().find(|kind| kind.digits() == digits.len());
         let kind = self.kind.or_else(of_length)?;
@@ -130,7 +130,7 @@ impl Ranges {
         Some(())
     }
 
-    /// Reports what is wrong, after `kind` has become known as that of all checksums in the file.
+    /// Reports the first wrong range, or that the checksums are not of `kind`.
     fn check(&self, file: &str, kind: ChecksumKind) -> Result<(), ParseError> {
         let (offset, problem) = match &self.fault {
             Some((offset, Fault::NoRange(text))) => (*offset, format!("'{text}' is not a range of blocks")),
@@ -141,21 +141,21 @@ impl Ranges {
             None if self.kind.is_some_and(|found| found != kind) => (self.first_digest, bad_checksum(RANGE, kind)),
             None => return Ok(()),
         };
-        Err(ParseError::Value { line: line_of(file, offset), problem })
+        Err(ParseError::Malformed { line: line_of(file, offset), problem })
     }
 }
 
 impl Fields<'_> {
-    /// Puts together what the elements say.
-    pub(super) fn judge(self, file: &str, version: Version) -> Result<Bmap, ParseError> {
-        // A damaged file is named as such, before any of its values is called wrong.
+    /// Makes a bmap of the values.
+    pub(super) fn check(self, file: &str, version: Version) -> Result<Bmap, ParseError> {
+        // A damaged file is reported as such, before any of its values.
         let attribute = ChecksumAttribute::of(version);
         let kind = self.checksum_kind(file, attribute)?;
         self.verify_file(file, version, kind)?;
 
         let zero_block_size = || {
             let line = self.block_size.as_ref().map_or(1, |value| line_of(file, value.offset));
-            ParseError::Value { line, problem: "element 'BlockSize' is zero".to_owned() }
+            ParseError::Malformed { line, problem: "element 'BlockSize' is zero".to_owned() }
         };
         let image_size = number(file, self.image_size.as_ref(), IMAGE_SIZE)?;
         let block_size =
@@ -201,8 +201,8 @@ impl Fields<'_> {
 
     /// Compares the file with its own checksum.
     ///
-    /// From version 1.3 on, a map with checksums must have one of its own as well. It is verified wherever there is one,
-    /// even in a version that has none: this is how a damaged version number is noticed.
+    /// From version 1.3 on, a map with checksums must have one of its own as well. It is verified wherever there is
+    /// one, even in a version that has none: this is how a damaged version number is noticed.
     fn verify_file(&self, file: &str, version: Version, kind: ChecksumKind) -> Result<(), ParseError> {
         let attribute = ChecksumAttribute::of(version);
         let typed_kind = if attribute == ChecksumAttribute::Typed { kind } else { ChecksumKind::Sha256 };

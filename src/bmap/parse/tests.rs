@@ -45,10 +45,11 @@ fn ranges(map: &Bmap) -> String {
 fn elements_come_in_any_order_with_any_white_space_and_company() {
     let plain = accept(&bmap(&elements("4", "<Range>0-1</Range><Range> 3 </Range><Range>\n9-9\t</Range>")));
     assert_eq!(ranges(&plain), "0-1 3 9");
-    let shuffled = "<?xml version='1.0'?><!-- a -- b --><bmap new='x' version=' 2.7 '>\r\n<BlockMap><Extra><Range>5</Range></Extra>\
-        <Range more='1'>0-1</Range><!-- x --><Range>3</Range><Range>9</Range></BlockMap><Future><ImageSize>1</ImageSize></Future>\
-        <MappedBlocksCount><!-- four -->4</MappedBlocksCount>text<BlocksCount>10</BlocksCount><BlockSize>1000</BlockSize>\
-        <![CDATA[more of it]]><ImageSize>10000</ImageSize></bmap>\n<!-- end -->";
+    let shuffled = "<?xml version='1.0'?><!-- a -- b --><bmap new='x' version=' 2.7 '>\r\n\
+        <BlockMap><Extra><Range>5</Range></Extra><Range more='1'>0-1</Range><!-- x --><Range>3</Range><Range>9</Range>\
+        </BlockMap><Future><ImageSize>1</ImageSize></Future><MappedBlocksCount><!-- four -->4</MappedBlocksCount>text\
+        <BlocksCount>10</BlocksCount><BlockSize>1000</BlockSize><![CDATA[more of it]]>\
+        <ImageSize>10000</ImageSize></bmap>\n<!-- end -->";
     let shuffled = accept(shuffled);
     assert_eq!(ranges(&shuffled), ranges(&plain));
     assert_eq!(shuffled.version(), Version::new(2, 7));
@@ -83,7 +84,6 @@ fn what_is_no_bmap_is_refused() {
         ("<bmap version=\"2.0\"><!DOCTYPE a></bmap>", "no document type declaration"),
         ("<bmap version=\"2.0\"><a><!DOCTYPE a></a></bmap>", "no document type declaration"),
         ("<bmap version=\"2.0\"><?xml version=\"1.0\"?></bmap>", "an XML declaration inside an element"),
-        ("<bmap version=\"2.0\">&nosuch;</bmap>", "a reference between the elements"),
         ("<bmap/>", "the version of the bmap format is missing"),
         ("<bmap version=\"2\"/>", "not of the form 2.0"),
         ("<bmap version=\"0.9\"/>", "not of the form 2.0"),

@@ -1,7 +1,7 @@
-//! The one place that writes to standard error: messages, a line each.
+//! All output to standard error: messages, a line each.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Instant;
 
 use bmaptool::copy::Cancel;
@@ -12,65 +12,47 @@ use super::printer::{Printer, Task};
 use super::progress::Progress;
 use crate::cli::passwords::masked;
 
-struct Console {
-    started: Instant,
-    level: LevelFilter,
-    style: Style,
-    /// Prints messages once nothing may wait for the terminal.
-    printer: OnceLock<Printer>,
-}
+/// The logger of the program.
+struct Console;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Style {
-    Plain,
-    Coloured,
-}
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-static CONSOLE: OnceLock<Console> = OnceLock::new();
+/// Colours are for terminals, unless the user does not want them (no-color.org).
+static IS_COLOURED: LazyLock<bool> =
+    LazyLock::new(|| is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
+
+/// Prints messages in the background, once it has been started.
+static PRINTER: OnceLock<Printer> = OnceLock::new();
 
 /// From here on, messages of `level` and above are printed.
 pub fn init(level: LevelFilter) {
-    let console =
-        CONSOLE.get_or_init(|| Console { started: Instant::now(), level, style: style(), printer: OnceLock::new() });
+    LazyLock::force(&STARTED);
     // It fails only where there is a logger already: this one.
-    let _ = log::set_logger(console);
+    let _ = log::set_logger(&Console);
     log::set_max_level(level);
 }
 
-/// From here on, messages are printed by a background thread, so that a paused terminal (Ctrl-S) cannot stall the copy, nor
-/// the end of the program once `cancel` is set.
+/// From here on, messages are printed by a background thread, so that a paused terminal (Ctrl-S) cannot stall the copy,
+/// nor the end of the program once `cancel` is set. Without a thread left for that, messages may block.
 pub fn print_in_background(cancel: &Cancel) {
-    if let Some(console) = CONSOLE.get()
-        // Where there is no thread left for it, messages are waited for.
+    if PRINTER.get().is_none()
         && let Ok(printer) = Printer::start(cancel)
     {
-        let _ = console.printer.set(printer); // there is one already
+        let _ = PRINTER.set(printer);
     }
 }
 
-fn printer() -> Option<&'static Printer> {
-    CONSOLE.get()?.printer.get()
+/// From here on, shows `progress` if messages are printed in the background.
+pub fn show(progress: &Arc<Progress>) {
+    if let Some(printer) = PRINTER.get() {
+        printer.perform(Task::Show(Arc::clone(progress)));
+    }
 }
 
-/// Waits until all messages have been printed.
+/// Waits until all messages have been printed, and hides the progress.
 pub fn finish() {
-    printer().inspect(|printer| printer.finish());
-}
-
-/// Shows the progress until it is dropped.
-pub struct Display(());
-
-impl Display {
-    /// Shows `progress` if messages are printed in the background.
-    pub fn of(progress: &Arc<Progress>) -> Self {
-        printer().inspect(|printer| printer.perform(Task::Show(Arc::clone(progress))));
-        Self(())
-    }
-}
-
-impl Drop for Display {
-    fn drop(&mut self) {
-        printer().inspect(|printer| printer.perform(Task::Hide));
+    if let Some(printer) = PRINTER.get() {
+        printer.finish();
     }
 }
 
@@ -79,80 +61,66 @@ pub fn is_terminal() -> bool {
     io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// How many columns the terminal at standard error has; 80 where it does not say.
+/// The width of the terminal at standard error; 80 columns if it does not say.
 pub fn columns() -> u16 {
     terminal_size_of(io::stderr()).map_or(80, |(Width(columns), _)| columns)
 }
 
-/// Writes to standard error as it is. Where that is closed there is nobody to tell.
+/// Writes to standard error as it is. If that fails, there is nowhere to report it.
 pub fn print(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// `text` as it may be shown: names of files may hold control characters, which would command the terminal or break a line
-/// where there is to be one, and what was meant for an address may be named as a file. Keeps control characters that are in `kept`.
+/// `text` without passwords, and without control characters other than those in `kept`: a file name may hold some,
+/// which would command the terminal or break the line. Passwords are masked in all text, since a URL may have been
+/// given where a file is expected.
 pub fn shown(text: &str, kept: &[char]) -> String {
     masked(text).replace(|c: char| c.is_control() && !kept.contains(&c), "\u{fffd}")
 }
 
-/// Colours are for terminals, and not for those who do not want them (no-color.org).
-fn style() -> Style {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if is_terminal() && !unwanted { Style::Coloured } else { Style::Plain }
-}
-
-impl Console {
-    fn message(&self, level: Level, text: &str) -> String {
-        let (label, text) = (self.label(level), shown(text, &[]));
-        if self.level >= LevelFilter::Debug {
-            format!("[{:9.3}] bmaptool: {label}: {text}\n", self.started.elapsed().as_secs_f64())
-        } else {
-            format!("bmaptool: {label}: {}\n", without_error_numbers(&text))
-        }
-    }
-
-    fn label(&self, level: Level) -> &'static str {
-        match (level, self.style) {
-            (Level::Error, Style::Plain) => "ERROR",
-            (Level::Error, Style::Coloured) => "\x1b[91mERROR\x1b[0m",
-            (Level::Warn, Style::Plain) => "WARNING",
-            (Level::Warn, Style::Coloured) => "\x1b[93mWARNING\x1b[0m",
-            (Level::Info, _) => "info",
-            (Level::Debug | Level::Trace, _) => "debug",
-        }
-    }
-}
-
 /// A message as it is printed.
 pub fn message(level: Level, text: &str) -> String {
-    CONSOLE.get().map(|console| console.message(level, text)).unwrap_or_default()
+    let (label, text) = (label(level), shown(text, &[]));
+    if log::max_level() >= LevelFilter::Debug {
+        format!("[{:9.3}] bmaptool: {label}: {text}\n", STARTED.elapsed().as_secs_f64())
+    } else {
+        format!("bmaptool: {label}: {}\n", without_error_numbers(text))
+    }
 }
 
-/// Leaves out the numbers that the standard library puts after the words of the system, as in ` (os error 2)`.
-fn without_error_numbers(text: &str) -> String {
-    let mut parts = text.split(" (os error ");
-    let mut words = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        match part.split_once(')') {
-            Some((number, rest)) if number.parse::<u32>().is_ok() => words.push_str(rest),
-            _ => words.extend([" (os error ", part]),
-        }
+fn label(level: Level) -> &'static str {
+    match (level, *IS_COLOURED) {
+        (Level::Error, false) => "ERROR",
+        (Level::Error, true) => "\x1b[91mERROR\x1b[0m",
+        (Level::Warn, false) => "WARNING",
+        (Level::Warn, true) => "\x1b[93mWARNING\x1b[0m",
+        (Level::Info, _) => "info",
+        (Level::Debug | Level::Trace, _) => "debug",
     }
-    words
+}
+
+/// Removes the numbers that the standard library adds to system errors, as in ` (os error 2)`.
+fn without_error_numbers(mut text: String) -> String {
+    while let Some(start) = text.find(" (os error ")
+        && let Some(length) = text[start..].find(')')
+    {
+        text.replace_range(start..=start + length, "");
+    }
+    text
 }
 
 impl Log for Console {
-    /// Only our own messages: libraries have their own idea of what is worth telling.
+    /// Only our own messages, not those of libraries.
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= self.level && metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
+        metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
     }
 
     fn log(&self, record: &Record<'_>) {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let line = self.message(record.level(), &record.args().to_string());
-        match self.printer.get() {
+        let line = message(record.level(), &record.args().to_string());
+        match PRINTER.get() {
             Some(printer) => printer.perform(Task::Print(line)),
             None => print(&line),
         }
@@ -166,15 +134,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_numbers_of_errors_are_left_out() {
+    fn numbers_of_errors_are_removed() {
         let cases = [
             ("cannot open 'a': No such file (os error 2)", "cannot open 'a': No such file"),
-            ("refused (os error 111); trying again", "refused; trying again"),
-            ("a (os error b) (os error", "a (os error b) (os error"),
+            ("refused (os error 111); trying again (os error 4)", "refused; trying again"),
+            ("a (os error", "a (os error"),
             ("", ""),
         ];
         for (text, words) in cases {
-            assert_eq!(without_error_numbers(text), words);
+            assert_eq!(without_error_numbers(text.to_owned()), words);
         }
     }
 }

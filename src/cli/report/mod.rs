@@ -4,7 +4,6 @@ pub mod console;
 mod human;
 mod printer;
 mod progress;
-mod progress_line;
 mod psplash;
 
 use std::path::{Path, PathBuf};
@@ -12,46 +11,34 @@ use std::sync::Arc;
 
 use bmaptool::event::{Event, Observer};
 
-use super::args::Verbosity;
-use console::Display;
 use human::Human;
 use progress::Progress;
 use psplash::Psplash;
 
-/// Everybody who is told.
+/// Shows events to people, and to psplash if that is asked for.
 pub struct Report {
-    observer: Arc<dyn Observer>,
-    progress: Arc<Progress>,
+    human: Human,
+    psplash: Option<Psplash>,
 }
 
 impl Report {
-    /// Tells people, and psplash through the FIFO at `psplash`, of a copy to `targets`.
-    pub fn new(targets: Vec<PathBuf>, psplash: Option<&Path>) -> Self {
-        let progress = Arc::new(Progress::default());
-        let mut all: Vec<Box<dyn Observer>> = vec![Box::new(Human { targets, progress: Arc::clone(&progress) })];
-        if let Some(path) = psplash {
-            all.push(Box::new(Psplash::new(path)));
-        }
-        Self { observer: Arc::new(All(all)), progress }
+    /// Reports a copy to `targets`, as the user gave them, also through the FIFO at `psplash`.
+    pub fn new(targets: Vec<PathBuf>, psplash: Option<&Path>) -> Arc<Self> {
+        let human = Human { targets, progress: Arc::new(Progress::default()) };
+        Arc::new(Self { human, psplash: psplash.map(Psplash::new) })
     }
 
-    /// Passes events to all of them.
-    pub fn observer(&self) -> &Arc<dyn Observer> {
-        &self.observer
-    }
-
-    /// Shows the progress until what it returns is dropped, if the user wants to see it.
-    pub fn show_progress(&self, verbosity: &Verbosity) -> Option<Display> {
-        (!verbosity.quiet).then(|| Display::of(&self.progress))
+    /// From here on, shows the progress.
+    pub fn show_progress(&self) {
+        console::show(&self.human.progress);
     }
 }
 
-struct All(Vec<Box<dyn Observer>>);
-
-impl Observer for All {
+impl Observer for Report {
     fn event(&self, event: Event<'_>) {
-        for observer in &self.0 {
-            observer.event(event);
+        self.human.event(event);
+        if let Some(psplash) = &self.psplash {
+            psplash.event(event);
         }
     }
 }

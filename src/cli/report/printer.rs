@@ -1,5 +1,5 @@
-//! The thread that prints messages and draws the progress below them. A terminal may stand still for as long as its user likes,
-//! with Ctrl-S or over a connection that stalls, and a copy must not.
+//! The thread that prints messages and draws the progress below them. A terminal may be paused at any time, by Ctrl-S
+//! or a connection that stalls, and the copy must not wait for it.
 
 use std::io;
 use std::sync::Arc;
@@ -8,17 +8,18 @@ use std::time::{Duration, Instant};
 
 use bmaptool::copy::Cancel;
 use bmaptool::sys::threads;
+use log::Level;
 
-use super::console;
+use super::console::{columns, is_terminal, message, print};
 use super::progress::Progress;
 
-/// How long a message is waited for, so that messages stand where they belong among all else that is printed.
+/// How long a message is waited for, so that it appears in order with the output of other programs.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// How often the progress is drawn on a terminal.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How often it is told elsewhere, in a line that stays.
+/// How often it is printed elsewhere, in a line that stays.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 pub enum Task {
@@ -30,24 +31,23 @@ pub enum Task {
     Hide,
 }
 
-/// Does tasks in the order in which it gets them.
+/// Does tasks in the order in which they come.
 pub struct Printer {
-    /// What is sent along with a task is dropped when that is done.
+    /// The sender that comes with a task is dropped when the task is done.
     tasks: Sender<(Task, Sender<()>)>,
     cancel: Cancel,
 }
 
 impl Printer {
-    /// Starts one whose work is waited for until `cancel` is set.
+    /// Starts the thread; [`Self::finish`] stops waiting for it once `cancel` is set.
     ///
     /// # Errors
     ///
-    /// Where the machine has no thread left for it.
+    /// Where the machine has no thread left.
     pub fn start(cancel: &Cancel) -> io::Result<Self> {
         let (tasks, inbox) = channel();
-        threads::start("printer", move || {
-            Screen { progress: None, since: Instant::now(), lines: Vec::new() }.serve(&inbox)
-        })?;
+        let screen = Screen { progress: None, since: Instant::now(), lines: Vec::new() };
+        threads::start("printer", move || screen.serve(&inbox))?;
         Ok(Self { tasks, cancel: cancel.clone() })
     }
 
@@ -56,7 +56,7 @@ impl Printer {
         let _ = self.hand_over(task).recv_timeout(GRACE);
     }
 
-    /// Waits until all is printed, or a signal has asked to stop and [`GRACE`] is over.
+    /// Waits until everything is printed, or a signal has asked to stop and [`GRACE`] is over.
     pub fn finish(&self) {
         let pending = self.hand_over(Task::Hide);
         while pending.recv_timeout(GRACE) == Err(RecvTimeoutError::Timeout) && self.cancel.reason().is_none() {}
@@ -75,8 +75,8 @@ struct Screen {
     progress: Option<Arc<Progress>>,
     /// When the progress was shown last.
     since: Instant,
-    /// The lines of progress that stand at the end of the terminal. Each was shorter than that is wide when it was drawn, and
-    /// has signs of one byte and one column only.
+    /// The lines of progress at the end of the terminal, in ASCII. Each was shorter than the terminal when it was
+    /// drawn.
     lines: Vec<String>,
 }
 
@@ -84,14 +84,14 @@ impl Screen {
     fn serve(mut self, inbox: &Receiver<(Task, Sender<()>)>) {
         loop {
             match inbox.recv_timeout(REDRAW_INTERVAL) {
-                Ok((Task::Print(text), _done)) => console::print(&self.above(&text)),
+                Ok((Task::Print(text), _done)) => self.draw(&text),
                 Ok((Task::Show(progress), _done)) => {
                     self.progress = Some(progress);
                     self.since = Instant::now();
                 }
                 Ok((Task::Hide, _done)) => {
                     self.progress = None;
-                    self.replace(Vec::new());
+                    self.draw("");
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -101,34 +101,31 @@ impl Screen {
     }
 
     fn show_progress(&mut self) {
-        let Some(progress) = &self.progress else { return };
-        let is_terminal = console::is_terminal();
-        if self.since.elapsed() < if is_terminal { REDRAW_INTERVAL } else { LINE_INTERVAL } {
-            return;
-        }
-        self.since = Instant::now();
-        if is_terminal {
-            self.replace(progress.lines(console::columns()));
-        } else {
-            progress.sentences().iter().for_each(|text| console::print(&console::message(log::Level::Info, text)));
+        let interval = if is_terminal() { REDRAW_INTERVAL } else { LINE_INTERVAL };
+        if let Some(progress) = &self.progress
+            && self.since.elapsed() >= interval
+        {
+            self.since = Instant::now();
+            if is_terminal() {
+                self.draw("");
+            } else {
+                progress.sentences().iter().for_each(|sentence| print(&message(Level::Info, sentence)));
+            }
         }
     }
 
-    /// Draws `lines` in the place of those that were drawn last.
-    fn replace(&mut self, lines: Vec<String>) {
-        let erase = erasing(&self.lines, console::columns());
-        self.lines = lines;
-        console::print(&(erase + &self.lines.join("\n")));
-    }
-
-    /// What prints `text` above the lines.
-    fn above(&self, text: &str) -> String {
-        erasing(&self.lines, console::columns()) + text + &self.lines.join("\n")
+    /// Prints `text` and the progress as it is now in place of the lines of progress.
+    fn draw(&mut self, text: &str) {
+        let columns = columns();
+        let erase = erasing(&self.lines, columns);
+        let shown = self.progress.as_ref().filter(|_| is_terminal());
+        self.lines = shown.map(|progress| progress.lines(columns)).unwrap_or_default();
+        print(&(erase + text + &self.lines.join("\n")));
     }
 }
 
-/// What erases `lines`, with the cursor at the end of the last one. A terminal that has become narrower since they were drawn
-/// has folded them.
+/// Erases `lines`, with the cursor at the end of the last one. A terminal that has become narrower since they were
+/// drawn has wrapped them.
 fn erasing(lines: &[String], columns: u16) -> String {
     let rows: usize = lines.iter().map(|line| line.len().div_ceil(columns.max(1).into()).max(1)).sum();
     match rows {
@@ -143,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_that_were_folded_go_over_several_rows() {
+    fn lines_that_were_wrapped_take_several_rows() {
         let line = |length| "x".repeat(length);
         let cases = [
             (vec![], 80, ""),

@@ -1,16 +1,14 @@
-//! How far the targets are, counted as events come.
+//! How far the targets are, as a line each for a terminal or a sentence each for elsewhere.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bmaptool::event::{Event, Phase};
+use bmaptool::size::{human, human_part, percent, rate, short_time, whole_percent};
 use indicatif::ProgressBar;
 
-use super::console;
-use super::progress_line::View;
-
-/// How far each target is that is being worked on, by its number.
+/// The targets that are being written, by number.
 #[derive(Default)]
 pub struct Progress(Mutex<BTreeMap<usize, Target>>);
 
@@ -18,23 +16,29 @@ struct Target {
     phase: Phase,
     /// Bytes.
     done: u64,
-    /// Bytes, where that is known.
+    /// Bytes, if known.
     total: Option<u64>,
     started: Instant,
-    /// Tells the rate of late, which only the line on a terminal shows. It is hidden: indicatif fills its lines up to the last
-    /// column, where the `^C` that a terminal adds would fold them.
-    meter: Option<ProgressBar>,
+    /// Measures the current rate. It is hidden: indicatif fills its lines up to the last column, where the `^C` that a
+    /// terminal adds would wrap them.
+    meter: ProgressBar,
 }
+
+/// The columns that are left free: a terminal adds `^C` to the line, which must stay on one row to be erased.
+const MARGIN: u16 = 3;
+
+/// A bar with fewer columns shows nothing that the percents do not.
+const SHORTEST_BAR: usize = 10;
 
 impl Default for Target {
     fn default() -> Self {
-        let meter = console::is_terminal().then(ProgressBar::hidden);
+        let meter = ProgressBar::hidden();
         Self { phase: Phase::Copying, done: 0, total: None, started: Instant::now(), meter }
     }
 }
 
 impl Progress {
-    /// Takes note of an event.
+    /// Updates the progress.
     pub fn note(&self, event: &Event<'_>) {
         let mut targets = self.targets();
         match *event {
@@ -48,14 +52,14 @@ impl Progress {
         }
     }
 
-    /// A line for each target on a terminal with so many columns.
+    /// A line for each target on a terminal of that many columns.
     pub fn lines(&self, columns: u16) -> Vec<String> {
-        self.targets().values().map(|target| target.view().line(target.rate(), columns)).collect()
+        self.targets().values().map(|target| target.line(target.rate(), columns)).collect()
     }
 
     /// A sentence for each target.
     pub fn sentences(&self) -> Vec<String> {
-        self.targets().values().map(|target| target.view().sentence()).collect()
+        self.targets().values().map(Target::sentence).collect()
     }
 
     fn targets(&self) -> MutexGuard<'_, BTreeMap<usize, Target>> {
@@ -64,16 +68,153 @@ impl Progress {
 }
 
 impl Target {
-    /// Bytes in a second, of late.
+    /// The current rate, in bytes per second.
     fn rate(&self) -> u64 {
-        self.meter.as_ref().map_or(0, |meter| {
-            meter.set_position(self.done);
-            meter.tick();
-            meter.per_sec() as u64
-        })
+        self.meter.set_position(self.done);
+        self.meter.tick();
+        self.meter.per_sec() as u64
     }
 
-    fn view(&self) -> View {
-        View { phase: self.phase, done: self.done, total: self.total, elapsed: self.started.elapsed() }
+    /// The line for a terminal, in ASCII. Figures have a fixed width, so that the line does not jump.
+    fn line(&self, rate: u64, columns: u16) -> String {
+        let room = usize::from(columns.saturating_sub(MARGIN));
+        let phase = match self.phase {
+            Phase::Copying => "copying",
+            Phase::Synchronizing => "synchronizing",
+        };
+        let mut figures = self.figures(rate);
+        let mut line = match self.total {
+            Some(_) => phase.to_owned(),
+            None => {
+                let frame = ["|", "/", "-", "\\"][(self.started.elapsed().as_millis() / 100 % 4) as usize];
+                format!("{frame} {phase}")
+            }
+        };
+        let width = |figures: &[String]| figures.iter().map(|figure| 1 + figure.len()).sum::<usize>();
+        let bar = room.saturating_sub(line.len() + " []".len() + width(&figures));
+        if let Some(total) = self.total
+            && bar >= SHORTEST_BAR
+        {
+            line = format!("{line} [{}]", self.bar(total, bar));
+        }
+        // The first figure says most, and the last comes next.
+        while figures.len() > 1 && line.len() + width(&figures) > room {
+            figures.remove(1);
+        }
+        for figure in figures {
+            line = line + " " + &figure;
+        }
+        line.truncate(room);
+        line
+    }
+
+    fn figures(&self, rate: u64) -> Vec<String> {
+        let is_copying = self.phase == Phase::Copying;
+        let speed = is_copying.then(|| format!("{:>12}", human(rate) + "/s"));
+        match self.total {
+            Some(total) => {
+                let width = human_part(total, total).len();
+                let amount = format!(" {:>width$}", human_part(self.done, total));
+                let left = total.saturating_sub(self.done).checked_div(rate);
+                let left = left.map(|seconds| short_time(Duration::from_secs(seconds)) + " left").unwrap_or_default();
+                let left = is_copying.then(|| format!("{left:>11}"));
+                let percent = format!("{:>3}%", whole_percent(self.done, total));
+                [percent, amount].into_iter().chain(speed).chain(left).collect()
+            }
+            None => {
+                let elapsed = short_time(self.started.elapsed());
+                [format!("{:>10}", human(self.done))].into_iter().chain(speed).chain([elapsed]).collect()
+            }
+        }
+    }
+
+    fn bar(&self, total: u64, width: usize) -> String {
+        let done = whole_percent(self.done, total) as usize * width / 100;
+        let head = if done < width { ">" } else { "" };
+        format!("{:<width$}", "=".repeat(done) + head)
+    }
+
+    /// What is printed elsewhere, with the mean rate.
+    fn sentence(&self) -> String {
+        let (done, speed) = (human(self.done), rate(self.done, self.started.elapsed()));
+        match (self.phase, self.total) {
+            (Phase::Synchronizing, _) => "still synchronizing".to_owned(),
+            (Phase::Copying, Some(total)) => {
+                format!("copied {done} of {} ({}), {speed}/sec", human(total), percent(self.done, total))
+            }
+            (Phase::Copying, None) => format!("copied {done}, {speed}/sec"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+    const RATE: u64 = 12 << 20;
+
+    /// A target that was started a little over an hour ago.
+    fn target(phase: Phase, done: u64, total: Option<u64>) -> Target {
+        let started = Instant::now() - Duration::from_secs(3725);
+        Target { phase, done, total, started, ..Target::default() }
+    }
+
+    #[test]
+    fn a_line_has_what_there_is_room_for() {
+        let cases = [
+            (80, "copying [======>         ]  39%  1.6 of 4.0 GiB   12.0 MiB/s  3m27s left"),
+            (60, "copying  39%  1.6 of 4.0 GiB   12.0 MiB/s  3m27s left"),
+            (40, "copying  39%   12.0 MiB/s  3m27s left"),
+            (30, "copying  39%  3m27s left"),
+            (20, "copying  39%"),
+            (9, "copyin"),
+            (2, ""),
+        ];
+        for (columns, expected) in cases {
+            let line = target(Phase::Copying, GIB / 100 * 157, Some(4 * GIB)).line(RATE, columns);
+            let words = |line: &str| line.replace(['=', '>'], "").split_whitespace().collect::<Vec<_>>().join(" ");
+            assert_eq!(words(&line), words(expected), "{columns}");
+            assert_eq!(line.contains("[===="), columns == 80, "{line}");
+        }
+    }
+
+    #[test]
+    fn no_line_is_too_long() {
+        for columns in 0..=250 {
+            for phase in [Phase::Copying, Phase::Synchronizing] {
+                for total in [None, Some(0), Some(1), Some(4 * GIB), Some(u64::MAX)] {
+                    for written in [0, 1, 3 * GIB, u64::MAX] {
+                        let line = target(phase, written, total).line(RATE, columns);
+                        assert!(line.len() <= usize::from(columns.saturating_sub(MARGIN)), "{columns}: {line}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_sentence_says_the_mean_rate() {
+        let sentence = |phase, total| target(phase, GIB, total).sentence();
+        assert_eq!(sentence(Phase::Copying, Some(4 * GIB)), "copied 1.0 GiB of 4.0 GiB (25.0%), 281.5 KiB/sec");
+        assert_eq!(sentence(Phase::Copying, None), "copied 1.0 GiB, 281.5 KiB/sec");
+        assert_eq!(sentence(Phase::Synchronizing, None), "still synchronizing");
+    }
+
+    #[test]
+    fn a_line_does_not_jump() {
+        let line = |written| target(Phase::Copying, written, Some(4 * GIB)).line(RATE, 100);
+        assert!((0..400).all(|step| line(step * GIB / 100).len() == line(0).len()));
+    }
+
+    #[test]
+    fn unknown_figures_are_left_out() {
+        assert!(!target(Phase::Copying, 0, Some(4 * GIB)).line(0, 100).contains("left"));
+        let last = target(Phase::Synchronizing, 4 * GIB, Some(4 * GIB)).line(RATE, 80);
+        assert!(last.starts_with("synchronizing [====") && last.ends_with("=] 100%  4.0 of 4.0 GiB"), "{last}");
+        // Without the frame of the spinner.
+        let piped = |phase| target(phase, 300 << 20, None).line(RATE, 60)[1..].to_owned();
+        assert_eq!(piped(Phase::Copying), " copying  300.0 MiB   12.0 MiB/s 1h02m");
+        assert_eq!(piped(Phase::Synchronizing), " synchronizing  300.0 MiB 1h02m");
     }
 }
