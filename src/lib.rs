@@ -34,6 +34,12 @@
 //! # }
 //! ```
 //!
+//! A target is claimed before it is written to: whatever is mounted, held, read-only, too small, or shares bytes with an input
+//! is refused, and nothing changes. A copy may have several targets, and gives a verdict for each: what was copied, or a typed
+//! error and the state that it left the target in ([`sink::TargetState`]). [`copy::Copy::observer`] is told phases, progress
+//! and notices as they happen ([`event`]); [`copy::Cancel`] stops a copy, from a signal handler too. The library prints
+//! nothing and never ends the process.
+//!
 //! # Modules
 //!
 //! | module | what it is |
@@ -47,7 +53,7 @@
 //! | [`trust`] | signatures: one on a bmap authenticates it and, through its checksums, every byte that is written |
 //! | [`discover`], [`load`] | the bmap and the signature beside an image |
 //! | [`event`] | what happens, told as it happens |
-//! | [`range`], [`digest`], [`size`], [`sys`] | blocks and bytes, checksums, sizes for people, system calls |
+//! | [`range`], [`digest`], [`size`] | blocks and bytes, checksums, sizes for people |
 //!
 //! Imports run downward, without circles: copy, create, load → discover, trust → source, sink, filemap → device, bmap →
 //! event, range, digest, size, sys. The library knows no command line and no terminal. ARCHITECTURE.md says more.
@@ -67,5 +73,6 @@ pub mod range;
 pub mod sink;
 pub mod size;
 pub mod source;
+#[doc(hidden)] // shared with the binary, and not for others
 pub mod sys;
 pub mod trust;

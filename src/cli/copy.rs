@@ -8,8 +8,7 @@ use bmaptool::copy::{self as engine, Image, Plan, Unmapped, Verdict, Verify};
 use bmaptool::load::LoadedBmap;
 use bmaptool::sink::{self, Accept, Claimed, InputFile, Kind, Request};
 use bmaptool::size::{human, human_time, percent, rate};
-use bmaptool::source::transport::TransferStats;
-use bmaptool::source::{Location, Source};
+use bmaptool::source::{Location, Source, TransferStats};
 
 use super::args::{Copy, Verbosity};
 use super::error::Error;

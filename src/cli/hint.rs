@@ -4,8 +4,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use bmaptool::device::{Conflict, Usage};
-use bmaptool::source::transport::FetchError;
-use bmaptool::source::{self, NotAnImage};
+use bmaptool::source::{self, FetchError, NotAnImage};
 use bmaptool::trust::{self, Refusal, VerifierError};
 use bmaptool::{copy, create, filemap, load, sink};
 use nix::unistd::geteuid;

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use bmaptool::event::Observer;
 use bmaptool::size::human;
-use bmaptool::source::OpenOptions;
-use bmaptool::source::transport::{RetryPolicy, TransferStats};
+use bmaptool::source::{OpenOptions, RetryPolicy, TransferStats};
 
 /// Scales the timeouts of the network, for tests.
 const TIMEOUT_SCALE: &str = "BMAPTOOL_TIMEOUT_SCALE";

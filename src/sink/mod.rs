@@ -17,6 +17,8 @@ use std::io;
 pub use claim::{Accept, Claimed, InputFile, Request, claim};
 pub use error::Error;
 
+pub use crate::sys::file_id::FileId;
+
 use crate::device::Identity;
 use crate::event::Outcome;
 use crate::range::ByteRange;

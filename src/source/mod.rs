@@ -17,7 +17,9 @@
     )
 )]
 
+#[doc(hidden)] // public for the fuzz targets alone, as the types below
 pub mod archive;
+#[doc(hidden)]
 pub mod codec;
 mod decode_error;
 mod detect;
@@ -27,6 +29,7 @@ mod location;
 mod peek;
 mod raw;
 mod small_file;
+#[doc(hidden)]
 pub mod transport;
 
 use std::fmt;
@@ -39,14 +42,16 @@ pub use error::Error;
 pub use image::Source;
 pub(crate) use image::Unpacked;
 pub use location::{InvalidUrl, Location, Protocol, Url};
+#[doc(hidden)]
 pub use peek::{Peek, StoredFile};
+#[doc(hidden)]
 pub use raw::Raw;
 pub use small_file::SmallFile;
 
 use crate::event::{Observer, Silent};
 use crate::range::ByteRange;
 use crate::sys::eintr::retry_on_eintr;
-use transport::RetryPolicy;
+pub use transport::{FetchError, RetryPolicy, TransferStats};
 
 /// How files are opened.
 #[derive(Clone)]
