@@ -1,7 +1,7 @@
 //! The block devices of this machine, what they are used for, and which bytes they share with other devices and files.
 //! Nothing is written to a device here.
 //!
-//! A command reads the [`Topology`] once; all questions about use and sharing are answered from it. [`SharedStorage`]
+//! A command reads the `Topology` once; all questions about use and sharing are answered from it. `SharedStorage`
 //! finds the devices whose bytes overlap with a target, and claims them, so that no other program begins to use them
 //! during a copy.
 
