@@ -1,7 +1,7 @@
 //! Writes what shells need to complete the command line: `cargo run --example completions -- DIRECTORY`.
 //!
-//! Commands, options and what they are for come from the definition of the command line. What shall stand for their values
-//! is written by hand, in `packaging/completions`.
+//! Commands, options and what they are for come from the definition of the command line. What shall stand for their
+//! values is written by hand, in `packaging/completions`.
 
 // The command line belongs to the binary, which cannot be imported. Here it is only looked at.
 #[allow(dead_code)]
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use clap::{Arg, CommandFactory, ValueHint};
 use clap_complete::Shell;
 
-/// How the names of images end, as a pattern: as they are built, or packed.
+/// How the names of images end, as a pattern: as they are built, or compressed.
 const IMAGE_ENDINGS: &str = "img|raw|wic|iso|sdcard|sdimg|rpi-sdimg|hddimg|ext2|ext3|ext4|btrfs|squashfs|gz|gzip|tgz|bz2|\
                              tbz|tbz2|xz|txz|zst|zstd|tzst|lz4|tlz4|lzo|tzo|zip|tar";
 
@@ -60,7 +60,7 @@ fn script(shell: Shell) -> Result<String, Box<dyn Error>> {
 }
 
 /// In zsh what completes a value stands in the definition of its option. And the script ends with a call of its own
-/// function, so that what is added must come first, behind the line by which zsh finds the command.
+/// function, so that what is added must come first, after the line by which zsh finds the command.
 fn tuned_zsh(script: &str, tuning: &str) -> Result<String, Box<dyn Error>> {
     let (first, rest) = script.split_once('\n').ok_or("the script for zsh is empty")?;
     let mut tuned = format!("{first}\n{tuning}");

@@ -1,6 +1,6 @@
-//! The main job from end to end, on an image that it makes: map it, pack it, flash it from the packed form, compare.
+//! The main job from end to end, on an image that it makes: map it, compress it, flash the compressed image, compare.
 //!
-//! Run it with `cargo run --release --example quickstart`. It needs some 250 MB in the folder for temporary files.
+//! Run it with `cargo run --release --example quickstart`. It needs some 250 MB in the directory for temporary files.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -23,9 +23,10 @@ const MIB: u64 = 1 << 20;
 const IMAGE_SIZE: u64 = 1024 * MIB;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = tempfile::tempdir()?;
-    let path = |name: &str| folder.path().join(name);
-    let (image, map, packed, flashed) = (path("disk.img"), path("disk.bmap"), path("disk.img.xz"), path("flashed.img"));
+    let directory = tempfile::tempdir()?;
+    let path = |name: &str| directory.path().join(name);
+    let (image, map, compressed, flashed) =
+        (path("disk.img"), path("disk.bmap"), path("disk.img.xz"), path("flashed.img"));
 
     step("truncate -s 1G disk.img; …partitions, files…", || make_image(&image))?;
     println!("    {} on disk for an image of {}", human(occupied(&image)?), human(IMAGE_SIZE));
@@ -35,10 +36,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let share = percent(bmap.mapped_blocks(), bmap.blocks());
     println!("    {} mapped, {share} of the image, in {} ranges", human(bmap.mapped_bytes()), bmap.ranges().count());
 
-    step("xz -1 -T0 --keep disk.img", || pack(&image, &packed))?;
-    println!("    {}", human(fs::metadata(&packed)?.len()));
+    step("xz -1 -T0 --keep disk.img", || compress(&image, &compressed))?;
+    println!("    {}", human(fs::metadata(&compressed)?.len()));
 
-    step("bmaptool copy disk.img.xz flashed.img", || flash(&packed, &map, &flashed))?;
+    step("bmaptool copy disk.img.xz flashed.img", || flash(&compressed, &map, &flashed))?;
     println!("    {} on disk, every range verified", human(occupied(&flashed)?));
 
     step("cmp disk.img flashed.img", || compare(&image, &flashed))?;
@@ -61,8 +62,8 @@ fn occupied(path: &Path) -> io::Result<u64> {
     Ok(fs::metadata(path)?.blocks() * SECTOR)
 }
 
-/// A sparse image as of a small system: a protective MBR and a GPT at both ends, a boot partition, and a root partition with
-/// its files here and there.
+/// A sparse image as of a small system: a protective MBR and a GPT at both ends, a boot partition, and a root partition
+/// with its files here and there.
 fn make_image(path: &Path) -> Result<(), Box<dyn Error>> {
     let file = File::create(path)?;
     file.set_len(IMAGE_SIZE)?;
@@ -88,8 +89,8 @@ fn make_image(path: &Path) -> Result<(), Box<dyn Error>> {
         data
     };
     file.write_all_at(&content(16 * MIB), MIB)?;
-    for piece in 0..40 {
-        file.write_all_at(&content(2 * MIB + piece * 8192), (40 + piece * 24) * MIB)?;
+    for extent in 0..40 {
+        file.write_all_at(&content(2 * MIB + extent * 8192), (40 + extent * 24) * MIB)?;
     }
     Ok(())
 }
@@ -101,10 +102,10 @@ fn create_map(image: &Path, map: &Path) -> Result<(), Box<dyn Error>> {
     Ok(out.flush()?)
 }
 
-fn pack(image: &Path, packed: &Path) -> Result<(), Box<dyn Error>> {
+fn compress(image: &Path, compressed: &Path) -> Result<(), Box<dyn Error>> {
     let threads = thread::available_parallelism()?.get().try_into()?;
     let stream = MtStreamBuilder::new().threads(threads).preset(1).block_size(8 * MIB).encoder()?;
-    let mut encoder = xz2::write::XzEncoder::new_stream(File::create(packed)?, stream);
+    let mut encoder = xz2::write::XzEncoder::new_stream(File::create(compressed)?, stream);
     io::copy(&mut File::open(image)?, &mut encoder)?;
     encoder.finish()?;
     Ok(())
@@ -123,14 +124,14 @@ fn flash(image: &Path, map: &Path, target: &Path) -> Result<(), Box<dyn Error>> 
 
 fn compare(left: &Path, right: &Path) -> Result<(), Box<dyn Error>> {
     let (mut left, mut right) = (File::open(left)?, File::open(right)?);
-    let mut pieces = (vec![0; MIB as usize], vec![0; MIB as usize]);
+    let mut chunks = (vec![0; MIB as usize], vec![0; MIB as usize]);
     loop {
-        let length = left.read(&mut pieces.0)?;
+        let length = left.read(&mut chunks.0)?;
         if length == 0 {
-            return if right.read(&mut pieces.1)? == 0 { Ok(()) } else { Err("the sizes differ".into()) };
+            return if right.read(&mut chunks.1)? == 0 { Ok(()) } else { Err("the sizes differ".into()) };
         }
-        right.read_exact(&mut pieces.1[..length])?;
-        if pieces.0[..length] != pieces.1[..length] {
+        right.read_exact(&mut chunks.1[..length])?;
+        if chunks.0[..length] != chunks.1[..length] {
             return Err("the contents differ".into());
         }
     }

@@ -36,8 +36,8 @@ impl Target {
     }
 }
 
-/// Where the kernel is told how much a device takes (cgroup-v1/blkio-controller.rst). In the root group it holds for all
-/// that is written to the device, also by the kernel's own threads from the page cache.
+/// Where the kernel is told how much a device takes (cgroup-v1/blkio-controller.rst). In the root group it holds for
+/// all that is written to the device, also by the kernel's own threads from the page cache.
 const LIMITS: &str = "/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device";
 
 /// A limit on what a device takes.

@@ -1,4 +1,4 @@
-//! The image that is copied: the size of the one that bmaptool was introduced with, with the files of this machine in it.
+//! The image that is copied: as large as the one that bmaptool was introduced with, filled with files of this machine.
 
 use std::ffi::OsString;
 use std::fs::{self, File};

@@ -1,17 +1,17 @@
 //! How long a flash takes: ours, the peer's, and the least that it could take.
 //!
-//! `cargo bench --bench versus` makes an image, compresses it, and prints three tables: copies to a loop device over tmpfs,
-//! copies to one that takes no more than an SD card reader's 126 MB/s, and maps. Run it as root, with bmap-tools,
-//! lbzip2, xz, zstd, lz4, pigz and losetup installed, and 8 GB of memory to spare.
+//! `cargo bench --bench versus` makes an image, compresses it, and prints three tables: copies to a loop device over
+//! tmpfs, copies to one that takes no more than an SD card reader's 126 MB/s, and maps. Run it as root, with
+//! bmap-tools, lbzip2, xz, zstd, lz4, pigz and losetup installed, and 8 GB of memory to spare.
 //!
 //! ```text
 //! cargo bench --bench versus -- [--runs N] [--table copy|throttled|create]... [--case raw|gz|bz2|xz|zst|lz4]...
 //!                               [--scale N] [--directory DIRECTORY] [--other PROGRAM]
 //! ```
 //!
-//! `--scale 10` makes an image of a tenth of the size. DIRECTORY is /dev/shm/bmaptool-bench by default: on tmpfs, so that no
-//! disk is measured. What was made there is used again by the next run, and may be deleted. PROGRAM is another build of
-//! bmaptool, measured beside this one: what a change costs is told by one run.
+//! `--scale 10` makes an image of a tenth of the size. DIRECTORY is /dev/shm/bmaptool-bench by default: on tmpfs, so
+//! that no disk is measured. What was made there is used again by the next run, and may be deleted. PROGRAM is another
+//! build of bmaptool, measured beside this one: what a change costs is told by one run.
 
 #[expect(dead_code, reason = "the tests use the rest")]
 #[path = "../../tests/it/common/mod.rs"]

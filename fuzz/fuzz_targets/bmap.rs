@@ -29,7 +29,7 @@ fuzz_target!(|data: &[u8]| {
     });
 });
 
-/// Ranges are in order, apart from each other and inside the image, and all have a checksum of the right length or none has.
+/// Ranges are in order, apart from each other, inside the image; all or none have a checksum of the right length.
 fn check(map: &Bmap) {
     let (mut end, mut blocks, mut bytes) = (0, 0, 0);
     for range in map.ranges() {

@@ -1,5 +1,4 @@
-//! bzip2: whatever the data, it is unpacked in bounded memory, and to the bytes of the reference, or to none where that
-//! finds damage.
+//! bzip2: whatever the data, it is decompressed in bounded memory, to the same bytes or error as by the reference.
 #![no_main]
 
 use bmaptool_fuzz::{End, MIB, Outcome, bounded, file, pipe};

@@ -1,5 +1,5 @@
-//! HTTP: whatever a server does short of lying about what it sends, what is read of a file are its bytes, or there is an
-//! error.
+//! HTTP: whatever a server does short of lying about what it sends, what is read of a file are its bytes, or there is
+//! an error.
 #![no_main]
 
 use std::ffi::OsStr;

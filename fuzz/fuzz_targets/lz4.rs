@@ -1,5 +1,5 @@
-//! lz4: whatever the data, and however it comes, it is unpacked in bounded memory, and always to the same bytes; to those of
-//! the reference where that knows the frame.
+//! lz4: whatever the data, and however it comes, it is decompressed in bounded memory, and always to the same bytes; to
+//! those of the reference where that knows the frame.
 #![no_main]
 
 use bmaptool::source::Format;
@@ -8,7 +8,7 @@ use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use lz4_flex::frame::FrameDecoder;
 
 fuzz_target!(|data: &[u8]| {
-    // A block of the legacy frame and what it unpacks to, 8 MiB each.
+    // A block of the legacy frame and what it decompresses to, 8 MiB each.
     let whole = bounded(32 * MIB, || {
         let whole = Outcome::of_codec(Format::Lz4, file(data));
         assert!(whole.agrees_with(&Outcome::of_codec(Format::Lz4, pipe(data, 3))));
@@ -19,11 +19,11 @@ fuzz_target!(|data: &[u8]| {
     if reference.end != End::Clean {
         return;
     }
-    // It knows one frame only, and goes on where a frame is cut off behind a block.
+    // It knows one frame only, and goes on where a frame is cut off after a block.
     if whole.end == End::Clean {
         assert!(whole.bytes.starts_with(&reference.bytes));
     }
-    // Nor does it mind a block that unpacks to more than the frame allows.
+    // Nor does it mind a block that decompresses to more than the frame allows.
     let is_oversized = matches!(&whole.end, End::Failed(words) if words.contains("output is too small"));
     if rest.is_empty() && has_end_mark(data) && !is_oversized {
         assert!(whole.end == End::Clean && whole.bytes == reference.bytes, "{:?}", whole.end);

@@ -1,5 +1,5 @@
-//! Signatures, as far as they are ours: clearsigned texts are taken apart into what was put together, armour is taken off, and
-//! status lines are never read more favourably than they are.
+//! Signatures, as far as they are ours: clearsigned texts are taken apart into what was put together, armour is taken
+//! off, and status lines are never read more favourably than they are.
 #![no_main]
 
 use bmaptool::trust::fuzzing::{Clearsigned, armored, signers};

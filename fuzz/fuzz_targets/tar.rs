@@ -1,5 +1,5 @@
-//! tar: whatever the data, it is read in bounded memory; the image has the size that it is said to have, and parts of it
-//! alone are what they are in the whole.
+//! tar: whatever the data, it is read in bounded memory; the image has the size that it is said to have, and parts of
+//! it alone are what they are in the whole.
 #![no_main]
 
 use bmaptool::source::Raw;

@@ -50,21 +50,21 @@ fn assert_hidden(text: &str, error: &InvalidUrl) {
     }
 }
 
-/// `name` is in the same folder, on the same server, for the same user.
+/// `name` is in the same directory, on the same server, for the same user.
 fn assert_beside(name: &Location, location: &Location) {
     match (name, location) {
         (Location::Path(name), Location::Path(path)) => assert_eq!(name.parent(), path.parent()),
         (Location::Url(name), Location::Url(url)) => {
             assert_eq!((name.host(), name.port(), name.protocol()), (url.host(), url.port(), url.protocol()));
             assert_eq!((name.user(), name.password()), (url.user(), url.password()));
-            let folder = |url: &Url| {
+            let directory = |url: &Url| {
                 let shown = url.to_string();
                 let path = shown.split(['?', '#']).next().unwrap_or_default();
-                path.rsplit_once('/').map(|(folder, _)| folder.to_owned())
+                path.rsplit_once('/').map(|(directory, _)| directory.to_owned())
             };
-            assert_eq!(folder(name), folder(url));
-            let behind = |url: &Url| url.to_string().find(['?', '#']).map(|at| url.to_string()[at..].to_owned());
-            assert_eq!(behind(name), behind(url));
+            assert_eq!(directory(name), directory(url));
+            let query = |url: &Url| url.to_string().find(['?', '#']).map(|at| url.to_string()[at..].to_owned());
+            assert_eq!(query(name), query(url));
             let again = parse(&name.to_string());
             assert_eq!(again.path(), name.path());
         }

@@ -1,5 +1,5 @@
-//! Files with an index, xz and zstd: what is unpacked of wanted parts alone is what they are in the whole, and reading the
-//! index takes bounded memory.
+//! Files with an index, xz and zstd: what is decompressed of wanted parts alone is what they are in the whole, and
+//! reading the index takes bounded memory.
 #![no_main]
 
 use bmaptool::source::{Format, ForwardRead, HEAD_LEN, ReadPolicy, codec};
@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
         Some((parts, image.size(), image.finish().ok()?))
     });
     assert!(whole.agrees_with(&Outcome::of_codec(format, pipe(data, 3))));
-    // A table of zstd is not verified by anybody: what it leads to is no more than the checksums of a bmap make of it.
+    // A table of zstd is not verified: only the checksums of a bmap can tell whether what it leads to is right.
     if whole.end != End::Clean || (format == Format::Zstd && !is_true_table(data)) {
         return;
     }
@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Whether the frames of a zstd file are as long, packed and unpacked, as its table says.
+/// Whether the frames of a zstd file are as long, compressed and decompressed, as its table says.
 fn is_true_table(data: &[u8]) -> bool {
     let Some((footer, _)) = data.len().checked_sub(9).map(|at| (&data[at..], ())) else { return false };
     let count = u32::from_le_bytes([footer[0], footer[1], footer[2], footer[3]]) as usize;
@@ -45,9 +45,9 @@ fn is_true_table(data: &[u8]) -> bool {
         let end = place + number(entry);
         let frame = data.get(place..end).unwrap_or_default();
         place = end;
-        let unpacked = Outcome::of_codec(Format::Zstd, file(frame));
-        // A frame that is none, or more than one, or goes on in the next, is for nobody.
-        unpacked.end == End::Clean && unpacked.bytes.len() == number(entry + 4)
+        let decompressed = Outcome::of_codec(Format::Zstd, file(frame));
+        // Not a frame, more than one, or one that goes on in the next: a table of those is wrong.
+        decompressed.end == End::Clean && decompressed.bytes.len() == number(entry + 4)
     })
 }
 

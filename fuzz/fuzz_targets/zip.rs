@@ -1,5 +1,5 @@
-//! zip: whatever the data, and however it comes, it is read in bounded memory; the image has the size that it is said to
-//! have, and parts of it alone are what they are in the whole.
+//! zip: whatever the data, and however it comes, it is read in bounded memory; the image has the size that it is said
+//! to have, and parts of it alone are what they are in the whole.
 #![no_main]
 
 use bmaptool::source::archive::{Member, open_zip};
@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(reader.finish().ok(), Some(length));
     });
     bounded(48 * MIB, || {
-        let streamed = |piece| match open_zip(peeked(pipe(data, piece)), None) {
+        let streamed = |chunk_len| match open_zip(peeked(pipe(data, chunk_len)), None) {
             Ok(Some(member)) => Some(Outcome::of(member.reader)),
             Ok(None) => None,
             Err(error) => Some(Outcome { bytes: Vec::new(), end: End::failed(&error) }),

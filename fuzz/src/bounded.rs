@@ -1,4 +1,4 @@
-//! A bound for memory: whoever takes more than it makes the fuzzer stop, whatever the machine has.
+//! A bound for memory: taking more than it stops the fuzzer, whatever the machine has.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

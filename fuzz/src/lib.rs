@@ -1,4 +1,4 @@
-//! What the targets share: files in memory, reading what they unpack to, and a bound for the memory that it takes.
+//! What the targets share: files in memory, reading what they decompress to, and a bound for the memory that it takes.
 
 mod bounded;
 pub mod forge;
@@ -18,7 +18,7 @@ use bzip2_parallel::Decoder;
 pub use bounded::{MIB, bounded};
 pub use input::Input;
 
-/// How much of what an input unpacks to is looked at, in bytes.
+/// How much of what an input decompresses to is looked at, in bytes.
 pub const LOOKED_AT: u64 = 4 << 20;
 
 /// What came of reading: whether it went well, and the bytes up to the end, the error, or [`LOOKED_AT`].
@@ -63,7 +63,7 @@ impl Outcome {
         Self { bytes, end }
     }
 
-    /// Unpacks `file`, a piece at a time, by the codec of `format`.
+    /// Decompresses `file`, a chunk at a time, by the codec of `format`.
     pub fn of_codec(format: Format, file: Box<dyn Transport>) -> Self {
         match codec::open(format, peeked(file), &ReadPolicy::ReadAll) {
             Ok(decoded) => Self::of(decoded),
@@ -77,8 +77,8 @@ impl Outcome {
         Self::of(Decoder::with_threads(file, THREADS).expect("threads can be started"))
     }
 
-    /// Whether both say the same of the data: all that both have is equal, and none has a clean end where the other goes on or
-    /// fails.
+    /// Whether both say the same of the data: all that both have is equal, and none has a clean end where the other
+    /// goes on or fails.
     pub fn agrees_with(&self, other: &Self) -> bool {
         let common = self.bytes.len().min(other.bytes.len());
         let is_clean = |outcome: &Self| outcome.end == End::Clean;
@@ -117,19 +117,19 @@ impl Transport for Memory {
     }
 }
 
-/// A file that comes through a pipe, at most `piece` bytes at a time.
-pub fn pipe(bytes: &[u8], piece: usize) -> Box<dyn Transport> {
-    Box::new(Pipe { bytes: Cursor::new(bytes.to_vec()), piece })
+/// A file that comes through a pipe, at most `chunk_len` bytes at a time.
+pub fn pipe(bytes: &[u8], chunk_len: usize) -> Box<dyn Transport> {
+    Box::new(Pipe { bytes: Cursor::new(bytes.to_vec()), chunk_len })
 }
 
 struct Pipe {
     bytes: Cursor<Vec<u8>>,
-    piece: usize,
+    chunk_len: usize,
 }
 
 impl Read for Pipe {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let length = buf.len().min(self.piece);
+        let length = buf.len().min(self.chunk_len);
         self.bytes.read(&mut buf[..length])
     }
 }
@@ -152,10 +152,10 @@ pub fn read_ranges(image: &mut dyn ForwardRead, ranges: &[ByteRange]) -> Option<
 /// Ranges of an image of `size` bytes, which `seed` tells: in order and apart from each other.
 pub fn ranges(seed: &[u8], size: u64) -> Vec<ByteRange> {
     let mut at = 0;
-    let mut next = |gap: u8, length: u8| {
+    let mut next = |distance: u8, length: u8| {
         // Up to the whole image in few steps, and down to single bytes.
         let part = |byte: u8| (size * u64::from(byte & 0x3f) >> (6 + 2 * (byte >> 6))) + u64::from(byte & 3);
-        let start: u64 = at + part(gap);
+        let start: u64 = at + part(distance);
         let end = (start + part(length) + 1).min(size);
         at = end;
         (start < end).then_some(ByteRange { start, end })

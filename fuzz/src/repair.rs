@@ -1,4 +1,4 @@
-//! Gives mutated inputs the checksums that their formats ask for. Whoever makes a hostile file can compute them.
+//! Gives mutated inputs the checksums that their formats ask for. The author of a hostile file can compute them.
 
 use sha2::{Digest, Sha256};
 use twox_hash::XxHash32;

@@ -1,6 +1,6 @@
 //! An HTTP server on loopback that does as an input says: it breaks off, forgets headers, sends other parts than were
-//! asked for and says so, or another version of the file, or a page that is none of it. It never lies about what it sends:
-//! a page has no mark of the file.
+//! asked for and says so, or another version of the file, or a page that is none of it. It never lies about what it
+//! sends: a page has no mark of the file.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -108,7 +108,7 @@ enum PartHeader {
     WrongSize,
     Missing,
     Garbage,
-    /// Only a piece of what was asked for.
+    /// Only a part of what was asked for.
     Short,
 }
 
@@ -267,7 +267,7 @@ impl Script {
         let shift = if self.takes_ranges { usize::try_from(answer.shift).unwrap_or(0) } else { 0 };
         let start = shift.min(self.size.saturating_sub(1));
         let says_nothing = matches!(answer.part, PartHeader::Missing | PartHeader::Garbage | PartHeader::NoSize);
-        // Nor is a part that nobody has asked for.
+        // Nor is a part that was not asked for.
         let is_dismissed = is_part && (!asks_for_part || says_nothing || start > 0 || self.size == 0);
         let has_bytes = matches!(answer.kind, Kind::Proper | Kind::Whole | Kind::Status(200 | 206)) && !is_dismissed;
         if self.first_version.is_none() && has_bytes {
@@ -353,7 +353,7 @@ impl Answer {
         };
         stream.write_all(format!("HTTP/1.1 {status} Said\r\n{headers}\r\n").as_bytes())?;
         let bytes = if self.framing == Framing::Chunked { Cow::Owned(in_chunks(&bytes)) } else { bytes };
-        // Where only the end of the connection tells that of a whole file, nobody can know that it was cut.
+        // Where only the end of the connection tells that of a whole file, it cannot be known that it was cut.
         let cut = self.cut.filter(|_| self.framing != Framing::None || part.is_some());
         let sent = cut.and_then(|cut| bytes.get(..cut as usize));
         stream.write_all(sent.unwrap_or(&bytes))?;

@@ -1,4 +1,4 @@
-//! What happens around a copy that nobody meant to happen.
+//! What goes wrong around a copy.
 
 use std::fs;
 use std::io::Write;
@@ -31,11 +31,11 @@ fn wait_for(child: &mut Child, path: &Path) {
 /// The size of an image that is longer than what is read before the first write.
 const LONG: u64 = 40 << 20;
 
-/// Copies an image of [`LONG`] bytes, to which `change` is made before it is read to its end: strace stops the copy before it
-/// writes.
+/// Copies an image of [`LONG`] bytes, to which `change` is made before it is read to its end: strace stops the copy
+/// before it writes.
 fn copy_with(change: impl FnOnce(&fs::File)) -> Outcome {
-    let folder = temp_dir();
-    let (image, out) = (folder.path().join("image"), folder.path().join("out"));
+    let directory = temp_dir();
+    let (image, out) = (directory.path().join("image"), directory.path().join("out"));
     sparse(&image, LONG, &[(0, 1 << 20)], 1);
     // With -D the program is our child, and strace is not in the way of signals.
     let strace = ["strace", "-D", "-f", "-o", "/dev/null", "-e", "inject=ftruncate:signal=SIGSTOP:when=1"];
@@ -77,8 +77,8 @@ fn an_image_that_is_rewritten_during_the_copy_is_an_error() {
 #[test(Root, FileSystem("ext4"))]
 fn a_size_that_the_file_system_does_not_take_costs_no_file() {
     // Others take any size.
-    let (folder, mount) = (temp_dir(), Mount::on_file("ext4", 8 << 20, &["-q"]));
-    let (map, target) = (folder.path().join("map"), mount.path().join("target"));
+    let (directory, mount) = (temp_dir(), Mount::on_file("ext4", 8 << 20, &["-q"]));
+    let (map, target) = (directory.path().join("map"), mount.path().join("target"));
     // The second is no offset at all.
     for size in [1_u64 << 60, 1 << 63] {
         let text = format!(
@@ -96,11 +96,11 @@ fn a_size_that_the_file_system_does_not_take_costs_no_file() {
 
 #[test]
 fn a_file_that_took_the_place_of_ours_is_left_alone() {
-    let folder = temp_dir();
-    let out = folder.path().join("out");
+    let directory = temp_dir();
+    let out = directory.path().join("out");
     let (mut child, stdin) = fed(&["--nobmap".as_ref(), "-".as_ref(), &out], &[1; 1 << 20]);
     wait_for(&mut child, &out);
-    fs::rename(&out, folder.path().join("moved")).unwrap();
+    fs::rename(&out, directory.path().join("moved")).unwrap();
     fs::write(&out, "mine").unwrap();
     kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
     let outcome = finish(child);
@@ -112,8 +112,8 @@ fn a_file_that_took_the_place_of_ours_is_left_alone() {
 
 #[test(Program("sh"))]
 fn signals_that_are_ignored_stay_ignored() {
-    let folder = temp_dir();
-    let out = folder.path().join("out");
+    let directory = temp_dir();
+    let out = directory.path().join("out");
     let script = format!("trap '' HUP; exec '{}' copy --nobmap - '{}'", env!("CARGO_BIN_EXE_bmaptool"), out.display());
     let mut command = Command::new("sh");
     command.args(["-c", &script]);
@@ -132,13 +132,13 @@ fn signals_that_are_ignored_stay_ignored() {
 
 #[test]
 fn other_deadly_signals_are_cleaned_up_after() {
-    let folder = temp_dir();
+    let directory = temp_dir();
     // All that end a program and are no fault of its own (signal(7)), but for those that other tests send.
     let ordinary =
         [libc::SIGQUIT, libc::SIGABRT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM, libc::SIGVTALRM, libc::SIGPROF];
     let rare = [libc::SIGXCPU, libc::SIGIO, libc::SIGPWR, libc::SIGSTKFLT];
     for signal in [&ordinary[..], &rare, &[libc::SIGRTMIN(), libc::SIGRTMAX()]].concat() {
-        let out = folder.path().join("out");
+        let out = directory.path().join("out");
         let (mut child, stdin) = fed(&["--nobmap".as_ref(), "-".as_ref(), &out], &[1; 1 << 20]);
         wait_for(&mut child, &out);
         // SAFETY: it only sends a signal, to a child that has not been waited for.
@@ -152,10 +152,10 @@ fn other_deadly_signals_are_cleaned_up_after() {
 
 #[test(Root, Program("setpriv"), Program("bash"))]
 fn a_thread_that_cannot_be_started_is_an_error() {
-    let folder = temp_dir();
-    let (image, out) = (PathBuf::from("/usr/bin/env"), folder.path().join("out"));
-    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-    let binary = binary_in(folder.path());
+    let directory = temp_dir();
+    let (image, out) = (PathBuf::from("/usr/bin/env"), directory.path().join("out"));
+    fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let binary = binary_in(directory.path());
     let script =
         format!("ulimit -u 1; exec '{}' copy --nobmap '{}' '{}'", binary.display(), image.display(), out.display());
     let output = Command::new("setpriv")
@@ -170,8 +170,8 @@ fn a_thread_that_cannot_be_started_is_an_error() {
 
 #[test(Root, Program("unshare"))]
 fn without_sysfs_no_device_is_touched() {
-    let folder = temp_dir();
-    let image = folder.path().join("image");
+    let directory = temp_dir();
+    let image = directory.path().join("image");
     disk_like(&image, 1);
     let device = Loop::attach(&image);
     let before = sha256(&image);
@@ -192,8 +192,8 @@ fn without_sysfs_no_device_is_touched() {
 
 #[test(Root)]
 fn a_bmap_is_not_written_to_a_device() {
-    let folder = temp_dir();
-    let image = folder.path().join("image");
+    let directory = temp_dir();
+    let image = directory.path().join("image");
     disk_like(&image, 2);
     let disk = Disk::new(1 << 20);
     let before = sha256(&disk.backing);
@@ -207,17 +207,17 @@ fn a_bmap_is_not_written_to_a_device() {
 
 #[test(Program("tar"), Program("zip"))]
 fn tars_without_a_magic_and_tars_in_zips_are_recognized() {
-    let folder = temp_dir();
-    let (image, out) = (folder.path().join("disk.img"), folder.path().join("out"));
+    let directory = temp_dir();
+    let (image, out) = (directory.path().join("disk.img"), directory.path().join("out"));
     disk_like(&image, 3);
     create(&image);
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let base = folder.path().to_str().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let base = directory.path().to_str().unwrap();
     sh("tar", &["-C", base, "--format=v7", "-czf", &path("old.tar.gz"), "disk.img"]);
     sh("tar", &["-C", base, "-cf", &path("disk.tar"), "disk.img"]);
     sh("zip", &["-q", "-j", &path("disk.zip"), &path("disk.tar")]);
-    for packed in ["old.tar.gz", "disk.tar", "disk.zip"] {
-        copy(["--nobmap", &path(packed), out.to_str().unwrap()])
+    for archive in ["old.tar.gz", "disk.tar", "disk.zip"] {
+        copy(["--nobmap", &path(archive), out.to_str().unwrap()])
             .ok()
             .says(&["reading 'disk.img' from the tar archive"]);
         assert_same(&image, &out);

@@ -11,7 +11,7 @@ use crate::common::work::{Work, copy_whole, never_wrong};
 use crate::registry::{Need, Test};
 
 /// How an image is put into an archive: by a shell command that writes it to standard output. `disk.img` is the image,
-/// `small` a file of another size, `folder` a folder, `link` a link to the image.
+/// `small` a file of another size, `directory` a directory, `link` a link to the image.
 struct Archive {
     name: &'static str,
     needs: &'static [Need],
@@ -39,31 +39,31 @@ macro_rules! archive {
     };
 }
 
-/// A name of 180 characters, which no ustar header can hold in one piece.
+/// A name of 180 characters, which no ustar header can hold in one part.
 const LONG: &str = "mkdir long; n=long/$(printf 'x%.0s' $(seq 175)); ln disk.img $n; ";
 
 const ARCHIVES: &[Archive] = &[
-    archive!("tar_ustar", "tar", First, "tar -c --format=ustar folder disk.img small"),
-    archive!("tar_gnu", "tar", BySize, "tar -c --format=gnu folder link small disk.img"),
+    archive!("tar_ustar", "tar", First, "tar -c --format=ustar directory disk.img small"),
+    archive!("tar_gnu", "tar", BySize, "tar -c --format=gnu directory link small disk.img"),
     archive!("tar_pax", "tar", BySize, "tar -c --format=pax small disk.img"),
     archive!("tar_sparse_gnu", "tar", First, "tar -cS --format=gnu disk.img small"),
     archive!("tar_sparse_gnu_by_size", "tar", BySize, "tar -cS --format=gnu small disk.img"),
     archive!("tar_sparse_pax_1_0", "tar", BySize, "tar -cS --format=pax --sparse-version=1.0 small disk.img"),
     archive!("tar_bsdtar_sparse", "bsdtar", BySize, "bsdtar -c --format=pax -f - small disk.img"),
-    archive!("tar_bsdtar_ustar", "bsdtar", First, "bsdtar -c --format=ustar -f - folder link disk.img"),
+    archive!("tar_bsdtar_ustar", "bsdtar", First, "bsdtar -c --format=ustar -f - directory link disk.img"),
     archive!("tar_in_gzip", "tar", BySize, "tar -cS small disk.img | gzip"),
     archive!("tar_in_bzip2", "tar", First, "tar -c disk.img | bzip2"),
     archive!("tar_in_xz", "tar", BySize, "tar -c --format=pax -S small disk.img | xz -0 -T2 --block-size=256KiB"),
     archive!("tar_in_zstd", "zstd", First, "tar -cS disk.img | zstd"),
     archive!("tar_in_lz4", "lz4", First, "tar -c disk.img | lz4"),
     archive!("tar_in_lzop", "lzop", BySize, "tar -c small disk.img | lzop"),
-    archive!("zip_deflated", "zip", BySize, "zip -qr a.zip folder small disk.img; cat a.zip"),
+    archive!("zip_deflated", "zip", BySize, "zip -qr a.zip directory small disk.img; cat a.zip"),
     archive!("zip_stored", "zip", BySize, "zip -q0 a.zip small disk.img; cat a.zip"),
     archive!("zip_from_pipe_to_pipe", "zip", First, "cat disk.img | zip -q - - | cat"),
     archive!("zip64", "zip", BySize, "zip -q -fz a.zip small disk.img; cat a.zip"),
     archive!("zip_to_pipe", "zip", First, "zip -q - disk.img small | cat"),
     archive!("zip_with_comment", "zip", First, "zip -q a.zip disk.img; echo hello | zip -qz a.zip; cat a.zip"),
-    archive!("zip_bsdtar", "bsdtar", First, "bsdtar -c --format=zip -f - folder disk.img small"),
+    archive!("zip_bsdtar", "bsdtar", First, "bsdtar -c --format=zip -f - directory disk.img small"),
     archive!(
         "zip_bsdtar_stored",
         "bsdtar",
@@ -84,20 +84,19 @@ fn archives() -> Vec<Test> {
     ARCHIVES.iter().flat_map(both).collect()
 }
 
-/// A folder with an image, its bmap, and some other files.
+/// A directory with an image, its bmap, and some other files.
 fn with_others(make: impl FnOnce(&Path)) -> Work {
     let work = Work::new(make);
     fs::write(work.path("small"), "not the image\n".repeat(3000)).unwrap();
-    fs::create_dir(work.path("folder")).unwrap();
+    fs::create_dir(work.path("directory")).unwrap();
     std::os::unix::fs::symlink("disk.img", work.path("link")).unwrap();
     work
 }
 
 impl Work {
-    /// Makes an archive by `command`, and expects the image to be found in it, from a file, from standard input and over
-    /// HTTP.
+    /// Makes an archive by `command`; expects the image to be found in it: in a file, on standard input and over HTTP.
     fn finds_image(&self, command: &str) {
-        let archive = self.pack(command);
+        let archive = self.output_of(command);
         let out = self.path("out");
         self.copy(&archive, &out).ok();
         assert_same(&self.image, &out);
@@ -116,7 +115,7 @@ impl Work {
 fn reaches(archive: &Archive) {
     let work = with_others(|image| disk_like(image, 1));
     work.finds_image(archive.command);
-    let (archived, out) = (work.path("packed"), work.path("out"));
+    let (archived, out) = (work.path("output"), work.path("out"));
     image::create(&work.path("disk"), 18 << 20);
     let device = Loop::attach(&work.path("disk"));
     work.copy(&archived, &device.path).ok().says(&["reading '", "' from the ", " archive "]);
@@ -144,7 +143,7 @@ const PLACES: usize = 10;
 fn damage_is_noticed(archive: &Archive) {
     let work =
         with_others(|image| sparse(image, 1_200_000, &[(0, 40_000), (400_000, 100_000), (1_000_000, 200_000)], 7));
-    let archived = work.pack(archive.command);
+    let archived = work.output_of(archive.command);
     let sound = fs::read(&archived).unwrap();
     let out = work.path("out");
     let is_plain_tar = archive.name.starts_with("tar_") && !archive.name.contains("_in_");
@@ -177,7 +176,7 @@ fn small() -> Work {
 fn a_long_name_of_gnu_tar_is_read() {
     let work = small();
     work.finds_image(&format!("{LONG} tar -c --format=gnu $n"));
-    copy_whole(&work.path("packed"), &work.path("out")).ok().says(&["xxxx' from the tar archive"]);
+    copy_whole(&work.path("output"), &work.path("out")).ok().says(&["xxxx' from the tar archive"]);
 }
 
 #[test(Program("tar"))]
@@ -190,7 +189,7 @@ fn a_long_name_of_ustar_is_read() {
     let work = small();
     work.finds_image("d=$(printf 'y%.0s' $(seq 90)); mkdir $d; ln disk.img $d/disk; tar -c --format=ustar $d/disk");
     let name = format!("'{}/disk'", "y".repeat(90));
-    copy_whole(&work.path("packed"), &work.path("out")).ok().says(&[&name]);
+    copy_whole(&work.path("output"), &work.path("out")).ok().says(&[&name]);
 }
 
 /// More extents than the header and the first blocks of a map hold.
@@ -204,7 +203,7 @@ fn a_tar_with_a_map_of_many_extents_is_read() {
         work.finds_image(&format!("tar -cS {version} disk.img | gzip"));
     }
     for version in ["0.0", "0.1"] {
-        let old = work.pack(&format!("tar -cS --format=pax --sparse-version={version} disk.img"));
+        let old = work.output_of(&format!("tar -cS --format=pax --sparse-version={version} disk.img"));
         work.copy(&old, &work.path("out")).fails(&["the tar data cannot be decoded", "--sparse-version=1.0"]);
     }
 }
@@ -212,9 +211,9 @@ fn a_tar_with_a_map_of_many_extents_is_read() {
 #[test(Program("tar"))]
 fn a_tar_without_the_image_is_refused() {
     let work = small();
-    let archive = work.pack("tar -c folder link small");
+    let archive = work.output_of("tar -c directory link small");
     work.copy(&archive, &work.path("out")).fails(&["the tar archive", "holds no file of 1048576 bytes"]);
-    copy_whole(&work.pack("tar -c folder link"), &work.path("out")).fails(&["holds no file"]);
+    copy_whole(&work.output_of("tar -c directory link"), &work.path("out")).fails(&["holds no file"]);
     assert!(!work.path("out").exists());
 }
 
@@ -222,7 +221,7 @@ fn a_tar_without_the_image_is_refused() {
 #[test(Program("tar"))]
 fn a_tar_without_end_is_cut_off() {
     let work = small();
-    let archive = work.pack("tar -c disk.img | head -c 1049088");
+    let archive = work.output_of("tar -c disk.img | head -c 1049088");
     work.copy(&archive, &work.path("out")).ok();
     copy_whole(&archive, &work.path("out")).fails(&["the tar data ends too early"]);
 }
@@ -230,8 +229,8 @@ fn a_tar_without_end_is_cut_off() {
 #[test(Program("tar"), Program("zip"))]
 fn the_first_of_several_is_the_image_without_a_bmap() {
     let work = small();
-    for command in ["tar -c folder link small disk.img", "zip -qr a.zip folder small disk.img; cat a.zip"] {
-        copy_whole(&work.pack(command), &work.path("out")).ok().says(&["reading 'small' from"]);
+    for command in ["tar -c directory link small disk.img", "zip -qr a.zip directory small disk.img; cat a.zip"] {
+        copy_whole(&work.output_of(command), &work.path("out")).ok().says(&["reading 'small' from"]);
         assert_same(&work.path("small"), &work.path("out"));
     }
 }
@@ -239,15 +238,15 @@ fn the_first_of_several_is_the_image_without_a_bmap() {
 #[test(Program("zip"))]
 fn a_link_in_a_zip_is_no_image() {
     let work = small();
-    copy_whole(&work.pack("zip -qy a.zip link disk.img; cat a.zip"), &work.path("out")).ok();
+    copy_whole(&work.output_of("zip -qy a.zip link disk.img; cat a.zip"), &work.path("out")).ok();
     assert_same(&work.image, &work.path("out"));
 }
 
-/// The sizes stand behind the data, but a file can be read in any order.
+/// The sizes stand after the data, but a file can be read in any order.
 #[test(Program("zip"))]
 fn the_directory_of_a_zip_tells_the_sizes() {
     let work = small();
-    let archive = work.pack("bsdtar -c --format=zip -f - small disk.img | cat");
+    let archive = work.output_of("bsdtar -c --format=zip -f - small disk.img | cat");
     work.copy(&archive, &work.path("out")).ok();
     assert_same(&work.image, &work.path("out"));
 }
@@ -255,7 +254,7 @@ fn the_directory_of_a_zip_tells_the_sizes() {
 #[test(Program("bsdtar"))]
 fn a_wrong_size_in_the_directory_of_a_zip_is_noticed() {
     let work = small();
-    let archive = work.pack("bsdtar -c --format=zip -f - disk.img | cat");
+    let archive = work.output_of("bsdtar -c --format=zip -f - disk.img | cat");
     let mut bytes = fs::read(&archive).unwrap();
     let central = bytes.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
     // The lowest byte of the size, which before the data only the directory tells.
@@ -270,7 +269,7 @@ fn a_wrong_size_in_the_directory_of_a_zip_is_noticed() {
 fn a_stored_zip_without_sizes_is_read_from_a_file_only() {
     let work = small();
     // The sizes in the local header, which a program that writes to a pipe does not know.
-    let archive = work.pack("zip -q0 a.zip disk.img; cat a.zip");
+    let archive = work.output_of("zip -q0 a.zip disk.img; cat a.zip");
     let mut bytes = fs::read(&archive).unwrap();
     let central = bytes.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
     let descriptor = [b"PK\x07\x08", &bytes[14..26]].concat();
@@ -295,7 +294,7 @@ fn a_stored_zip_without_sizes_is_read_from_a_file_only() {
 #[test(Program("zip"))]
 fn an_encrypted_zip_is_refused() {
     let work = small();
-    let archive = work.pack("zip -q -P secret a.zip disk.img; cat a.zip");
+    let archive = work.output_of("zip -q -P secret a.zip disk.img; cat a.zip");
     copy_whole(&archive, &work.path("out")).fails(&["the zip data cannot be decoded", "it is encrypted"]);
     work.copy(&archive, &work.path("out")).fails(&["it is encrypted"]);
 }
@@ -303,14 +302,14 @@ fn an_encrypted_zip_is_refused() {
 #[test(Program("zip"))]
 fn a_zip_of_another_method_is_refused() {
     let work = small();
-    let archive = work.pack("zip -q -Z bzip2 a.zip disk.img; cat a.zip");
+    let archive = work.output_of("zip -q -Z bzip2 a.zip disk.img; cat a.zip");
     copy_whole(&archive, &work.path("out")).fails(&["compression method 12"]);
 }
 
 #[test(Program("zip"))]
 fn a_zip_without_the_image_is_refused() {
     let work = small();
-    let archive = work.pack("zip -qr a.zip folder small; cat a.zip");
+    let archive = work.output_of("zip -qr a.zip directory small; cat a.zip");
     work.copy(&archive, &work.path("out")).fails(&["the zip archive", "holds no file of 1048576 bytes"]);
     // An empty one.
     fs::write(&archive, [&b"PK\x05\x06"[..], &[0; 18]].concat()).unwrap();
@@ -322,24 +321,24 @@ fn a_tar_in_a_zip_is_unpacked() {
     let work = small();
     let out = work.path("out");
     let tar = "tar -cS small disk.img >disk.tar; tar -c small >other.tar; rm -f a.zip;";
-    let archive = work.pack(&format!("{tar} zip -q a.zip small disk.tar; cat a.zip"));
+    let archive = work.output_of(&format!("{tar} zip -q a.zip small disk.tar; cat a.zip"));
     work.copy(&archive, &out)
         .ok()
         .says(&["reading 'disk.tar' from the zip archive", "reading 'disk.img' from the tar"]);
     assert_same(&work.image, &out);
     // From a pipe to a pipe, so that only what is unpacked tells.
-    let bytes = fs::read(work.pack(&format!("{tar} zip -q - disk.tar | cat"))).unwrap();
+    let bytes = fs::read(work.output_of(&format!("{tar} zip -q - disk.tar | cat"))).unwrap();
     work.copy(Path::new("-"), &out).stdin(bytes.clone()).ok();
     assert_same(&work.image, &out);
     copy_whole(Path::new("-"), &out).stdin(bytes).ok().says(&["reading 'small' from the tar"]);
-    // Where nothing tells what is behind it, the image may be.
-    let bytes = fs::read(work.pack(&format!("{tar} zip -q a.zip other.tar disk.img; cat a.zip"))).unwrap();
+    // Where nothing tells what follows it, the image may.
+    let bytes = fs::read(work.output_of(&format!("{tar} zip -q a.zip other.tar disk.img; cat a.zip"))).unwrap();
     work.copy(Path::new("-"), &out).stdin(bytes).ok();
     assert_same(&work.image, &out);
 
-    let archive = work.pack(&format!("{tar} zip -q a.zip other.tar disk.img; cat a.zip"));
+    let archive = work.output_of(&format!("{tar} zip -q a.zip other.tar disk.img; cat a.zip"));
     work.copy(&archive, &out).ok();
     assert_same(&work.image, &out);
-    let archive = work.pack(&format!("{tar} zip -q a.zip other.tar; cat a.zip"));
+    let archive = work.output_of(&format!("{tar} zip -q a.zip other.tar; cat a.zip"));
     work.copy(&archive, &out).fails(&["the tar archive", "holds no file of 1048576 bytes"]);
 }

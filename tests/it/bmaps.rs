@@ -19,8 +19,8 @@ const SIZE: u64 = 20 * BLOCK + 100;
 const RANGES: [(u64, u64); 3] = [(0, 1), (5, 5), (19, 20)];
 
 /// An image whose data lies in [`RANGES`].
-fn small_image(folder: &Path) -> PathBuf {
-    let path = folder.join("small.img");
+fn small_image(directory: &Path) -> PathBuf {
+    let path = directory.join("small.img");
     let data: Vec<_> = RANGES
         .iter()
         .map(|&(first, last)| (first * BLOCK, (((last + 1) * BLOCK).min(SIZE) - first * BLOCK) as usize))
@@ -107,8 +107,8 @@ const FORMS: [Form; 9] = [
 ];
 
 /// Copies the image with a bmap of this text to a target that exists.
-fn copy_with(folder: &Path, image: &Path, bmap: &str, options: &[&str]) -> (Outcome, PathBuf) {
-    let (map, target) = (folder.join("map.bmap"), folder.join("target"));
+fn copy_with(directory: &Path, image: &Path, bmap: &str, options: &[&str]) -> (Outcome, PathBuf) {
+    let (map, target) = (directory.join("map.bmap"), directory.join("target"));
     std::fs::write(&map, bmap).unwrap();
     std::fs::write(&target, "what was there before").unwrap();
     let mut tool = copy(options.iter());
@@ -118,21 +118,21 @@ fn copy_with(folder: &Path, image: &Path, bmap: &str, options: &[&str]) -> (Outc
 
 #[test]
 fn every_version_is_read() {
-    let folder = temp_dir();
-    let image = small_image(folder.path());
+    let directory = temp_dir();
+    let image = small_image(directory.path());
     for form in FORMS {
         let text = hand_written(&image, &form);
-        let (outcome, target) = copy_with(folder.path(), &image, &text, &[]);
+        let (outcome, target) = copy_with(directory.path(), &image, &text, &[]);
         assert_eq!(outcome.status, Some(0), "{}: {}", form.version, outcome.stderr);
         outcome.says(&[&format!("block map format version {}", form.version), "mapped 5 blocks"]);
         assert_same(&image, &target);
         // The checksums are not only read past: a byte of the image changed is noticed.
         if form.kind.is_some() {
-            let other = folder.path().join("other.img");
+            let other = directory.path().join("other.img");
             let mut bytes = std::fs::read(&image).unwrap();
             bytes[(5 * BLOCK) as usize] ^= 1;
             std::fs::write(&other, bytes).unwrap();
-            let (outcome, _) = copy_with(folder.path(), &other, &text, &[]);
+            let (outcome, _) = copy_with(directory.path(), &other, &text, &[]);
             assert_eq!(outcome.status, Some(1), "{}", form.version);
             outcome.says(&["checksum mismatch in blocks 5 (bytes 5120 to 6143)"]);
         }
@@ -142,8 +142,8 @@ fn every_version_is_read() {
 /// Each map in docs/bmap-format.md is one of the image that is described there.
 #[test]
 fn the_examples_of_the_specification_are_read() {
-    let folder = temp_dir();
-    let image = folder.path().join("image");
+    let directory = temp_dir();
+    let image = directory.path().join("image");
     let bytes = [&[b'a'; 4096][..], &[0; 4096], &[b'a'; 1808]].concat();
     std::fs::write(&image, bytes).unwrap();
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/bmap-format.md")).unwrap();
@@ -154,7 +154,7 @@ fn the_examples_of_the_specification_are_read() {
         let map = Bmap::parse(example.as_bytes()).unwrap_or_else(|error| panic!("{error}\n{example}"));
         assert_eq!((map.image_size(), map.blocks(), map.mapped_blocks()), (10_000, 3, 2));
         versions.push(map.version().to_string());
-        let (outcome, target) = copy_with(folder.path(), &image, example, &[]);
+        let (outcome, target) = copy_with(directory.path(), &image, example, &[]);
         assert_eq!(outcome.status, Some(0), "{}\n{example}", outcome.stderr);
         assert_eq!(outcome.stderr.contains("WARNING"), !example.contains("chksum=") && !example.contains("sha1="));
         assert_same(&image, &target);
@@ -165,12 +165,12 @@ fn the_examples_of_the_specification_are_read() {
 
 #[test(Root)]
 fn every_block_size_works() {
-    let folder = temp_dir();
+    let directory = temp_dir();
     let disk = Disk::new(8 << 20);
     for (block_size, size) in
         [(512, 1_000_001_u64), (1024, 3_000_000), (4096, 5_555_555), (65536, 7 << 20), (1000, 99_999)]
     {
-        let image = folder.path().join(format!("{block_size}.img"));
+        let image = directory.path().join(format!("{block_size}.img"));
         let blocks = size.div_ceil(block_size);
         let ranges = [(1, 3), (5, 5), (blocks - 2, blocks - 1)];
         let data: Vec<_> = ranges
@@ -185,10 +185,10 @@ fn every_block_size_works() {
             "<bmap version='2.0'><ImageSize>{size}</ImageSize><BlockSize>{block_size}</BlockSize>\
              <BlocksCount>{blocks}</BlocksCount><MappedBlocksCount>6</MappedBlocksCount><BlockMap>{lines}</BlockMap></bmap>"
         );
-        let (outcome, target) = copy_with(folder.path(), &image, &text, &[]);
+        let (outcome, target) = copy_with(directory.path(), &image, &text, &[]);
         assert_eq!(outcome.status, Some(0), "{block_size}: {}", outcome.stderr);
         assert_same(&image, &target);
-        let map = folder.path().join("map.bmap");
+        let map = directory.path().join("map.bmap");
         disk.refill();
         copy(["--bmap".as_ref(), map.as_os_str(), image.as_os_str(), disk.path().as_os_str()]).ok();
         disk.assert_flashed(&image, &map);
@@ -200,15 +200,15 @@ fn every_block_size_works() {
 
 #[test]
 fn version_3_is_refused() {
-    let folder = temp_dir();
-    let image = small_image(folder.path());
+    let directory = temp_dir();
+    let image = small_image(directory.path());
     let text = hand_written(&image, &FORMS[5]).replace("version=\"2.0\"", "version=\"3.0\"");
-    assert_refused(folder.path(), &image, &text, "version 3.0 is not supported, up to 2 is");
+    assert_refused(directory.path(), &image, &text, "version 3.0 is not supported, up to 2 is");
 }
 
-fn assert_refused(folder: &Path, image: &Path, bmap: &str, reason: &str) {
+fn assert_refused(directory: &Path, image: &Path, bmap: &str, reason: &str) {
     let before = digest(ChecksumKind::Sha256, b"what was there before");
-    let (outcome, target) = copy_with(folder, image, bmap, &[]);
+    let (outcome, target) = copy_with(directory, image, bmap, &[]);
     assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
     outcome.says(&["map.bmap", reason]);
     assert_eq!(sha256(target), before, "{reason}: the target has changed");
@@ -216,8 +216,8 @@ fn assert_refused(folder: &Path, image: &Path, bmap: &str, reason: &str) {
 
 #[test]
 fn invalid_maps_are_refused_before_anything_is_written() {
-    let folder = temp_dir();
-    let image = small_image(folder.path());
+    let directory = temp_dir();
+    let image = small_image(directory.path());
     let kind = ChecksumKind::Sha256;
     let template = hand_written(&image, &FORMS[5]);
     // A change to the text, with the file's own checksum made right again.
@@ -263,14 +263,14 @@ fn invalid_maps_are_refused_before_anything_is_written() {
         (changed("<bmap version=\"2.0\">", "<bmap>"), "the version of the bmap format is missing"),
     ];
     for (text, reason) in cases {
-        assert_refused(folder.path(), &image, &text, reason);
+        assert_refused(directory.path(), &image, &text, reason);
     }
 }
 
 #[test(Root)]
 fn a_wrong_checksum_is_found_and_its_range_named() {
-    let folder = temp_dir();
-    let image = small_image(folder.path());
+    let directory = temp_dir();
+    let image = small_image(directory.path());
     let template = hand_written(&image, &FORMS[5]);
     let own = template.split("<BmapFileChecksum> ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
     let third = template.split("chksum='").nth(3).unwrap().split('\'').next().unwrap().to_owned();
@@ -278,12 +278,12 @@ fn a_wrong_checksum_is_found_and_its_range_named() {
     let text = sealed(&template.replace(&own, "@").replace(&third, &wrong), ChecksumKind::Sha256);
     let words = ["checksum mismatch in blocks 19-20 (bytes 19456 to 20579)", &third, &wrong];
 
-    let (outcome, target) = copy_with(folder.path(), &image, &text, &[]);
+    let (outcome, target) = copy_with(directory.path(), &image, &text, &[]);
     assert_eq!(outcome.status, Some(1));
     outcome.says(&words);
     outcome.says(&["is incomplete"]);
-    let created = folder.path().join("created");
-    let map = folder.path().join("map.bmap");
+    let created = directory.path().join("created");
+    let map = directory.path().join("map.bmap");
     copy(["--bmap".as_ref(), map.as_os_str(), image.as_os_str(), created.as_os_str()]).fails(&words);
     assert!(!created.exists() && target.exists());
 
@@ -294,14 +294,14 @@ fn a_wrong_checksum_is_found_and_its_range_named() {
 
 #[test]
 fn a_wrong_checksum_is_not_looked_at_with_no_verify() {
-    let folder = temp_dir();
-    let image = small_image(folder.path());
+    let directory = temp_dir();
+    let image = small_image(directory.path());
     let template = hand_written(&image, &FORMS[2]);
     let first = template.split("sha1='").nth(1).unwrap().split('\'').next().unwrap().to_owned();
     let text = template.replace(&first, &digest(ChecksumKind::Sha1, b""));
-    let (outcome, _) = copy_with(folder.path(), &image, &text, &[]);
+    let (outcome, _) = copy_with(directory.path(), &image, &text, &[]);
     assert_eq!(outcome.status, Some(1));
-    let (outcome, target) = copy_with(folder.path(), &image, &text, &["--no-verify"]);
+    let (outcome, target) = copy_with(directory.path(), &image, &text, &["--no-verify"]);
     assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
     outcome.says(&["WARNING: the image is not verified"]);
     assert_same(&image, &target);
@@ -309,53 +309,53 @@ fn a_wrong_checksum_is_not_looked_at_with_no_verify() {
 
 #[test]
 fn a_map_for_another_image_is_refused() {
-    let folder = temp_dir();
-    let image = small_image(folder.path());
+    let directory = temp_dir();
+    let image = small_image(directory.path());
     let text = hand_written(&image, &FORMS[5]);
-    let other = folder.path().join("other.img");
+    let other = directory.path().join("other.img");
     std::fs::write(&other, vec![7; 30_000]).unwrap();
     let before = digest(ChecksumKind::Sha256, b"what was there before");
-    let (outcome, target) = copy_with(folder.path(), &other, &text, &[]);
+    let (outcome, target) = copy_with(directory.path(), &other, &text, &[]);
     assert_eq!(outcome.status, Some(1));
     outcome.says(&["other.img' has 30000 bytes, but the bmap is for an image of 20580 bytes"]);
     assert_eq!(sha256(target), before);
 
-    let (outcome, _) = copy_with(folder.path(), &folder.path().join("map.bmap"), &text, &[]);
+    let (outcome, _) = copy_with(directory.path(), &directory.path().join("map.bmap"), &text, &[]);
     assert_eq!(outcome.status, Some(1));
     outcome.says(&["are the same file"]);
 }
 
 #[test]
 fn a_map_in_compressed_form_is_read() {
-    let folder = temp_dir();
-    let image = small_image(folder.path());
+    let directory = temp_dir();
+    let image = small_image(directory.path());
     let bmap = create(&image);
     crate::common::sh("gzip", &[bmap.to_str().unwrap()]);
-    let packed = folder.path().join("small.img.bmap.gz");
-    let target = folder.path().join("target");
-    copy(["--bmap".as_ref(), packed.as_os_str(), image.as_os_str(), target.as_os_str()]).ok();
+    let compressed = directory.path().join("small.img.bmap.gz");
+    let target = directory.path().join("target");
+    copy(["--bmap".as_ref(), compressed.as_os_str(), image.as_os_str(), target.as_os_str()]).ok();
     assert_same(&image, &target);
 }
 
 #[test]
 fn a_map_is_found_beside_its_image() {
-    let folder = temp_dir();
-    let image = small_image(folder.path());
-    let bmap = folder.path().join("elsewhere");
+    let directory = temp_dir();
+    let image = small_image(directory.path());
+    let bmap = directory.path().join("elsewhere");
     std::fs::rename(create(&image), &bmap).unwrap();
     crate::common::sh("gzip", &["-k", image.to_str().unwrap()]);
-    let packed = folder.path().join("small.img.gz");
-    let target = folder.path().join("target");
+    let compressed = directory.path().join("small.img.gz");
+    let target = directory.path().join("target");
     for name in ["small.bmap", "small.img.bmap", "small.img.gz.bmap"] {
-        let place = folder.path().join(name);
+        let place = directory.path().join(name);
         std::fs::copy(&bmap, &place).unwrap();
-        let outcome = copy([&packed, &target]).ok();
+        let outcome = copy([&compressed, &target]).ok();
         outcome.says(&[&format!("discovered bmap file '{}'", place.display())]);
         assert_same(&image, &target);
     }
     let alone = temp_dir();
     let copied = alone.path().join("small.img.gz");
-    std::fs::copy(&packed, &copied).unwrap();
+    std::fs::copy(&compressed, &copied).unwrap();
     copy([&copied, &target]).fails(&["bmap file not found", "--nobmap"]);
     // What is there but cannot be read is not "not found".
     std::fs::create_dir(alone.path().join("small.img.bmap")).unwrap();
@@ -366,8 +366,8 @@ fn a_map_is_found_beside_its_image() {
 #[test(Program("time"))]
 fn a_large_map_is_read_in_time_and_memory() {
     const RANGES: u64 = 1_000_000;
-    let folder = temp_dir();
-    let map = folder.path().join("large.bmap");
+    let directory = temp_dir();
+    let map = directory.path().join("large.bmap");
     let mut checksums = Checksums::new(ChecksumKind::Sha256);
     let digest = ChecksumKind::Sha256.hasher().finish();
     let ranges = (0..RANGES).map(|range| BlockRange::from_inclusive(range * 2, range * 2).unwrap()).collect();
@@ -377,9 +377,9 @@ fn a_large_map_is_read_in_time_and_memory() {
     assert!(std::fs::metadata(&map).unwrap().len() > 64 << 20);
 
     // The image is refused right after the map has been read.
-    let image = folder.path().join("image");
+    let image = directory.path().join("image");
     std::fs::write(&image, "short").unwrap();
-    let target = folder.path().join("target");
+    let target = directory.path().join("target");
     let tool = copy(["--bmap".as_ref(), map.as_os_str(), image.as_os_str(), target.as_os_str()]);
     let outcome = tool.measured().fails(&["5 bytes, but the bmap is for an image of 8192000000 bytes"]);
     assert!(outcome.memory() < 200 << 20, "{} MiB", outcome.memory() >> 20);

@@ -18,8 +18,8 @@ fn programs() -> Vec<Test> {
     PROGRAMS.into_iter().map(levels).collect()
 }
 
-/// Packs `data` with `program`, at `level`.
-fn pack_with(program: &str, level: u32, data: &[u8]) -> Vec<u8> {
+/// Compresses `data` with `program`, at `level`.
+fn compress_with(program: &str, level: u32, data: &[u8]) -> Vec<u8> {
     use std::process::{Command, Stdio};
     let mut command = Command::new(find_program(program).unwrap());
     command.arg(format!("-{level}")).arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -33,8 +33,8 @@ fn pack_with(program: &str, level: u32, data: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// Packs `data` with the reference.
-fn pack(level: u32, data: &[u8]) -> Vec<u8> {
+/// Compresses `data` with the reference.
+fn compress(level: u32, data: &[u8]) -> Vec<u8> {
     let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::new(level));
     encoder.write_all(data).unwrap();
     encoder.finish().unwrap()
@@ -54,22 +54,22 @@ fn mixture(seed: u64) -> Vec<u8> {
     data
 }
 
-/// A folder with a packed file in it.
-struct Packed {
-    folder: tempfile::TempDir,
+/// A directory with a compressed file in it.
+struct Compressed {
+    directory: tempfile::TempDir,
     path: PathBuf,
 }
 
-impl Packed {
-    fn new(packed: &[u8]) -> Self {
-        let folder = temp_dir();
-        let path = folder.path().join("disk.img.bz2");
-        fs::write(&path, packed).unwrap();
-        Self { folder, path }
+impl Compressed {
+    fn new(compressed: &[u8]) -> Self {
+        let directory = temp_dir();
+        let path = directory.path().join("disk.img.bz2");
+        fs::write(&path, compressed).unwrap();
+        Self { directory, path }
     }
 
     fn target(&self) -> PathBuf {
-        self.folder.path().join("out")
+        self.directory.path().join("out")
     }
 
     /// Copies everything, and expects `data`.
@@ -87,50 +87,50 @@ impl Packed {
 fn levels_of(program: &str) {
     let data = mixture(1);
     for level in 1..=9 {
-        Packed::new(&pack_with(program, level, &data)).delivers(&data, &format!("{program} -{level}"));
+        Compressed::new(&compress_with(program, level, &data)).delivers(&data, &format!("{program} -{level}"));
     }
     for data in [&b""[..], b"x", &[0; 1_000_000]] {
-        Packed::new(&pack_with(program, 9, data)).delivers(data, &format!("{program}, {} bytes", data.len()));
+        Compressed::new(&compress_with(program, 9, data)).delivers(data, &format!("{program}, {} bytes", data.len()));
     }
 }
 
 #[test]
 fn streams_one_after_another_are_decoded() {
     let data = mixture(2);
-    let mut packed = pack(9, b"");
+    let mut compressed = compress(9, b"");
     for part in data.chunks(data.len() / 7 + 1) {
-        packed.extend(pack(3, part));
-        packed.extend(pack(1, b""));
+        compressed.extend(compress(3, part));
+        compressed.extend(compress(1, b""));
     }
-    Packed::new(&packed).delivers(&data, "streams, some of them empty");
+    Compressed::new(&compressed).delivers(&data, "streams, some of them empty");
 }
 
 #[test]
 fn a_level_that_changes_between_streams_is_followed() {
     let data = mixture(3);
-    let packed: Vec<u8> =
-        (1..=9).zip(data.chunks(data.len() / 9 + 1)).flat_map(|(level, part)| pack(level, part)).collect();
-    Packed::new(&packed).delivers(&data, "nine streams of nine levels");
+    let compressed: Vec<u8> =
+        (1..=9).zip(data.chunks(data.len() / 9 + 1)).flat_map(|(level, part)| compress(level, part)).collect();
+    Compressed::new(&compressed).delivers(&data, "nine streams of nine levels");
 }
 
 #[test]
 fn an_image_cut_anywhere_is_refused() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
+    let directory = temp_dir();
+    let image = directory.path().join("disk.img");
     disk_like(&image, 4);
     let bmap = create(&image);
-    let packed = pack(1, &fs::read(&image).unwrap());
+    let compressed = compress(1, &fs::read(&image).unwrap());
     for part in 1..20 {
-        let cut = Packed::new(&packed[..packed.len() * part / 20]);
+        let cut = Compressed::new(&compressed[..compressed.len() * part / 20]);
         cut.is_refused(&["bzip2", "cut off"]);
         copy([Path::new("--bmap"), &bmap, &cut.path, &cut.target()]).fails(&["bzip2", "cut off"]);
     }
     for missing in [1, 4, 5, 9, 10, 11] {
         // Every mapped byte is there, and with a bmap that is enough.
-        let cut = Packed::new(&packed[..packed.len() - missing]);
+        let cut = Compressed::new(&compressed[..compressed.len() - missing]);
         cut.is_refused(&["bzip2", "cut off"]);
     }
-    let whole = Packed::new(&packed);
+    let whole = Compressed::new(&compressed);
     copy([Path::new("--bmap"), &bmap, &whole.path, &whole.target()]).ok();
     assert_same(&image, &whole.target());
 }
@@ -138,28 +138,28 @@ fn an_image_cut_anywhere_is_refused() {
 #[test]
 fn an_image_damaged_anywhere_is_refused() {
     let mut random = Random::new(5);
-    let packed = pack(2, &mixture(5));
+    let compressed = compress(2, &mixture(5));
     for part in 0..40 {
-        let mut damaged = packed.clone();
-        // Behind the magic, by which the format is told, and before the padding of the last byte.
-        let place = 10 + part * (packed.len() - 11) / 40 + random.below(100) as usize;
+        let mut damaged = compressed.clone();
+        // After the magic, by which the format is told, and before the padding of the last byte.
+        let place = 10 + part * (compressed.len() - 11) / 40 + random.below(100) as usize;
         damaged[place] ^= 1 << random.below(8);
-        Packed::new(&damaged).is_refused(&["bzip2"]);
+        Compressed::new(&damaged).is_refused(&["bzip2"]);
     }
-    let mut damaged = packed.clone();
-    let crc = packed.len() - 4;
+    let mut damaged = compressed.clone();
+    let crc = compressed.len() - 4;
     damaged[crc] ^= 0x80;
-    Packed::new(&damaged).is_refused(&["bzip2 data is corrupt", "checksum of the stream"]);
+    Compressed::new(&damaged).is_refused(&["bzip2 data is corrupt", "checksum of the stream"]);
 }
 
 #[test]
 fn only_padding_may_follow_the_image() {
     let data = mixture(6);
-    let packed = pack(9, &data);
-    let with = |more: &[u8]| Packed::new(&[&packed, more].concat());
+    let compressed = compress(9, &data);
+    let with = |more: &[u8]| Compressed::new(&[&compressed, more].concat());
     with(&[0; 512]).delivers(&data, "padding");
     with(&vec![0; 5 << 20]).delivers(&data, "much padding");
     with(b"garbage").is_refused(&["bzip2 data is corrupt", "no bzip2 data"]);
     with(&[&[0; 512], &b"garbage"[..]].concat()).is_refused(&["bzip2 data is corrupt"]);
-    with(&packed[..40]).is_refused(&["bzip2", "cut off"]);
+    with(&compressed[..40]).is_refused(&["bzip2", "cut off"]);
 }

@@ -21,7 +21,7 @@ fn help_and_version_go_to_standard_output() {
 }
 
 #[test]
-fn an_answer_that_nobody_gets_is_no_success() {
+fn an_answer_that_cannot_be_written_is_no_success() {
     for answer in ["--help", "--version", "copy --help"] {
         for (output, why) in [("/dev/full", "No space left on device"), ("&-", "it is closed")] {
             let script = format!("exec \"$0\" {answer} >{output}");
@@ -74,11 +74,11 @@ fn wrong_usage_exits_with_2() {
 
 #[test]
 fn global_flags_stand_anywhere() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
+    let directory = temp_dir();
+    let image = directory.path().join("disk.img");
     disk_like(&image, 1);
     create(&image);
-    let (image, target) = (image.to_str().unwrap(), folder.path().join("target"));
+    let (image, target) = (image.to_str().unwrap(), directory.path().join("target"));
     let target = target.to_str().unwrap();
     for arguments in [vec!["-q", "copy", image, target], vec!["copy", image, target, "--quiet"]] {
         let outcome = bmaptool(arguments).ok();
@@ -92,11 +92,11 @@ fn global_flags_stand_anywhere() {
 
 #[test]
 fn messages_are_lines_on_standard_error() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
+    let directory = temp_dir();
+    let image = directory.path().join("disk.img");
     disk_like(&image, 2);
     let bmap = create(&image);
-    let target = folder.path().join("target");
+    let target = directory.path().join("target");
     let outcome = copy([&image, &target]).ok();
     let (bmap, target) = (bmap.display(), target.display());
     let expected = [
@@ -114,7 +114,7 @@ fn messages_are_lines_on_standard_error() {
     assert_eq!(lines.len(), expected.len() + 1);
     assert!(outcome.stdout.is_empty());
 
-    let odd = folder.path().join("two\nlines\x1b[31m");
+    let odd = directory.path().join("two\nlines\x1b[31m");
     let outcome = copy([&odd, &odd]).fails(&["cannot open '"]);
     assert_eq!(outcome.stderr.lines().count(), 1);
     assert!(!outcome.stderr.contains('\x1b'));
@@ -124,8 +124,8 @@ fn messages_are_lines_on_standard_error() {
 #[test]
 fn passwords_are_never_shown() {
     const URL: &str = "http://me:secret@127.0.0.1:1/x";
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
+    let directory = temp_dir();
+    let image = directory.path().join("disk.img");
     disk_like(&image, 8);
     let (bmap, image) = (create(&image), image.to_str().unwrap().to_owned());
     let bmap = bmap.to_str().unwrap();
@@ -142,7 +142,7 @@ fn passwords_are_never_shown() {
         &[URL],
     ];
     for arguments in cases {
-        let outcome = bmaptool(arguments).current_dir(folder.path()).env("BMAPTOOL_TIMEOUT_SCALE", "0.01").run();
+        let outcome = bmaptool(arguments).current_dir(directory.path()).env("BMAPTOOL_TIMEOUT_SCALE", "0.01").run();
         assert!(!outcome.stderr.contains("secret"), "{}", outcome.stderr);
         assert!(outcome.stderr.contains("127.0.0.1"), "{}", outcome.stderr);
     }
@@ -150,11 +150,11 @@ fn passwords_are_never_shown() {
 
 #[test]
 fn standard_input_is_an_image() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
+    let directory = temp_dir();
+    let image = directory.path().join("disk.img");
     disk_like(&image, 3);
     let bmap = create(&image);
-    let target = folder.path().join("target");
+    let target = directory.path().join("target");
     let bytes = std::fs::read(&image).unwrap();
     copy(["--nobmap".as_ref(), "-".as_ref(), target.as_os_str()]).stdin(bytes.clone()).ok();
     assert_same(&image, &target);
@@ -181,16 +181,16 @@ fn standard_input_is_an_image() {
 /// A raw image may begin with anything.
 #[test]
 fn an_image_of_the_size_in_the_bmap_is_raw() {
-    let folder = temp_dir();
-    let (image, target) = (folder.path().join("disk.img"), folder.path().join("target"));
+    let directory = temp_dir();
+    let (image, target) = (directory.path().join("disk.img"), directory.path().join("target"));
     let magics: [&[u8]; 5] = [b"\x1f\x8b\x08\0", b"PK\x03\x04", b"BZh9", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
     for magic in magics {
         let mut bytes = vec![0; 8192];
         bytes[..magic.len()].copy_from_slice(magic);
-        // Its map is made before it has a magic, for `create` refuses what is packed.
+        // Its map is made before it has a magic, for `create` refuses what is compressed.
         std::fs::write(&image, vec![0; 8192]).unwrap();
         let map = bmaptool(["create".as_ref(), "--no-checksum".as_ref(), image.as_os_str()]).ok().stdout;
-        std::fs::write(folder.path().join("disk.bmap"), map).unwrap();
+        std::fs::write(directory.path().join("disk.bmap"), map).unwrap();
         std::fs::write(&image, &bytes).unwrap();
         copy([&image, &target]).ok();
         assert_eq!(std::fs::read(&target).unwrap(), bytes);
@@ -200,8 +200,8 @@ fn an_image_of_the_size_in_the_bmap_is_raw() {
 
 #[test]
 fn a_stream_without_a_byte_is_no_image_by_any_name() {
-    let folder = temp_dir();
-    let target = folder.path().join("target");
+    let directory = temp_dir();
+    let target = directory.path().join("target");
     for (image, name) in [("-", "standard input"), ("/dev/stdin", "'/dev/stdin'"), ("/dev/null", "'/dev/null'")] {
         std::fs::write(&target, "precious").unwrap();
         let nothing = format!("nothing came from {name}: there is no image on it");
@@ -212,31 +212,31 @@ fn a_stream_without_a_byte_is_no_image_by_any_name() {
 
 #[test]
 fn a_closed_stream_is_closed_by_any_name() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
+    let directory = temp_dir();
+    let image = directory.path().join("disk.img");
     disk_like(&image, 3);
     create(&image);
-    std::os::unix::fs::symlink("/dev/stdout", folder.path().join("link")).unwrap();
+    std::os::unix::fs::symlink("/dev/stdout", directory.path().join("link")).unwrap();
     for output in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/proc/thread-self/fd/1", "link"] {
-        let closed = |tool: Tool| tool.current_dir(folder.path()).under(&["sh", "-c", "exec \"$@\" >&-", "sh"]);
+        let closed = |tool: Tool| tool.current_dir(directory.path()).under(&["sh", "-c", "exec \"$@\" >&-", "sh"]);
         closed(bmaptool(["create", "-o", output, "disk.img"])).fails(&[output, "it is closed"]);
         closed(copy(["disk.img", output])).fails(&[output, "it is closed"]);
     }
-    bmaptool(["create", "-o", "/dev/stdout", "disk.img"]).current_dir(folder.path()).ok();
+    bmaptool(["create", "-o", "/dev/stdout", "disk.img"]).current_dir(directory.path()).ok();
 }
 
 #[test]
 fn a_whole_image_is_copied_without_a_bmap() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
+    let directory = temp_dir();
+    let image = directory.path().join("disk.img");
     disk_like(&image, 4);
     create(&image);
-    let target = folder.path().join("target");
+    let target = directory.path().join("target");
     std::fs::write(&target, vec![9; 20 << 20]).unwrap();
     let outcome = copy(["--nobmap".as_ref(), image.as_os_str(), target.as_os_str()]).ok();
     outcome.says(&[&format!("no bmap given, copy entire image to '{}'", target.display())]);
     assert_same(&image, &target);
-    let empty = folder.path().join("empty");
+    let empty = directory.path().join("empty");
     std::fs::write(&empty, "").unwrap();
     copy(["--nobmap".as_ref(), empty.as_os_str(), target.as_os_str()]).ok().says(&["copying speed 0 bytes/sec"]);
     assert_same(&empty, &target);
@@ -244,13 +244,13 @@ fn a_whole_image_is_copied_without_a_bmap() {
 
 #[test]
 fn a_target_that_is_the_source_is_refused() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
+    let directory = temp_dir();
+    let image = directory.path().join("disk.img");
     disk_like(&image, 5);
     let bmap = create(&image);
     let (before, map_before) = (sha256(&image), sha256(&bmap));
-    let link = folder.path().join("link");
-    let hard = folder.path().join("hard");
+    let link = directory.path().join("link");
+    let hard = directory.path().join("hard");
     std::os::unix::fs::symlink("disk.img", &link).unwrap();
     std::fs::hard_link(&image, &hard).unwrap();
     for target in [&image, &link, &hard] {
@@ -262,11 +262,11 @@ fn a_target_that_is_the_source_is_refused() {
 
 #[test]
 fn file_names_need_not_be_text() {
-    let folder = temp_dir();
-    let image = folder.path().join(std::ffi::OsStr::from_bytes(b"disk-\xff.img"));
-    let target = folder.path().join(std::ffi::OsStr::from_bytes(b"target-\xfe"));
+    let directory = temp_dir();
+    let image = directory.path().join(std::ffi::OsStr::from_bytes(b"disk-\xff.img"));
+    let target = directory.path().join(std::ffi::OsStr::from_bytes(b"target-\xfe"));
     disk_like(&image, 6);
-    let bmap = folder.path().join(std::ffi::OsStr::from_bytes(b"disk-\xff.bmap"));
+    let bmap = directory.path().join(std::ffi::OsStr::from_bytes(b"disk-\xff.bmap"));
     bmaptool(["create".as_ref(), "-o".as_ref(), bmap.as_os_str(), image.as_os_str()]).ok();
     copy([&image, &target]).ok().says(&["discovered bmap file"]);
     assert_same(&image, &target);
@@ -274,12 +274,12 @@ fn file_names_need_not_be_text() {
 
 #[test]
 fn a_signal_ends_it_at_once() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
+    let directory = temp_dir();
+    let image = directory.path().join("disk.img");
     disk_like(&image, 7);
     let bmap = create(&image);
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        let target = folder.path().join("target");
+        let target = directory.path().join("target");
         let mut tool = copy(["--bmap".as_ref(), bmap.as_os_str(), "-".as_ref(), target.as_os_str()]);
         let mut child = tool.spawn();
         // The source delivers a little and then stalls, so that the copy is under way for as long as it takes.

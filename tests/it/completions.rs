@@ -62,7 +62,7 @@ struct Session {
 }
 
 impl Session {
-    /// Starts the shell in a folder that has some files.
+    /// Starts the shell in a directory that has some files.
     fn start(shell: Shell) -> Self {
         let home = temp_dir();
         let mut generator = Command::new(env!("CARGO"));
@@ -75,7 +75,7 @@ impl Session {
         }
         let work = home.path().join("work");
         std::fs::create_dir(&work).unwrap();
-        for name in ["sparse.img", "sparse.txt", "packed.wic.xz", "packed.txt", "one.bmap", "keys.gpg", "one.sig"] {
+        for name in ["sparse.img", "sparse.txt", "image.wic.xz", "image.txt", "one.bmap", "keys.gpg", "one.sig"] {
             std::fs::write(work.join(name), "").unwrap();
         }
         let binary = Path::new(env!("CARGO_BIN_EXE_bmaptool")).parent().unwrap();
@@ -95,7 +95,7 @@ impl Session {
     }
 }
 
-/// What stands behind the last prompt.
+/// What stands after the last prompt.
 fn line(screen: &str) -> Option<&str> {
     screen.lines().filter_map(|line| line.strip_prefix('>')).next_back().map(str::trim)
 }
@@ -117,16 +117,16 @@ fn words_are_completed(shell: Shell) {
         ("cr", "create"),
         ("copy --remo", "copy --removable-device"),
         ("create s", "create sparse.img"),
-        ("copy p", "copy packed.wic.xz"),
+        ("copy i", "copy image.wic.xz"),
         ("copy --bmap ", "copy --bmap one.bmap"),
         ("copy --bmap=", "copy --bmap=one.bmap"),
         ("copy --keyring ", "copy --keyring keys.gpg"),
         ("copy --bmap-sig o", "copy --bmap-sig one.sig"),
         // The value of an option is not the image.
-        ("copy --quiet --bmap one.bmap p", "copy --quiet --bmap one.bmap packed.wic.xz"),
-        ("copy --bmap=one.bmap p", "copy --bmap=one.bmap packed.wic.xz"),
+        ("copy --quiet --bmap one.bmap i", "copy --quiet --bmap one.bmap image.wic.xz"),
+        ("copy --bmap=one.bmap i", "copy --bmap=one.bmap image.wic.xz"),
         // Any file may be written to.
-        ("copy sparse.img packed.t", "copy sparse.img packed.txt"),
+        ("copy sparse.img image.t", "copy sparse.img image.txt"),
     ] {
         session.type_and_tab(&format!("bmaptool {typed}"), 1);
         let completed = format!("bmaptool {completed}");
@@ -138,7 +138,7 @@ fn devices_are_offered(shell: Shell) {
     let disk = Disk::new(1 << 20);
     let device = text(disk.path());
     let session = Session::start(shell);
-    session.type_and_tab("bmaptool copy packed.wic.xz ", 2);
+    session.type_and_tab("bmaptool copy image.wic.xz ", 2);
     session.terminal.wait_for(device, |screen| screen.split_whitespace().any(|word| word == device));
     session.type_and_tab("bmaptool create ", 2);
     let screen = session.terminal.wait_for("image", |screen| screen.contains("sparse.img"));

@@ -1,4 +1,4 @@
-//! Others that have a hand on what a copy reads or writes, and images that are not what they look like: no success that is none.
+//! Other programs that use what a copy reads or writes, and images that are not what they look like: no false success.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -14,9 +14,9 @@ const MIB: u64 = 1 << 20;
 
 #[test(Root)]
 fn what_the_image_leaves_out_of_the_first_mebibyte_is_kept() {
-    let (folder, disk) = (temp_dir(), Disk::new(4 * MIB));
+    let (directory, disk) = (temp_dir(), Disk::new(4 * MIB));
     let before = fs::read(&disk.backing).unwrap();
-    let image = folder.path().join("mbr.img");
+    let image = directory.path().join("mbr.img");
     fs::write(&image, [1; 440]).unwrap();
     copy(["--nobmap", text(&image), text(disk.path())]).ok();
     let after = fs::read(&disk.backing).unwrap();
@@ -25,19 +25,19 @@ fn what_the_image_leaves_out_of_the_first_mebibyte_is_kept() {
 
 #[test(Root)]
 fn a_map_without_blocks_changes_nothing() {
-    let (folder, disk) = (temp_dir(), Disk::new(4 * MIB));
+    let (directory, disk) = (temp_dir(), Disk::new(4 * MIB));
     let before = sha256(&disk.backing);
-    let image = folder.path().join("hole.img");
+    let image = directory.path().join("hole.img");
     crate::common::image::create(&image, 2 * MIB);
     crate::common::tool::create(&image);
     copy([image.as_path(), disk.path()]).ok();
     assert_eq!(sha256(&disk.backing), before);
 
-    let empty = folder.path().join("empty.img");
+    let empty = directory.path().join("empty.img");
     fs::write(&empty, "").unwrap();
     let map = "<bmap version=\"2.0\"><ImageSize>0</ImageSize><BlockSize>4096</BlockSize><BlocksCount>0</BlocksCount>\
                <MappedBlocksCount>0</MappedBlocksCount><BlockMap></BlockMap></bmap>";
-    fs::write(folder.path().join("empty.img.bmap"), map).unwrap();
+    fs::write(directory.path().join("empty.img.bmap"), map).unwrap();
     copy([empty.as_path(), disk.path()]).fails(&["the image is empty"]);
     assert_eq!(sha256(&disk.backing), before);
 }
@@ -51,8 +51,8 @@ fn refused(image: &Path, target: &Path, file: &Path, words: &[&str]) {
 
 #[test(Root)]
 fn a_loop_device_over_a_mounted_file_is_refused() {
-    let (folder, disk) = (temp_dir(), Disk::new(20 * MIB));
-    let image = mapped_disk(folder.path());
+    let (directory, disk) = (temp_dir(), Disk::new(20 * MIB));
+    let image = mapped_disk(directory.path());
     let twin = Loop::attach(&disk.backing);
     let outcome = copy([image.as_path(), &twin.path]).ok();
     outcome.says(&[&format!("WARNING: '{}' shares data with", disk.path().display())]);
@@ -68,9 +68,9 @@ fn a_loop_device_over_a_mounted_file_is_refused() {
 
 #[test(Root)]
 fn only_a_loop_device_that_overlaps_a_mounted_part_is_refused() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
-    let file = folder.path().join("parts");
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
+    let file = directory.path().join("parts");
     crate::common::image::create(&file, 40 * MIB);
     let half = (20 * MIB).to_string();
     let first = Loop::attach_with(&file, &["--sizelimit", &half]);
@@ -83,9 +83,9 @@ fn only_a_loop_device_that_overlaps_a_mounted_part_is_refused() {
 }
 
 #[test(Root, Program("unshare"))]
-fn a_file_behind_a_disk_mounted_in_another_namespace_is_refused() {
-    let (folder, disk) = (temp_dir(), Disk::new(20 * MIB));
-    let image = mapped_disk(folder.path());
+fn a_file_under_a_disk_mounted_in_another_namespace_is_refused() {
+    let (directory, disk) = (temp_dir(), Disk::new(20 * MIB));
+    let image = mapped_disk(directory.path());
     sh("mkfs.ext4", &["-q", text(disk.path())]);
     let _mount = Elsewhere::mount(disk.path());
     let outcome = copy([image.as_path(), &disk.backing]).run();
@@ -98,18 +98,18 @@ struct Halfway {
     child: Child,
     pipe: ChildStdin,
     target: PathBuf,
-    _folder: TempDir,
+    _directory: TempDir,
 }
 
 impl Halfway {
     fn begin() -> Self {
-        let folder = temp_dir();
-        let target = folder.path().join("out");
+        let directory = temp_dir();
+        let target = directory.path().join("out");
         let mut child = copy(["--nobmap", "-", text(&target)]).spawn();
         let mut pipe = child.stdin.take().unwrap();
         pipe.write_all(&vec![1; 4 * MIB as usize]).unwrap();
         wait_until(&mut child, "half of the copy", || size_of(&target) >= 2 * MIB);
-        Self { child, pipe, target, _folder: folder }
+        Self { child, pipe, target, _directory: directory }
     }
 
     fn end(self) -> Outcome {
@@ -126,12 +126,12 @@ fn size_of(file: &Path) -> u64 {
 #[test]
 fn a_second_copy_to_a_file_is_refused() {
     let halfway = Halfway::begin();
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
     copy([image.as_path(), &halfway.target]).fails(&["is locked by another program, perhaps another copy", "fuser -v"]);
     let target = halfway.target.clone();
-    // The folder goes with it.
-    let Halfway { child, pipe, _folder, .. } = halfway;
+    // The directory goes with it.
+    let Halfway { child, pipe, _directory, .. } = halfway;
     drop(pipe);
     assert_eq!(finish(child).status, Some(0));
     assert!(fs::read(target).unwrap() == vec![1; 4 * MIB as usize]);
@@ -173,10 +173,10 @@ fn a_target_that_is_cut_or_grows_is_an_error() {
 
 #[test]
 fn a_damaged_head_is_not_taken_for_a_raw_image() {
-    let folder = temp_dir();
-    let target = folder.path().join("out");
+    let directory = temp_dir();
+    let target = directory.path().join("out");
     for name in ["disk.img.gz", "disk.img.xz", "disk.zip", "disk.tar"] {
-        let image = folder.path().join(name);
+        let image = directory.path().join(name);
         fs::write(&image, "<html>404</html>").unwrap();
         copy(["--nobmap", text(&image), text(&target)]).fails(&[name, "but it is not compressed", "rename it"]);
         assert!(!target.exists());
@@ -185,14 +185,14 @@ fn a_damaged_head_is_not_taken_for_a_raw_image() {
 
 #[test(Program("zip"))]
 fn what_is_compressed_twice_is_no_image() {
-    let folder = temp_dir();
-    mapped_disk(folder.path());
-    let target = folder.path().join("out");
+    let directory = temp_dir();
+    mapped_disk(directory.path());
+    let target = directory.path().join("out");
     let script = "cd \"$1\" && gzip -k disk.img && xz -k disk.img.gz && zip -q disk.zip disk.img.gz && \
                   tar -czf disk.tar.gz disk.img.gz";
-    sh("sh", &["-c", script, "sh", text(folder.path())]);
+    sh("sh", &["-c", script, "sh", text(directory.path())]);
     for name in ["disk.img.gz.xz", "disk.zip", "disk.tar.gz"] {
-        let image = folder.path().join(name);
+        let image = directory.path().join(name);
         copy(["--nobmap", text(&image), text(&target)]).fails(&[name, "is compressed again, with gzip"]);
         assert!(!target.exists());
     }

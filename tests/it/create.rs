@@ -14,15 +14,15 @@ use bmaptool::filemap::{self, Method};
 
 #[test(Root)]
 fn what_cannot_be_mapped_is_refused() {
-    let folder = temp_dir();
-    let empty = folder.path().join("empty");
+    let directory = temp_dir();
+    let empty = directory.path().join("empty");
     File::create(&empty).unwrap();
     bmaptool(["create".as_ref(), empty.as_os_str()]).fails(&["empty': its size is zero"]);
-    bmaptool(["create".as_ref(), folder.path().as_os_str()]).fails(&["it is a directory"]);
-    bmaptool(["create".as_ref(), folder.path().join("none").as_os_str()]).fails(&["none': No such file"]);
+    bmaptool(["create".as_ref(), directory.path().as_os_str()]).fails(&["it is a directory"]);
+    bmaptool(["create".as_ref(), directory.path().join("none").as_os_str()]).fails(&["none': No such file"]);
     bmaptool(["create", "/dev/null"]).fails(&["'/dev/null': it is a character device"]);
-    // Nobody writes to it.
-    let pipe = folder.path().join("pipe");
+    // It has no writer.
+    let pipe = directory.path().join("pipe");
     sh("mkfifo", &[pipe.to_str().unwrap()]);
     bmaptool(["create".as_ref(), pipe.as_os_str()]).fails(&["pipe': it is a pipe"]);
     let disk = Disk::new(1 << 20);
@@ -31,8 +31,8 @@ fn what_cannot_be_mapped_is_refused() {
 
 #[test(Program("xz"), Program("zstd"), Program("lz4"), Program("lzop"), Program("zip"))]
 fn compressed_images_are_refused() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
+    let directory = temp_dir();
+    let image = directory.path().join("disk.img");
     fs::write(&image, Random::new(1).text(100_000)).unwrap();
     let path = image.to_str().unwrap();
     sh("gzip", &["-k", path]);
@@ -52,7 +52,7 @@ fn compressed_images_are_refused() {
         ("zip", "zip"),
     ] {
         // It is the content that tells, not the name.
-        let disguised = folder.path().join("raw.img");
+        let disguised = directory.path().join("raw.img");
         fs::rename(format!("{path}.{ending}"), &disguised).unwrap();
         let outcome = bmaptool(["create".as_ref(), disguised.as_os_str()])
             .fails(&[&format!("is compressed ({name}); create maps a raw image: decompress it first")]);
@@ -62,8 +62,8 @@ fn compressed_images_are_refused() {
 
 #[test]
 fn a_full_image_is_mapped_with_a_warning() {
-    let folder = temp_dir();
-    let image = folder.path().join("full.img");
+    let directory = temp_dir();
+    let image = directory.path().join("full.img");
     fs::write(&image, vec![1; 1 << 20]).unwrap();
     let outcome = bmaptool(["create".as_ref(), image.as_os_str()]).ok();
     outcome.says(&["WARNING: all 1.0 MiB are mapped, no holes in '"]);
@@ -74,8 +74,8 @@ fn a_full_image_is_mapped_with_a_warning() {
 
 #[test]
 fn checksums_can_be_left_out() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
+    let directory = temp_dir();
+    let image = directory.path().join("disk.img");
     disk_like(&image, 2);
     let with = Bmap::parse(&bmaptool(["create".as_ref(), image.as_os_str()]).ok().stdout).unwrap();
     let without = bmaptool(["create".as_ref(), "--no-checksum".as_ref(), image.as_os_str()]).ok();
@@ -87,8 +87,8 @@ fn checksums_can_be_left_out() {
 
 #[test(Root)]
 fn what_was_written_to_a_loop_device_is_mapped() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
+    let directory = temp_dir();
+    let image = directory.path().join("disk.img");
     File::create(&image).unwrap().set_len(32 << 20).unwrap();
     let disk = Loop::attach(&image);
     // It stays in the cache of the device.
@@ -106,13 +106,13 @@ fn what_was_written_to_a_loop_device_is_mapped() {
 
 #[test(Root, FileSystem("erofs"))]
 fn an_image_on_a_file_system_without_sync_is_mapped() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
+    let directory = temp_dir();
+    let image = directory.path().join("disk.img");
     disk_like(&image, 1);
-    let packed = temp_dir();
-    let packed = packed.path().join("erofs");
-    sh("mkfs.erofs", &[text(&packed), text(folder.path())]);
-    let device = Loop::attach(&packed);
+    let compressed = temp_dir();
+    let compressed = compressed.path().join("erofs");
+    sh("mkfs.erofs", &[text(&compressed), text(directory.path())]);
+    let device = Loop::attach(&compressed);
     let mount = Mount::of(&device.path, "ro");
     let bmap = bmaptool(["create".as_ref(), mount.path().join("disk.img").as_os_str()]).ok();
     let map = Bmap::parse(&bmap.stdout).unwrap();
@@ -122,8 +122,8 @@ fn an_image_on_a_file_system_without_sync_is_mapped() {
 /// It grows, and its time is what it was.
 #[test]
 fn an_image_that_grows_is_refused() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
+    let directory = temp_dir();
+    let image = directory.path().join("disk.img");
     image::sparse(&image, 200 << 20, &[(0, 150 << 20)], 8);
     let writer = File::options().write(true).open(&image).unwrap();
     let before = writer.metadata().unwrap().modified().unwrap();
@@ -142,8 +142,8 @@ fn an_image_that_grows_is_refused() {
 
 #[test]
 fn an_image_that_changes_is_refused() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
+    let directory = temp_dir();
+    let image = directory.path().join("disk.img");
     image::sparse(&image, 200 << 20, &[(0, 150 << 20)], 8);
     let writer = File::options().write(true).open(&image).unwrap();
     let mut tool = bmaptool(["create".as_ref(), image.as_os_str()]);
@@ -161,15 +161,15 @@ fn an_image_that_changes_is_refused() {
 
 #[test]
 fn little_memory_is_named_as_the_cause() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
+    let directory = temp_dir();
+    let image = directory.path().join("disk.img");
     // One range, so that it does not matter how many cores there are.
     image::sparse(&image, 5 << 20, &[(0, 4 << 20)], 1);
     let mut said = String::new();
     for kilobytes in (10_000..30_000).step_by(500) {
         let script = format!("ulimit -v {kilobytes}; exec \"$@\"");
         let outcome = bmaptool(["create".as_ref(), image.as_os_str()]).under(&["sh", "-c", &script, "sh"]).run();
-        // Less may not be enough for the dynamic loader, or for the small pieces of which no failure can be told.
+        // Less may not be enough for the dynamic loader, or for the small blocks of which no failure can be told.
         assert!(matches!(outcome.status, Some(0 | 1 | 127 | 134) | None), "{kilobytes} KiB: {outcome:?}");
         said.push_str(&outcome.stderr);
     }

@@ -11,12 +11,12 @@ use crate::common::tool::{Tool, binary_in, bmaptool, create, finish};
 use crate::common::{sha256, temp_dir, text};
 use tempfile::TempDir;
 
-/// A folder with an image like that of a small disk.
+/// A directory with an image like that of a small disk.
 fn scene() -> (TempDir, PathBuf) {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
+    let directory = temp_dir();
+    let image = directory.path().join("disk.img");
     disk_like(&image, 1);
-    (folder, image)
+    (directory, image)
 }
 
 /// Maps the image to a file.
@@ -26,10 +26,10 @@ fn create_to(output: &Path, image: &Path) -> Tool {
 
 #[test]
 fn the_output_is_never_the_image() {
-    let (folder, image) = scene();
+    let (directory, image) = scene();
     let before = sha256(&image);
-    let link = folder.path().join("link");
-    let hard_link = folder.path().join("hard");
+    let link = directory.path().join("link");
+    let hard_link = directory.path().join("hard");
     std::os::unix::fs::symlink(&image, &link).unwrap();
     fs::hard_link(&image, &hard_link).unwrap();
     for output in [&image, &link, &hard_link] {
@@ -47,7 +47,7 @@ fn the_output_is_never_the_image() {
 /// With the arguments the wrong way round.
 #[test]
 fn an_image_is_not_replaced_by_the_map_of_its_bmap() {
-    let (_folder, image) = scene();
+    let (_directory, image) = scene();
     let (bmap, before) = (create(&image), sha256(&image));
     let outcome = create_to(&image, &bmap)
         .fails(&["disk.img.bmap' is an XML file, such as a bmap, not a disk image", "create -o OUTPUT IMAGE"]);
@@ -59,19 +59,19 @@ fn an_image_is_not_replaced_by_the_map_of_its_bmap() {
 
 #[test]
 fn an_output_file_is_replaced_as_a_whole() {
-    let (folder, image) = scene();
+    let (directory, image) = scene();
     let expected = bmaptool(["create".as_ref(), image.as_os_str()]).ok().stdout;
     let write_to =
         |output: &Path| bmaptool(["create".as_ref(), image.as_os_str(), "--output".as_ref(), output.as_os_str()]).ok();
 
-    let output = folder.path().join("new.bmap");
+    let output = directory.path().join("new.bmap");
     assert!(write_to(&output).stdout.is_empty());
     assert_eq!(fs::read(&output).unwrap(), expected);
 
     // A name that exists keeps its permissions, and a link stays a link.
     fs::write(&output, "something long and old".repeat(1000)).unwrap();
     fs::set_permissions(&output, fs::Permissions::from_mode(0o640)).unwrap();
-    let link = folder.path().join("link.bmap");
+    let link = directory.path().join("link.bmap");
     std::os::unix::fs::symlink("new.bmap", &link).unwrap();
     write_to(&link);
     assert!(link.is_symlink());
@@ -85,24 +85,24 @@ fn an_output_file_is_replaced_as_a_whole() {
     }
 
     bmaptool(["create".as_ref(), image.as_os_str(), "-o".as_ref(), "relative.bmap".as_ref()])
-        .current_dir(folder.path())
+        .current_dir(directory.path())
         .ok();
-    assert_eq!(fs::read(folder.path().join("relative.bmap")).unwrap(), expected);
+    assert_eq!(fs::read(directory.path().join("relative.bmap")).unwrap(), expected);
     // Links that lead nowhere yet, one to the other.
-    std::os::unix::fs::symlink("later.bmap", folder.path().join("second")).unwrap();
-    std::os::unix::fs::symlink("second", folder.path().join("first")).unwrap();
-    write_to(&folder.path().join("first"));
-    assert!(folder.path().join("first").is_symlink() && folder.path().join("second").is_symlink());
-    assert_eq!(fs::read(folder.path().join("later.bmap")).unwrap(), expected);
+    std::os::unix::fs::symlink("later.bmap", directory.path().join("second")).unwrap();
+    std::os::unix::fs::symlink("second", directory.path().join("first")).unwrap();
+    write_to(&directory.path().join("first"));
+    assert!(directory.path().join("first").is_symlink() && directory.path().join("second").is_symlink());
+    assert_eq!(fs::read(directory.path().join("later.bmap")).unwrap(), expected);
 
     write_to(Path::new("/dev/null"));
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 7, "a temporary file was left behind");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 7, "a temporary file was left behind");
 }
 
 /// The name of a pipe or of a removed file leads nowhere but through the descriptor.
 #[test(Program("bash"))]
 fn an_output_may_be_a_descriptor() {
-    let (folder, image) = scene();
+    let (directory, image) = scene();
     let expected = fs::read(create(&image)).unwrap();
     let script = "set -e
         \"$0\" create -o /dev/fd/3 disk.img 3>&1 | cat > piped
@@ -113,19 +113,19 @@ fn an_output_may_be_a_descriptor() {
         \"$0\" create -o /dev/fd/3 disk.img
         cat /dev/fd/3 > removed";
     let mut command = Command::new("bash");
-    command.args(["-o", "pipefail", "-c", script, env!("CARGO_BIN_EXE_bmaptool")]).current_dir(folder.path());
+    command.args(["-o", "pipefail", "-c", script, env!("CARGO_BIN_EXE_bmaptool")]).current_dir(directory.path());
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     for name in ["piped", "linked", "removed"] {
-        assert!(fs::read(folder.path().join(name)).unwrap() == expected, "{name}");
+        assert!(fs::read(directory.path().join(name)).unwrap() == expected, "{name}");
     }
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 6);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 6);
 }
 
 #[test]
 fn an_output_may_have_a_long_name() {
-    let (folder, image) = scene();
-    let output = folder.path().join("x".repeat(255));
+    let (directory, image) = scene();
+    let output = directory.path().join("x".repeat(255));
     create_to(&output, &image).ok();
     assert_eq!(fs::read(output).unwrap(), fs::read(create(&image)).unwrap());
 }
@@ -133,23 +133,23 @@ fn an_output_may_have_a_long_name() {
 /// File systems such as vfat have no O_TMPFILE.
 #[test(Program("strace"))]
 fn an_output_file_needs_no_unnamed_files() {
-    let folder = temp_dir();
+    let directory = temp_dir();
     let images = temp_dir();
     let image = images.path().join("disk.img");
     disk_like(&image, 1);
-    let output = folder.path().join("disk.bmap");
+    let output = directory.path().join("disk.bmap");
     let inject =
-        ["-f", "-o", "/dev/null", "-P", folder.path().to_str().unwrap(), "-e", "inject=openat:error=EOPNOTSUPP"];
+        ["-f", "-o", "/dev/null", "-P", directory.path().to_str().unwrap(), "-e", "inject=openat:error=EOPNOTSUPP"];
     create_to(&output, &image).under(&[&["strace"], &inject[..]].concat()).ok();
     assert_eq!(fs::read(output).unwrap(), fs::read(create(&image)).unwrap());
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
 
 #[test]
 fn an_output_that_cannot_be_written_is_an_error() {
-    let (folder, image) = scene();
-    let missing = folder.path().join("no/such/folder.bmap");
-    create_to(&missing, &image).fails(&["cannot write the bmap to '", "folder.bmap'", "no/such': No such file"]);
+    let (directory, image) = scene();
+    let missing = directory.path().join("no/such/directory.bmap");
+    create_to(&missing, &image).fails(&["cannot write the bmap to '", "directory.bmap'", "no/such': No such file"]);
     create_to(Path::new("/dev/full"), &image).fails(&["cannot write the bmap to '/dev/full'", "No space left"]);
     let mut tool = bmaptool(["create".as_ref(), image.as_os_str()]);
     let full = File::options().write(true).open("/dev/full").unwrap();
@@ -161,12 +161,12 @@ fn an_output_that_cannot_be_written_is_an_error() {
 
 #[test(Root, Program("unshare"), Program("setpriv"))]
 fn an_output_file_needs_no_proc() {
-    let (folder, image) = scene();
-    let output = folder.path().join("disk.bmap");
+    let (directory, image) = scene();
+    let output = directory.path().join("disk.bmap");
     let arguments = ["create".as_ref(), "-o".as_ref(), output.as_os_str(), image.as_os_str()];
     let expected = fs::read(create(&image)).unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    let program = binary_in(folder.path());
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let program = binary_in(directory.path());
     let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
     for user in ["", nobody] {
         let script = format!("umount --lazy /proc && exec {user} \"$@\"");
@@ -182,23 +182,23 @@ fn an_output_file_needs_no_proc() {
 /// As a container sees a file that it is given.
 #[test(Root)]
 fn an_output_file_that_is_mounted_is_written_as_it_is() {
-    let (folder, image) = scene();
-    let output = folder.path().join("mounted");
+    let (directory, image) = scene();
+    let output = directory.path().join("mounted");
     let expected = fs::read(create(&image)).unwrap();
     for proc in ["", "umount --lazy /proc &&"] {
         fs::write(&output, "x".repeat(1 << 20)).unwrap();
         let script = format!("mount --bind '{0}' '{0}' && {proc} exec \"$@\"", output.display());
         create_to(&output, &image).under(&["unshare", "--mount", "sh", "-c", &script, "sh"]).ok();
         assert_eq!(fs::read(&output).unwrap(), expected);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
     }
 }
 
 /// As those of network file systems are.
 #[test(Program("strace"))]
 fn an_output_that_cannot_be_stored_when_it_is_closed_is_an_error() {
-    let (folder, image) = scene();
-    let output = folder.path().join("output");
+    let (directory, image) = scene();
+    let output = directory.path().join("output");
     let inject = ["strace", "-f", "-o", "/dev/null", "-P", text(&output), "-e", "inject=close:error=EDQUOT"];
     for (place, redirection) in [(&[][..], ">\"$0\""), (&["-o", "/dev/fd/3"], "3>\"$0\"; rm \"$0\"")] {
         let script = format!("exec {redirection}; exec \"$@\"");
@@ -217,7 +217,7 @@ fn directories_above_may_be_closed() {
     fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
     fs::set_permissions(closed.path(), fs::Permissions::from_mode(0o700)).unwrap();
     std::os::unix::fs::symlink("disk.bmap", open.join("link")).unwrap();
-    // The program has the folder it is started in, and no way into the one above.
+    // The program has the directory it is started in, and no way into the one above.
     let by_nobody = |arguments: &[&str]| {
         let mut tool = bmaptool::<&str>([]);
         tool.command = Command::new("setpriv");
@@ -237,9 +237,9 @@ fn directories_above_may_be_closed() {
 /// Killed where it makes the file appear.
 #[test(Program("strace"))]
 fn a_killed_run_leaves_the_old_file_or_a_whole_one() {
-    let (folder, image) = scene();
+    let (directory, image) = scene();
     let whole = fs::read(create(&image)).unwrap();
-    let output = folder.path().join("output");
+    let output = directory.path().join("output");
     // The image is synchronized first, then the map.
     for (call, number) in [("fsync", 2), ("linkat", 1), ("rename", 1)] {
         for before in [None, Some("what was there")] {
@@ -247,7 +247,7 @@ fn a_killed_run_leaves_the_old_file_or_a_whole_one() {
             if let Some(before) = before {
                 fs::write(&output, before).unwrap();
             }
-            let names = || fs::read_dir(folder.path()).unwrap().count();
+            let names = || fs::read_dir(directory.path()).unwrap().count();
             let names_before = names();
             let inject = format!("inject={call}:signal=SIGKILL:when={number}");
             let tool = create_to(&output, &image).under(&["strace", "-f", "-o", "/dev/null", "-e", &inject]);
@@ -268,8 +268,8 @@ fn a_killed_run_leaves_the_old_file_or_a_whole_one() {
 
 #[test]
 fn a_closed_pipe_is_an_error_and_no_panic() {
-    let folder = temp_dir();
-    let image = folder.path().join("disk.img");
+    let directory = temp_dir();
+    let image = directory.path().join("disk.img");
     // More ranges than a pipe can hold, so that the program meets the closed end.
     let data: Vec<_> = (0..3000).map(|block| (block * 8192, 4096)).collect();
     image::sparse(&image, 3000 * 8192, &data, 7);

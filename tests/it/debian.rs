@@ -18,11 +18,11 @@ fn field(name: &str) -> String {
     sh("dpkg-deb", &["--field", text(&PACKAGE), name]).trim().to_owned()
 }
 
-/// Its files in a folder.
+/// Its files in a directory.
 fn unpacked() -> TempDir {
-    let folder = crate::common::temp_dir();
-    sh("dpkg-deb", &["--extract", text(&PACKAGE), text(folder.path())]);
-    folder
+    let directory = crate::common::temp_dir();
+    sh("dpkg-deb", &["--extract", text(&PACKAGE), text(directory.path())]);
+    directory
 }
 
 #[test(Minutes, Program("dpkg-deb"))]
@@ -33,8 +33,8 @@ fn it_has_what_belongs_to_it() {
     for relation in ["Conflicts", "Replaces"] {
         assert_eq!(field(relation), "bmap-tools", "{relation}");
     }
-    let folder = unpacked();
-    let share = folder.path().join("usr/share");
+    let directory = unpacked();
+    let share = directory.path().join("usr/share");
     for name in [
         "bash-completion/completions/bmaptool",
         "zsh/vendor-completions/_bmaptool",
@@ -82,8 +82,8 @@ fn licences_are_complete(copyright: &str, notices: &str) {
 
 #[test(Minutes, Program("dpkg-deb"))]
 fn it_is_the_same_when_it_is_built_again() {
-    let folder = crate::common::temp_dir();
-    let again = package::make("deb", &[text(folder.path())]);
+    let directory = crate::common::temp_dir();
+    let again = package::make("deb", &[text(directory.path())]);
     assert_eq!(crate::common::sha256(again), crate::common::sha256(&*PACKAGE));
 }
 
@@ -96,7 +96,7 @@ fn lintian_finds_nothing() {
 
 /// A Debian of its own.
 struct Debian {
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Debian {
@@ -104,17 +104,17 @@ impl Debian {
     fn new() -> Self {
         let list = sh("apt-get", &["indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"]);
         let (server, release) = list.lines().find_map(|line| line.split_once(' ')).unwrap();
-        let debian = Self { folder: crate::common::temp_dir() };
-        sh("debootstrap", &["--variant=minbase", release, text(debian.folder.path()), server]);
+        let debian = Self { directory: crate::common::temp_dir() };
+        sh("debootstrap", &["--variant=minbase", release, text(debian.directory.path()), server]);
         debian
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     fn run(&self, command: &[&str]) -> Output {
-        let mut chroot = package::chroot(self.folder.path());
+        let mut chroot = package::chroot(self.directory.path());
         chroot.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").args(command).stdin(Stdio::null());
         chroot.output().unwrap()
     }
@@ -146,7 +146,7 @@ fn it_works_where_it_is_installed() {
     let node = debian.path(text(disk.path().strip_prefix("/").unwrap()));
     let number = std::os::unix::fs::MetadataExt::rdev(&fs::metadata(disk.path()).unwrap());
     let _ = fs::remove_file(&node);
-    let _sys = Sys::within(debian.folder.path());
+    let _sys = Sys::within(debian.directory.path());
     mknod(&node, SFlag::S_IFBLK, Mode::from_bits_truncate(0o600), number).unwrap();
     for target in ["/tmp/copy", text(disk.path())] {
         debian.ok(&["bmaptool", "copy", "/tmp/disk.img.gz", target]);
@@ -159,7 +159,7 @@ fn it_works_where_it_is_installed() {
     assert!(!debian.path("usr/bin/bmaptool").exists());
 }
 
-/// It takes the place of bmap-tools: the two cannot be there together, and what needs the one is content with the other.
+/// It replaces bmap-tools: the two cannot be installed together, and what depends on that accepts this.
 fn beside_the_peer(debian: &Debian) {
     let fetch = "cd \"$1\" && apt-get download -q bmap-tools && mv bmap-tools_*.deb peer.deb";
     sh("sh", &["-c", fetch, "sh", text(&debian.path("tmp"))]);

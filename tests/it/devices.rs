@@ -27,8 +27,8 @@ fn boot_region_is_zero(device: &Path) -> bool {
 
 #[test(Root, STRACE)]
 fn the_boot_region_is_zeroed_first_and_written_last() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
     let disk = Disk::new(20 * MIB);
     let partition = disk.partition(1, MIB, 18 * MIB);
     for (target, is_disk) in [(disk.path(), true), (&partition, false)] {
@@ -66,8 +66,8 @@ fn odd_images_are_written_on_both_sizes_of_sectors() {
     for sector in ["512", "4096"] {
         // Smaller than the boot region, just over it, and with last blocks that are partial.
         for size in [1, 4097, MIB - 1, MIB + 511, 3 * MIB + 12_345, SIZE - 1, SIZE] {
-            let folder = temp_dir();
-            let image = folder.path().join("odd.img");
+            let directory = temp_dir();
+            let image = directory.path().join("odd.img");
             let data = [(0, size.min(9000) as usize), (size / 2, (size - size / 2) as usize / 2), (size - 1, 1)];
             sparse(&image, size, &data, size);
             create(&image);
@@ -85,8 +85,8 @@ fn odd_images_are_written_on_both_sizes_of_sectors() {
 
 #[test(Root, STRACE)]
 fn devices_that_refuse_direct_writes_are_written_through_the_cache() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
     // At once, or not before the first write.
     for inject in ["inject=fcntl:error=EINVAL", "inject=pwrite64:error=EINVAL:when=1"] {
         let disk = Disk::new(20 * MIB);
@@ -98,8 +98,8 @@ fn devices_that_refuse_direct_writes_are_written_through_the_cache() {
 
 #[test(Root, STRACE, Scheduler("mq-deadline"))]
 fn only_the_device_is_opened_for_writing() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
     let disk = Disk::new(20 * MIB);
     fs::write(disk.attribute("queue/scheduler"), "mq-deadline").unwrap();
     let trace = Trace::new();
@@ -175,8 +175,8 @@ fn a_partition_has_the_settings_of_its_disk_changed() {
 
 #[test(Root, STRACE, Scheduler("mq-deadline"))]
 fn settings_that_cannot_be_changed_are_told() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
     let disk = Disk::new(20 * MIB);
     fs::write(disk.attribute("queue/scheduler"), "mq-deadline").unwrap();
     let before = settings(&disk);
@@ -199,8 +199,8 @@ fn settings_that_cannot_be_changed_are_told() {
     }
 }
 
-/// Runs a copy with the `when`-th call of `call` on the device failing with EIO, and those that follow where `when` says
-/// so.
+/// Runs a copy with the `when`-th call of `call` on the device failing with EIO, and those that follow where `when`
+/// says so.
 fn with_failing(image: &Path, disk: &Disk, call: &str, when: &str, fragments: &[&str]) {
     let inject = format!("inject={call}:error=EIO:when={when}");
     let strace = ["strace", "-f", "-o", "/dev/null", "-P", text(disk.path()), "-e", &inject];
@@ -211,10 +211,10 @@ fn with_failing(image: &Path, disk: &Disk, call: &str, when: &str, fragments: &[
 
 #[test(Root, STRACE)]
 fn a_failed_write_is_located() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
     let disk = Disk::new(20 * MIB);
-    // The boot region; 300000 bytes of data at 1 MiB rounded to blocks; a block; a piece up to the next MiB.
+    // The boot region; 300000 bytes of data at 1 MiB rounded to blocks; a block; a part up to the next MiB.
     with_failing(&image, &disk, "pwrite64", "1", &["cannot write at byte 0", text(disk.path())]);
     with_failing(&image, &disk, "pwrite64", "2", &["cannot write at byte 1048576"]);
     assert!(boot_region_is_zero(disk.path()));
@@ -228,8 +228,8 @@ fn a_failed_write_is_located() {
 
 #[test(Root, STRACE)]
 fn a_failed_sync_is_fatal() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
     let disk = Disk::new(20 * MIB);
     for when in ["1", "2", "1+", "2+"] {
         with_failing(&image, &disk, "fsync", when, &["cannot synchronize the target"]);
@@ -239,8 +239,8 @@ fn a_failed_sync_is_fatal() {
 
 #[test(Root, STRACE)]
 fn a_boot_region_that_may_not_be_durable_is_zeroed_again() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
     let disk = Disk::new(20 * MIB);
     let writes = {
         let trace = Trace::new();
@@ -258,8 +258,8 @@ fn a_boot_region_that_may_not_be_durable_is_zeroed_again() {
 
 #[test(Root, STRACE)]
 fn a_boot_region_that_cannot_be_read_is_zero_where_the_image_has_nothing() {
-    let folder = temp_dir();
-    let image = full_image(folder.path(), 10_000);
+    let directory = temp_dir();
+    let image = full_image(directory.path(), 10_000);
     let disk = Disk::new(4 * MIB);
     let mut expected = fs::read(&disk.backing).unwrap();
     expected[..MIB as usize].fill(0);
@@ -273,8 +273,8 @@ fn a_boot_region_that_cannot_be_read_is_zero_where_the_image_has_nothing() {
 }
 
 /// A file of `size` bytes that are not zero.
-fn full_image(folder: &Path, size: u64) -> PathBuf {
-    let image = folder.join("full.img");
+fn full_image(directory: &Path, size: u64) -> PathBuf {
+    let image = directory.join("full.img");
     fs::write(&image, Random::new(3).bytes(size as usize)).unwrap();
     image
 }
@@ -282,8 +282,8 @@ fn full_image(folder: &Path, size: u64) -> PathBuf {
 #[test(Root)]
 fn a_full_device_is_noticed_where_it_is_full() {
     const LIMIT: u64 = 4 * MIB;
-    let folder = temp_dir();
-    let image = full_image(folder.path(), 8 * MIB);
+    let directory = temp_dir();
+    let image = full_image(directory.path(), 8 * MIB);
     let store = Mount::small(LIMIT);
     let backing = store.path().join("thin");
     crate::common::image::create(&backing, 16 * MIB);
@@ -308,16 +308,16 @@ fn a_source_that_goes_on_after_the_end_of_the_device_is_an_error() {
 }
 
 #[test(Root)]
-fn a_device_on_standard_input_is_not_read_behind_the_image() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
-    let bmap = folder.path().join("disk.img.bmap");
+fn a_device_on_standard_input_is_not_read_past_the_image() {
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
+    let bmap = directory.path().join("disk.img.bmap");
     let size = image.metadata().unwrap().len();
     let disk = Disk::new(size + 32 * MIB);
     copy([text(&image), text(disk.path())]).ok();
     // What is not verified is read to its end.
     let mut medium = File::open(disk.path()).unwrap();
-    let out = folder.path().join("out");
+    let out = directory.path().join("out");
     let mut command = copy(["--no-verify", "--bmap", text(&bmap), "-", text(&out)]).command;
     command.stdin(medium.try_clone().unwrap());
     assert!(command.output().unwrap().status.success());
@@ -327,8 +327,8 @@ fn a_device_on_standard_input_is_not_read_behind_the_image() {
 
 #[test(Root)]
 fn partitions_are_read_again() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
     let disk = Disk::with(20 * MIB, &["--partscan"]);
     let old = disk.partition(1, MIB, MIB);
     assert!(old.exists());
@@ -339,8 +339,8 @@ fn partitions_are_read_again() {
 
 #[test(Root)]
 fn partitions_are_read_again_when_the_disk_is_no_longer_busy() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
     let disk = Disk::with(20 * MIB, &["--partscan"]);
     // As udev does when a device has changed.
     let old = disk.partition(1, MIB, MIB);
@@ -362,10 +362,10 @@ fn partitions_are_read_again_when_the_disk_is_no_longer_busy() {
 
 #[test(Root)]
 fn links_to_devices_are_followed() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
     let disk = Disk::new(20 * MIB);
-    let link = folder.path().join("by-id");
+    let link = directory.path().join("by-id");
     symlink(disk.path(), &link).unwrap();
     copy([&image, &link]).ok().says(&["to block device"]);
     assert!(fs::read(&disk.backing).unwrap() == flashed(&image, 20 * MIB));

@@ -9,16 +9,16 @@ use crate::common::tool::{Outcome, bmaptool, create, mapped_disk};
 use crate::common::{sh, sha256, temp_dir, text};
 use tempfile::TempDir;
 
-/// A folder with an image, `disk.img`, and its bmap.
-fn folder() -> TempDir {
-    let folder = temp_dir();
-    mapped_disk(folder.path());
-    folder
+/// A directory with an image, `disk.img`, and its bmap.
+fn directory() -> TempDir {
+    let directory = temp_dir();
+    mapped_disk(directory.path());
+    directory
 }
 
-/// Runs a command line in the folder, and expects its status and that its last error says all of `fragments`.
-fn run(folder: &TempDir, arguments: &str, status: i32, fragments: &[&str]) -> Outcome {
-    let tool = bmaptool(arguments.split_whitespace()).current_dir(folder.path());
+/// Runs a command line in the directory, and expects its status and that its last error says all of `fragments`.
+fn run(directory: &TempDir, arguments: &str, status: i32, fragments: &[&str]) -> Outcome {
+    let tool = bmaptool(arguments.split_whitespace()).current_dir(directory.path());
     let outcome = tool.exits(status, fragments);
     assert!(!outcome.stderr.contains("os error"), "{}", outcome.stderr);
     outcome
@@ -26,7 +26,7 @@ fn run(folder: &TempDir, arguments: &str, status: i32, fragments: &[&str]) -> Ou
 
 #[test]
 fn options_and_commands_that_do_not_exist_get_a_suggestion() {
-    let folder = folder();
+    let directory = directory();
     let cases = [
         ("cpoy disk.img out", "a similar subcommand exists: 'copy'"),
         ("copy --nomap disk.img out", "a similar argument exists: '--nobmap'"),
@@ -36,7 +36,7 @@ fn options_and_commands_that_do_not_exist_get_a_suggestion() {
         ("copy --bmap", "a value is required for '--bmap <BMAP>'"),
     ];
     for (arguments, fragment) in cases {
-        let outcome = run(&folder, arguments, 2, &[fragment, "--help"]);
+        let outcome = run(&directory, arguments, 2, &[fragment, "--help"]);
         // In a log of many programs it must be plain whose error it is.
         assert!(outcome.stderr.starts_with("bmaptool: error: "), "{}", outcome.stderr);
         assert!(outcome.stdout.is_empty());
@@ -45,8 +45,8 @@ fn options_and_commands_that_do_not_exist_get_a_suggestion() {
 
 #[test]
 fn help_shows_how_it_is_done() {
-    let folder = folder();
-    let alone = run(&folder, "", 2, &["Usage: bmaptool", "bmaptool copy disk.img.xz /dev/sdX"]);
+    let directory = directory();
+    let alone = run(&directory, "", 2, &["Usage: bmaptool", "bmaptool copy disk.img.xz /dev/sdX"]);
     assert!(alone.stderr.starts_with("Maps sparse disk images"), "{}", alone.stderr);
     let cases = [
         ("--help", "bmaptool create disk.img > disk.bmap"),
@@ -54,7 +54,7 @@ fn help_shows_how_it_is_done() {
         ("copy --help", "| bmaptool copy --bmap disk.bmap - /dev/sdX"),
     ];
     for (arguments, example) in cases {
-        let help = String::from_utf8(run(&folder, arguments, 0, &[]).stdout).unwrap();
+        let help = String::from_utf8(run(&directory, arguments, 0, &[]).stdout).unwrap();
         assert!(help.contains(example), "{help}");
         // What belongs to the command comes first.
         let place = |option: &str| help.find(option).unwrap_or(0);
@@ -64,7 +64,7 @@ fn help_shows_how_it_is_done() {
 
 #[test]
 fn names_that_lead_nowhere_are_named() {
-    let folder = folder();
+    let directory = directory();
     let cases: [(&str, &[&str]); 11] = [
         ("copy dsik.img out", &["cannot open 'dsik.img': No such file or directory"]),
         ("copy --bmap dsik.bmap disk.img out", &["cannot open 'dsik.bmap': No such file or directory"]),
@@ -86,103 +86,103 @@ fn names_that_lead_nowhere_are_named() {
         ),
     ];
     for (arguments, fragments) in cases {
-        let outcome = run(&folder, arguments, 1, fragments);
-        assert!(outcome.stdout.is_empty() && !folder.path().join("out").exists(), "{arguments}");
+        let outcome = run(&directory, arguments, 1, fragments);
+        assert!(outcome.stdout.is_empty() && !directory.path().join("out").exists(), "{arguments}");
     }
 }
 
 #[test]
 fn no_bmap_or_a_wrong_one_is_told() {
-    let folder = folder();
-    let path = |name: &str| folder.path().join(name);
+    let directory = directory();
+    let path = |name: &str| directory.path().join(name);
     fs::copy(path("disk.img"), path("lone.img")).unwrap();
-    run(&folder, "copy lone.img out", 1, &["bmap file not found for 'lone.img'", "'--nobmap'"]);
-    run(&folder, "copy disk.img.bmap out", 1, &["the image and the bmap are the same file, 'disk.img.bmap'"]);
-    run(&folder, "copy --bmap ./disk.img disk.img out", 1, &["'disk.img' and './disk.img' are the same file"]);
+    run(&directory, "copy lone.img out", 1, &["bmap file not found for 'lone.img'", "'--nobmap'"]);
+    run(&directory, "copy disk.img.bmap out", 1, &["the image and the bmap are the same file, 'disk.img.bmap'"]);
+    run(&directory, "copy --bmap ./disk.img disk.img out", 1, &["'disk.img' and './disk.img' are the same file"]);
 
     // A bmap of another image of the same size.
     let size = fs::metadata(path("disk.img")).unwrap().len();
     sparse(&path("other.img"), size, &[(0, 50_000)], 99);
     create(&path("other.img"));
     let mismatch = "the image is damaged, or not the one of this bmap";
-    run(&folder, "copy --bmap other.img.bmap disk.img out", 1, &["checksum mismatch in blocks 0-12", mismatch]);
+    run(&directory, "copy --bmap other.img.bmap disk.img out", 1, &["checksum mismatch in blocks 0-12", mismatch]);
     assert!(!path("out").exists());
 }
 
 #[test(Program("xz"))]
 fn what_cannot_be_mapped_is_told_with_the_reason() {
-    let folder = folder();
-    sh("xz", &["-k", "-0", text(&folder.path().join("disk.img"))]);
-    run(&folder, "create disk.img.xz", 1, &["'disk.img.xz' is compressed (xz)", "decompress it first"]);
-    run(&folder, "create .", 1, &["cannot map '.': it is a directory"]);
-    run(&folder, "create /dev/null", 1, &["it is a character device"]);
+    let directory = directory();
+    sh("xz", &["-k", "-0", text(&directory.path().join("disk.img"))]);
+    run(&directory, "create disk.img.xz", 1, &["'disk.img.xz' is compressed (xz)", "decompress it first"]);
+    run(&directory, "create .", 1, &["cannot map '.': it is a directory"]);
+    run(&directory, "create /dev/null", 1, &["it is a character device"]);
 }
 
 #[test]
 fn outputs_that_cannot_be_written_are_told_before_the_work() {
-    let folder = folder();
+    let directory = directory();
     // An image that is full is warned of once it has been mapped: no warning, no work.
-    fs::write(folder.path().join("full.img"), vec![1; 1 << 20]).unwrap();
+    fs::write(directory.path().join("full.img"), vec![1; 1 << 20]).unwrap();
     for (output, why) in [
-        ("no/such/folder.bmap", "the directory 'no/such': No such file or directory"),
+        ("no/such/directory.bmap", "the directory 'no/such': No such file or directory"),
         (".", "it is a directory"),
         ("new.bmap/", "no file's name ends with a slash"),
     ] {
-        let outcome = run(&folder, &format!("create full.img -o {output}"), 1, &["cannot write the bmap to '", why]);
+        let outcome = run(&directory, &format!("create full.img -o {output}"), 1, &["cannot write the bmap to '", why]);
         assert!(!outcome.stderr.contains("WARNING"), "{}", outcome.stderr);
     }
 }
 
 #[test(Root)]
 fn the_arguments_in_the_wrong_order_are_told() {
-    let folder = folder();
+    let directory = directory();
     let disk = Disk::new(1 << 20);
     let device = text(disk.path());
-    let image = folder.path().join("disk.img");
+    let image = directory.path().join("disk.img");
     let before = (sha256(&image), sha256(&disk.backing));
     let told = "the image comes first, then the target";
-    run(&folder, &format!("copy {device} disk.img"), 1, &["bmap file not found", device, told]);
-    run(&folder, &format!("copy --nobmap {device} disk.img"), 1, &["'disk.img' a file that has data", told]);
+    run(&directory, &format!("copy {device} disk.img"), 1, &["bmap file not found", device, told]);
+    run(&directory, &format!("copy --nobmap {device} disk.img"), 1, &["'disk.img' a file that has data", told]);
     assert_eq!((sha256(&image), sha256(&disk.backing)), before);
     // A device can be kept in a new file, or in one that has been made for it.
-    fs::write(folder.path().join("made"), "").unwrap();
+    fs::write(directory.path().join("made"), "").unwrap();
     for target in ["new", "made"] {
-        run(&folder, &format!("copy --nobmap {device} {target}"), 0, &[]);
-        assert_same(&disk.backing, &folder.path().join(target));
+        run(&directory, &format!("copy --nobmap {device} {target}"), 0, &[]);
+        assert_same(&disk.backing, &directory.path().join(target));
     }
 }
 
 #[test(Root, Program("gzip"))]
 fn an_image_without_a_byte_is_an_error() {
-    let folder = folder();
+    let directory = directory();
     let disk = Disk::new(2 << 20);
     let before = sha256(&disk.backing);
     let device = text(disk.path());
-    fs::write(folder.path().join("empty"), "").unwrap();
-    sh("gzip", &["-k", text(&folder.path().join("empty"))]);
+    fs::write(directory.path().join("empty"), "").unwrap();
+    sh("gzip", &["-k", text(&directory.path().join("empty"))]);
     for image in ["empty", "empty.gz"] {
-        let outcome = run(&folder, &format!("copy --nobmap {image} {device}"), 1, &["the image is empty"]);
+        let outcome = run(&directory, &format!("copy --nobmap {image} {device}"), 1, &["the image is empty"]);
         outcome.says(&["nothing has been written"]);
     }
     // Standard input of whatever should have fed us and has failed.
-    fs::write(folder.path().join("there"), "before").unwrap();
+    fs::write(directory.path().join("there"), "before").unwrap();
     for target in [device, "there", "new"] {
-        run(&folder, &format!("copy --nobmap - {target}"), 1, &["nothing came from standard input"]);
+        run(&directory, &format!("copy --nobmap - {target}"), 1, &["nothing came from standard input"]);
         run(
-            &folder,
+            &directory,
             &format!("copy --bmap disk.img.bmap - {target}"),
             1,
             &["has 0 bytes, but the bmap is for an image of"],
         );
     }
     assert_eq!(sha256(&disk.backing), before);
-    assert_eq!(fs::read(folder.path().join("there")).unwrap(), b"before");
-    assert!(!folder.path().join("new").exists());
+    assert_eq!(fs::read(directory.path().join("there")).unwrap(), b"before");
+    assert!(!directory.path().join("new").exists());
 }
 
 #[test(Root, Program("tar"))]
 fn what_is_no_disk_image_is_refused_by_its_kind() {
-    let folder = folder();
+    let directory = directory();
     let disk = Disk::new(2 << 20);
     let before = sha256(&disk.backing);
     let cases: [(&str, &[u8], &str); 5] = [
@@ -193,31 +193,39 @@ fn what_is_no_disk_image_is_refused_by_its_kind() {
         ("some.bmap", b"<?xml version=\"1.0\" ?>\n<bmap", "an XML file, such as a bmap"),
     ];
     for (name, content, message) in cases {
-        let file = folder.path().join(name);
+        let file = directory.path().join(name);
         fs::write(&file, content).unwrap();
-        run(&folder, &format!("copy --nobmap {name} {}", text(disk.path())), 1, &["is not a disk image but", message]);
+        run(
+            &directory,
+            &format!("copy --nobmap {name} {}", text(disk.path())),
+            1,
+            &["is not a disk image but", message],
+        );
     }
     // The first file of an archive is the image.
-    sh("tar", &["-C", text(folder.path()), "-czf", text(&folder.path().join("two.tar.gz")), "some.bmap", "disk.img"]);
-    run(&folder, &format!("copy --nobmap two.tar.gz {}", text(disk.path())), 1, &["'two.tar.gz'", "such as a bmap"]);
-    run(&folder, "copy --bmap disk.img.bmap two.tar.gz out", 0, &[]);
-    assert_same(&folder.path().join("disk.img"), &folder.path().join("out"));
+    sh(
+        "tar",
+        &["-C", text(directory.path()), "-czf", text(&directory.path().join("two.tar.gz")), "some.bmap", "disk.img"],
+    );
+    run(&directory, &format!("copy --nobmap two.tar.gz {}", text(disk.path())), 1, &["'two.tar.gz'", "such as a bmap"]);
+    run(&directory, "copy --bmap disk.img.bmap two.tar.gz out", 0, &[]);
+    assert_same(&directory.path().join("disk.img"), &directory.path().join("out"));
     assert_eq!(sha256(&disk.backing), before);
 }
 
 #[test(Root)]
 fn a_device_is_read_back_by_the_bmap_of_its_image() {
-    let folder = folder();
+    let directory = directory();
     let disk = Disk::new(300 << 20);
-    run(&folder, &format!("copy disk.img {}", text(disk.path())), 0, &[]);
+    run(&directory, &format!("copy disk.img {}", text(disk.path())), 0, &[]);
     for more in ["", "--no-verify"] {
         let out = format!("out{more}");
-        run(&folder, &format!("copy --bmap disk.img.bmap {more} {} {out}", text(disk.path())), 0, &[]);
-        assert_same(&folder.path().join("disk.img"), &folder.path().join(out));
+        run(&directory, &format!("copy --bmap disk.img.bmap {more} {} {out}", text(disk.path())), 0, &[]);
+        assert_same(&directory.path().join("disk.img"), &directory.path().join(out));
     }
     let small = Disk::new(1 << 20);
     run(
-        &folder,
+        &directory,
         &format!("copy --bmap disk.img.bmap {} out", text(small.path())),
         1,
         &["has 1048576 bytes, but the bmap"],
@@ -226,8 +234,8 @@ fn a_device_is_read_back_by_the_bmap_of_its_image() {
 
 #[test]
 fn numbers_of_errors_are_for_debugging() {
-    let folder = folder();
-    run(&folder, "copy missing out", 1, &["No such file or directory\n"]);
-    let tool = bmaptool(["--debug", "copy", "missing", "out"]).current_dir(Path::new(folder.path()));
+    let directory = directory();
+    run(&directory, "copy missing out", 1, &["No such file or directory\n"]);
+    let tool = bmaptool(["--debug", "copy", "missing", "out"]).current_dir(Path::new(directory.path()));
     tool.fails(&["No such file or directory (os error 2)"]);
 }

@@ -17,8 +17,8 @@ const MIB: u64 = 1 << 20;
 
 #[test]
 fn character_devices_take_everything() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
     for device in ["/dev/null", "/dev/zero"] {
         copy([text(&image), device]).ok().says(&["copying time"]);
         copy(["--nobmap", text(&image), device]).ok();
@@ -28,8 +28,8 @@ fn character_devices_take_everything() {
 
 #[test(Program("strace"))]
 fn character_devices_are_not_waited_for() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
     let trace = Trace::new();
     copy([text(&image), "/dev/null"]).under(&trace.strace("openat,fcntl")).ok();
     let lines = trace.lines();
@@ -40,17 +40,17 @@ fn character_devices_are_not_waited_for() {
 
 #[test]
 fn a_terminal_is_no_target() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
     let outcome = copy([text(&image), "/dev/ptmx"]).fails(&["cannot copy to '/dev/ptmx'", "such as a terminal"]);
     assert!(!outcome.stderr.contains("copying image"), "{}", outcome.stderr);
 }
 
 #[test(Program("strace"))]
 fn a_file_that_cannot_be_emptied_is_as_it_was() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
-    let target = folder.path().join("copy");
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
+    let target = directory.path().join("copy");
     for (from, call) in [("-", 1), (text(&image), 1), (text(&image), 2)] {
         fs::write(&target, "what was there").unwrap();
         // As for a file that is in use as swap.
@@ -64,11 +64,11 @@ fn a_file_that_cannot_be_emptied_is_as_it_was() {
 
 #[test(Root, FileSystem("overlay"))]
 fn a_file_whose_identity_an_overlay_changes_is_written() {
-    let (folder, memory) = (temp_dir(), Mount::in_memory("tmpfs"));
-    let image = mapped_disk(folder.path());
+    let (directory, memory) = (temp_dir(), Mount::in_memory("tmpfs"));
+    let image = mapped_disk(directory.path());
     let [lower, upper, work] = ["lower", "upper", "work"].map(|name| memory.path().join(name));
-    for folder in [&lower, &upper, &work] {
-        fs::create_dir(folder).unwrap();
+    for directory in [&lower, &upper, &work] {
+        fs::create_dir(directory).unwrap();
     }
     fs::write(lower.join("copy"), "what was there").unwrap();
     fs::hard_link(lower.join("copy"), lower.join("other")).unwrap();
@@ -82,20 +82,20 @@ fn a_file_whose_identity_an_overlay_changes_is_written() {
 
 #[test]
 fn a_file_of_unknown_size_is_copied() {
-    let folder = temp_dir();
-    let target = folder.path().join("out");
+    let directory = temp_dir();
+    let target = directory.path().join("out");
     copy(["--nobmap", "/proc/version", target.to_str().unwrap()]).ok();
     assert_eq!(fs::read(&target).unwrap(), fs::read("/proc/version").unwrap());
 }
 
 #[test]
 fn a_file_that_another_program_has_a_lease_on_is_refused() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
-    let target = folder.path().join("copy");
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
+    let target = directory.path().join("copy");
     fs::write(&target, "mine").unwrap();
     let leased = File::open(&target).unwrap();
-    // The number is that of fcntl.h; the signal is one that nobody minds.
+    // The number is that of fcntl.h; the signal is one that is ignored.
     const F_SETSIG: libc::c_int = 10;
     for (command, value) in [(F_SETSIG, libc::SIGURG), (libc::F_SETLEASE, libc::F_WRLCK)] {
         // SAFETY: both commands take a number.
@@ -114,9 +114,9 @@ fn a_file_that_another_program_has_a_lease_on_is_refused() {
 
 #[test]
 fn files_have_the_holes_of_the_bmap() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
-    let target = folder.path().join("copy");
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
+    let target = directory.path().join("copy");
     copy([&image, &target]).ok();
     assert_same(&image, &target);
     let ranges =
@@ -129,9 +129,9 @@ fn files_have_the_holes_of_the_bmap() {
 
 #[test]
 fn a_file_that_existed_is_emptied_first() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
-    let target = folder.path().join("copy");
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
+    let target = directory.path().join("copy");
     fs::write(&target, vec![0xa5; 18 * MIB as usize]).unwrap();
     copy([&image, &target]).ok();
     assert_same(&image, &target);
@@ -139,16 +139,16 @@ fn a_file_that_existed_is_emptied_first() {
 
 #[test]
 fn a_failed_copy_leaves_no_file_of_ours() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
     // Some byte of data in the middle.
     let mut bytes = fs::read(&image).unwrap();
     bytes[6 * MIB as usize] ^= 1;
     fs::write(&image, bytes).unwrap();
-    let created = folder.path().join("created");
+    let created = directory.path().join("created");
     copy([&image, &created]).fails(&["checksum mismatch", "has been removed"]);
     assert!(!created.exists());
-    let existing = folder.path().join("existing");
+    let existing = directory.path().join("existing");
     fs::write(&existing, "mine").unwrap();
     copy([&image, &existing]).fails(&["checksum mismatch", &format!("'{}' is incomplete", existing.display())]);
     assert!(existing.exists());
@@ -160,8 +160,8 @@ fn a_failed_copy_leaves_no_file_of_ours() {
 
 #[test(Program("strace"))]
 fn a_write_that_fails_later_is_located() {
-    let folder = temp_dir();
-    let (image, target) = (folder.path().join("image"), folder.path().join("copy"));
+    let directory = temp_dir();
+    let (image, target) = (directory.path().join("image"), directory.path().join("copy"));
     fs::write(&image, vec![1; 8 * MIB as usize]).unwrap();
     // Two mebibytes are sent on their way at a time; then the two before are waited for.
     for (call, offset) in [(1, 0), (2, 2 * MIB), (3, 0), (4, 4 * MIB), (5, 2 * MIB)] {
@@ -174,9 +174,9 @@ fn a_write_that_fails_later_is_located() {
 
 #[test]
 fn a_dangling_link_is_followed() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
-    let (link, target) = (folder.path().join("link"), folder.path().join("target"));
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
+    let (link, target) = (directory.path().join("link"), directory.path().join("target"));
     symlink("target", &link).unwrap();
     copy([&image, &link]).ok();
     assert_same(&image, &target);
@@ -184,9 +184,9 @@ fn a_dangling_link_is_followed() {
 
 #[test]
 fn a_file_that_may_not_grow_so_far_is_removed() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
-    let target = folder.path().join("copy");
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
+    let target = directory.path().join("copy");
     let mut tool = copy::<&str>([]);
     tool.command = Command::new("sh");
     let script = "ulimit -f 2048; exec \"$0\" copy \"$1\" \"$2\"";
@@ -197,8 +197,8 @@ fn a_file_that_may_not_grow_so_far_is_removed() {
 
 #[test]
 fn shared_memory_is_not_for_devices() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
     let shared = tempfile::Builder::new().prefix("bmaptool-test-").tempdir_in("/dev/shm").unwrap();
     let target = shared.path().join("copy");
     copy([&image, &target]).ok();
@@ -206,16 +206,16 @@ fn shared_memory_is_not_for_devices() {
 }
 
 #[test(Root)]
-fn a_file_behind_an_idle_loop_device_is_written_with_a_warning() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
+fn a_file_under_an_idle_loop_device_is_written_with_a_warning() {
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
     let disk = Disk::new(20 * MIB);
     copy([&image, &disk.backing]).ok().says(&["WARNING: ", &format!("'{}' shares data with", disk.path().display())]);
     assert_same(&image, &disk.backing);
 }
 
-fn pipe(folder: &Path) -> PathBuf {
-    let pipe = folder.join("psplash");
+fn pipe(directory: &Path) -> PathBuf {
+    let pipe = directory.join("psplash");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
     pipe
 }
@@ -227,9 +227,9 @@ fn reader(pipe: &Path) -> File {
 
 #[test]
 fn psplash_is_told_the_progress() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
-    let pipe = pipe(folder.path());
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
+    let pipe = pipe(directory.path());
     let mut reader = reader(&pipe);
     for flag in ["--quiet", "--debug"] {
         copy([flag, "--psplash-pipe", text(&pipe), text(&image), "/dev/null"]).ok();
@@ -244,12 +244,12 @@ fn psplash_is_told_the_progress() {
 
 #[test]
 fn psplash_may_be_missing_or_stuck() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
-    let file = folder.path().join("file");
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
+    let file = directory.path().join("file");
     fs::write(&file, "mine").unwrap();
-    let pipe = pipe(folder.path());
-    let missing = folder.path().join("missing");
+    let pipe = pipe(directory.path());
+    let missing = directory.path().join("missing");
     for (path, why) in [(&missing, "No such file"), (&file, "it is not a pipe"), (&pipe, "no program reads it")] {
         let outcome = copy(["--psplash-pipe", text(path), text(&image), "/dev/null"]).ok();
         outcome.says(&["WARNING: the progress is not written to psplash pipe", text(path), why]);

@@ -20,21 +20,21 @@ const SERVER: Need = Need::Python("pyftpdlib");
 
 /// An image of 3,000,000 bytes without holes, and where it is copied to.
 struct Case {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     image: PathBuf,
 }
 
 impl Case {
     fn new() -> Self {
-        let folder = temp_dir();
-        let image = folder.path().join("disk.img");
+        let directory = temp_dir();
+        let image = directory.path().join("disk.img");
         sparse(&image, 3_000_000, &[(0, 3_000_000)], 2);
         create(&image);
-        Self { folder, image }
+        Self { directory, image }
     }
 
     fn out(&self) -> PathBuf {
-        self.folder.path().join("out")
+        self.directory.path().join("out")
     }
 
     fn copy(&self, url: &str) -> Tool {
@@ -57,7 +57,7 @@ fn real_server(case: &Case, options: &[&str]) -> (Daemon, u16) {
     let port = free_port();
     let mut command = Command::new(PYTHON);
     command.args(["-m", "pyftpdlib", "-i", "127.0.0.1", "-p", &port.to_string(), "-d"]);
-    command.arg(case.folder.path()).args(options);
+    command.arg(case.directory.path()).args(options);
     (Daemon::start(&mut command, port), port)
 }
 
@@ -65,7 +65,7 @@ fn real_server(case: &Case, options: &[&str]) -> (Daemon, u16) {
 fn a_real_server_is_read_anonymously() {
     let case = Case::new();
     sh("gzip", &["-k", case.image.to_str().unwrap()]);
-    let inner = case.folder.path().join("a folder");
+    let inner = case.directory.path().join("a directory");
     std::fs::create_dir(&inner).unwrap();
     std::fs::copy(&case.image, inner.join("it's \"x\".img")).unwrap();
     let (_server, port) = real_server(&case, &[]);
@@ -74,10 +74,10 @@ fn a_real_server_is_read_anonymously() {
     case.assert_copied();
     case.copy(&url("disk.img.gz")).ok().says(&["disk.img.bmap'"]);
     case.assert_copied();
-    case.copy_all(&url("a%20folder/it's%20%22x%22.img")).ok();
+    case.copy_all(&url("a%20directory/it's%20%22x%22.img")).ok();
     case.assert_copied();
     case.copy_all(&url("none.img")).fails(&["cannot open", &url("none.img"), "refuses 'RETR': 550"]);
-    case.copy(&url("a%20folder/it's%20%22x%22.img")).fails(&["bmap file not found", "--nobmap"]);
+    case.copy(&url("a%20directory/it's%20%22x%22.img")).fails(&["bmap file not found", "--nobmap"]);
     drop(_server);
     case.copy_all(&url("disk.img")).fails(&["cannot connect", "refused"]);
 }
@@ -96,8 +96,8 @@ fn a_real_server_is_read_with_a_password() {
     let patient = case.copy(&url("me:wr%26ng@")).env("BMAPTOOL_TIMEOUT_SCALE", "1");
     let outcome = patient.fails(&["cannot open", "refuses 'PASS': 530"]);
     assert!(!outcome.stderr.contains("26ng") && !outcome.stderr.contains("r&ng"), "{}", outcome.stderr);
-    std::fs::write(case.folder.path().join(".netrc"), "machine 127.0.0.1 login me password s&cret").unwrap();
-    case.copy(&url("")).env("HOME", case.folder.path()).ok();
+    std::fs::write(case.directory.path().join(".netrc"), "machine 127.0.0.1 login me password s&cret").unwrap();
+    case.copy(&url("")).env("HOME", case.directory.path()).ok();
     case.assert_copied();
 }
 
@@ -117,7 +117,7 @@ struct Behaviour {
     /// Whether a data connection that breaks off is reset instead of closed.
     reset: bool,
     greeting: &'static str,
-    /// How many sessions there are; whoever comes later is not greeted.
+    /// How many sessions there are; later ones are not greeted.
     sessions: usize,
     /// Where it writes down from which byte on it was last asked to go on.
     restart: Option<&'static AtomicUsize>,

@@ -1,5 +1,5 @@
-//! Servers, signatures, arguments and surroundings that mean harm: nothing is believed that can be checked, nothing waits
-//! for ever, and nothing that others chose reaches the terminal as more than text.
+//! Servers, signatures, arguments and surroundings that mean harm: nothing is believed that can be checked, nothing
+//! waits for ever, and nothing that others chose reaches the terminal as more than text.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -21,27 +21,27 @@ const TIME: Need = Need::Program("time");
 
 const MIB: u64 = 1 << 20;
 
-/// A folder with an image and its bmap, and a target that has something in it.
+/// A directory with an image and its bmap, and a target that has something in it.
 struct Victim {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     image: PathBuf,
 }
 
 impl Victim {
     fn new() -> Self {
-        let folder = temp_dir();
-        let image = crate::common::tool::mapped_disk(folder.path());
-        fs::write(folder.path().join("target"), "precious").unwrap();
-        Self { folder, image }
+        let directory = temp_dir();
+        let image = crate::common::tool::mapped_disk(directory.path());
+        fs::write(directory.path().join("target"), "precious").unwrap();
+        Self { directory, image }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     /// A copy with these arguments to the target, with time-outs of about a second.
     fn copy(&self, arguments: &[&str]) -> Tool {
-        let mut tool = copy(arguments).env("BMAPTOOL_TIMEOUT_SCALE", "0.03").env("HOME", self.folder.path());
+        let mut tool = copy(arguments).env("BMAPTOOL_TIMEOUT_SCALE", "0.03").env("HOME", self.directory.path());
         tool.command.arg(self.path("target"));
         tool.measured()
     }
@@ -122,11 +122,11 @@ fn compression_that_was_not_asked_for_is_refused() {
         victim.refuses(&["--nobmap", &server.url("disk.img")], &["the server compresses", coding.trim(), asked]);
     }
     // Many servers call a file so that is stored so.
-    let packed = gzip(&image);
+    let compressed = gzip(&image);
     let server = answering(move |reply| {
-        let length = format!("Content-Length: {}", packed.len());
+        let length = format!("Content-Length: {}", compressed.len());
         reply.head("200 OK", &["Content-Encoding: x-gzip", &length]);
-        reply.body(&packed);
+        reply.body(&compressed);
     });
     victim.copy(&["--nobmap", &server.url("disk.img.gz")]).ok();
     assert_eq!(fs::read(victim.path("target")).unwrap(), image);
@@ -166,8 +166,8 @@ fn a_bmap_without_end_is_cut_off() {
     let victim = Victim::new();
     let server = answering(|reply| {
         reply.head("200 OK", &[]);
-        let piece = vec![b' '; MIB as usize];
-        (0..300).for_each(|_| reply.body(&piece));
+        let chunk = vec![b' '; MIB as usize];
+        (0..300).for_each(|_| reply.body(&chunk));
         reply.close();
     });
     let arguments = ["--bmap", &server.url("disk.bmap"), text(&victim.image)];
@@ -360,7 +360,7 @@ fn names_that_command_the_terminal_are_escaped() {
         let command = format!("'{}' {arguments}", env!("CARGO_BIN_EXE_bmaptool"));
         let mut script = Command::new("script");
         script.args(["--quiet", "--return", "--command", &command, "/dev/null"]);
-        script.current_dir(victim.folder.path()).env("SHELL", "/bin/sh");
+        script.current_dir(victim.directory.path()).env("SHELL", "/bin/sh");
         let output = script.env("TERM", "xterm").env_remove("NO_COLOR").output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     };

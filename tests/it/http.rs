@@ -177,7 +177,7 @@ fn netrc_has_credentials() {
         }
         refused
     });
-    let home = case.folder.path();
+    let home = case.directory.path();
     std::fs::write(home.join(".netrc"), "machine 127.0.0.1\n  login me\n  password s&cret\n").unwrap();
     case.copy_all(&server.url("x")).env("HOME", home).ok();
     case.copy_all(&server.url_as("me", "x")).env("HOME", home).ok();
@@ -224,7 +224,7 @@ fn holes_are_not_fetched() {
     let server = Server::of(case.file());
     let outcome = case.copy(&server.url("x")).ok();
     case.assert_copied();
-    // The small hole before 2 MiB is fetched, and what lay in the sockets when the first answer was cut off may be sent.
+    // The small hole before 2 MiB is fetched, and so may be what was in flight when the first answer was cut off.
     outcome.says(&["fetched 4.0 MiB of 64.0 MiB"]);
     assert!(server.sent() < 12 << 20, "{} bytes were sent", server.sent());
     assert_eq!(server.requests().len(), 4);
@@ -263,17 +263,17 @@ fn blocks_of_holes_are_not_fetched() {
     for range in [0..1 << 20, 10 << 20..11 << 20] {
         full[range.clone()].copy_from_slice(&case.bytes()[range]);
     }
-    let path = case.folder.path().join("full");
+    let path = case.directory.path().join("full");
     std::fs::write(&path, full).unwrap();
     sh("xz", &["-0", "-T2", "--block-size=1MiB", path.to_str().unwrap()]);
-    let packed = std::fs::read(path.with_extension("xz")).unwrap();
-    assert!(packed.len() > 14 << 20);
-    let server = Server::of(File::new(packed.clone()));
+    let compressed = std::fs::read(path.with_extension("xz")).unwrap();
+    assert!(compressed.len() > 14 << 20);
+    let server = Server::of(File::new(compressed.clone()));
     case.copy(&server.url("x")).ok();
     case.assert_copied();
     // The first answer is cut off, but what fits into the sockets is sent.
     assert!(server.sent() < 8 << 20, "{} bytes were sent", server.sent());
-    let file = File::new(packed);
+    let file = File::new(compressed);
     let server = Server::start(move |request, reply| reply.file_until(request, &file, 100_000));
     case.copy(&server.url("x")).ok().says(&["trying again"]);
     case.assert_copied();

@@ -30,7 +30,7 @@ fn dropped_connections_are_resumed() {
         assert!(requests.iter().all(|request| request.header("accept-encoding") == Some("identity")));
     }
     sh("gzip", &["-k", case.image.to_str().unwrap()]);
-    let file = File::new(std::fs::read(case.folder.path().join("disk.img.gz")).unwrap());
+    let file = File::new(std::fs::read(case.directory.path().join("disk.img.gz")).unwrap());
     let server = Server::start(move |request, reply| reply.file_until(request, &file, 100_000));
     case.copy_all(&server.url("x")).ok();
     case.assert_copied();

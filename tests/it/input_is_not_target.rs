@@ -103,14 +103,14 @@ fn a_loop_device_over_the_bmap_is_refused() {
 }
 
 #[test(Root)]
-fn the_file_behind_the_image_is_refused() {
+fn the_file_under_the_image_is_refused() {
     let stage = Stage::new();
     let disk = Disk::new(ROOMY);
     stage.device_refused(disk.path(), &disk.backing, &[&disk.backing], &["the image lies in", text(&disk.backing)]);
 }
 
 #[test(Root)]
-fn the_file_two_loop_devices_behind_the_image_is_refused() {
+fn the_file_two_loop_devices_under_the_image_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     let upper = Loop::attach(&disk.partition(1, MIB, 4 * MIB));
     stage.device_refused(&upper.path, &disk.backing, &[&disk.backing], &["the image lies in", text(&disk.backing)]);

@@ -23,8 +23,8 @@ const SCHEDULER: Need = Need::Scheduler("mq-deadline");
 const IMAGE_SIZE: u64 = 6 * MIB;
 
 /// An image that blkid knows: a file system, with data up to its end.
-fn image(folder: &Path) -> PathBuf {
-    let image = folder.join("fs.img");
+fn image(directory: &Path) -> PathBuf {
+    let image = directory.join("fs.img");
     fs::write(&image, Random::new(5).bytes(IMAGE_SIZE as usize)).unwrap();
     sh("mkfs.ext4", &["-q", "-F", "-E", "nodiscard", image.to_str().unwrap()]);
     image
@@ -54,8 +54,8 @@ fn assert_can_be_flashed(image: &Path, device: &Path) {
 #[test(Root, Program("blkid"))]
 fn a_device_is_not_bootable_whenever_the_copy_is_killed() {
     const TIMES: usize = 30;
-    let folder = temp_dir();
-    let image = image(folder.path());
+    let directory = temp_dir();
+    let image = image(directory.path());
     let bytes = fs::read(&image).unwrap();
     let disk = Disk::new(8 * MIB);
     let mut random = Random::new(std::process::id().into());
@@ -100,8 +100,8 @@ fn magic(file: &Path) -> [u8; 2] {
 
 #[test(Root, Program("strace"), Program("blkid"))]
 fn a_device_is_not_bootable_whatever_write_or_sync_fails() {
-    let folder = temp_dir();
-    let image = image(folder.path());
+    let directory = temp_dir();
+    let image = image(directory.path());
     let disk = Disk::new(8 * MIB);
     let arguments = ["--nobmap".as_ref(), image.as_os_str(), disk.path().as_os_str()];
     let trace = Trace::new();
@@ -134,16 +134,16 @@ fn leave(mut child: Child, signal: Signal, has_begun: impl FnMut() -> bool) {
 }
 
 /// An image that a slow device takes longer for than a copy may take to end.
-fn large_image(folder: &Path) -> PathBuf {
-    let image = folder.join("large.img");
+fn large_image(directory: &Path) -> PathBuf {
+    let image = directory.join("large.img");
     fs::write(&image, Random::new(6).bytes(120 << 20)).unwrap();
     image
 }
 
 /// Interrupts copies that are run by `wrapper`.
 fn leave_device(wrapper: &[&str]) {
-    let folder = temp_dir();
-    let image = large_image(folder.path());
+    let directory = temp_dir();
+    let image = large_image(directory.path());
     let disk = Disk::new(120 * MIB);
     fs::write(disk.attribute("queue/scheduler"), "mq-deadline").unwrap();
     let throttle = Throttle::new(&disk, SLOW);
@@ -172,8 +172,8 @@ fn a_slow_device_is_left_at_once_through_the_page_cache() {
 
 #[test(Root, Throttle, SCHEDULER)]
 fn a_file_on_a_slow_device_is_left_at_once() {
-    let folder = temp_dir();
-    let image = large_image(folder.path());
+    let directory = temp_dir();
+    let image = large_image(directory.path());
     let disk = Disk::new(160 * MIB);
     sh("mkfs.ext4", &["-q", disk.path().to_str().unwrap()]);
     let mount = Mount::of(disk.path(), "rw");

@@ -29,7 +29,7 @@ const MODULES: [&str; 9] =
 
 /// A machine that is being built.
 struct Machine {
-    folder: TempDir,
+    directory: TempDir,
     steps: String,
 }
 
@@ -71,17 +71,17 @@ impl Report {
 
 impl Machine {
     fn new() -> Self {
-        let machine = Self { folder: temp_dir(), steps: String::new() };
+        let machine = Self { directory: temp_dir(), steps: String::new() };
         fs::create_dir_all(machine.root("modules")).unwrap();
         fs::create_dir_all(machine.root("tmp")).unwrap();
         machine
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
-    /// A path in the machine's root folder.
+    /// A path in the machine's root directory.
     fn root(&self, name: &str) -> PathBuf {
         self.path("root").join(name)
     }
@@ -113,8 +113,7 @@ impl Machine {
         fs::copy(&path, self.root(program)).unwrap();
     }
 
-    /// Runs the machine to its end; returns what came of its steps. Once something is on its way, `meanwhile` may give the
-    /// monitor of QEMU a command.
+    /// Runs the machine to its end; returns the output of its steps. `meanwhile` may give QEMU's monitor a command.
     fn run(&self, disks: &[&str], meanwhile: impl FnMut(&str) -> Option<&'static str>) -> Report {
         let kernel = &*KERNEL;
         kernel.add_modules(&self.root("modules"));
@@ -192,7 +191,7 @@ static KERNEL: LazyLock<Kernel> = LazyLock::new(Kernel::get);
 /// A kernel of Debian with its modules.
 struct Kernel {
     image: PathBuf,
-    folder: PathBuf,
+    directory: PathBuf,
     release: String,
 }
 
@@ -202,23 +201,24 @@ impl Kernel {
         let store = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let depends = sh("apt-cache", &["depends", "--important", "linux-image-amd64"]);
         let package = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: ")).unwrap().to_owned();
-        let folder = store.join(&package);
-        if !folder.exists() {
+        let directory = store.join(&package);
+        if !directory.exists() {
             let fetched = tempfile::tempdir_in(store).unwrap();
             let fetch = "cd \"$1\" && apt-get download -q \"$2\" && dpkg-deb -x *.deb root && depmod -b root \"$3\"";
             let release = release(&package);
             sh("sh", &["-c", fetch, "sh", text(fetched.path()), &package, release]);
-            fs::rename(fetched.path().join("root"), &folder).unwrap();
+            fs::rename(fetched.path().join("root"), &directory).unwrap();
         }
         let release = release(&package).to_owned();
-        Self { image: folder.join(format!("boot/vmlinuz-{release}")), folder, release }
+        Self { image: directory.join(format!("boot/vmlinuz-{release}")), directory, release }
     }
 
-    /// Puts the modules into a folder, with the order in which they are loaded.
+    /// Puts the modules into a directory, with the order in which they are loaded.
     fn add_modules(&self, to: &Path) {
         let mut order = Vec::new();
         for module in MODULES {
-            let arguments = ["--dirname", text(&self.folder), "--set-version", &self.release, "--show-depends", module];
+            let root = text(&self.directory);
+            let arguments = ["--dirname", root, "--set-version", &self.release, "--show-depends", module];
             for line in sh("modprobe", &arguments).lines() {
                 // `builtin NAME`, or:
                 let Some(path) = line.strip_prefix("insmod ") else { continue };
@@ -239,9 +239,9 @@ fn release(package: &str) -> &str {
     package.strip_prefix("linux-image-").unwrap()
 }
 
-/// An image of a disk with two partitions, the second of which has a file system; packed as `disk.img.xz`, with its bmap.
-fn partitioned_image(folder: &Path) -> PathBuf {
-    let image = folder.join("disk.img");
+/// An image of a disk with two partitions, the second with a file system; compressed as `disk.img.xz`, with its bmap.
+fn partitioned_image(directory: &Path) -> PathBuf {
+    let image = directory.join("disk.img");
     image::sparse(&image, 32 * MIB, &[(MIB, 3_000_000)], 5);
     let table = "label: gpt\\nstart=2048, size=16384\\nstart=18432, size=40960\\n";
     sh("sh", &["-c", &format!("printf '{table}' | sfdisk --quiet '{}'", text(&image))]);
@@ -251,7 +251,7 @@ fn partitioned_image(folder: &Path) -> PathBuf {
     image
 }
 
-/// Writes a table of two partitions to a disk, of which the second lies in the first, as that of an isohybrid image does.
+/// Writes a table of two partitions to a disk, the second inside the first, as in an isohybrid image.
 fn overlapping_partitions(disk: &Path) {
     let mut table = [0; 66];
     for (entry, [start, sectors]) in [[64_u32, 49152], [8192, 16384]].into_iter().enumerate() {
@@ -306,7 +306,7 @@ fn a_usb_stick_and_an_sd_card_are_flashed() {
     let to_fixed = machine.step("run /bmaptool copy --removable-device /disk.img.xz /dev/vda");
     machine.step("wait /dev/vda2");
     machine.step("hold /dev/vda2");
-    let to_sibling = machine.step("run /bmaptool copy --nobmap /part.img /dev/vda1");
+    let to_vda1 = machine.step("run /bmaptool copy --nobmap /part.img /dev/vda1");
     let to_stick = machine.step("run /bmaptool copy --removable-device /disk.img.xz /dev/sda");
     let to_card = machine.step("run /bmaptool copy --removable-device /disk.img.xz /dev/mmcblk0");
     let nodes = machine.step("list /dev");
@@ -333,11 +333,7 @@ fn a_usb_stick_and_an_sd_card_are_flashed() {
     let disks = disk_options(&stick, &card, &fixed);
     let report = machine.run(&disks.iter().map(String::as_str).collect::<Vec<_>>(), |_| None);
     report.expect(to_fixed, "1", &["'/dev/vda' is not a removable device"]);
-    report.expect(
-        to_sibling,
-        "1",
-        &["'/dev/vda1' shares its data with '/dev/vda2', which is in use by another program"],
-    );
+    report.expect(to_vda1, "1", &["'/dev/vda1' shares its data with '/dev/vda2', which is in use by another program"]);
     assert_eq!(crate::common::sha256(&fixed), pattern);
     for (step, device) in [(to_stick, "/dev/sda"), (to_card, "/dev/mmcblk0")] {
         report.expect(step, "0", &[&format!("to block device '{device}'"), "copying time"]);

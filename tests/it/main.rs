@@ -1,8 +1,9 @@
 //! The integration tests: one program, a module for each family of scenarios.
 //!
-//! `cargo test --test it unsafe_targets` runs one of them. A test runs the built binary as a user would, and is registered by
-//! its attribute: `registry` says how, and what is skipped where. Tests run at the same time in one process; what belongs to
-//! the whole process (its folder, its environment, its signals) is left alone by all of them.
+//! `cargo test --test it unsafe_targets` runs one of them. A test runs the built binary as a user would, and is
+//! registered by its attribute: `registry` says how, and what is skipped where. Tests run at the same time in one
+//! process; what belongs to the whole process (its current directory, its environment, its signals) is left alone by
+//! all of them.
 
 #[macro_use]
 extern crate test_macros;

@@ -15,7 +15,7 @@ const NGINX: Need = Need::Program("nginx");
 
 /// A server with an image and its bmap, under several paths.
 struct Nginx {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     port: u16,
     tls_port: u16,
     proxy_port: u16,
@@ -24,8 +24,8 @@ struct Nginx {
 
 impl Nginx {
     fn start(make: impl FnOnce(&Path)) -> Self {
-        let folder = temp_dir();
-        let path = folder.path();
+        let directory = temp_dir();
+        let path = directory.path();
         let image = path.join("disk.img");
         make(&image);
         create(&image);
@@ -74,7 +74,7 @@ impl Nginx {
         let mut command = Command::new(find_program("nginx").unwrap());
         command.arg("-p").arg(path).arg("-c").arg(path.join("nginx.conf")).arg("-e").arg(path.join("errors"));
         let daemon = Daemon::start(&mut command, port);
-        Self { folder, port, tls_port, proxy_port, _daemon: daemon }
+        Self { directory, port, tls_port, proxy_port, _daemon: daemon }
     }
 
     fn disk_like() -> Self {
@@ -86,7 +86,7 @@ impl Nginx {
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     fn copy(&self, url: &str) -> Tool {
@@ -102,8 +102,8 @@ impl Nginx {
 }
 
 /// A root, and a certificate of it for 127.0.0.1.
-fn certificates(folder: &Path) {
-    let path = |name| folder.join(name).to_str().unwrap().to_owned();
+fn certificates(directory: &Path) {
+    let path = |name| directory.join(name).to_str().unwrap().to_owned();
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj"];
     let (ca, ca_key, request) = (path("ca.pem"), path("ca.key"), path("request"));
     sh(
@@ -144,7 +144,7 @@ fn passwords_are_sent_from_the_url_and_netrc() {
     assert!(!outcome.stderr.contains("hidden"), "{}", outcome.stderr);
     nginx.copy(&nginx.url("locked/disk.img")).fails(&["401 Unauthorized"]);
     std::fs::write(nginx.file(".netrc"), "machine 127.0.0.1 login me password s&cret").unwrap();
-    nginx.copy(&nginx.url("locked/disk.img")).env("HOME", nginx.folder.path()).ok();
+    nginx.copy(&nginx.url("locked/disk.img")).env("HOME", nginx.directory.path()).ok();
     nginx.assert_copied();
 }
 

@@ -32,8 +32,8 @@ fn raw(source: &Path, target: &Path) -> Tool {
 
 #[test(Root)]
 fn a_loop_device_over_a_mounted_device_is_refused() {
-    let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
-    let image = mapped_disk(folder.path());
+    let (directory, disk) = (temp_dir(), Disk::new(ROOMY));
+    let image = mapped_disk(directory.path());
     let mount = disk.mount(disk.path());
     let upper = Loop::attach(disk.path());
     let words = ["shares its data with a device that is mounted", text(disk.path()), text(mount.path()), "umount"];
@@ -44,8 +44,8 @@ fn a_loop_device_over_a_mounted_device_is_refused() {
 
 #[test(Root)]
 fn a_loop_device_over_a_disk_with_a_mounted_partition_is_refused() {
-    let (folder, disk) = (temp_dir(), Disk::new(2 * ROOMY));
-    let image = mapped_disk(folder.path());
+    let (directory, disk) = (temp_dir(), Disk::new(2 * ROOMY));
+    let image = mapped_disk(directory.path());
     let partition = disk.partition(1, MIB, ROOMY);
     let mount = disk.mount(&partition);
     let words = ["shares its data with a device that is mounted", text(&partition), text(mount.path())];
@@ -57,8 +57,8 @@ fn a_loop_device_over_a_disk_with_a_mounted_partition_is_refused() {
 
 #[test(Root)]
 fn a_loop_device_over_a_partition_beside_a_mounted_one_is_written() {
-    let (folder, disk) = (temp_dir(), Disk::new(3 * ROOMY));
-    let image = mapped_disk(folder.path());
+    let (directory, disk) = (temp_dir(), Disk::new(3 * ROOMY));
+    let image = mapped_disk(directory.path());
     let _mount = disk.mount(&disk.partition(1, MIB, ROOMY));
     let free = disk.partition(2, MIB + ROOMY, ROOMY);
     let upper = Loop::attach(&free);
@@ -69,8 +69,8 @@ fn a_loop_device_over_a_partition_beside_a_mounted_one_is_written() {
 
 #[test(Root)]
 fn a_loop_device_is_refused_only_where_it_overlaps_what_is_mounted() {
-    let (folder, disk) = (temp_dir(), Disk::new(3 * ROOMY));
-    let image = mapped_disk(folder.path());
+    let (directory, disk) = (temp_dir(), Disk::new(3 * ROOMY));
+    let image = mapped_disk(directory.path());
     let mounted = disk.partition(1, 0, ROOMY);
     disk.partition(2, ROOMY, ROOMY);
     let mount = disk.mount(&mounted);
@@ -89,8 +89,8 @@ fn a_loop_device_is_refused_only_where_it_overlaps_what_is_mounted() {
 
 #[test(Root)]
 fn a_loop_device_over_swap_is_refused() {
-    let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
-    let image = mapped_disk(folder.path());
+    let (directory, disk) = (temp_dir(), Disk::new(ROOMY));
+    let image = mapped_disk(directory.path());
     let _swap = Swap::on(disk.path());
     let upper = Loop::attach(disk.path());
     let command = format!("swapoff {}", disk.path().display());
@@ -103,8 +103,8 @@ fn a_loop_device_over_swap_is_refused() {
 
 #[test(Root, Program("unshare"))]
 fn conflicts_are_found_where_a_list_of_devices_is_hidden() {
-    let (folder, disk) = (temp_dir(), Disk::new(2 * ROOMY));
-    let image = mapped_disk(folder.path());
+    let (directory, disk) = (temp_dir(), Disk::new(2 * ROOMY));
+    let image = mapped_disk(directory.path());
     let free = disk.partition(1, ROOMY, ROOMY);
     let first = Loop::attach_with(&disk.backing, &["--sizelimit", &ROOMY.to_string()]);
     sh("mkfs.ext4", &["-q", text(&first.path)]);
@@ -122,8 +122,8 @@ fn conflicts_are_found_where_a_list_of_devices_is_hidden() {
 
 #[test(Root, Program("unshare"))]
 fn a_loop_device_over_a_device_mounted_in_another_namespace_is_refused() {
-    let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
-    let image = mapped_disk(folder.path());
+    let (directory, disk) = (temp_dir(), Disk::new(ROOMY));
+    let image = mapped_disk(directory.path());
     sh("mkfs.ext4", &["-q", text(disk.path())]);
     let _mount = Elsewhere::mount(disk.path());
     let upper = Loop::attach(disk.path());
@@ -133,8 +133,8 @@ fn a_loop_device_over_a_device_mounted_in_another_namespace_is_refused() {
 
 #[test(Root)]
 fn loop_devices_over_halves_of_a_device_are_told_from_one_over_all() {
-    let (folder, disk) = (temp_dir(), Disk::new(2 * ROOMY));
-    let image = mapped_disk(folder.path());
+    let (directory, disk) = (temp_dir(), Disk::new(2 * ROOMY));
+    let image = mapped_disk(directory.path());
     let half = ROOMY.to_string();
     let first = Loop::attach_with(disk.path(), &["--sizelimit", &half]);
     let second = Loop::attach_with(disk.path(), &["--offset", &half]);
@@ -183,8 +183,8 @@ fn the_device_below_is_claimed_during_the_copy() {
 
 #[test(Root)]
 fn the_device_above_a_file_is_claimed_during_the_copy() {
-    let folder = temp_dir();
-    let file = folder.path().join("file");
+    let directory = temp_dir();
+    let file = directory.path().join("file");
     crate::common::image::create(&file, ROOMY);
     let upper = Loop::attach(&file);
     let copying = begun_with(&file, &file, 1);
@@ -229,16 +229,16 @@ fn the_image_in_another_loop_device_over_the_file_is_not_overwritten() {
 
 #[test(Root)]
 fn only_the_part_of_a_file_that_holds_the_image_is_refused() {
-    let folder = temp_dir();
-    let file = folder.path().join("file");
+    let directory = temp_dir();
+    let file = directory.path().join("file");
     crate::common::image::create(&file, 8 * MIB).write_all_at(b"precious", MIB).unwrap();
     let size = |mib: u64| (mib * MIB).to_string();
     let source = Loop::attach_with(&file, &["--sizelimit", &size(4)]);
     let overlapping = Loop::attach_with(&file, &["--offset", &size(1)]);
     refused(raw(&source.path, &overlapping.path), &file, &["shares its data with the image"]);
-    let behind = Loop::attach_with(&file, &["--offset", &size(4)]);
-    raw(&source.path, &behind.path).ok();
-    assert_same(&source.path, &behind.path);
+    let after = Loop::attach_with(&file, &["--offset", &size(4)]);
+    raw(&source.path, &after.path).ok();
+    assert_same(&source.path, &after.path);
 }
 
 #[test(Root)]
@@ -248,9 +248,9 @@ fn the_image_in_a_partition_is_not_overwritten_through_a_loop_device() {
     let place = Loop::attach_with(disk.path(), &["--offset", &MIB.to_string()]);
     refused(raw(&partition, &place.path), &disk.backing, &["shares its data with the image"]);
     drop(place);
-    let behind = Loop::attach_with(disk.path(), &["--offset", &(5 * MIB).to_string()]);
-    raw(&partition, &behind.path).ok();
-    assert_same(&partition, &behind.path);
+    let after = Loop::attach_with(disk.path(), &["--offset", &(5 * MIB).to_string()]);
+    raw(&partition, &after.path).ok();
+    assert_same(&partition, &after.path);
 }
 
 #[test(Root)]
@@ -262,10 +262,10 @@ fn the_partition_beside_that_of_the_image_is_written() {
     assert_same(&source, &target);
 }
 
-/// The tool as nobody runs it, who may look into `folder`.
-fn by_nobody(folder: &Path, arguments: &[&Path]) -> Tool {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
-    let program = binary_in(folder);
+/// The tool, run by the user nobody, who may look into `directory`.
+fn by_nobody(directory: &Path, arguments: &[&Path]) -> Tool {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).unwrap();
+    let program = binary_in(directory);
     let mut tool = copy::<&str>([]);
     tool.command = Command::new("setpriv");
     tool.command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
@@ -275,34 +275,34 @@ fn by_nobody(folder: &Path, arguments: &[&Path]) -> Tool {
 
 #[test(Root, Program("unshare"))]
 fn a_file_whose_loop_device_only_root_may_inspect_is_refused() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
-    let file = folder.path().join("file");
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
+    let file = directory.path().join("file");
     crate::common::image::create(&file, ROOMY);
     let device = Loop::attach(&file);
     sh("mkfs.ext4", &["-q", text(&device.path)]);
     let _mount = Elsewhere::mount(&device.path);
     chown(&file, Some(65534), Some(65534)).unwrap();
     let words = ["shares its data with", text(&device.path), "cannot be told whether that is in use", "denied", "sudo"];
-    refused(by_nobody(folder.path(), &[&image, &file]), &file, &words);
+    refused(by_nobody(directory.path(), &[&image, &file]), &file, &words);
 }
 
 #[test(Root, Program("setpriv"))]
 fn a_user_writes_a_file_beside_loop_devices_of_root() {
-    let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
-    let image = mapped_disk(folder.path());
+    let (directory, disk) = (temp_dir(), Disk::new(ROOMY));
+    let image = mapped_disk(directory.path());
     let _upper = Loop::attach(&disk.partition(1, MIB, MIB));
-    let target = folder.path().join("copy");
-    by_nobody(folder.path(), &[&image, &target]).ok();
+    let target = directory.path().join("copy");
+    by_nobody(directory.path(), &[&image, &target]).ok();
     assert_same(&image, &target);
     // It exists now.
-    by_nobody(folder.path(), &[&image, &target]).ok();
+    by_nobody(directory.path(), &[&image, &target]).ok();
 }
 
 #[test(Root)]
 fn copies_to_a_file_and_through_its_loop_device_exclude_each_other() {
-    let (folder, disk) = (temp_dir(), Disk::new(ROOMY));
-    let image = mapped_disk(folder.path());
+    let (directory, disk) = (temp_dir(), Disk::new(ROOMY));
+    let image = mapped_disk(directory.path());
     let partition = disk.partition(1, MIB, 2 * MIB);
     let file = &disk.backing;
     let words = ["is locked by another program, perhaps another copy", "fuser -v", text(file)];
@@ -334,9 +334,9 @@ fn two_partitions_are_written_at_once() {
 
 #[test(Root)]
 fn a_loop_device_over_a_file_with_an_odd_name_is_written() {
-    let folder = temp_dir();
-    let image = mapped_disk(folder.path());
-    let file = folder.path().join(OsStr::from_bytes(b"\xff file\n"));
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
+    let file = directory.path().join(OsStr::from_bytes(b"\xff file\n"));
     crate::common::image::create(&file, ROOMY);
     let mut losetup = Command::new("losetup");
     let output = losetup.args(["--find", "--show"]).arg(&file).output().unwrap();

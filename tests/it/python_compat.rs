@@ -68,8 +68,8 @@ fn preallocated(path: &Path) {
 /// A disk with a partition table and a file system with files in its partition.
 fn partition(path: &Path) {
     const START: u64 = 1 << 20;
-    let folder = temp_dir();
-    let files = folder.path().join("files");
+    let directory = temp_dir();
+    let files = directory.path().join("files");
     std::fs::create_dir(&files).unwrap();
     for number in 0..8_u64 {
         let length = 1000 * (number as usize + 1).pow(2);
@@ -97,17 +97,17 @@ fn random(path: &Path, seed: u64) {
     image::sparse(path, size, &data, seed);
 }
 
-fn compare_on(folder: &Path) {
+fn compare_on(directory: &Path) {
     let disk = Disk::new(16 << 20);
-    let theirs = folder.join("theirs.bmap");
+    let theirs = directory.join("theirs.bmap");
     for (name, make) in SHAPES {
-        let image = folder.join("image");
+        let image = directory.join("image");
         make(&image);
         let ours = create(&image);
         std::fs::write(&theirs, peer(["create".as_ref(), image.as_os_str()])).unwrap();
         assert_eq!(map_lines(&ours), map_lines(&theirs), "{name}");
 
-        let target = folder.join("copy");
+        let target = directory.join("copy");
         peer(["copy".as_ref(), "--bmap".as_ref(), ours.as_os_str(), image.as_os_str(), target.as_os_str()]);
         assert_same(&image, &target);
         std::fs::remove_file(&target).unwrap();

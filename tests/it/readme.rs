@@ -1,5 +1,6 @@
-//! The commands that the README and the guide show are run here, as they stand there, with stand-ins for what a test does not
-//! have: a loop device for the card, a server of the test for the one of the internet. The table says where else some are.
+//! The commands that the README and the guide show are run here, as they stand there, with stand-ins for what a test
+//! does not have: a loop device for the card, a server of the test for the one of the internet. The table says where
+//! else some are.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -268,38 +269,38 @@ fn every_block_is_tried() {
 
 /// What a test has in place of what a user has.
 struct Scene {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     device: Option<Loop>,
     server: Server,
 }
 
 impl Scene {
     fn new() -> Self {
-        let folder = temp_dir();
-        let path = |name: &str| folder.path().join(name);
+        let directory = temp_dir();
+        let path = |name: &str| directory.path().join(name);
         disk_like(&path("disk.img"), 1);
         fs::rename(create(&path("disk.img")), path("disk.bmap")).unwrap();
-        let packers = "cp --sparse=always disk.img original.img; cp disk.bmap original.bmap; \
-                       for packer in 'xz -1' 'gzip -1' 'zstd -q'; do \
-                           ! type ${packer%% *} > /dev/null 2>&1 || $packer --keep disk.img; done";
-        sh("sh", &["-c", &format!("cd '{}'; {packers}", folder.path().display())]);
+        let compressors = "cp --sparse=always disk.img original.img; cp disk.bmap original.bmap; \
+                       for compressor in 'xz -1' 'gzip -1' 'zstd -q'; do \
+                           ! type ${compressor%% *} > /dev/null 2>&1 || $compressor --keep disk.img; done";
+        sh("sh", &["-c", &format!("cd '{}'; {compressors}", directory.path().display())]);
         fs::create_dir(path("bin")).unwrap();
         symlink(env!("CARGO_BIN_EXE_bmaptool"), path("bin/bmaptool")).unwrap();
         let programs = [
             ("sudo", "exec \"$@\"".to_owned()),
-            // Runs the command that it is to run on the server here, where the server's files are in the folder.
+            // Runs the command that it is to run on the server here, where the server's files are in the directory.
             (
                 "ssh",
                 format!(
                     "while [ \"$1\" != -- ]; do shift; done; eval \"$(printf %s \"$3\" | sed 's#/srv/#{}/#')\"",
-                    folder.path().display()
+                    directory.path().display()
                 ),
             ),
         ];
         for (name, script) in programs {
             write_program(&path("bin").join(name), &script);
         }
-        let served = folder.path().to_owned();
+        let served = directory.path().to_owned();
         let server = Server::start(move |request, reply| match fs::read(served.join(&request.path()[1..])) {
             Ok(data) => reply.file(request, &File::new(data)),
             Err(_) => reply.status("404 Not Found", &[]),
@@ -308,7 +309,7 @@ impl Scene {
             hole(&path("card"), 1100 << 20);
             Loop::attach(&path("card"))
         });
-        Self { folder, device, server }
+        Self { directory, device, server }
     }
 
     /// The commands with the stand-ins in place.
@@ -326,13 +327,13 @@ fn try_block(block: &str, before: &str, after: &str) {
     // Of a recipe only the command.
     let commands = block.split_once("command: ").map_or(block, |(_, command)| command);
     let script = scene.stand_in(&format!("{before}\n{commands}\n{after}\n"));
-    let folder = text(scene.folder.path());
-    let path = format!("{folder}/bin:{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
-    // Nobody else sees what root mounts.
+    let directory = text(scene.directory.path());
+    let path = format!("{directory}/bin:{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
+    // What root mounts is hidden from other processes.
     let wrapper: &[&str] = if scene.device.is_some() { &["unshare", "--mount"] } else { &["env"] };
     let mut command = Command::new(wrapper[0]);
     command.args(&wrapper[1..]).args(["bash", "-eu", "-o", "pipefail", "-c", &script]);
-    command.current_dir(folder).env("PATH", path);
+    command.current_dir(directory).env("PATH", path);
     let outcome = Tool::of(command).run();
     assert_eq!(outcome.status, Some(0), "{script}\n{}", outcome.stderr);
 }

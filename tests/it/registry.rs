@@ -1,9 +1,9 @@
 //! Where tests are registered, and how they are run.
 //!
 //! A test is a function with an attribute, `#[test(Root, Program("xz"))]`, which names what it needs. The attribute
-//! (crates/test-macros, without dependencies) submits an [`Entry`] to `inventory`, which collects them before `main` from
-//! wherever they stand. So no list repeats the names, rustfmt sees plain functions, and a new test is one item. libtest cannot
-//! skip a test that has begun; libtest-mimic can, and has its command line.
+//! (crates/test-macros, without dependencies) submits an [`Entry`] to `inventory`, which collects them before `main`
+//! from wherever they stand. So no list repeats the names, rustfmt sees plain functions, and a new test is one item.
+//! libtest cannot skip a test that has begun; libtest-mimic can, and has its command line.
 
 use std::fmt;
 use std::process::{Command, Stdio};
@@ -137,8 +137,8 @@ impl fmt::Display for Need {
     }
 }
 
-/// Runs the tests as `cargo test` does. One whose needs are not met is skipped, and counted as ignored; under `CI=true` it
-/// fails, for there everything must have been installed.
+/// Runs the tests as `cargo test` does. One whose needs are not met is skipped, and counted as ignored; under `CI=true`
+/// it fails, for there everything must have been installed.
 pub fn run() {
     keep_mounts_to_ourselves();
     heed_signals();
@@ -187,8 +187,8 @@ fn load_module(name: &str) {
     let _ = Command::new(modprobe).args(["--quiet", name]).stderr(Stdio::null()).status();
 }
 
-/// Has signals do what they do by default. A shell has what it starts in the background ignore some, and what ignores a signal
-/// hands that on to what it runs.
+/// Has signals do what they do by default. A shell has what it starts in the background ignore some, and what ignores a
+/// signal hands that on to what it runs.
 fn heed_signals() {
     use nix::sys::signal::{SigHandler, Signal, signal};
     for number in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {

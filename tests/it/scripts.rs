@@ -8,31 +8,36 @@ use crate::common::tool::create;
 use crate::common::{sh, temp_dir};
 use tempfile::TempDir;
 
-/// A folder with an image, its bmap, and its packed form.
+/// A directory with an image, its bmap, and its compressed form.
 struct Scene {
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Scene {
     fn new() -> Self {
-        let folder = temp_dir();
-        let image = folder.path().join("image.raw");
+        let directory = temp_dir();
+        let image = directory.path().join("image.raw");
         disk_like(&image, 1);
-        std::fs::rename(create(&image), folder.path().join("image.bmap")).unwrap();
-        Self { folder }
+        std::fs::rename(create(&image), directory.path().join("image.bmap")).unwrap();
+        Self { directory }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
-    fn pack(&self) {
+    fn compress(&self) {
         sh("xz", &["--keep", "-1", self.path("image.raw").to_str().unwrap()]);
     }
 
-    /// Runs a script in the folder, with our bmaptool first on PATH.
+    /// Runs a script in the directory, with our bmaptool first on PATH.
     fn bash(&self, script: &str) -> Output {
-        Command::new("bash").args(["-c", script]).current_dir(self.folder.path()).env("PATH", path()).output().unwrap()
+        Command::new("bash")
+            .args(["-c", script])
+            .current_dir(self.directory.path())
+            .env("PATH", path())
+            .output()
+            .unwrap()
     }
 }
 
@@ -48,7 +53,7 @@ fn assert_success(output: &Output) {
 #[test(Program("bash"), Program("xz"))]
 fn the_recipes_of_build_scripts_work() {
     let scene = Scene::new();
-    scene.pack();
+    scene.compress();
     let recipes = [
         "set -eu -o pipefail; bmaptool create image.raw > image.bmap && bmaptool copy image.raw out",
         "set -eu -o pipefail; bmaptool create -o made.bmap image.raw; bmaptool copy --bmap made.bmap image.raw.xz out",
@@ -67,12 +72,12 @@ fn the_recipes_of_build_scripts_work() {
 #[test(Program("bash"), Program("xz"))]
 fn a_failure_stops_a_strict_script() {
     let scene = Scene::new();
-    scene.pack();
+    scene.compress();
     for recipe in [
         "bmaptool create missing.raw > new.bmap",
         "xzcat image.raw.xz | head -c 100000 | bmaptool copy --bmap image.bmap - out",
         "head -c 3000 image.raw.xz | bmaptool copy --nobmap - out",
-        "bmaptool copy image.raw.xz /no/such/folder/out",
+        "bmaptool copy image.raw.xz /no/such/directory/out",
     ] {
         let output = scene.bash(&format!("set -eu -o pipefail; {recipe}; echo reached"));
         assert!(!output.status.success() && output.stdout.is_empty(), "{recipe}");
@@ -98,13 +103,13 @@ fn cron_gets_no_mail_on_success() {
 #[test(Program("bash"), Program("xz"))]
 fn the_calls_of_image_builders_work() {
     let scene = Scene::new();
-    scene.pack();
+    scene.compress();
     let recipes = [
         // image_types.bbclass, in its newer and its older form; wic create --bmap.
         "bmaptool create core-image.wic -o core-image.wic.bmap",
         "bmaptool create core-image.wic > core-image.wic.bmap",
         "bmaptool create $PWD/core-image.wic -o $PWD/core-image.wic.bmap",
-        // A debos action that runs behind the last one, with the artifacts beside each other.
+        // A debos action that runs after the last one, with the artifacts beside each other.
         "bmaptool create core-image.wic > core-image.wic.bmap && xz -1 -T0 -f core-image.wic",
         // A flashing station.
         "bmaptool create core-image.wic -o x.bmap && xz -1 core-image.wic && \
@@ -146,10 +151,10 @@ fn nothing_is_made_of_a_stream_that_is_closed() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("standard input is closed"));
     assert!(!scene.path("out").exists());
-    // A bmap that goes elsewhere needs no standard output, and to throw it away is nobody else's business.
+    // A bmap that goes elsewhere needs no standard output, and may be thrown away.
     assert_success(&scene.bash("bmaptool create image.raw -o new.bmap >&- && test -s new.bmap"));
     assert_success(&scene.bash("bmaptool create image.raw >/dev/null && bmaptool create image.raw 1<>/dev/null"));
-    // Messages that nobody can read fail nothing.
+    // That messages cannot be written is no failure.
     assert_success(
         &scene.bash("bmaptool create image.raw -o new.bmap 2>&- && bmaptool copy image.raw out 2>/dev/full"),
     );
@@ -161,7 +166,7 @@ fn an_output_that_is_full_or_gone_is_a_failure() {
     let full = scene.bash("bmaptool create image.raw > /dev/full");
     assert_eq!(full.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&full.stderr).contains("cannot write the bmap to standard output: No space left"));
-    // Whoever reads may go before it has read everything, with and without a handler of SIGPIPE.
+    // The reader may close the pipe before it has read everything, with and without a handler of SIGPIPE.
     for trap in ["", "trap '' PIPE; "] {
         let script = format!("{trap}bmaptool create image.raw | head -c 1 > /dev/null; echo ${{PIPESTATUS[0]}}");
         let output = scene.bash(&script);

@@ -41,13 +41,13 @@ fn keyrings_of_every_kind_are_read() {
     let nowhere = detached.path("nowhere");
     for (bench, who) in [(&detached, Who::Rsa), (&clear, Who::Sub)] {
         for name in ["ring.gpg", "ring.asc", "user/pubring.kbx"] {
-            let absolute = keys().folder().join(name);
+            let absolute = keys().directory().join(name);
             for ring in [absolute.to_str().unwrap(), name] {
-                let tool = bench.copy(&["--keyring", ring]).current_dir(keys().folder()).env("GNUPGHOME", &nowhere);
+                let tool = bench.copy(&["--keyring", ring]).current_dir(keys().directory()).env("GNUPGHOME", &nowhere);
                 bench.accepts(tool, &[&good(who)]);
             }
         }
-        let mut homeless = bench.copy(&["--keyring", "ring.gpg"]).current_dir(keys().folder());
+        let mut homeless = bench.copy(&["--keyring", "ring.gpg"]).current_dir(keys().directory());
         homeless.command.env_remove("GNUPGHOME").env_remove("HOME");
         bench.accepts(homeless, &[&good(who)]);
     }
@@ -59,7 +59,7 @@ fn a_keyring_that_is_none_is_refused() {
     let bench = Bench::new();
     bench.sign(Who::Ed);
     let ring = bench.path("ring");
-    let armored = fs::read(keys().folder().join("ring.asc")).unwrap();
+    let armored = fs::read(keys().directory().join("ring.asc")).unwrap();
     let damaged = String::from_utf8(armored.clone()).unwrap().replace("\n\n", "\n\n!");
     let cases: [(&[u8], &str); 5] = [
         (b"", "is not a keyring"),
@@ -75,7 +75,7 @@ fn a_keyring_that_is_none_is_refused() {
     }
     // One that lacks the key.
     let (_, stranger) = keys().fingerprints(Who::Stranger);
-    fs::copy(keys().folder().join("ring.gpg"), &ring).unwrap();
+    fs::copy(keys().directory().join("ring.gpg"), &ring).unwrap();
     bench.sign(Who::Stranger);
     bench.refuses(bench.copy(&["--keyring", ring.to_str().unwrap()]), &[BAD, "unknown key", stranger]);
 }
@@ -89,7 +89,7 @@ fn a_fingerprint_picks_the_signer() {
     let spaced: Vec<&str> = (0..10).map(|group| &primary[group * 4..group * 4 + 4]).collect();
     for accepted in [subkey.clone(), primary.clone(), subkey.to_lowercase(), spaced.join(" ")] {
         bench.accepts(bench.copy(&["--fingerprint", &accepted]), &[&good(Who::Sub)]);
-        let ring = keys().folder().join("ring.asc");
+        let ring = keys().directory().join("ring.asc");
         let options = ["--keyring", ring.to_str().unwrap(), "--fingerprint", &accepted];
         bench.accepts(bench.copy(&options), &[&good(Who::Sub)]);
     }
@@ -120,7 +120,7 @@ fn bad_signatures_are_refused() {
         (b"this is no signature\n", "no OpenPGP signature"),
         (&text, "no OpenPGP signature"),
         (&signature[..signature.len() / 2], "no OpenPGP signature"),
-        (&fs::read(keys().folder().join("ring.gpg")).unwrap(), "no OpenPGP signature"),
+        (&fs::read(keys().directory().join("ring.gpg")).unwrap(), "no OpenPGP signature"),
     ];
     for (signature, message) in cases {
         bench.write_beside(".sig", signature);
@@ -140,7 +140,7 @@ fn bad_signatures_are_refused() {
 fn signers_that_are_not_good_are_refused() {
     let bench = Bench::new();
     let text = bench.text();
-    let ring = keys().folder().join("ring.gpg");
+    let ring = keys().directory().join("ring.gpg");
     let expired = ["--detach-sign", "--faked-system-time=20200102T000000", "--default-sig-expire=1d"];
     let weak = ["--detach-sign", "--digest-algo=MD5", "--allow-weak-digest-algos"];
     let (stranger, _) = keys().fingerprints(Who::Stranger);
@@ -210,7 +210,7 @@ fn nothing_but_the_signed_part_is_parsed() {
     let other = plain.replace("0-1", "0-2");
     let clear = |text: &str| String::from_utf8(keys().sign(Who::Ed, CLEAR, text.as_bytes())).unwrap();
     let signed = clear(&plain);
-    let (before, behind) = signed.split_once("-----BEGIN PGP SIGNATURE").unwrap();
+    let (before, after) = signed.split_once("-----BEGIN PGP SIGNATURE").unwrap();
     let outside = "text outside of the signed part";
     let cases = [
         (format!("{other}{signed}"), outside),
@@ -219,7 +219,7 @@ fn nothing_but_the_signed_part_is_parsed() {
         (format!("{signed}{signed}"), "second signed part"),
         (format!("{signed}{}", clear(&other)), "second signed part"),
         (format!("<!--\n{signed}-->\n{other}"), outside),
-        (format!("{before}{other}-----BEGIN PGP SIGNATURE{behind}"), "not of this file"),
+        (format!("{before}{other}-----BEGIN PGP SIGNATURE{after}"), "not of this file"),
         (format!("{}{other}", before.replace("Hash:", "Hush:")), "cut off"),
         (signed.replace("Hash: SHA256", "Hash: SHA256\nComment: x"), "not of this file"),
     ];
@@ -236,7 +236,7 @@ fn messages_are_not_detached_signatures() {
     for options in [&["--sign"][..], &["--sign", "--armor"], CLEAR, &["--store"]] {
         for text in [&b"another bmap"[..], &bench.text()] {
             bench.write_beside(".sig", keys().sign(Who::Ed, options, text));
-            let ring = keys().folder().join("ring.gpg");
+            let ring = keys().directory().join("ring.gpg");
             for options in [&[][..], &["--keyring", ring.to_str().unwrap()]] {
                 bench.refuses(bench.copy(options), &[BAD]);
             }
@@ -274,15 +274,15 @@ fn lines_of_clearsigned_text_are_kept_byte_by_byte() {
 
 /// Puts the right checksum of the file into it.
 fn with_checksum(text: &str) -> String {
-    let (_, behind) = text.split_once("<BmapFileChecksum>").unwrap();
-    let zeroed = text.replace(behind.split_whitespace().next().unwrap(), &"0".repeat(64));
+    let (_, after) = text.split_once("<BmapFileChecksum>").unwrap();
+    let zeroed = text.replace(after.split_whitespace().next().unwrap(), &"0".repeat(64));
     let file = temp_dir();
     let path = file.path().join("bmap");
     fs::write(&path, &zeroed).unwrap();
     zeroed.replace(&"0".repeat(64), &sha256(&path))
 }
 
-/// A detached signature is of the file as it is stored, a clearsigned text may be packed.
+/// A detached signature is of the file as it is stored, a clearsigned text may be compressed.
 #[test(GPG, GPGV)]
 fn compressed_bmaps_are_verified_as_they_are_signed() {
     let bench = Bench::new();
@@ -312,7 +312,7 @@ fn signature_files_are_no_targets() {
     let bench = Bench::new();
     bench.write_beside(".asc", keys().sign(Who::Ed, ARMORED, &bench.text()));
     let ring = bench.path("ring");
-    fs::copy(keys().folder().join("ring.asc"), &ring).unwrap();
+    fs::copy(keys().directory().join("ring.asc"), &ring).unwrap();
     let signature = PathBuf::from(format!("{}.asc", bench.bmap.display()));
     for (target, role) in [(&signature, "signature"), (&ring, "keyring"), (&bench.bmap, "bmap file")] {
         let before = sha256(target);
@@ -346,7 +346,7 @@ fn no_sig_verify_accepts_any_signature_with_a_warning() {
 fn unsigned_bmaps_are_accepted_unless_a_signature_is_asked_for() {
     let bench = Bench::new();
     bench.accepts(bench.copy(&[]), &["info: bmap file", "is not signed"]);
-    let ring = keys().folder().join("ring.gpg");
+    let ring = keys().directory().join("ring.gpg");
     let (fingerprint, _) = keys().fingerprints(Who::Ed);
     bench.refuses(bench.copy(&["--fingerprint", fingerprint]), &["no signature found but --fingerprint given"]);
     bench.refuses(bench.copy(&["--keyring", ring.to_str().unwrap()]), &["no signature found but --keyring given"]);

@@ -1,5 +1,5 @@
-//! What the library's sinks do to real devices and file systems: reading back from the medium, zeroing, discarding; and what
-//! an observer is told.
+//! What the library's sinks do to real devices and file systems: reading back from the medium, zeroing, discarding; and
+//! what an observer is told.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
@@ -79,7 +79,7 @@ fn a_device_is_known_by_its_sectors_and_its_size() {
     }
 }
 
-/// Reads ranges of a sink on a disk behind whose back its file is changed, at every boundary that matters.
+/// Reads ranges of a sink on a disk whose file is changed meanwhile, at every boundary that matters.
 fn assert_read_from_the_medium(disk: &Disk) {
     let mut sink = open(disk.path());
     let cached = File::open(disk.path()).unwrap();

@@ -19,16 +19,16 @@ const SSH: Need = Need::Program("ssh");
 
 /// An sshd of our own, and an `ssh` on PATH that knows its host key and has a key of its own.
 struct Sshd {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     port: u16,
     daemon: Daemon,
 }
 
 impl Sshd {
     fn start() -> Self {
-        let folder = temp_dir();
-        let path = folder.path();
-        // sshd lets nobody in whose folder others may not enter.
+        let directory = temp_dir();
+        let path = directory.path();
+        // sshd refuses users whose directory others may not enter.
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
         let file = |name: &str| path.join(name).to_str().unwrap().to_owned();
         for key in ["host_key", "key"] {
@@ -65,15 +65,15 @@ impl Sshd {
         fs::create_dir_all("/run/sshd").unwrap();
         let mut command = Command::new(find_program("sshd").unwrap());
         let daemon = Daemon::start(command.args(["-D", "-e", "-f", &file("sshd_config")]), port);
-        Self { folder, port, daemon }
+        Self { directory, port, daemon }
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     fn url(&self, user: &str, name: &str) -> String {
-        format!("ssh://{user}@127.0.0.1:{}{}/{name}", self.port, self.folder.path().display())
+        format!("ssh://{user}@127.0.0.1:{}{}/{name}", self.port, self.directory.path().display())
     }
 
     fn copy(&self, url: &str) -> Tool {
@@ -229,11 +229,11 @@ fn children(process: u32) -> Vec<u32> {
 
 #[test]
 fn a_missing_program_is_named() {
-    let folder = temp_dir();
-    let tool = |url: &str| copy(["--nobmap", url, folder.path().join("out").to_str().unwrap()]).env("PATH", "");
+    let directory = temp_dir();
+    let tool = |url: &str| copy(["--nobmap", url, directory.path().join("out").to_str().unwrap()]).env("PATH", "");
     tool("ssh://h/x").fails(&["cannot run 'ssh': No such file or directory; please install it"]);
     tool("ssh://me:pw@h/x").fails(&["cannot run 'sshpass': No such file or directory; please install it"]);
     tool("ssh://-oProxyCommand=x/y").fails(&["for an option"]);
     // That is not what "no such file" means for a bmap.
-    copy(["ssh://h/x", folder.path().join("out").to_str().unwrap()]).env("PATH", "").fails(&["cannot run 'ssh'"]);
+    copy(["ssh://h/x", directory.path().join("out").to_str().unwrap()]).env("PATH", "").fails(&["cannot run 'ssh'"]);
 }

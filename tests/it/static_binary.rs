@@ -1,4 +1,4 @@
-//! The static binary alone in a root folder: no libraries, no helper programs, no /proc.
+//! The static binary alone in a root directory: no libraries, no helper programs, no /proc.
 
 use std::io::Write;
 use std::net::{IpAddr, TcpListener, UdpSocket};
@@ -19,8 +19,8 @@ use nix::sys::stat::{Mode, SFlag, mknod};
 /// How large it may be.
 const SIZE_MAX: u64 = 12 << 20;
 
-/// How the image is packed, by which program and with which command.
-const PACKINGS: [(&str, &str, &str); 10] = [
+/// How the image is compressed or archived, by which program and with which command.
+const FORMATS: [(&str, &str, &str); 10] = [
     ("gzip", "gzip", "gzip"),
     ("bzip2", "bzip2", "bzip2"),
     ("xz", "xz", "xz -0"),
@@ -36,15 +36,15 @@ const PACKINGS: [(&str, &str, &str); 10] = [
 static BINARY: LazyLock<PathBuf> = LazyLock::new(|| package::make("static", &[]));
 
 #[test_cases]
-fn packings() -> Vec<Test> {
-    let unpacked = |(name, program, command)| {
+fn formats() -> Vec<Test> {
+    let reads = |(name, program, command)| {
         let needs = [Need::Program(program), Need::Root, Need::Minutes];
-        Test::new(format!("{name}_is_unpacked"), &needs, move || unpacked(command))
+        Test::new(format!("{name}_is_read"), &needs, move || is_read(command))
     };
-    PACKINGS.map(unpacked).into()
+    FORMATS.map(reads).into()
 }
 
-/// A root folder with an image and its bmap, the binary, and the device nodes that it is given.
+/// A root directory with an image and its bmap, the binary, and the device nodes that it is given.
 struct Root {
     _sys: Option<Sys>,
     work: Work,
@@ -54,8 +54,8 @@ impl Root {
     fn new() -> Self {
         let work = Work::new(|image| disk_like(image, 7));
         sh("cp", &[text(&BINARY), text(&work.path("bmaptool"))]);
-        for folder in ["dev", "etc"] {
-            std::fs::create_dir(work.path(folder)).unwrap();
+        for directory in ["dev", "etc"] {
+            std::fs::create_dir(work.path(directory)).unwrap();
         }
         let root = Self { _sys: None, work };
         root.node("/dev/null", SFlag::S_IFCHR);
@@ -65,7 +65,7 @@ impl Root {
     /// One that has /sys, without which no device is written to.
     fn with_sys() -> Self {
         let mut root = Self::new();
-        root._sys = Some(Sys::within(root.work.folder.path()));
+        root._sys = Some(Sys::within(root.work.directory.path()));
         root
     }
 
@@ -83,7 +83,7 @@ impl Root {
     /// The binary with these arguments.
     fn run(&self, arguments: &[&str]) -> Tool {
         let mut tool = bmaptool([""; 0]);
-        tool.command = package::chroot(self.work.folder.path());
+        tool.command = package::chroot(self.work.directory.path());
         tool.command.arg("/bmaptool").args(arguments);
         tool
     }
@@ -95,16 +95,16 @@ impl Root {
     }
 }
 
-fn unpacked(command: &str) {
+fn is_read(command: &str) {
     let root = Root::with_sys();
-    root.work.pack(command);
+    root.work.output_of(command);
     let disk = Disk::new(24 << 20);
     let device = text(disk.path());
     root.node(device, SFlag::S_IFBLK);
     for target in ["out", device] {
-        root.run(&["copy", "--bmap", "disk.img.bmap", "packed", target]).ok();
+        root.run(&["copy", "--bmap", "disk.img.bmap", "output", target]).ok();
     }
-    root.run(&["copy", "--nobmap", "packed", "whole"]).ok();
+    root.run(&["copy", "--nobmap", "output", "whole"]).ok();
     for copy in ["out", "whole"] {
         assert_same(&root.work.image, &root.path(copy));
     }
@@ -132,7 +132,7 @@ fn create_needs_nothing_else() {
         assert_eq!(std::fs::read(root.path("made.bmap")).unwrap(), expected);
     }
     let names: Vec<_> =
-        std::fs::read_dir(root.work.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        std::fs::read_dir(root.work.directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!names.iter().any(|name| name.to_string_lossy().contains("tmp")), "{names:?}");
 }
 
@@ -219,8 +219,8 @@ fn names_are_found_for_ftp() {
 /// On a machine that has a C library too.
 #[test(Root, Minutes, Program("strace"))]
 fn nothing_is_loaded_from_the_machine() {
-    let folder = crate::common::temp_dir();
-    let [trace, image, fetched] = ["trace", "disk.img", "fetched"].map(|name| folder.path().join(name));
+    let directory = crate::common::temp_dir();
+    let [trace, image, fetched] = ["trace", "disk.img", "fetched"].map(|name| directory.path().join(name));
     disk_like(&image, 7);
     let server = Server::of(File::new(std::fs::read(&image).unwrap()));
     let url = server.url("disk.img").replace("127.0.0.1", "localhost");

@@ -15,29 +15,29 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 fn scene() -> TempDir {
-    let folder = temp_dir();
-    mapped_disk(folder.path());
-    folder
+    let directory = temp_dir();
+    mapped_disk(directory.path());
+    directory
 }
 
-/// The shell commands that make a script run in `folder`, with our bmaptool first on PATH.
-fn within(folder: &TempDir, script: &str) -> String {
+/// The shell commands that make a script run in `directory`, with our bmaptool first on PATH.
+fn within(directory: &TempDir, script: &str) -> String {
     let binary = Path::new(env!("CARGO_BIN_EXE_bmaptool")).parent().unwrap();
-    format!("cd '{}'; PATH='{}':\"$PATH\"; {script}", folder.path().display(), binary.display())
+    format!("cd '{}'; PATH='{}':\"$PATH\"; {script}", directory.path().display(), binary.display())
 }
 
-fn sh(folder: &TempDir, script: &str) -> Output {
-    Command::new("sh").args(["-c", &within(folder, script)]).env_remove("NO_COLOR").output().unwrap()
+fn sh(directory: &TempDir, script: &str) -> Output {
+    Command::new("sh").args(["-c", &within(directory, script)]).env_remove("NO_COLOR").output().unwrap()
 }
 
 #[test(Program("script"))]
 fn colours_and_bars_are_for_terminals() {
-    let folder = scene();
-    let plain = sh(&folder, "bmaptool copy missing.raw out");
+    let directory = scene();
+    let plain = sh(&directory, "bmaptool copy missing.raw out");
     assert!(!plain.stderr.contains(&0x1b) && !plain.stderr.contains(&b'\r'));
     // `script` gives the program a terminal.
     let on_terminal = |environment: &str, command: &str| {
-        let output = sh(&folder, &format!("{environment} script -qec '{command}' /dev/null < /dev/null"));
+        let output = sh(&directory, &format!("{environment} script -qec '{command}' /dev/null < /dev/null"));
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let failing = "bmaptool copy missing.raw out";
@@ -57,10 +57,10 @@ fn colours_and_bars_are_for_terminals() {
 const STUCK: &str = "(head -c 6000000 disk.img; sleep 60) | bmaptool copy --bmap disk.img.bmap - out";
 
 /// A terminal in which `script` runs.
-fn terminal(folder: &TempDir, width: u32, script: &str) -> Terminal {
+fn terminal(directory: &TempDir, width: u32, script: &str) -> Terminal {
     // What is on the screen stays there.
-    let command = within(folder, &format!("{script}; echo \"[$?]\"; sleep 60"));
-    Terminal::start(folder.path(), (width, 20), &["bash", "-c", &command])
+    let command = within(directory, &format!("{script}; echo \"[$?]\"; sleep 60"));
+    Terminal::start(directory.path(), (width, 20), &["bash", "-c", &command])
 }
 
 /// The lines of a screen that are progress bars.
@@ -81,9 +81,9 @@ fn has_one_bar(screen: &str, width: u32) -> bool {
 
 #[test(Program("tmux"))]
 fn the_bar_fits_the_terminal() {
-    let folder = scene();
+    let directory = scene();
     for (width, figures) in [(80, "of 1.8 MiB"), (40, "/s"), (30, "left"), (24, "%")] {
-        let terminal = terminal(&folder, width, STUCK);
+        let terminal = terminal(&directory, width, STUCK);
         terminal.wait_for("bar with its figures", |screen| {
             has_one_bar(screen, width) && bars(screen).iter().all(|bar| bar.contains(figures))
         });
@@ -92,8 +92,8 @@ fn the_bar_fits_the_terminal() {
 
 #[test(Program("tmux"))]
 fn the_bar_follows_the_width_of_the_terminal() {
-    let folder = scene();
-    let terminal = terminal(&folder, 100, STUCK);
+    let directory = scene();
+    let terminal = terminal(&directory, 100, STUCK);
     terminal.wait_for("bar", |screen| has_one_bar(screen, 100));
     for width in [60, 30, 100, 45] {
         terminal.tmux(&["resize-window", "-x", &width.to_string()]);
@@ -104,8 +104,8 @@ fn the_bar_follows_the_width_of_the_terminal() {
 
 #[test(Program("tmux"))]
 fn the_reason_is_shown_after_an_interruption() {
-    let folder = scene();
-    let terminal = terminal(&folder, 80, STUCK);
+    let directory = scene();
+    let terminal = terminal(&directory, 80, STUCK);
     terminal.wait_for("bar", |screen| has_one_bar(screen, 80));
     terminal.tmux(&["send-keys", "C-c"]);
     let screen = terminal.wait_for("end", |screen| screen.contains("[130]"));
@@ -129,10 +129,10 @@ fn wait_for_file(path: &Path) -> String {
 /// Ctrl-S lets a terminal take nothing more, as a connection that stalls does.
 #[test(Root, Program("tmux"))]
 fn a_terminal_that_stands_still_holds_up_nothing() {
-    let folder = scene();
-    let file = |name: &str| folder.path().join(name);
+    let directory = scene();
+    let file = |name: &str| directory.path().join(name);
     let stopped = |script: &str, width| {
-        let terminal = terminal(&folder, width, script);
+        let terminal = terminal(&directory, width, script);
         terminal.wait_for("bar", |screen| has_one_bar(screen, width));
         terminal.tmux(&["send-keys", "C-s"]);
         terminal
@@ -143,7 +143,7 @@ fn a_terminal_that_stands_still_holds_up_nothing() {
         "(head -c 6000000 disk.img; cat more; tail -c +6000001 disk.img) | bmaptool copy --bmap disk.img.bmap - {}",
         disk.path().display()
     );
-    sh(&folder, "mkfifo more");
+    sh(&directory, "mkfifo more");
     let terminal = stopped(&script, 80);
     fs::write(file("more"), "").unwrap();
     let started = Instant::now();
@@ -168,9 +168,9 @@ fn a_terminal_that_stands_still_holds_up_nothing() {
 
 #[test(Program("tmux"))]
 fn without_a_known_size_something_moves() {
-    let folder = scene();
+    let directory = scene();
     let script = "(head -c 6000000 disk.img; sleep 60) | bmaptool copy --nobmap - out";
-    let terminal = terminal(&folder, 60, script);
+    let terminal = terminal(&directory, 60, script);
     let line = |screen: &str| screen.lines().find(|line| line.contains(" copying ")).unwrap_or_default().to_owned();
     let screen = terminal.wait_for("amount", |screen| line(screen).contains("5.0 MiB"));
     let first = line(&screen);
@@ -181,14 +181,14 @@ fn without_a_known_size_something_moves() {
 
 #[test]
 fn off_a_terminal_there_is_a_line_now_and_then() {
-    let folder = scene();
+    let directory = scene();
     let slow = |flag| {
         format!(
             "(head -c 6000000 disk.img; sleep 15; tail -c +6000001 disk.img) | \
              bmaptool {flag} copy --bmap disk.img.bmap - out{flag} 2>&1"
         )
     };
-    let output = sh(&folder, &format!("({}) & {}; wait", slow("--quiet"), slow("")));
+    let output = sh(&directory, &format!("({}) & {}; wait", slow("--quiet"), slow("")));
     let said = String::from_utf8_lossy(&output.stdout);
     // The quiet one says nothing.
     let told: Vec<&str> = said.lines().filter(|line| line.contains("copied ")).collect();

@@ -157,10 +157,10 @@ fn a_device_that_is_too_small_is_refused() {
     stage.refused(&partition, &[&disk.backing], &["does not fit", sizes[0], "1048576 bytes (1.0 MiB)"]);
     let raw = copy(["--nobmap".as_ref(), stage.image.as_os_str(), disk.path().as_os_str()]);
     stage.refused_with(raw, &[&disk.backing], &["does not fit", sizes[0], sizes[1]]);
-    // An xz file has an index, which says what it unpacks to.
+    // An xz file has an index, which says what it decompresses to.
     sh("xz", &["-k", "-0", text(&stage.image)]);
-    let packed = format!("{}.xz", stage.image.display());
-    let tool = copy(["--nobmap", &packed, text(disk.path())]);
+    let compressed = format!("{}.xz", stage.image.display());
+    let tool = copy(["--nobmap", &compressed, text(disk.path())]);
     stage.refused_with(tool, &[&disk.backing], &["does not fit", sizes[0], sizes[1]]);
 }
 
@@ -191,8 +191,8 @@ fn a_device_that_not_even_root_may_write_to_is_refused() {
 #[test(Root, Program("setpriv"))]
 fn a_device_without_permission_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
-    fs::set_permissions(stage.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let program = binary_in(stage.folder.path());
+    fs::set_permissions(stage.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = binary_in(stage.directory.path());
     let mut tool = copy::<&str>([]);
     tool.command = Command::new("setpriv");
     tool.command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
@@ -225,7 +225,7 @@ fn removable_device_refuses_what_is_fixed() {
 }
 
 #[test(Root)]
-fn a_file_behind_a_mounted_device_is_refused() {
+fn a_file_under_a_mounted_device_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     let mount = disk.mount(disk.path());
     let words = ["shares its data with a device that is mounted", text(disk.path()), text(mount.path())];
@@ -235,10 +235,11 @@ fn a_file_behind_a_mounted_device_is_refused() {
 #[test]
 fn directories_pipes_and_sockets_are_refused() {
     let stage = Stage::new();
-    fs::create_dir(stage.path("folder")).unwrap();
+    fs::create_dir(stage.path("directory")).unwrap();
     nix::unistd::mkfifo(&stage.path("pipe"), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
     let _socket = UnixListener::bind(stage.path("socket")).unwrap();
-    for (name, what) in [("folder", "it is a directory"), ("pipe", "it is a pipe (FIFO)"), ("socket", "it is a socket")]
+    for (name, what) in
+        [("directory", "it is a directory"), ("pipe", "it is a pipe (FIFO)"), ("socket", "it is a socket")]
     {
         stage.refused(&stage.path(name), &[], &[what, "the target must be a block device or a regular file"]);
     }

@@ -13,9 +13,9 @@ use nix::unistd::Pid;
 const GPG: Need = Need::Program("gpg");
 const GPGV: Need = Need::Program("gpgv");
 
-/// A message of 400 MB, packed to 2 kB.
+/// A message of 400 MB, compressed to 2 kB.
 #[test(GPG, GPGV, Program("time"))]
-fn a_signature_that_unpacks_to_gigabytes_is_refused_in_bounded_memory() {
+fn a_signature_that_decompresses_to_gigabytes_is_refused_in_bounded_memory() {
     let bench = Bench::new();
     let signature = format!("{}.sig", bench.bmap.display());
     let home = keys().home();
@@ -29,7 +29,7 @@ fn a_signature_that_unpacks_to_gigabytes_is_refused_in_bounded_memory() {
         ],
     );
     assert!(fs::metadata(&signature).unwrap().len() < 10_000);
-    let ring = keys().folder().join("ring.gpg");
+    let ring = keys().directory().join("ring.gpg");
     for options in [&[][..], &["--keyring", ring.to_str().unwrap()]] {
         let outcome = bench.copy(options).measured().fails(&[BAD, "not a detached signature"]);
         assert!(outcome.memory() < 100 << 20, "{} MiB", outcome.memory() >> 20);
@@ -39,9 +39,9 @@ fn a_signature_that_unpacks_to_gigabytes_is_refused_in_bounded_memory() {
 
 /// Each of which a verifier would look at.
 #[test(GPG, GPGV)]
-fn more_signatures_than_anybody_makes_are_refused() {
+fn absurdly_many_signatures_are_refused() {
     let bench = Bench::new();
-    let ring = keys().folder().join("ring.gpg");
+    let ring = keys().directory().join("ring.gpg");
     let ring = ["--keyring", text(&ring)];
     // Some are no offence, and are named once.
     let signature = keys().sign(Who::Ed, DETACHED, &bench.text());
@@ -69,7 +69,7 @@ fn signed_bmaps_are_refused_without_gnupg() {
     let without = |options: &[&str]| bench.copy(options).env("PATH", empty.path());
     bench.accepts(without(&[]), &["is not signed"]);
     let refused = ["is signed", "not found on PATH", "install GnuPG", "'--no-sig-verify' and no other option"];
-    let ring = keys().folder().join("ring.gpg");
+    let ring = keys().directory().join("ring.gpg");
     bench.sign(Who::Ed);
     bench.refuses(without(&[]), &refused);
     bench.refuses(without(&["--keyring", ring.to_str().unwrap()]), &refused);
@@ -80,7 +80,7 @@ fn signed_bmaps_are_refused_without_gnupg() {
         std::os::unix::fs::symlink(gpgv, empty.path().join("gpgv")).unwrap();
         bench.refuses(without(&[]), &[BAD, "unknown key"]);
         fs::copy(ring, bench.path("trustedkeys.gpg")).unwrap();
-        bench.accepts(without(&[]).env("GNUPGHOME", bench.folder.path()), &[&good(Who::Ed)]);
+        bench.accepts(without(&[]).env("GNUPGHOME", bench.directory.path()), &[&good(Who::Ed)]);
     }
 }
 
@@ -129,7 +129,7 @@ fn only_status_lines_and_exit_status_count() {
 fn signed_bmaps_are_refused_without_proc() {
     let bench = Bench::new();
     bench.sign(Who::Ed);
-    let ring = keys().folder().join("ring.gpg");
+    let ring = keys().directory().join("ring.gpg");
     for options in [&[][..], &["--keyring", text(&ring)]] {
         let script = "mount -t tmpfs none /proc && exec \"$@\"";
         let tool = bench.copy(options).under(&["unshare", "--mount", "sh", "-c", script, "sh"]);
@@ -160,6 +160,6 @@ fn a_signal_ends_the_verifier_too() {
     kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
     let outcome = finish(child);
     assert_eq!(outcome.status, Some(143), "{}", outcome.stderr);
-    // It is ended by the kernel, and then waited for by whoever waits for orphans.
+    // It is ended by the kernel, and then reaped by the process that adopts orphans.
     assert_ends(verifier().trim().parse().unwrap());
 }

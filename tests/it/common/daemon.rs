@@ -39,7 +39,7 @@ impl Drop for Daemon {
     }
 }
 
-/// A port that nobody listens on, and that no other test of this program is given.
+/// A port that has no listener, and that no other test of this program is given.
 pub fn free_port() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {

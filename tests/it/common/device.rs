@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::tool::tie;
 use super::{image, sh, temp_dir, text};
 
-/// A loop device that this test attached. The kernel detaches it when this test, or whoever else has it open or mounted, has
-/// closed it, even if it is killed.
+/// A loop device that this test attached. The kernel detaches it when this test, or another process that has it open or
+/// mounted, has closed it, even if it is killed.
 pub struct Loop {
     pub path: PathBuf,
     _open: std::fs::File,
@@ -58,8 +58,8 @@ impl Loop {
         Path::new("/sys/block").join(self.path.file_name().unwrap()).join(name)
     }
 
-    /// Deletes its partitions, which outlive what is attached to it. A program that another test is just starting may still
-    /// have one of them open.
+    /// Deletes its partitions, which outlive what is attached to it. A program that another test is just starting may
+    /// still have one of them open.
     fn delete_partitions(&self) {
         let name = self.path.file_name().unwrap().to_str().unwrap();
         let is_partition = |entry: std::io::Result<std::fs::DirEntry>| {
@@ -95,7 +95,7 @@ impl Drop for Loop {
 pub struct Disk {
     pub device: Loop,
     pub backing: PathBuf,
-    _folder: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 impl Disk {
@@ -106,11 +106,11 @@ impl Disk {
 
     /// A device of `size` bytes, made with more options of losetup.
     pub fn with(size: u64, options: &[&str]) -> Self {
-        let folder = temp_dir();
-        let backing = folder.path().join("disk");
+        let directory = temp_dir();
+        let backing = directory.path().join("disk");
         std::fs::write(&backing, vec![image::UNTOUCHED; usize::try_from(size).unwrap()]).unwrap();
         let device = Loop::attach_with(&backing, options);
-        Self { device, backing, _folder: folder }
+        Self { device, backing, _directory: directory }
     }
 
     pub fn path(&self) -> &Path {
@@ -130,7 +130,7 @@ impl Disk {
         device.sync_all().unwrap();
     }
 
-    /// Expects that `image` has been flashed to it with `bmap`, and that nothing else has been written since it was filled.
+    /// Expects that `image` has been flashed to it with `bmap`, and that all other bytes are as they were.
     pub fn assert_flashed(&self, image: &Path, bmap: &Path) {
         let bytes = std::fs::read(&self.backing).unwrap();
         let expected = image::flashed_by(bmap, image, bytes.len() as u64);
@@ -146,8 +146,8 @@ impl Disk {
         PathBuf::from(format!("{}p{number}", self.path().display()))
     }
 
-    /// Makes a file system on `device`, which is this one or a part of it, and mounts it read-only, so that nothing in it
-    /// changes by itself.
+    /// Makes a file system on `device`, which is this one or a part of it, and mounts it read-only, so that nothing in
+    /// it changes by itself.
     pub fn mount(&self, device: &Path) -> Mount {
         sh("mkfs.ext4", &["-q", device.to_str().unwrap()]);
         Mount::of(device, "ro")
@@ -181,7 +181,7 @@ impl Drop for Swap {
 
 /// A file system that is mounted for this test.
 pub struct Mount {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Mount {
@@ -197,9 +197,9 @@ impl Mount {
 
     /// A file system of this kind that lies on no device.
     pub fn with(kind: &str, options: &str) -> Self {
-        let folder = temp_dir();
-        sh("mount", &["-t", kind, "-o", options, "test", folder.path().to_str().unwrap()]);
-        Self { folder }
+        let directory = temp_dir();
+        sh("mount", &["-t", kind, "-o", options, "test", directory.path().to_str().unwrap()]);
+        Self { directory }
     }
 
     /// The file system on `device`.
@@ -207,15 +207,15 @@ impl Mount {
         Self::below(device, options, temp_dir())
     }
 
-    /// The file system on `device`, mounted in `folder`.
-    pub fn below(device: &Path, options: &str, folder: tempfile::TempDir) -> Self {
-        sh("mount", &["-o", options, device.to_str().unwrap(), folder.path().to_str().unwrap()]);
-        Self { folder }
+    /// The file system on `device`, mounted in `directory`.
+    pub fn below(device: &Path, options: &str, directory: tempfile::TempDir) -> Self {
+        sh("mount", &["-o", options, device.to_str().unwrap(), directory.path().to_str().unwrap()]);
+        Self { directory }
     }
 
     /// A file system of `size` bytes in a file, made by `mkfs.KIND` with `options`.
     pub fn on_file(kind: &str, size: u64, options: &[&str]) -> Self {
-        let folder = temp_dir();
+        let directory = temp_dir();
         let store = temp_dir();
         let file = store.path().join("fs");
         image::create(&file, size);
@@ -223,18 +223,18 @@ impl Mount {
         arguments.push(file.to_str().unwrap());
         sh(&format!("mkfs.{kind}"), &arguments);
         // The file may lose its name: the loop device that mount makes keeps it.
-        sh("mount", &["-o", "loop", "-t", kind, file.to_str().unwrap(), folder.path().to_str().unwrap()]);
-        Self { folder }
+        sh("mount", &["-o", "loop", "-t", kind, file.to_str().unwrap(), directory.path().to_str().unwrap()]);
+        Self { directory }
     }
 
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        self.directory.path()
     }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(self.folder.path()).status();
+        let _ = Command::new("umount").arg("--lazy").arg(self.directory.path()).status();
     }
 }
 
@@ -272,8 +272,8 @@ pub fn schedulers() -> String {
     lists.filter_map(Result::ok).collect()
 }
 
-/// Slows the writes of a program to one device, by the blkio controller of control groups (version 1). Where the machine uses
-/// version 2, the controller is free for version 1 as long as nothing there is limited by it.
+/// Slows the writes of a program to one device, by the blkio controller of control groups (version 1). Where the
+/// machine uses version 2, the controller is free for version 1 as long as nothing there is limited by it.
 pub struct Throttle {
     group: PathBuf,
     _controllers: Mount,

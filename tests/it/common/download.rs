@@ -9,15 +9,15 @@ use super::work::Work;
 
 /// An image, its bmap, and where it is copied to.
 pub struct Case {
-    pub folder: tempfile::TempDir,
+    pub directory: tempfile::TempDir,
     pub image: PathBuf,
     pub bmap: PathBuf,
 }
 
 impl Case {
     pub fn new(make: impl FnOnce(&Path)) -> Self {
-        let Work { folder, image, bmap } = Work::new(make);
-        Self { folder, image, bmap }
+        let Work { directory, image, bmap } = Work::new(make);
+        Self { directory, image, bmap }
     }
 
     pub fn disk_like() -> Self {
@@ -38,7 +38,7 @@ impl Case {
     }
 
     pub fn out(&self) -> PathBuf {
-        self.folder.path().join("out")
+        self.directory.path().join("out")
     }
 
     pub fn copy(&self, url: &str) -> Tool {

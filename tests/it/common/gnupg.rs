@@ -51,9 +51,9 @@ impl Who {
     }
 }
 
-/// The keys: a home with the secret ones, and one of a user who knows everybody but the stranger.
+/// The keys: a home with the secret ones, and one of a user who has all keys except the stranger's.
 pub struct Keys {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     /// The fingerprints of the keys that sign, and of their primary keys, in the order of `EVERYBODY`.
     fingerprints: Vec<(String, String)>,
 }
@@ -72,13 +72,13 @@ pub fn clean_up() {
         for home in [keys.secret_home(), keys.home()] {
             let _ = Command::new("gpgconf").args(["--kill", "all"]).env("GNUPGHOME", home).status();
         }
-        let _ = std::fs::remove_dir_all(keys.folder.path());
+        let _ = std::fs::remove_dir_all(keys.directory.path());
     }
 }
 
 impl Keys {
     fn make() -> Self {
-        let mut keys = Self { folder: temp_dir(), fingerprints: Vec::new() };
+        let mut keys = Self { directory: temp_dir(), fingerprints: Vec::new() };
         for home in [keys.secret_home(), keys.home()] {
             std::fs::create_dir(&home).unwrap();
             std::fs::set_permissions(&home, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
@@ -96,7 +96,7 @@ impl Keys {
         let certificate = std::fs::read_to_string(certificate).unwrap().replace("\n:-----BEGIN", "\n-----BEGIN");
         gpg(&keys.home(), &["--import"], certificate.as_bytes());
         for (name, options) in [("ring.gpg", &["--export"][..]), ("ring.asc", &["--export", "--armor"])] {
-            std::fs::write(keys.folder.path().join(name), gpg(&keys.home(), options, b"")).unwrap();
+            std::fs::write(keys.directory.path().join(name), gpg(&keys.home(), options, b"")).unwrap();
         }
         keys
     }
@@ -126,17 +126,17 @@ impl Keys {
     }
 
     fn secret_home(&self) -> PathBuf {
-        self.folder.path().join("secret")
+        self.directory.path().join("secret")
     }
 
     /// The home of a user who verifies.
     pub fn home(&self) -> PathBuf {
-        self.folder.path().join("user")
+        self.directory.path().join("user")
     }
 
-    /// The folder with the keyrings of this user: `ring.gpg`, `ring.asc` and `user/pubring.kbx`.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+    /// The directory with the keyrings of this user: `ring.gpg`, `ring.asc` and `user/pubring.kbx`.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The fingerprints of the key that signs, and of its primary key.

@@ -99,8 +99,8 @@ pub fn assert_same(image: &Path, copy: &Path) {
     assert!(same_start(image, copy, size), "{} differs from {}", copy.display(), image.display());
 }
 
-/// What a disk full of [`UNTOUCHED`] holds after `image` has been flashed to it with the bmap beside it: the mapped blocks,
-/// and a boot region that is zero elsewhere.
+/// What a disk full of [`UNTOUCHED`] holds after `image` has been flashed to it with the bmap beside it: the mapped
+/// blocks, and a boot region that is zero elsewhere.
 pub fn flashed(image: &Path, disk_size: u64) -> Vec<u8> {
     flashed_by(format!("{}.bmap", image.display()).as_ref(), image, disk_size)
 }

@@ -1,7 +1,7 @@
 //! A program whose system calls fail on cue, by ptrace(2).
 //!
-//! strace can let calls fail too, but it counts the uses in each thread for itself, and it cannot make a short count: it
-//! leaves the call out, and lies about the result. Here a call that is to be short is made, for fewer bytes.
+//! strace can let calls fail too, but it counts the uses in each thread for itself, and it cannot make a short count:
+//! it leaves the call out, and lies about the result. Here a call that is to be short is made, for fewer bytes.
 #![cfg(all(target_arch = "x86_64", target_env = "gnu"))] // registers are the processor's own
 
 use std::collections::HashMap;
@@ -129,7 +129,7 @@ struct Thread {
 }
 
 impl Tracer<'_> {
-    /// Follows the program, which waits behind its exec, and its threads to the end.
+    /// Follows the program, which waits after its exec, and its threads to the end.
     fn follow(&mut self) -> WaitStatus {
         waitpid(self.program, None).unwrap();
         let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_EXITKILL;
@@ -186,8 +186,8 @@ impl Tracer<'_> {
                 match call {
                     // It tells of no error, but where the heap ends: as it does when it is asked for that.
                     libc::SYS_brk => registers.rdi = 0,
-                    // That of a folder of the kernel's cannot fail, and the standard library relies on it.
-                    libc::SYS_close if is_folder(id, registers.rdi) => return Ok(()),
+                    // That of a directory of the kernel's cannot fail, and the standard library relies on it.
+                    libc::SYS_close if is_directory(id, registers.rdi) => return Ok(()),
                     // A file is closed whatever close(2) returns.
                     libc::SYS_close => self.threads.entry(id).or_default().result = Some(error),
                     _ => {
@@ -243,8 +243,8 @@ fn resume(thread: Pid, signal: Option<Signal>) {
     }
 }
 
-/// Whether a descriptor of a thread is that of a folder.
-fn is_folder(thread: Pid, descriptor: u64) -> bool {
+/// Whether a descriptor of a thread is that of a directory.
+fn is_directory(thread: Pid, descriptor: u64) -> bool {
     std::fs::metadata(format!("/proc/{thread}/fd/{descriptor}")).is_ok_and(|metadata| metadata.is_dir())
 }
 

@@ -29,11 +29,11 @@ pub fn find_program(name: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin"].map(Into::into))
-        .map(|folder| folder.join(name))
+        .map(|directory| directory.join(name))
         .find(|candidate| candidate.is_file())
 }
 
-/// A new folder that is removed when it is dropped.
+/// A new directory that is removed when it is dropped.
 pub fn temp_dir() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("bmaptool-test-").tempdir().unwrap()
 }
@@ -55,11 +55,11 @@ pub fn text(path: &Path) -> &str {
 pub fn sha256(path: impl AsRef<Path>) -> String {
     let mut hasher = Sha256::new();
     let mut file = std::fs::File::open(path.as_ref()).unwrap();
-    let mut piece = vec![0; 1 << 20];
+    let mut chunk = vec![0; 1 << 20];
     loop {
-        match std::io::Read::read(&mut file, &mut piece).unwrap() {
+        match std::io::Read::read(&mut file, &mut chunk).unwrap() {
             0 => break,
-            count => hasher.update(&piece[..count]),
+            count => hasher.update(&chunk[..count]),
         }
     }
     hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()

@@ -24,22 +24,22 @@ pub fn chroot(root: &Path) -> Command {
     command
 }
 
-/// A view of /sys in which nothing can be changed, in another root folder. It is gone when it is dropped.
+/// A view of /sys in which nothing can be changed, in another root directory. It is gone when it is dropped.
 pub struct Sys {
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Sys {
     pub fn within(root: &Path) -> Self {
-        let folder = root.join("sys");
-        std::fs::create_dir_all(&folder).unwrap();
-        sh("mount", &["-o", "bind,ro", "/sys", text(&folder)]);
-        Self { folder }
+        let directory = root.join("sys");
+        std::fs::create_dir_all(&directory).unwrap();
+        sh("mount", &["-o", "bind,ro", "/sys", text(&directory)]);
+        Self { directory }
     }
 }
 
 impl Drop for Sys {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.folder).status();
+        let _ = Command::new("umount").arg("--lazy").arg(&self.directory).status();
     }
 }

@@ -161,12 +161,12 @@ impl Reply<'_> {
 
     /// Sends a part of a body.
     pub fn body(&mut self, data: &[u8]) {
-        for piece in data.chunks(16 << 10) {
-            if self.stream.write_all(piece).is_err() {
+        for chunk in data.chunks(16 << 10) {
+            if self.stream.write_all(chunk).is_err() {
                 self.broken = true;
                 return;
             }
-            self.state.sent.fetch_add(piece.len() as u64, Ordering::SeqCst);
+            self.state.sent.fetch_add(chunk.len() as u64, Ordering::SeqCst);
         }
     }
 

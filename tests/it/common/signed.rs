@@ -16,7 +16,7 @@ pub const CLEAR: &[&str] = &["--clearsign"];
 
 /// An image with its bmap, and a target that holds something.
 pub struct Bench {
-    pub folder: tempfile::TempDir,
+    pub directory: tempfile::TempDir,
     pub image: PathBuf,
     pub bmap: PathBuf,
     pub target: PathBuf,
@@ -24,16 +24,16 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        let folder = temp_dir();
-        let (image, target) = (folder.path().join("disk.img"), folder.path().join("target"));
+        let directory = temp_dir();
+        let (image, target) = (directory.path().join("disk.img"), directory.path().join("target"));
         sparse(&image, 256 << 10, &[(0, 5000), (128 << 10, 4096)], 7);
         let bmap = create(&image);
         fs::write(&target, "precious").unwrap();
-        Self { folder, image, bmap, target }
+        Self { directory, image, bmap, target }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     pub fn text(&self) -> Vec<u8> {
@@ -61,7 +61,7 @@ impl Bench {
         self.write_bmap(keys().sign(who, CLEAR, &self.text()))
     }
 
-    /// A copy by the user who knows everybody but the stranger.
+    /// A copy by the user who has all keys except the stranger's.
     pub fn copy(&self, options: &[&str]) -> Tool {
         let mut tool = copy(options).env("GNUPGHOME", keys().home());
         tool.command.args([&self.image, &self.target]);

@@ -7,19 +7,19 @@ use super::{sha256, temp_dir};
 
 /// An image with its bmap, to be copied to where it must not be.
 pub struct Stage {
-    pub folder: tempfile::TempDir,
+    pub directory: tempfile::TempDir,
     pub image: PathBuf,
 }
 
 impl Stage {
     pub fn new() -> Self {
-        let folder = temp_dir();
-        let image = mapped_disk(folder.path());
-        Self { folder, image }
+        let directory = temp_dir();
+        let image = mapped_disk(directory.path());
+        Self { directory, image }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     /// Makes a node of the block device with this number.
@@ -33,8 +33,8 @@ impl Stage {
         self.path("disk.img.bmap")
     }
 
-    /// Expects that the image is not copied to `target`, for the reasons that are given, and that the image and the files
-    /// at `untouched` stay as they are.
+    /// Expects that the image is not copied to `target`, for the reasons that are given, and that the image and the
+    /// files at `untouched` stay as they are.
     pub fn refused(&self, target: &Path, untouched: &[&Path], fragments: &[&str]) -> Outcome {
         self.refused_with(copy([&self.image, target]), untouched, fragments)
     }

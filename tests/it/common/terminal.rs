@@ -13,9 +13,9 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Runs a command on a screen of `width` columns and `height` rows. `folder` is for what tmux needs.
-    pub fn start(folder: &Path, (width, height): (u32, u32), command: &[&str]) -> Self {
-        let terminal = Self { socket: folder.join(format!("tmux-{width}")) };
+    /// Runs a command on a screen of `width` columns and `height` rows. `directory` is for what tmux needs.
+    pub fn start(directory: &Path, (width, height): (u32, u32), command: &[&str]) -> Self {
+        let terminal = Self { socket: directory.join(format!("tmux-{width}")) };
         let (width, height) = (width.to_string(), height.to_string());
         let session = ["-f", "/dev/null", "new-session", "-d", "-x", &width, "-y", &height];
         terminal.tmux(&[&session, command].concat());

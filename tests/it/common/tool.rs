@@ -22,8 +22,8 @@ use super::{find_program, sh, text};
 /// How long a run may take before it counts as hanging.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How long a run may take to end after a signal. On an idle machine it is far below a second. What a run waits for when it
-/// is interrupted takes longer than this.
+/// How long a run may take to end after a signal. On an idle machine it is far below a second. What a run waits for
+/// when it is interrupted takes longer than this.
 const PROMPT: Duration = Duration::from_secs(8);
 
 /// A run of the binary, yet to begin.
@@ -56,19 +56,20 @@ struct Taken {
 /// The binary with these arguments.
 pub fn bmaptool<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Tool {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bmaptool"));
-    // Whoever tests may have passwords at home.
+    // The user who runs the tests may have passwords at home.
     command.args(arguments).env_remove("NO_COLOR").env("HOME", "/nonexistent");
-    // Whoever tests may sit behind a proxy.
+    // The user who runs the tests may need a proxy.
     for proxy in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
         command.env_remove(proxy).env_remove(proxy.to_uppercase());
     }
     Tool::of(command)
 }
 
-/// A copy of the binary in `folder`, for those who may not look into ours. Another process writes it: a file that we write to
-/// is open in every child that another test starts meanwhile, and cannot be run until that has gone on to its own program.
-pub fn binary_in(folder: &Path) -> PathBuf {
-    let copy = folder.join("bmaptool");
+/// A copy of the binary in `directory`, for those who may not look into ours. Another process writes it: a file that we
+/// write to is open in every child that another test starts meanwhile, and cannot be run until that has gone on to its
+/// own program.
+pub fn binary_in(directory: &Path) -> PathBuf {
+    let copy = directory.join("bmaptool");
     sh("cp", &[env!("CARGO_BIN_EXE_bmaptool"), text(&copy)]);
     copy
 }
@@ -101,13 +102,13 @@ impl Tool {
         self
     }
 
-    pub fn current_dir(mut self, folder: &Path) -> Self {
-        self.command.current_dir(folder);
+    pub fn current_dir(mut self, directory: &Path) -> Self {
+        self.command.current_dir(directory);
         self
     }
 
-    /// Has it run by another program, such as strace, that takes a command as its last arguments. Folder and environment
-    /// are the same.
+    /// Has it run by another program, such as strace, that takes a command as its last arguments. Directory and
+    /// environment are the same.
     pub fn under<S: AsRef<OsStr>>(mut self, wrapper: &[S]) -> Self {
         let mut command = Command::new(&wrapper[0]);
         command.args(&wrapper[1..]).arg(self.command.get_program()).args(self.command.get_args());
@@ -117,15 +118,15 @@ impl Tool {
                 None => command.env_remove(name),
             };
         }
-        if let Some(folder) = self.command.get_current_dir() {
-            command.current_dir(folder);
+        if let Some(directory) = self.command.get_current_dir() {
+            command.current_dir(directory);
         }
         self.command = command;
         self
     }
 
-    /// Has its memory and its time measured, for which it is run by GNU time. What the kernel tells of a child of ours has our
-    /// own memory in it, and a look from outside misses the end.
+    /// Has its memory and its time measured, for which it is run by GNU time. What the kernel tells of a child of ours
+    /// has our own memory in it, and a look from outside misses the end.
     pub fn measured(mut self) -> Self {
         let time = find_program("time").unwrap();
         let account = tempfile::NamedTempFile::new().unwrap().into_temp_path();
@@ -268,7 +269,7 @@ pub fn wait_until(child: &mut Child, what: &str, mut is_met: impl FnMut() -> boo
     }
 }
 
-/// Expects that a process which is not our child ends, though nobody may have asked for its status yet.
+/// Expects that a process which is not our child ends, though its parent may not have waited for it yet.
 #[track_caller]
 pub fn assert_ends(process: u32) {
     let is_running = || {
@@ -347,9 +348,9 @@ pub fn create(image: &Path) -> PathBuf {
     bmap
 }
 
-/// An image like that of a small disk in `folder`, with its bmap beside it.
-pub fn mapped_disk(folder: &Path) -> PathBuf {
-    let image = folder.join("disk.img");
+/// An image like that of a small disk in `directory`, with its bmap beside it.
+pub fn mapped_disk(directory: &Path) -> PathBuf {
+    let image = directory.join("disk.img");
     super::image::disk_like(&image, 7);
     create(&image);
     image

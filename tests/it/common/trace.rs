@@ -17,16 +17,16 @@ pub enum Event {
 
 /// A record of system calls.
 pub struct Trace {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Trace {
     pub fn new() -> Self {
-        Self { folder: temp_dir() }
+        Self { directory: temp_dir() }
     }
 
     fn file(&self) -> PathBuf {
-        self.folder.path().join("trace")
+        self.directory.path().join("trace")
     }
 
     /// The command that records the system calls in `calls`, a list with commas, of the command that follows it.

@@ -1,4 +1,4 @@
-//! A folder with an image and its bmap, in which tests pack and copy it.
+//! A directory with an image and its bmap, in which tests compress and copy it.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,9 +7,9 @@ use super::image::assert_same;
 use super::tool::{Tool, copy, create};
 use super::{sh, temp_dir};
 
-/// An image, its bmap, and a folder for more.
+/// An image, its bmap, and a directory for more.
 pub struct Work {
-    pub folder: tempfile::TempDir,
+    pub directory: tempfile::TempDir,
     pub image: PathBuf,
     pub bmap: PathBuf,
 }
@@ -17,23 +17,23 @@ pub struct Work {
 impl Work {
     /// The image is `disk.img`, as `make` makes it.
     pub fn new(make: impl FnOnce(&Path)) -> Self {
-        let folder = temp_dir();
-        let image = folder.path().join("disk.img");
+        let directory = temp_dir();
+        let image = directory.path().join("disk.img");
         make(&image);
         let bmap = create(&image);
-        Self { folder, image, bmap }
+        Self { directory, image, bmap }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
-    /// Runs a shell command in the folder, with the image for standard input, and keeps its output under a name without
-    /// an ending.
-    pub fn pack(&self, command: &str) -> PathBuf {
-        let script = format!("set -e; cd '{}'; ({command}) < disk.img > packed", self.folder.path().display());
+    /// Runs a shell command in the directory, with the image for standard input, and returns the file with its output,
+    /// whose name has no ending.
+    pub fn output_of(&self, command: &str) -> PathBuf {
+        let script = format!("set -e; cd '{}'; ({command}) < disk.img > output", self.directory.path().display());
         sh("sh", &["-c", &script]);
-        self.path("packed")
+        self.path("output")
     }
 
     /// Copies `from` with the bmap to a new file, or to a device.
@@ -56,7 +56,7 @@ fn make_new(to: &Path) {
     }
 }
 
-/// Expects a copy to fail with status 1, or else to be the image: not all bytes of a packed file matter.
+/// Expects a copy to fail with status 1, or else to be the image: not all bytes of a compressed file matter.
 pub fn never_wrong(tool: Tool, image: &Path, out: &Path) {
     let outcome = tool.run();
     match outcome.status {
@@ -66,7 +66,7 @@ pub fn never_wrong(tool: Tool, image: &Path, out: &Path) {
     }
 }
 
-/// Bytes packed by gzip.
+/// Bytes compressed by gzip.
 pub fn gzip(data: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(data).unwrap();

@@ -13,38 +13,38 @@ use crate::common::{sha256, temp_dir};
 
 pub const MIB: u64 = 1 << 20;
 
-/// The names in a folder.
-pub fn names(folder: &Path) -> BTreeSet<String> {
-    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+/// The names in a directory.
+pub fn names(directory: &Path) -> BTreeSet<String> {
+    fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 /// An image with its bmap beside it, which has more ranges than there are uses to tell apart.
 pub struct Work {
-    pub folder: tempfile::TempDir,
+    pub directory: tempfile::TempDir,
     pub image: PathBuf,
 }
 
 impl Work {
     pub fn new() -> Self {
-        let folder = temp_dir();
-        let image = folder.path().join("disk.img");
+        let directory = temp_dir();
+        let image = directory.path().join("disk.img");
         let mut data: Vec<_> = (1..14).map(|index| (index * 200_000 / 4096 * 4096, 9000)).collect();
         data[0] = (0, 70_000);
         data.push((3 * MIB, 777));
         sparse(&image, 3 * MIB + 777, &data, 3);
         create(&image);
-        Self { folder, image }
+        Self { directory, image }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     pub fn expect_names(&self, more: &[&str]) -> Result<(), String> {
         let mut expected = BTreeSet::from(["disk.img".to_owned(), "disk.img.bmap".to_owned()]);
         expected.extend(more.iter().map(|&name| name.to_owned()));
-        let found = names(self.folder.path());
-        if found == expected { Ok(()) } else { Err(format!("the folder has {found:?}")) }
+        let found = names(self.directory.path());
+        if found == expected { Ok(()) } else { Err(format!("the directory has {found:?}")) }
     }
 }
 

@@ -57,7 +57,8 @@ pub enum End {
 pub fn judge(scene: &dyn Scene, traced: &Traced, demand: Demand) -> Result<End, String> {
     let Traced { outcome, signal, faults, .. } = traced;
     let said = &outcome.stderr;
-    // The runtime aborts the program where a new thread gets no stack for its signals. All threads start before the first write.
+    // The runtime aborts the program where a new thread gets no stack for its signals. All threads start before
+    // the first write.
     let is_start_of_thread = faults.iter().all(|call| [libc::SYS_mmap, libc::SYS_mprotect].contains(call));
     let is_aborted = *signal == Some(Signal::SIGABRT) || outcome.status == Some(128 + libc::SIGABRT);
     if is_start_of_thread && is_aborted && said.contains("alternative stack") {
@@ -124,8 +125,8 @@ impl Table {
         }
     }
 
-    /// Prints it, and expects that there were no problems, and few faults that did not come. Returns how many runs came to
-    /// which end.
+    /// Prints it, and expects that there were no problems, and few faults that did not come. Returns how many runs came
+    /// to which end.
     pub fn conclude(&self, title: &str) -> BTreeMap<End, usize> {
         let mut text = format!("{title}: calls, how often each is made, and what came of its faults\n");
         let mut totals = BTreeMap::new();

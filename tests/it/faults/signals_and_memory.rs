@@ -1,5 +1,5 @@
-//! What may come at any moment, or all the time: a signal, a link that changes, little memory, a kernel that does things by
-//! halves.
+//! What may come at any moment, or all the time: a signal, a link that changes, little memory, a kernel that does
+//! things by halves.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::common::image::sparse;
 use crate::common::inject::{self, Fault, Uses, name};
 use crate::common::sha256;
 use crate::common::tool::copy;
-use crate::common::work::Work as Packer;
+use crate::common::work::Work as Conversion;
 use crate::registry::{Need, Test};
 
 /// Whenever the target becomes the image after it has been inspected, the image is not written to.
@@ -130,12 +130,12 @@ pub fn succeed_with_a_hostile_kernel(scene: &dyn Scene) {
 }
 
 #[test_cases]
-fn packers() -> Vec<Test> {
+fn formats() -> Vec<Test> {
     let short_counts = |(program, command)| {
         let name = format!("short_counts_and_interruptions_of_{program}");
-        Test::new(name, &[Need::Minutes, Need::Program(program)], move || a_packed_image(command))
+        Test::new(name, &[Need::Minutes, Need::Program(program)], move || a_converted_image(command))
     };
-    PACKERS.map(short_counts).into()
+    FORMATS.map(short_counts).into()
 }
 
 #[test(Minutes, Root, Scheduler("mq-deadline"))]
@@ -146,8 +146,8 @@ fn short_counts_and_interruptions_change_nothing() {
     succeed_with_a_hostile_kernel(&ToDevice::new());
 }
 
-/// Programs, and commands that pack `disk.img`, which is also their standard input.
-pub const PACKERS: [(&str, &str); 9] = [
+/// Programs, and commands that compress or archive `disk.img`, which is also their standard input.
+pub const FORMATS: [(&str, &str); 9] = [
     ("gzip", "gzip"),
     ("bzip2", "bzip2 -1"),
     ("xz", "xz --block-size=100000"),
@@ -159,17 +159,17 @@ pub const PACKERS: [(&str, &str); 9] = [
     ("pigz", "tar -c disk.img | pigz"),
 ];
 
-pub fn a_packed_image(command: &str) {
-    let work = Packer::new(|image| {
+pub fn a_converted_image(command: &str) {
+    let work = Conversion::new(|image| {
         let data: Vec<_> = (0..20).map(|index| (index * 300_000 / 4096 * 4096, 150_000)).collect();
         sparse(image, 6 * MIB + 777, &data, 4);
     });
-    let packed = work.pack(command);
+    let converted = work.output_of(command);
     let out = work.path("out");
     for flag in [None, Some("--no-verify"), Some("--nobmap")] {
         let mut tool = match flag {
-            Some("--nobmap") => copy([packed.as_os_str(), out.as_os_str()]),
-            _ => work.copy(&packed, &out),
+            Some("--nobmap") => copy([converted.as_os_str(), out.as_os_str()]),
+            _ => work.copy(&converted, &out),
         };
         tool.command.args(flag);
         let traced = inject::run(tool, &hostile_kernel());

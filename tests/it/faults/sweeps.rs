@@ -157,8 +157,8 @@ fn files_are_refused_whatever_fails() {
         "a map in place of its image",
         &Forbidden::new(&arguments, &work.image, "is the image itself"),
     );
-    let packed = work.path("packed");
-    fs::write(&packed, b"\x1f\x8b\x08\0\0\0\0\0\0\x03").unwrap();
-    let arguments = ["create", "--no-checksum", packed.to_str().unwrap()];
-    refuse_whatever_fails("a map of a packed image", &Forbidden::new(&arguments, &packed, "is compressed"));
+    let compressed = work.path("output");
+    fs::write(&compressed, b"\x1f\x8b\x08\0\0\0\0\0\0\x03").unwrap();
+    let arguments = ["create", "--no-checksum", compressed.to_str().unwrap()];
+    refuse_whatever_fails("a map of a compressed image", &Forbidden::new(&arguments, &compressed, "is compressed"));
 }

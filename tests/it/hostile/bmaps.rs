@@ -10,10 +10,10 @@ use crate::common::work::gzip;
 #[test(TIME)]
 fn bmaps_that_are_bombs_are_refused() {
     let victim = Victim::new();
-    // A gibibyte of white space, a megabyte when packed; every member of the file is 1 MiB of it.
+    // A gibibyte of white space, a megabyte when compressed; every member of the file is 1 MiB of it.
     let spaces = gzip(&vec![b' '; MIB as usize]);
-    let packed = victim.repeated("packed", &gzip(b"<bmap version=\"2.0\">"), &spaces, 1024, b"");
-    victim.refuses_bmap(&packed, &["over 268435456 bytes, too many for a bmap"]);
+    let compressed = victim.repeated("compressed", &gzip(b"<bmap version=\"2.0\">"), &spaces, 1024, b"");
+    victim.refuses_bmap(&compressed, &["over 268435456 bytes, too many for a bmap"]);
     let large = victim.path("large");
     File::create(&large).unwrap().set_len(257 * MIB).unwrap();
     victim.refuses_bmap(&large, &["over 268435456 bytes, too many for a bmap"]);

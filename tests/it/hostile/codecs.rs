@@ -1,33 +1,33 @@
-//! Packed images: data without end, headers and blocks that lie, and what would take memory without end.
+//! Compressed images: data without end, headers and blocks that lie, and what would take memory without end.
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::packers::{CODECS, lz4_frame_start, lzop_start, xz, zstd};
+use super::compressors::{CODECS, lz4_frame_start, lzop_start, xz, zstd};
 use super::{MEMORY, MIB, SIZE, TIME, Victim, bounded};
 use crate::common::device::Disk;
 use crate::common::tool::{Outcome, Tool, copy, create};
 use crate::common::work::gzip;
 use crate::common::{sh, text};
 
-/// Starts a copy whose image is a packed file without end: the same 4 MiB of zeroes again and again.
-fn endless(tool: Tool, pack: fn(&[u8]) -> Vec<u8>) -> Outcome {
-    let member = pack(&vec![0; 4 << 20]);
-    // Until nobody reads it any more.
+/// Starts a copy whose image is a compressed file without end: the same 4 MiB of zeroes again and again.
+fn endless(tool: Tool, compress: fn(&[u8]) -> Vec<u8>) -> Outcome {
+    let member = compress(&vec![0; 4 << 20]);
+    // Until the reader has gone.
     tool.run_fed(move |mut stdin| while stdin.write_all(&member).is_ok() {})
 }
 
 #[test(TIME)]
 fn endless_images_are_cut_off() {
     let victim = Victim::new();
-    for (name, pack) in CODECS {
-        let outcome = endless(victim.copy(Path::new("-")), pack);
+    for (name, compress) in CODECS {
+        let outcome = endless(victim.copy(Path::new("-")), compress);
         outcome.says(&["the image goes on after the 8192 bytes that the bmap says it has"]);
         assert_eq!(outcome.status, Some(1), "{name}");
         assert!(outcome.memory() < MEMORY, "{name}: {} MiB", outcome.memory() / MIB);
     }
-    // One in another: only the outer layer is unpacked, whatever it holds.
+    // One in another: only the outer layer is decompressed, whatever it holds.
     let nested = (0..10).fold(vec![0; 1 << 20], |inner, _| gzip(&inner));
     let nested = victim.file("nested", &[&nested]);
     bounded(victim.copy(&nested), 1, &["but the bmap is for an image of 8192 bytes"]);
@@ -36,8 +36,8 @@ fn endless_images_are_cut_off() {
 #[test(TIME, Root)]
 fn endless_images_end_where_a_device_ends() {
     let disk = Disk::new(8 << 20);
-    for (name, pack) in CODECS {
-        let outcome = endless(copy(["--nobmap", "-", text(disk.path())]).measured(), pack);
+    for (name, compress) in CODECS {
+        let outcome = endless(copy(["--nobmap", "-", text(disk.path())]).measured(), compress);
         outcome.says(&["holds no valid image now"]);
         assert_eq!(outcome.status, Some(1), "{name}: {}", outcome.stderr);
         assert!(outcome.memory() < MEMORY, "{name}: {} MiB", outcome.memory() / MIB);
@@ -51,12 +51,12 @@ fn members_without_number_take_little_memory() {
     let victim = Victim::new();
     let zstd_skippable: fn(&[u8]) -> Vec<u8> =
         |data| if data.is_empty() { b"\x50\x2a\x4d\x18\0\0\0\0".to_vec() } else { zstd(data) };
-    for (name, pack) in CODECS.into_iter().chain([("skippable", zstd_skippable)]) {
+    for (name, compress) in CODECS.into_iter().chain([("skippable", zstd_skippable)]) {
         // Of xz each brings the threads of its decoder along.
         let count = if name == "xz" { 10_000 } else { 200_000 };
-        let packed = victim.repeated("packed", b"", &pack(b""), count, &pack(&[0; SIZE]));
-        bounded(victim.copy(&packed), 0, &[]);
-        bounded(victim.copy_whole(&packed), 0, &[]);
+        let compressed = victim.repeated("compressed", b"", &compress(b""), count, &compress(&[0; SIZE]));
+        bounded(victim.copy(&compressed), 0, &[]);
+        bounded(victim.copy_whole(&compressed), 0, &[]);
     }
 }
 
@@ -66,15 +66,15 @@ fn headers_without_end_take_little_memory() {
     let whole = gzip(&[0; SIZE]);
     let head = |flags: u8| [b"\x1f\x8b\x08".as_slice(), &[flags], b"\0\0\0\0\0\x03"].concat();
     for (part, flags) in [("name", 1 << 3), ("comment", 1 << 4)] {
-        let packed = victim.repeated(part, &head(flags), b"name", 1 << 20, &[b"\0", &whole[10..]].concat());
-        bounded(victim.copy(&packed), 1, &["the gzip data is corrupt"]);
+        let compressed = victim.repeated(part, &head(flags), b"name", 1 << 20, &[b"\0", &whole[10..]].concat());
+        bounded(victim.copy(&compressed), 1, &["the gzip data is corrupt"]);
     }
     let extra = victim.file("extra", &[&head(1 << 2), b"\xff\xff", &[1; 0xffff], &whole[10..]]);
     bounded(victim.copy(&extra), 0, &[]);
     let extra = lzop_start();
     let mut lzop = victim.file("extra", &[&extra]);
     bounded(victim.copy(&lzop), 1, &["the lzop data ends too early"]);
-    // With an extra field of 4 GiB behind the header.
+    // With an extra field of 4 GiB after the header.
     let header = b"\x10\x40\x20\xa0\x09\x40\x01\x05\0\0\0\x40\0\0\0\0\0\0\0\0\0\0\0\0\0";
     let checksum = simd_adler32::adler32(&header.as_slice()).to_be_bytes();
     lzop = victim.file("extra", &[b"\x89LZO\0\r\n\x1a\n", header, &checksum, &[0xff; 8]]);
@@ -85,7 +85,7 @@ fn headers_without_end_take_little_memory() {
 fn blocks_that_lie_about_their_length_are_refused() {
     let victim = Victim::new();
     let le = |length: u32| length.to_le_bytes();
-    let lzop = |unpacked: u32, packed: u32| [unpacked.to_be_bytes(), packed.to_be_bytes()].concat();
+    let lzop = |decompressed: u32, compressed: u32| [decompressed.to_be_bytes(), compressed.to_be_bytes()].concat();
     let cases: [(&str, Vec<u8>, &str); 9] = [
         (
             "legacy 2 GiB",
@@ -114,24 +114,24 @@ fn blocks_that_lie_about_their_length_are_refused() {
         ("zstd 2 GiB", b"\x28\xb5\x2f\xfd\0\x58\xfc\xff\xff".to_vec(), "the zstd data"),
     ];
     for (name, data, reason) in cases {
-        let packed = victim.file("packed", &[&data]);
+        let compressed = victim.file("compressed", &[&data]);
         println!("{name}");
-        bounded(victim.copy(&packed), 1, &[reason]);
+        bounded(victim.copy(&compressed), 1, &[reason]);
     }
 }
 
-/// Most of the file is a hole of 4 GiB, which is passed over.
+/// Most of the file is a hole of 4 GiB, which is skipped.
 #[test(Minutes, TIME)]
 fn a_frame_of_4_gib_is_skipped() {
     let victim = Victim::new();
-    let packed = victim.file("packed", &[b"\x50\x2a\x4d\x18\xff\xff\xff\xff"]);
-    let mut file = File::options().write(true).open(&packed).unwrap();
+    let compressed = victim.file("compressed", &[b"\x50\x2a\x4d\x18\xff\xff\xff\xff"]);
+    let mut file = File::options().write(true).open(&compressed).unwrap();
     file.seek(SeekFrom::Start(8 + u64::from(u32::MAX))).unwrap();
     file.write_all(&zstd(&[0; SIZE])).unwrap();
-    bounded(victim.copy(&packed), 0, &[]);
+    bounded(victim.copy(&compressed), 0, &[]);
 }
 
-/// A block whose code words, one behind the other, spell the magic of a block as often as it has room for.
+/// A block whose code words, one after the other, spell the magic of a block as often as it has room for.
 #[test(TIME)]
 fn blocks_full_of_magics_are_decoded_in_time() {
     let victim = Victim::new();
@@ -156,11 +156,11 @@ fn blocks_full_of_magics_are_decoded_in_time() {
     (0..150_000).for_each(|_| put(0x3141_5926_5359, 48));
     let bytes: Vec<u8> =
         bits.chunks(8).map(|bits| bits.iter().fold(0, |byte, &bit| byte << 1 | u8::from(bit))).collect();
-    let packed = victim.file("packed", &[&bytes]);
-    bounded(victim.copy(&packed), 1, &["the bzip2 data ends too early"]);
+    let compressed = victim.file("compressed", &[&bytes]);
+    bounded(victim.copy(&compressed), 1, &["the bzip2 data ends too early"]);
     for magic in [&b"1AY&SY"[..], b"\x17\x72\x45\x38\x50\x90"] {
-        let packed = victim.repeated("packed", b"BZh9", magic, 500_000, b"");
-        bounded(victim.copy(&packed), 1, &["the bzip2 data is corrupt"]);
+        let compressed = victim.repeated("compressed", b"BZh9", magic, 500_000, b"");
+        bounded(victim.copy(&compressed), 1, &["the bzip2 data is corrupt"]);
     }
 }
 
@@ -169,18 +169,18 @@ fn windows_and_dictionaries_beyond_all_memory_are_refused() {
     let victim = Victim::new();
     // 2^41 bytes, the most that a header can ask for, and 4 GiB.
     for window in [0xf8, 0xb0] {
-        let packed = victim.file("packed", &[b"\x28\xb5\x2f\xfd\0", &[window], b"\x01\0\0"]);
-        bounded(victim.copy(&packed), 1, &["it needs a window of over", "a quarter of the machine's memory"]);
+        let compressed = victim.file("compressed", &[b"\x28\xb5\x2f\xfd\0", &[window], b"\x01\0\0"]);
+        bounded(victim.copy(&compressed), 1, &["it needs a window of over", "a quarter of the machine's memory"]);
     }
     // A dictionary of 4 GiB - 1, which is more than a quarter of the memory of most machines.
-    let mut packed = xz(&[0; SIZE]);
-    let filter = packed.windows(2).position(|pair| pair == b"\x21\x01").unwrap();
-    packed[filter + 2] = 40;
-    let length = (usize::from(packed[12]) + 1) * 4;
-    let checksum = crc32fast::hash(&packed[12..12 + length - 4]);
-    packed[12 + length - 4..12 + length].copy_from_slice(&checksum.to_le_bytes());
-    let packed = victim.file("packed", &[&packed]);
-    let outcome = victim.copy(&packed).run();
+    let mut compressed = xz(&[0; SIZE]);
+    let filter = compressed.windows(2).position(|pair| pair == b"\x21\x01").unwrap();
+    compressed[filter + 2] = 40;
+    let length = (usize::from(compressed[12]) + 1) * 4;
+    let checksum = crc32fast::hash(&compressed[12..12 + length - 4]);
+    compressed[12 + length - 4..12 + length].copy_from_slice(&checksum.to_le_bytes());
+    let compressed = victim.file("compressed", &[&compressed]);
+    let outcome = victim.copy(&compressed).run();
     // A machine with so much memory that this is less than a quarter of it takes little of it for so little data.
     if outcome.status != Some(0) {
         outcome.says(&["it needs more memory than the", "a quarter of the machine's"]);
@@ -188,27 +188,28 @@ fn windows_and_dictionaries_beyond_all_memory_are_refused() {
     assert!(outcome.memory() < MEMORY, "{} MiB", outcome.memory() / MIB);
 }
 
-/// What `zstd` itself unpacks without being asked twice.
+/// What `zstd` itself decompresses without being asked twice.
 #[test(TIME, Program("zstd"))]
 fn the_widest_ordinary_window_is_accepted() {
     let victim = Victim::new();
     let image = victim.path("image");
     File::create(&image).unwrap().set_len(160 * MIB).unwrap();
-    let packed = victim.path("packed");
-    sh("zstd", &["-q", "--long=27", "-1", text(&image), "-o", text(&packed)]);
-    victim.copy_whole(&packed).ok();
+    let compressed = victim.path("compressed");
+    sh("zstd", &["-q", "--long=27", "-1", text(&image), "-o", text(&compressed)]);
+    victim.copy_whole(&compressed).ok();
 }
 
-/// An index with more entries than are kept; the file is unpacked from front to back instead.
+/// An index with more entries than are kept; the file is decompressed from start to end instead.
 #[test(TIME)]
 fn indexes_of_too_many_units_are_not_kept() {
     let victim = Victim::new();
     let image = victim.file("image", &[&[7; SIZE]]);
     let bmap = create(&image);
     let (count, empty, last) = (2_000_000_u32, zstd(b""), zstd(&[7; SIZE]));
-    let packed = victim.repeated("packed", b"", &empty, count as usize, &last);
-    let entry =
-        |stored: usize, unpacked: usize| [(stored as u32).to_le_bytes(), (unpacked as u32).to_le_bytes()].concat();
+    let compressed = victim.repeated("compressed", b"", &empty, count as usize, &last);
+    let entry = |stored: usize, decompressed: usize| {
+        [(stored as u32).to_le_bytes(), (decompressed as u32).to_le_bytes()].concat()
+    };
     let length = (count + 1) * 8 + 9;
     let table = victim.repeated(
         "table",
@@ -217,7 +218,7 @@ fn indexes_of_too_many_units_are_not_kept() {
         count as usize,
         &[&entry(last.len(), SIZE)[..], &(count + 1).to_le_bytes(), &[0], &0x8f92_eab1_u32.to_le_bytes()].concat(),
     );
-    let mut file = File::options().append(true).open(&packed).unwrap();
+    let mut file = File::options().append(true).open(&compressed).unwrap();
     std::io::copy(&mut File::open(table).unwrap(), &mut file).unwrap();
-    bounded(copy(["--bmap", text(&bmap), text(&packed), "/dev/null"]).measured(), 0, &[]);
+    bounded(copy(["--bmap", text(&bmap), text(&compressed), "/dev/null"]).measured(), 0, &[]);
 }

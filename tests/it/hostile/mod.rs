@@ -1,8 +1,8 @@
-//! Files that are made to do harm: each is refused with a reason, in little time and memory, and nothing hangs or panics.
+//! Files that are made to do harm: each is refused with a reason, in little time and memory, without a panic.
 
 mod bmaps;
 mod codecs;
-mod packers;
+mod compressors;
 mod tars;
 mod zips;
 
@@ -25,34 +25,34 @@ const MEMORY: u64 = 64 * MIB;
 /// The size of the image that the bmap is for.
 const SIZE: usize = 8192;
 
-/// A folder with a bmap for an image of [`SIZE`] zeroes, and a target that has something in it.
+/// A directory with a bmap for an image of [`SIZE`] zeroes, and a target that has something in it.
 struct Victim {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Victim {
     fn new() -> Self {
-        let victim = Self { folder: temp_dir() };
+        let victim = Self { directory: temp_dir() };
         victim.file("bmap", &[bmap(SIZE as u64, 4096, 2, 2, "<Range>0-1</Range>").as_bytes()]);
         victim.file("target", &[b"precious"]);
         victim
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
-    /// Makes a file of pieces.
-    fn file(&self, name: &str, pieces: &[&[u8]]) -> PathBuf {
-        fs::write(self.path(name), pieces.concat()).unwrap();
+    /// Makes a file of parts.
+    fn file(&self, name: &str, parts: &[&[u8]]) -> PathBuf {
+        fs::write(self.path(name), parts.concat()).unwrap();
         self.path(name)
     }
 
-    /// Makes a file of `head`, `count` times `piece`, and `tail`.
-    fn repeated(&self, name: &str, head: &[u8], piece: &[u8], count: usize, tail: &[u8]) -> PathBuf {
+    /// Makes a file of `head`, `count` times `part`, and `tail`.
+    fn repeated(&self, name: &str, head: &[u8], part: &[u8], count: usize, tail: &[u8]) -> PathBuf {
         let mut file = std::io::BufWriter::new(File::create(self.path(name)).unwrap());
         file.write_all(head).unwrap();
-        (0..count).for_each(|_| file.write_all(piece).unwrap());
+        (0..count).for_each(|_| file.write_all(part).unwrap());
         file.write_all(tail).unwrap();
         file.flush().unwrap();
         self.path(name)

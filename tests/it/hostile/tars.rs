@@ -65,7 +65,7 @@ fn tars_that_lie_are_refused() {
         ),
         ("escapes", [&tar_header(b"\x1b[2J\x07", b'0', &octal(SIZE)), &data[..]].concat(), 0, "from the tar archive"),
         (
-            "a size for behind a note",
+            "a size for after a note",
             [
                 pax(&record("size", "8192")),
                 tar_header(b"note", b'K', b"0"),

@@ -3,11 +3,11 @@
 use super::{MEMORY, MIB, SIZE, TIME, Victim, bounded};
 
 /// The local header of a zip's entry, stored.
-fn zip_entry(name: &[u8], flags: u16, crc: u32, packed: u32, unpacked: u32, extra: &[u8]) -> Vec<u8> {
+fn zip_entry(name: &[u8], flags: u16, crc: u32, compressed: u32, decompressed: u32, extra: &[u8]) -> Vec<u8> {
     let mut header = b"PK\x03\x04\x2d\0".to_vec();
     header.extend(flags.to_le_bytes());
     header.extend([0; 6]); // stored, at no time
-    [crc, packed, unpacked].iter().for_each(|number| header.extend(number.to_le_bytes()));
+    [crc, compressed, decompressed].iter().for_each(|number| header.extend(number.to_le_bytes()));
     [name.len(), extra.len()].iter().for_each(|&length| header.extend((length as u16).to_le_bytes()));
     [header, name.to_vec(), extra.to_vec()].concat()
 }
@@ -43,7 +43,7 @@ fn zips_that_lie_are_refused() {
     let wide = |size| [&zip_entry(name, 0, crc, u32::MAX, u32::MAX, &zip64(size)), data.as_slice()].concat();
     let escape = [&zip_entry(b"\x1b[2J\x9b\n../../etc/passwd", 0, crc, size, size, b""), data.as_slice()].concat();
     let long = [&zip_entry(&[b'n'; 0xffff], 0, crc, size, size, b""), data.as_slice()].concat();
-    // Passed over, unread, it has a size that takes 64 bits behind its data, of which nothing was said in front of it.
+    // It is skipped; its size is told only after its data, in 64 bits.
     let descriptor = [&b"PK\x07\x08"[..], &[0; 4], &5_u64.to_le_bytes(), &(5_u64 << 30).to_le_bytes()].concat();
     let large = [&zip_entry(b"large", 8, 0, 0, 0, b""), &b"12345"[..], &descriptor].concat();
     let large_record = [
@@ -53,9 +53,9 @@ fn zips_that_lie_are_refused() {
         &[&[1, 0, 16, 0], &(5_u64 << 30).to_le_bytes()[..], &5_u64.to_le_bytes()].concat(),
     ]
     .concat();
-    let behind = zip_record(name, crc, size, large.len() as u32);
+    let last = zip_record(name, crc, size, large.len() as u32);
     let cases: [(&str, Vec<u8>, i32, &str); 12] = [
-        ("behind a large one", end(&[large, entry.clone()].concat(), &[large_record, behind].concat(), 2), 0, ""),
+        ("after a large one", end(&[large, entry.clone()].concat(), &[large_record, last].concat(), 2), 0, ""),
         ("as it should be", end(&entry, &zip_record(name, crc, size, 0), 1), 0, ""),
         ("exabytes", end(&wide(1 << 60), &zip_record(name, crc, u32::MAX, 0), 1), 1, "the zip data ends too early"),
         ("2^64 - 1", end(&wide(u64::MAX), &zip_record(name, crc, u32::MAX, 0), 1), 1, "the zip data ends too early"),

@@ -1,6 +1,6 @@
-//! The first process of the emulated machine, and the only one but for those that it runs. It does what `/steps` says, a
-//! line each, and writes what came of it to the second serial port. It is compiled by itself, against the standard library
-//! alone.
+//! The first process of the emulated machine, and the only one but for those that it runs. It does what `/steps` says,
+//! a line each, and writes what came of it to the second serial port. It is compiled by itself, against the standard
+//! library alone.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -29,7 +29,7 @@ const SYS_FINIT_MODULE: c_long = 313;
 const RB_POWER_OFF: c_int = 0x4321_fedc;
 
 /// How long a device may take to appear.
-const PATIENCE: Duration = Duration::from_secs(120);
+const DEVICE_TIMEOUT: Duration = Duration::from_secs(120);
 
 fn main() {
     if let Err(error) = work() {
@@ -43,9 +43,9 @@ fn main() {
 }
 
 fn work() -> io::Result<()> {
-    for (kind, folder) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
-        fs::create_dir_all(folder)?;
-        mount_at(kind, kind, folder, 0)?;
+    for (kind, directory) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
+        fs::create_dir_all(directory)?;
+        mount_at(kind, kind, directory, 0)?;
     }
     for module in fs::read_to_string("/modules/order")?.lines() {
         load(&format!("/modules/{module}"))?;
@@ -67,21 +67,21 @@ fn step(line: &str, report: &mut File) -> io::Result<i32> {
     match words[..] {
         ["wait", path] => wait_for(path)?,
         ["show", path] => write!(report, "{}", fs::read_to_string(path)?)?,
-        ["list", folder] => {
-            for entry in fs::read_dir(folder)? {
+        ["list", directory] => {
+            for entry in fs::read_dir(directory)? {
                 writeln!(report, "{}", entry?.file_name().display())?;
             }
         }
-        ["mount", kind, device, folder] => {
-            fs::create_dir_all(folder)?;
-            mount_at(kind, device, folder, MS_RDONLY)?;
+        ["mount", kind, device, directory] => {
+            fs::create_dir_all(directory)?;
+            mount_at(kind, device, directory, MS_RDONLY)?;
         }
         // For good, as a copy or a mount of another namespace would for a while.
         ["hold", device] => std::mem::forget(File::options().read(true).custom_flags(O_EXCL).open(device)?),
-        ["umount", folder] => {
-            let folder = CString::new(folder)?;
+        ["umount", directory] => {
+            let directory = CString::new(directory)?;
             // SAFETY: the string outlives the call.
-            check(unsafe { umount(folder.as_ptr()) }.into())?;
+            check(unsafe { umount(directory.as_ptr()) }.into())?;
         }
         ["run", program, ref arguments @ ..] => {
             // A pipe, for the port is a terminal, on which there are other things to be seen.
@@ -99,7 +99,7 @@ fn step(line: &str, report: &mut File) -> io::Result<i32> {
 fn wait_for(path: &str) -> io::Result<()> {
     let started = Instant::now();
     while !Path::new(path).exists() {
-        if started.elapsed() > PATIENCE {
+        if started.elapsed() > DEVICE_TIMEOUT {
             return Err(io::ErrorKind::TimedOut.into());
         }
         thread::sleep(Duration::from_millis(20));

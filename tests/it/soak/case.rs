@@ -22,7 +22,7 @@ pub struct Case {
     pub mapped: Vec<Range<u64>>,
     /// What lies in the other blocks.
     pub holes: Holes,
-    pub packing: Packing,
+    pub format: Format,
     pub source: Source,
     pub target: Target,
     pub map: Map,
@@ -33,20 +33,20 @@ pub struct Case {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holes {
     Zeroes,
-    /// Data that nobody wants, which is in the image, but not in its bmap.
+    /// Data that is in the image, but not in its bmap.
     Garbage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packing {
+pub struct Format {
     /// The program that it takes.
     pub program: &'static str,
-    /// Packs `disk.img`, which is standard input as well.
+    /// Converts `disk.img`, which is standard input as well.
     pub command: &'static str,
     pub proof: Proof,
 }
 
-/// What a packing tells of damage.
+/// What a format tells of damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// Nothing: the bytes are stored as they are.
@@ -93,9 +93,9 @@ pub struct Version {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
-    /// The packed image ends after this many thousandths of it.
+    /// The converted image ends after this many thousandths of it.
     Truncated(u64),
-    /// A bit is wrong at this many thousandths of the packed image.
+    /// A bit is wrong at this many thousandths of the converted image.
     BitFlipped(u64),
     /// The checksum of a range is not that of the image.
     WrongChecksum,
@@ -103,26 +103,26 @@ pub enum Damage {
     WrongOwnChecksum,
 }
 
-const PACKINGS: [Packing; 16] = [
-    Packing { program: "cat", command: "cat", proof: Proof::None },
-    Packing { program: "cat", command: "cat", proof: Proof::None },
-    Packing { program: "cat", command: "cat", proof: Proof::None },
-    Packing { program: "gzip", command: "gzip -1", proof: Proof::Checksum },
-    Packing { program: "gzip", command: "{ head -c 70000 | gzip -1; gzip -9; }", proof: Proof::Checksum },
-    Packing { program: "bzip2", command: "bzip2 -1", proof: Proof::Checksum },
-    Packing { program: "xz", command: "xz -0", proof: Proof::Checksum },
-    Packing { program: "xz", command: "xz -0 -T2 --block-size=200KiB", proof: Proof::Checksum },
-    Packing { program: "zstd", command: "zstd -1", proof: Proof::Checksum },
-    Packing { program: "lz4", command: "lz4 -1", proof: Proof::Checksum },
-    Packing { program: "lzop", command: "lzop -1", proof: Proof::Checksum },
-    Packing { program: "zip", command: "zip -q -1 - disk.img", proof: Proof::Checksum },
-    Packing { program: "zip", command: "zip -q -0 packed.zip disk.img; cat packed.zip", proof: Proof::Checksum },
-    Packing { program: "tar", command: "tar -c disk.img", proof: Proof::Size },
-    Packing { program: "tar", command: "tar -cS disk.img", proof: Proof::Size },
-    Packing { program: "tar", command: "tar -cS --format=pax disk.img | gzip -1", proof: Proof::Checksum },
+const FORMATS: [Format; 16] = [
+    Format { program: "cat", command: "cat", proof: Proof::None },
+    Format { program: "cat", command: "cat", proof: Proof::None },
+    Format { program: "cat", command: "cat", proof: Proof::None },
+    Format { program: "gzip", command: "gzip -1", proof: Proof::Checksum },
+    Format { program: "gzip", command: "{ head -c 70000 | gzip -1; gzip -9; }", proof: Proof::Checksum },
+    Format { program: "bzip2", command: "bzip2 -1", proof: Proof::Checksum },
+    Format { program: "xz", command: "xz -0", proof: Proof::Checksum },
+    Format { program: "xz", command: "xz -0 -T2 --block-size=200KiB", proof: Proof::Checksum },
+    Format { program: "zstd", command: "zstd -1", proof: Proof::Checksum },
+    Format { program: "lz4", command: "lz4 -1", proof: Proof::Checksum },
+    Format { program: "lzop", command: "lzop -1", proof: Proof::Checksum },
+    Format { program: "zip", command: "zip -q -1 - disk.img", proof: Proof::Checksum },
+    Format { program: "zip", command: "zip -q -0 image.zip disk.img; cat image.zip", proof: Proof::Checksum },
+    Format { program: "tar", command: "tar -c disk.img", proof: Proof::Size },
+    Format { program: "tar", command: "tar -cS disk.img", proof: Proof::Size },
+    Format { program: "tar", command: "tar -cS --format=pax disk.img | gzip -1", proof: Proof::Checksum },
 ];
 
-/// The programs that all packings take.
+/// The programs that all formats take.
 pub const PROGRAMS: [&str; 8] = ["gzip", "bzip2", "xz", "zstd", "lz4", "lzop", "zip", "tar"];
 
 const VERSIONS: [(&str, bool); 8] = [
@@ -144,7 +144,7 @@ impl Case {
         for _ in 0..8 {
             random.next();
         }
-        let packing = pick(&mut random, &PACKINGS);
+        let format = pick(&mut random, &FORMATS);
         let size = size(&mut random);
         let block_size = pick(&mut random, &[512, KIB, 4 * KIB, 4 * KIB, 4 * KIB, 64 * KIB, 777, MIB]);
         let source = pick(&mut random, &[Source::File, Source::File, Source::Stdin, Source::Http, Source::HttpWhole]);
@@ -166,7 +166,7 @@ impl Case {
             block_size,
             mapped: mapped(&mut random, size.div_ceil(block_size)),
             holes: pick(&mut random, &[Holes::Zeroes, Holes::Zeroes, Holes::Garbage]),
-            packing,
+            format,
             source,
             target,
             map,
@@ -201,14 +201,14 @@ impl Case {
     fn can_notice(&self, damage: Damage) -> bool {
         let Some(version) = self.version() else {
             return match damage {
-                Damage::Truncated(_) => self.packing.proof != Proof::None,
-                Damage::BitFlipped(_) => self.packing.proof == Proof::Checksum,
+                Damage::Truncated(_) => self.format.proof != Proof::None,
+                Damage::BitFlipped(_) => self.format.proof == Proof::Checksum,
                 Damage::WrongChecksum | Damage::WrongOwnChecksum => false,
             };
         };
         match damage {
             Damage::Truncated(_) => true,
-            Damage::BitFlipped(_) => self.is_verified() || self.packing.proof == Proof::Checksum,
+            Damage::BitFlipped(_) => self.is_verified() || self.format.proof == Proof::Checksum,
             Damage::WrongChecksum => version.checksums.is_some() && !self.mapped.is_empty(),
             Damage::WrongOwnChecksum => version.has_own_checksum(),
         }

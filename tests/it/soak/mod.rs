@@ -1,7 +1,7 @@
 //! Random copies, each held against what plain writing of the mapped ranges makes of the same target.
 //!
-//! `SOAK_COPIES` and `SOAK_SECONDS` say when it ends, whichever comes first; `SOAK_SEED` repeats a run. A copy that goes
-//! wrong is named by a seed of its own.
+//! `SOAK_COPIES` and `SOAK_SECONDS` say when it ends, whichever comes first; `SOAK_SEED` repeats a run. A copy that
+//! goes wrong is named by a seed of its own.
 
 mod case;
 
@@ -103,23 +103,23 @@ impl Bench {
     }
 
     fn try_case(&self, case: &Case, tally: &Tally) {
-        let folder = temp_dir();
-        let path = |name: &str| folder.path().join(name);
+        let directory = temp_dir();
+        let path = |name: &str| directory.path().join(name);
         let image = image(case);
         store(case, &image, &path("disk.img"));
         let script =
-            format!("set -e; cd '{}'; ({}) < disk.img > packed", folder.path().display(), case.packing.command);
+            format!("set -e; cd '{}'; ({}) < disk.img > converted", directory.path().display(), case.format.command);
         sh("sh", &["-c", &script]);
-        let mut packed = fs::read(path("packed")).unwrap();
-        damage(case, &mut packed);
-        fs::write(path("packed"), &packed).unwrap();
+        let mut converted = fs::read(path("converted")).unwrap();
+        damage(case, &mut converted);
+        fs::write(path("converted"), &converted).unwrap();
         let map = case.version().map(|version| written(case, version, &image).into_bytes());
         // What has just the size that the bmap tells is taken for the image itself, which compressed data rarely has.
-        if map.is_some() && case.packing.program != "cat" && packed.len() as u64 == case.size {
+        if map.is_some() && case.format.program != "cat" && converted.len() as u64 == case.size {
             return;
         }
         if let Some(map) = &map {
-            let name = if matches!(case.map, Map::Beside(_)) { "packed.bmap" } else { "given" };
+            let name = if matches!(case.map, Map::Beside(_)) { "converted.bmap" } else { "given" };
             fs::write(path(name), map).unwrap();
         }
 
@@ -134,7 +134,7 @@ impl Bench {
         if case.no_verify {
             tool.command.arg("--no-verify");
         }
-        let (mut tool, _server) = from(case, tool, packed, map, path("packed"));
+        let (mut tool, _server) = from(case, tool, converted, map, path("converted"));
         tool.command.arg(&target);
         let outcome = tool.run();
 
@@ -222,14 +222,14 @@ fn store(case: &Case, image: &[u8], path: &Path) {
     }
 }
 
-/// Does to the packed image what the case has in mind.
-fn damage(case: &Case, packed: &mut Vec<u8>) {
-    let place = |thousandths: u64| (packed.len() as u64 * thousandths / 1000) as usize;
+/// Does to the converted image what the case has in mind.
+fn damage(case: &Case, converted: &mut Vec<u8>) {
+    let place = |thousandths: u64| (converted.len() as u64 * thousandths / 1000) as usize;
     match case.damage {
-        Some(Damage::Truncated(thousandths)) => packed.truncate(place(thousandths)),
+        Some(Damage::Truncated(thousandths)) => converted.truncate(place(thousandths)),
         Some(Damage::BitFlipped(thousandths)) => {
             let place = place(thousandths);
-            packed[place] ^= 1 << (case.seed % 8);
+            converted[place] ^= 1 << (case.seed % 8);
         }
         _ => {}
     }
@@ -277,7 +277,13 @@ fn written(case: &Case, version: Version, image: &[u8]) -> String {
 }
 
 /// Gives the tool its source, and the server that has it, if any.
-fn from(case: &Case, mut tool: Tool, packed: Vec<u8>, map: Option<Vec<u8>>, path: PathBuf) -> (Tool, Option<Server>) {
+fn from(
+    case: &Case,
+    mut tool: Tool,
+    converted: Vec<u8>,
+    map: Option<Vec<u8>>,
+    path: PathBuf,
+) -> (Tool, Option<Server>) {
     match case.source {
         Source::File => {
             tool.command.arg(path);
@@ -285,17 +291,17 @@ fn from(case: &Case, mut tool: Tool, packed: Vec<u8>, map: Option<Vec<u8>>, path
         }
         Source::Stdin => {
             tool.command.arg("-");
-            (tool.stdin(packed), None)
+            (tool.stdin(converted), None)
         }
         Source::Http | Source::HttpWhole => {
             let with_ranges = |data| server::File { ranges: case.source == Source::Http, ..server::File::new(data) };
-            let (packed, map) = (with_ranges(packed), map.map(with_ranges));
+            let (converted, map) = (with_ranges(converted), map.map(with_ranges));
             let server = Server::start(move |request, reply| match (request.path(), &map) {
-                ("/packed", _) => reply.file(request, &packed),
-                ("/packed.bmap", Some(map)) => reply.file(request, map),
+                ("/converted", _) => reply.file(request, &converted),
+                ("/converted.bmap", Some(map)) => reply.file(request, map),
                 _ => reply.status("404 Not Found", &[]),
             });
-            tool.command.arg(server.url("packed"));
+            tool.command.arg(server.url("converted"));
             (tool, Some(server))
         }
     }
@@ -327,12 +333,12 @@ fn must_fail(case: &Case, image: &[u8]) -> bool {
         Some(Damage::BitFlipped(_)) => false,
         Some(Damage::Truncated(thousandths)) => {
             let is_sized = matches!(case.source, Source::File | Source::Http | Source::HttpWhole);
-            match case.packing.proof {
+            match case.format.proof {
                 Proof::None if is_sized => true,
-                // Behind the last mapped block nothing is needed.
+                // After the last mapped block nothing is needed.
                 _ if case.is_verified() => false,
                 // What is missing may be padding.
-                Proof::Size => thousandths < 500 && image.len() > 100_000 && case.packing.command == "tar -c disk.img",
+                Proof::Size => thousandths < 500 && image.len() > 100_000 && case.format.command == "tar -c disk.img",
                 Proof::None | Proof::Checksum => true,
             }
         }

@@ -1,4 +1,4 @@
-//! Packers, of which some make what no program would.
+//! Compressors, some of which make what no program would.
 
 use std::io::Write;
 
@@ -23,9 +23,9 @@ pub fn zstd(data: &[u8]) -> Vec<u8> {
 pub fn lz4(data: &[u8]) -> Vec<u8> {
     let mut frame = lz4_frame_start();
     for block in data.chunks(4 << 20) {
-        let packed = lz4_flex::block::compress(block);
-        frame.extend((packed.len() as u32).to_le_bytes());
-        frame.extend(packed);
+        let compressed = lz4_flex::block::compress(block);
+        frame.extend((compressed.len() as u32).to_le_bytes());
+        frame.extend(compressed);
     }
     frame.extend([0; 4]);
     frame
@@ -40,7 +40,7 @@ pub fn lz4_frame_start() -> Vec<u8> {
     vec![0x04, 0x22, 0x4d, 0x18, 0x60, 0x70, (hasher.finish() >> 8) as u8]
 }
 
-/// A frame of the mildest way of packing: a file of stored blocks, with the header of a part.
+/// The header of an lzop part whose blocks are stored.
 pub fn lzop_start() -> Vec<u8> {
     // Versions, method, level, flags, mode, times, and no name.
     let header = b"\x10\x40\x20\xa0\x09\x40\x01\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -59,7 +59,7 @@ pub fn lzop(data: &[u8]) -> Vec<u8> {
     part
 }
 
-/// A way of packing, and its packer.
+/// The name of a codec, and a function that compresses with it.
 pub type Codec = (&'static str, fn(&[u8]) -> Vec<u8>);
 
 pub const CODECS: [Codec; 6] =
