@@ -72,7 +72,7 @@ fn of_signature(error: &trust::Error) -> Option<&'static str> {
         }
         trust::Error::BadSignature { source: Refusal::FromTheFuture { .. }, .. } => Some("set the clock"),
         trust::Error::Unverifiable { source: VerifierError::NoProc { .. }, .. } => {
-            Some("mount it, or trust the bmap with '--no-sig-verify'")
+            Some("mount it (mount -t proc proc /proc), or trust the bmap with '--no-sig-verify'")
         }
         trust::Error::Unverifiable { source: VerifierError::NoVerifier { .. }, .. } => {
             Some("install GnuPG, or trust the bmap with '--no-sig-verify' and no other option about signatures")
