@@ -1,0 +1,266 @@
+//! The engine with a source that delivers as little as it may, and sinks that write down what is done to them and fail on
+//! cue.
+
+mod device;
+mod source;
+mod targets;
+
+use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+
+use super::pipeline::CHUNK_LEN;
+use super::*;
+use crate::bmap::{Bmap, Checksums};
+use crate::digest::ChecksumKind;
+use crate::event::{Event, Notice};
+use crate::range::{BlockRange, BlockSize, ByteRange};
+use crate::sink::{Kind, ReadError, SinkInfo, TargetState, WriteError};
+
+const MIB: u64 = 1 << 20;
+const BLOCK: u64 = 1000;
+
+/// Delivers an image in parts of one byte to a few, is interrupted again and again, and ends or fails where it is told to.
+struct Reluctant {
+    image: Vec<u8>,
+    position: usize,
+    calls: usize,
+    fails_at: Option<usize>,
+}
+
+impl Reluctant {
+    fn new(image: &[u8]) -> Self {
+        Self { image: image.to_vec(), position: 0, calls: 0, fails_at: None }
+    }
+}
+
+impl Read for Reluctant {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.calls += 1;
+        if self.calls.is_multiple_of(3) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let end = self.fails_at.unwrap_or(self.image.len());
+        let length = (1 + self.calls % 700).min(buf.len()).min(end.saturating_sub(self.position));
+        if length == 0 && self.fails_at.is_some() {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        buf[..length].copy_from_slice(&self.image[self.position..self.position + length]);
+        self.position += length;
+        Ok(length)
+    }
+}
+
+impl ForwardRead for Reluctant {
+    fn skip_to(&mut self, offset: u64) -> io::Result<u64> {
+        assert!(offset as usize >= self.position, "backward, to {offset}");
+        self.position = (offset as usize).min(self.image.len());
+        Ok(self.position as u64)
+    }
+
+    fn finish(&mut self) -> io::Result<u64> {
+        Ok(self.image.len() as u64)
+    }
+}
+
+/// What is done to a sink, with offset and length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    Prepare,
+    Write(u64, u64),
+    Zero(u64, u64),
+    Discard(u64, u64),
+    Sync,
+    Finish(Outcome),
+}
+use Operation::{Discard, Finish, Prepare, Sync, Write, Zero};
+use Outcome::{Complete, Failed};
+
+#[derive(Default)]
+struct Record {
+    operations: Vec<Operation>,
+    contents: Vec<u8>,
+    /// Which of all writes, zeroes, discards and syncs fail: their numbers, from 0.
+    failing: Range<usize>,
+    /// Asks to stop at the sync with this number, from 0.
+    cancel: Option<(usize, Cancel)>,
+    unreadable: bool,
+    at_finish: Option<Box<dyn FnMut() + Send>>,
+}
+
+impl Record {
+    /// A device of 8 MiB that is full of 0xff.
+    fn device() -> Self {
+        Self { contents: vec![0xff; 8 * MIB as usize], ..Self::default() }
+    }
+
+    fn failing(numbers: Range<usize>) -> Self {
+        Self { failing: numbers, ..Self::device() }
+    }
+}
+
+/// A sink in memory.
+struct Recorder {
+    info: SinkInfo,
+    record: Arc<Mutex<Record>>,
+}
+
+impl Recorder {
+    fn note(&self, operation: Operation) -> io::Result<()> {
+        let mut record = self.record.lock().unwrap();
+        let counted = |operation: &&Operation| !matches!(operation, Prepare | Finish(_));
+        let number = record.operations.iter().filter(counted).count();
+        let syncs = record.operations.iter().filter(|&&operation| operation == Sync).count();
+        record.operations.push(operation);
+        if let Some((at, cancel)) = &record.cancel
+            && operation == Sync
+            && syncs == *at
+        {
+            cancel.flag().store(2, Ordering::Relaxed);
+        }
+        let fails = counted(&&operation) && record.failing.contains(&number);
+        if fails { Err(io::Error::from_raw_os_error(libc::ENOSPC)) } else { Ok(()) }
+    }
+
+    fn fill(&self, operation: Operation, offset: u64, data: &[u8]) -> Result<(), WriteError> {
+        self.note(operation).map_err(|source| WriteError { offset, source })?;
+        let contents = &mut self.record.lock().unwrap().contents;
+        let end = offset as usize + data.len();
+        contents.resize(contents.len().max(end), 0);
+        contents[offset as usize..end].copy_from_slice(data);
+        Ok(())
+    }
+}
+
+impl Sink for Recorder {
+    fn info(&self) -> SinkInfo {
+        self.info.clone()
+    }
+
+    fn prepare(&mut self, _size: Option<u64>) -> io::Result<()> {
+        self.note(Prepare)
+    }
+
+    fn write_at(&mut self, data: &[u8], offset: u64) -> Result<(), WriteError> {
+        self.fill(Write(offset, data.len() as u64), offset, data)
+    }
+
+    fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        let record = self.record.lock().unwrap();
+        if record.unreadable {
+            buf[0] = 1;
+            return Err(ReadError { offset, source: io::Error::from_raw_os_error(libc::EIO) });
+        }
+        buf.copy_from_slice(&record.contents[offset as usize..][..buf.len()]);
+        Ok(())
+    }
+
+    fn zero(&mut self, range: ByteRange) -> Result<(), WriteError> {
+        self.fill(Zero(range.start, range.len()), range.start, &vec![0; range.len() as usize])
+    }
+
+    fn discard(&mut self, range: ByteRange) -> Result<(), WriteError> {
+        self.fill(Discard(range.start, range.len()), range.start, &vec![0xdd; range.len() as usize])
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.note(Sync)
+    }
+
+    fn finish(self: Box<Self>, outcome: Outcome) -> TargetState {
+        self.note(Finish(outcome)).unwrap();
+        let at_finish = self.record.lock().unwrap().at_finish.take();
+        at_finish.into_iter().for_each(|mut act| act());
+        if outcome == Complete { TargetState::Complete } else { TargetState::BootRegionZero }
+    }
+}
+
+/// An image of `size` bytes, none of which is 0, and in which no two blocks are alike.
+fn image(size: u64) -> Vec<u8> {
+    (0..size).map(|byte| ((byte / 7 + byte / BLOCK * 13) % 251) as u8 + 1).collect()
+}
+
+/// A map of `image` with checksums; the ranges' last blocks are included.
+fn map(image: &[u8], ranges: &[(u64, u64)]) -> Bmap {
+    let block_size = BlockSize::new(BLOCK).unwrap();
+    let ranges: Vec<_> = ranges.iter().map(|&(first, last)| BlockRange::from_inclusive(first, last).unwrap()).collect();
+    let mut checksums = Checksums::new(ChecksumKind::Sha1);
+    for range in &ranges {
+        let bytes = range.bytes(block_size, image.len() as u64);
+        let mut hasher = ChecksumKind::Sha1.hasher();
+        hasher.update(&image[bytes.start as usize..bytes.end as usize]);
+        checksums.push(&hasher.finish());
+    }
+    Bmap::new(image.len() as u64, block_size, ranges, Some(checksums)).unwrap()
+}
+
+fn mapped(map: Bmap) -> Plan {
+    Plan::mapped(map, Verify::Checksums, Unmapped::Keep)
+}
+
+/// Writes all of an image whose size is known.
+fn sized(size: u64) -> Plan {
+    Plan::whole().of_size(Some(size))
+}
+
+/// Writes down what it is told.
+#[derive(Default)]
+struct Witness(Mutex<Vec<String>>);
+
+impl Observer for Witness {
+    fn event(&self, event: Event<'_>) {
+        let words = match event {
+            Event::Progress { target, done, total } => format!("{} {done} of {total:?}", target.0),
+            Event::Phase(target, phase) => format!("{} {phase:?}", target.0),
+            Event::Target(target, outcome) => format!("{} {outcome:?}", target.0),
+            Event::Notice(Notice::BootRegionUnreadable { length, .. }) => format!("{length} unreadable"),
+            Event::Notice(notice) => panic!("{notice:?}"),
+        };
+        self.0.lock().unwrap().push(words);
+    }
+}
+
+/// A sink of a kind; its capacity is what it holds, if that is anything.
+fn sink(kind: Kind, record: &Arc<Mutex<Record>>) -> Box<dyn Sink> {
+    let length = record.lock().unwrap().contents.len() as u64;
+    let capacity = (length > 0).then_some(length);
+    let boot_region = if kind == Kind::BlockDevice { MIB } else { 0 };
+    let info = SinkInfo { capacity, boot_region, ..SinkInfo::of(kind) };
+    Box::new(Recorder { info, record: Arc::clone(record) })
+}
+
+/// Copies to sinks of a kind; returns the verdicts, and what was done to each sink.
+fn copy_to(
+    kind: Kind,
+    plan: Plan,
+    source: Reluctant,
+    records: Vec<Record>,
+) -> (Vec<Verdict>, Vec<Record>, Arc<Witness>) {
+    let cancel = records.iter().find_map(|record| record.cancel.clone()).map(|(_, cancel)| cancel).unwrap_or_default();
+    let records: Vec<_> = records.into_iter().map(|record| Arc::new(Mutex::new(record))).collect();
+    let witness = Arc::new(Witness::default());
+    let observer = Arc::clone(&witness) as Arc<dyn Observer>;
+    let image = Image { plan, reader: Box::new(source), id: None };
+    let verdicts =
+        Copy { image, sinks: records.iter().map(|record| sink(kind, record)).collect(), observer, cancel }.run();
+    let records = records.iter().map(|record| std::mem::take(&mut *record.lock().unwrap())).collect();
+    (verdicts, records, witness)
+}
+
+fn one<T>(mut all: Vec<T>) -> T {
+    assert_eq!(all.len(), 1);
+    all.remove(0)
+}
+
+/// Copies `source` to a device.
+fn to_device(plan: Plan, source: &[u8], record: Record) -> (Verdict, Record) {
+    let (verdicts, records, _) = copy_to(Kind::BlockDevice, plan, Reluctant::new(source), vec![record]);
+    (one(verdicts), one(records))
+}
+
+/// Copies `source` to a file.
+fn to_file(plan: Plan, source: Reluctant, record: Record) -> (Result<u64, Arc<Error>>, Record) {
+    let (verdicts, records, _) = copy_to(Kind::RegularFile, plan, source, vec![record]);
+    (one(verdicts).map(|summary| summary.bytes).map_err(|failure| failure.error), one(records))
+}
