@@ -109,7 +109,8 @@ impl Hasher {
 pub struct Digest(Box<[u8]>);
 
 impl Digest {
-    /// A digest of `kind` from its hexadecimal digits, in either case; `None` where their number or one of them is wrong.
+    /// A digest of `kind` from its hexadecimal digits, in either case; `None` where their number or one of them is
+    /// wrong.
     pub fn from_hex(kind: ChecksumKind, digits: &[u8]) -> Option<Self> {
         let (pairs, rest) = digits.as_chunks::<2>();
         if !rest.is_empty() || pairs.len() != kind.digest_len() {

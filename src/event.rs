@@ -1,7 +1,7 @@
 //! What happens, told as it happens.
 //!
-//! The library prints nothing. It tells an [`Observer`] what a person or a program may want to know, as data; human text and
-//! the psplash protocol are two readers of the same events.
+//! The library prints nothing. It tells an [`Observer`] what a person or a program may want to know, as data; human
+//! text and the psplash protocol are two readers of the same events.
 
 use std::error::Error;
 use std::fmt::Display;

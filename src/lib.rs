@@ -34,11 +34,11 @@
 //! # }
 //! ```
 //!
-//! A target is claimed before it is written to: whatever is mounted, held, read-only, too small, or shares bytes with an input
-//! is refused, and nothing changes. A copy may have several targets, and gives a verdict for each: what was copied, or a typed
-//! error and the state that it left the target in ([`sink::TargetState`]). [`copy::Copy::observer`] is told phases, progress
-//! and notices as they happen ([`event`]); [`copy::Cancel`] stops a copy, from a signal handler too. The library prints
-//! nothing and never ends the process.
+//! A target is claimed before it is written to: whatever is mounted, held, read-only, too small, or shares bytes with
+//! an input is refused, and nothing changes. A copy may have several targets, and gives a verdict for each: what was
+//! copied, or a typed error and the state that it left the target in ([`sink::TargetState`]). [`copy::Copy::observer`]
+//! is told phases, progress and notices as they happen ([`event`]); [`copy::Cancel`] stops a copy, from a signal
+//! handler too. The library prints nothing and never ends the process.
 //!
 //! # Modules
 //!

@@ -27,13 +27,14 @@ pub(super) struct BootRegion {
 enum State {
     /// It is as it was found, with all the rest, or zero.
     Safe,
-    /// It may look like that of a disk, which the rest of the target is not: it was written and may not be durable, or the rest
-    /// has been discarded.
+    /// It may look like that of a disk, which the rest of the target is not: it was written and may not be durable, or
+    /// the rest has been discarded.
     Misleading,
 }
 
 impl BootRegion {
-    /// The boot region of `sink`, in memory; with [`Unmapped::Discard`] nothing of what it held is kept. Nothing is written.
+    /// The boot region of `sink`, in memory; with [`Unmapped::Discard`] nothing of what it held is kept. Nothing is
+    /// written.
     pub(super) fn read(
         sink: &mut dyn Sink,
         target: TargetId,
@@ -68,7 +69,8 @@ impl BootRegion {
         Ok(())
     }
 
-    /// Keeps back as much of `data`, which belongs at `offset`, as lies in the region; returns the rest and where it belongs.
+    /// Keeps back as much of `data`, which belongs at `offset`, as lies in the region; returns the rest and where it
+    /// belongs.
     pub(super) fn hold<'a>(&mut self, data: &'a [u8], offset: u64) -> (&'a [u8], u64) {
         let held = self.room(ByteRange { start: offset, end: offset + data.len() as u64 });
         let length = held.len();
@@ -98,7 +100,8 @@ impl BootRegion {
             return Ok(());
         }
         self.state = State::Misleading;
-        // In one write, so that it goes to the device directly: whoever is killed here has written all of it or nothing.
+        // In one write, so that it goes to the device directly: whoever is killed here has written all of it or
+        // nothing.
         sink.write_at(&self.contents, 0)?;
         sink.sync().map_err(Error::Sync)
     }

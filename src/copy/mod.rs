@@ -1,7 +1,7 @@
 //! The engine: moves an image from a source to its targets, each byte once.
 //!
-//! A [`Plan`] says what becomes of every byte. One thread reads, one verifies, and a thread for each target writes; chunks
-//! go from one to the next through bounded channels. The engine knows no file, no format and no terminal.
+//! A [`Plan`] says what becomes of every byte. One thread reads, one verifies, and a thread for each target writes;
+//! chunks go from one to the next through bounded channels. The engine knows no file, no format and no terminal.
 
 mod boot_region;
 mod cancel;
@@ -51,8 +51,8 @@ impl Copy {
 
     /// Copies the image. The verdicts are in the order of the sinks.
     ///
-    /// A copy fails where the source or the target does, a checksum does not match, the source does not end where it must, or
-    /// it is asked to stop.
+    /// A copy fails where the source or the target does, a checksum does not match, the source does not end where it
+    /// must, or it is asked to stop.
     pub fn run(self) -> Vec<Verdict> {
         let Self { image: Image { plan, reader, .. }, mut sinks, observer, cancel } = self;
         let plan = Arc::new(plan);

@@ -1,7 +1,7 @@
 //! From the source to the sinks: one thread reads, one verifies, and hands each chunk to all writers.
 //!
-//! Chunks go through bounded channels, and their buffers come back, so that memory is the number of buffers. How a thread
-//! ended is told in the channel, after its last chunk: a channel that merely closes is no end of the data.
+//! Chunks go through bounded channels, and their buffers come back, so that memory is the number of buffers. How a
+//! thread ended is told in the channel, after its last chunk: a channel that merely closes is no end of the data.
 
 use std::iter::Peekable;
 use std::mem;
@@ -20,7 +20,8 @@ use crate::sys::threads;
 /// device that takes 4 MiB a second is done with one in time for a user who wants to stop.
 pub(super) const CHUNK_LEN: usize = 1 << 20;
 
-/// How many chunks there are, for any number of sinks. Some are being read, hashed and written, the others even these out.
+/// How many chunks there are, for any number of sinks. Some are being read, hashed and written, the others even these
+/// out.
 pub(super) const CHUNKS: usize = 16;
 
 /// A part of the image on its way. Its buffer goes back to the pool with the last reference to it.
@@ -105,7 +106,8 @@ pub(super) fn start(
 /// What the reader returns where the receiver has gone: it is never read, and must not look like success.
 const RECEIVER_GONE: Result<(), Error> = Err(Error::Cancelled);
 
-/// Reads what `plan` writes from `source` and sends it on; then checks that the source is complete, as far as that can be told.
+/// Reads what `plan` writes from `source` and sends it on; then checks that the source is complete, as far as that can
+/// be told.
 fn read(
     plan: &Plan,
     source: &mut dyn ForwardRead,
@@ -146,8 +148,8 @@ fn chunk_len(range: ByteRange) -> usize {
     to_boundary.min(range.len()) as usize
 }
 
-/// Reads on from `offset` to the end of the source, which must be clean, and where the image ends. A source that goes on after
-/// that is not read further: it may be endless.
+/// Reads on from `offset` to the end of the source, which must be clean, and where the image ends. A source that goes
+/// on after that is not read further: it may be endless.
 fn check_end(plan: &Plan, source: &mut dyn ForwardRead, offset: u64) -> Result<(), Error> {
     let Some(expected) = plan.image_size() else {
         return source.finish().map(drop).map_err(|source| Error::Read { offset, source });

@@ -69,8 +69,8 @@ impl Plan {
         Self { map: None, size: None, verify: Verify::Skip, unmapped: Unmapped::Keep, only: None }
     }
 
-    /// The plan of a second pass, which writes only these bytes again: they are in order, none twice. The ranges that they lie
-    /// in are read and verified in full.
+    /// The plan of a second pass, which writes only these bytes again: they are in order, none twice. The ranges that
+    /// they lie in are read and verified in full.
     #[cfg_attr(not(test), expect(dead_code, reason = "what was read back wrong is going to be written again"))]
     pub(super) fn only(&self, mut bytes: Vec<ByteRange>) -> Self {
         bytes.retain(|bytes| !bytes.is_empty());
@@ -78,7 +78,8 @@ impl Plan {
         Self { only: Some(bytes), ..self.clone() }
     }
 
-    /// Opens the image in `source`. What of it is read is up to the plan: what no checksum vouches for is read to its clean end.
+    /// Opens the image in `source`. What of it is read is up to the plan: what no checksum vouches for is read to its
+    /// clean end.
     ///
     /// # Errors
     ///
@@ -114,8 +115,8 @@ impl Plan {
         }
     }
 
-    /// Whether a checksum is compared for every byte that is written. If not, only the format's own checks and the clean
-    /// end of the source tell that the image is complete.
+    /// Whether a checksum is compared for every byte that is written. If not, only the format's own checks and the
+    /// clean end of the source tell that the image is complete.
     pub(super) fn covers_all(&self) -> bool {
         let Some(map) = &self.map else { return false };
         self.verify == Verify::Checksums && (map.checksum_kind().is_some() || map.mapped_blocks() == 0)
@@ -132,8 +133,8 @@ impl Plan {
         map.into_iter().flat_map(move |map| holes(map).chain([after(map)])).filter(|bytes| !bytes.is_empty())
     }
 
-    /// What is written and zeroed, in the order of the bytes. Where the size of the image is not known, the last range ends
-    /// where the source does.
+    /// What is written and zeroed, in the order of the bytes. Where the size of the image is not known, the last range
+    /// ends where the source does.
     pub(super) fn steps(&self) -> Box<dyn Iterator<Item = Step<'_>> + '_> {
         let Some(map) = &self.map else {
             let all = ByteRange { start: 0, end: self.size.unwrap_or(u64::MAX) };

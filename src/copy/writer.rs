@@ -66,7 +66,8 @@ impl Writer {
         if self.is_device() && self.plan.image_size() == Some(0) {
             return Err(Error::Empty);
         }
-        // Before the boot region is zeroed: a device that cannot discard is left as it was. A file's holes are holes already.
+        // Before the boot region is zeroed: a device that cannot discard is left as it was. A file's holes are holes
+        // already.
         if let Some(capacity) = self.info.capacity {
             for hole in Arc::clone(&self.plan).discards() {
                 for bytes in strides(ByteRange { start: hole.start, end: hole.end.min(capacity) }, DISCARD_STRIDE) {
@@ -84,8 +85,8 @@ impl Writer {
         self.info.kind == Kind::BlockDevice
     }
 
-    /// Takes the steps of `plan`, until the image is complete; returns how many bytes of it have been written, or are held back for
-    /// the boot region.
+    /// Takes the steps of `plan`, until the image is complete; returns how many bytes of it have been written, or are
+    /// held back for the boot region.
     pub(super) fn write(&mut self, plan: &Plan, chunks: &Receiver<ToWriter>) -> Result<u64, Arc<Error>> {
         let mut written = 0;
         self.tell_progress(written, plan);
@@ -123,7 +124,8 @@ impl Writer {
             match chunks.recv_timeout(POLL_INTERVAL) {
                 Ok(Message::Chunk(chunk)) => return Ok(Some(chunk)),
                 Ok(Message::End) => return Ok(None),
-                // The signal may have ended the program that the image comes from as well: then it is what stopped the copy.
+                // The signal may have ended the program that the image comes from as well: then it is what stopped the
+                // copy.
                 Ok(Message::Failed(error)) if self.cancel.reason().is_some() && error.is_of_source() => {
                     return Err(Error::Cancelled.into());
                 }

@@ -25,8 +25,8 @@ pub(super) const LEVEL_LEN: usize = 100_000;
 /// The longest block in bytes, before its runs are expanded: that of level 9.
 pub(super) const MAX_LEN: usize = 9 * LEVEL_LEN;
 
-/// A lower bound for the compressed length of a block in bytes. The shortest one has 174 bits, with one byte that occurs,
-/// two Huffman codes and two symbols.
+/// A lower bound for the compressed length of a block in bytes. The shortest one has 174 bits, with one byte that
+/// occurs, two Huffman codes and two symbols.
 pub(super) const MIN_COMPRESSED: usize = 21;
 
 /// How much of a block is expanded at a time for its checksum, in bytes: little enough for a core's first cache.

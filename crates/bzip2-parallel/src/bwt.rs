@@ -2,9 +2,9 @@
 //!
 //! The transform sorts all rotations of a block, and keeps the last column of them and the row of the block itself
 //! (origPtr). From the last column follows a linked list with an entry for each row, which leads through the block from
-//! byte to byte but jumps through memory at random. A processor that follows it waits for memory most of the time. So the
-//! list is followed from many rows at once: each walker stops where another one started, and at the end the segments are
-//! put in order.
+//! byte to byte but jumps through memory at random. A processor that follows it waits for memory most of the time. So
+//! the list is followed from many rows at once: each walker stops where another one started, and at the end the
+//! segments are put in order.
 
 use super::block::MAX_LEN;
 
@@ -178,8 +178,8 @@ fn step(entries: &[u32; ROWS], walkers: &mut [Walker; WALKERS], bytes: &mut [[u8
     walkers.iter_mut().zip(rows).for_each(|(walker, row)| walker.row = row);
 }
 
-/// Puts the segments in order. The list of a block that repeats itself comes back to `orig_ptr` early; what it led through
-/// is then repeated.
+/// Puts the segments in order. The list of a block that repeats itself comes back to `orig_ptr` early; what it led
+/// through is then repeated.
 fn assemble(segments: &[Segment], store: &[u8; ROWS], length: usize) -> Vec<u8> {
     let (pages, _) = store.as_chunks::<STEPS>();
     let mut block = Vec::with_capacity(length);

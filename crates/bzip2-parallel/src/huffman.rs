@@ -13,8 +13,8 @@ const TABLE_BITS: u32 = 10;
 
 /// A code, ready for decoding.
 pub(super) struct HuffmanCode {
-    /// By the next [`TABLE_BITS`] bits: the symbol, and below it five bits with the length of its code word; 0 if that word
-    /// is longer, or there is none.
+    /// By the next [`TABLE_BITS`] bits: the symbol, and below it five bits with the length of its code word; 0 if that
+    /// word is longer, or there is none.
     table: [u16; 1 << TABLE_BITS],
     /// By length: the first number after its code words, all of them filled up to [`MAX_LENGTH`] bits.
     ends: [u32; MAX_LENGTH as usize + 1],

@@ -14,9 +14,9 @@
 //!
 //! # How it works
 //!
-//! bzip2 compresses blocks of up to 900,000 bytes, each on its own. The file has no index of them, and they begin at any
-//! bit; but each begins with the same 48 bits, its magic. So one thread reads the compressed data and cuts it wherever
-//! that magic occurs, at any bit, and the others decode what follows each occurrence, all at the same time.
+//! bzip2 compresses blocks of up to 900,000 bytes, each on its own. The file has no index of them, and they begin at
+//! any bit; but each begins with the same 48 bits, its magic. So one thread reads the compressed data and cuts it
+//! wherever that magic occurs, at any bit, and the others decode what follows each occurrence, all at the same time.
 //!
 //! The magic can also occur inside a block, by chance or because somebody made such a file. So an occurrence is only a
 //! candidate. Blocks are put together in the order of the file: a candidate is a block if it begins exactly where the
@@ -25,7 +25,8 @@
 //!
 //! # What is checked
 //!
-//! The checksum (CRC-32) of every block, before any byte of the block is delivered, and that of every stream, at its end.
+//! The checksum (CRC-32) of every block, before any byte of the block is delivered, and that of every stream, at its
+//! end.
 //!
 //! Streams that follow one another, as some programs write them, make up one file. After the last one there may be zero
 //! bytes, with which tapes and devices are filled up. Anything else there is an error, delivered after the data. Empty
@@ -55,9 +56,9 @@
 //! # Memory
 //!
 //! A decoder with `n` threads takes at most `n` × 5.2 MiB for work in progress, (`n` + 2) × 3.5 MiB for sections of the
-//! file that wait to be decoded or read, and 6 MiB besides. For the files that programs write it is about 8 MiB a thread,
-//! as a compressed block is then shorter than 1 MiB. What a block expands to does not count: 900,000 bytes may stand for
-//! 46 MB, which are made while they are read.
+//! file that wait to be decoded or read, and 6 MiB besides. For the files that programs write it is about 8 MiB a
+//! thread, as a compressed block is then shorter than 1 MiB. What a block expands to does not count: 900,000 bytes may
+//! stand for 46 MB, which are made while they are read.
 //!
 //! A file that is crafted to consist of magics alone is cut into 440,000 sections for each block, whose administration
 //! takes up to 70 MiB more.
@@ -116,8 +117,8 @@ impl Decoder {
 
     /// Decodes with that many `threads`, and one that reads `compressed`.
     ///
-    /// All threads run before this returns. That matters where memory is scarce: a new thread allocates before its first
-    /// line runs, and the standard library aborts the process if it cannot.
+    /// All threads run before this returns. That matters where memory is scarce: a new thread allocates before its
+    /// first line runs, and the standard library aborts the process if it cannot.
     ///
     /// # Errors
     ///
@@ -126,8 +127,8 @@ impl Decoder {
         Self::with_spawner(compressed, threads, pool::spawn)
     }
 
-    /// Like [`with_threads`](Self::with_threads), with threads that `spawn` starts: it is given a name for the thread and
-    /// what to run there, and is called `threads` + 1 times before this returns.
+    /// Like [`with_threads`](Self::with_threads), with threads that `spawn` starts: it is given a name for the thread
+    /// and what to run there, and is called `threads` + 1 times before this returns.
     ///
     /// `spawn` must not run the task itself, nor queue it behind others: each task waits for the others.
     ///

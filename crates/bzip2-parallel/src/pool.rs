@@ -1,4 +1,5 @@
-//! The threads: one reads and looks for blocks, the others decode them. The results are received in the order of the file.
+//! The threads: one reads and looks for blocks, the others decode them. The results are received in the order of the
+//! file.
 
 use std::io::{self, BufRead};
 use std::num::NonZeroUsize;
@@ -29,14 +30,15 @@ struct Job {
     block: SyncSender<Result<Block, BlockError>>,
 }
 
-/// Starts `threads` that decode, and one that reads. They end after the last [`Scanned`], or when its receiver is dropped.
+/// Starts `threads` that decode, and one that reads. They end after the last [`Scanned`], or when its receiver is
+/// dropped.
 pub(super) fn start(
     compressed: impl BufRead + Send + 'static,
     threads: NonZeroUsize,
     mut spawn: impl FnMut(&str, Task) -> io::Result<()>,
 ) -> io::Result<Receiver<Scanned>> {
-    // Together with the one that is being received and the one that is being sent, there are more than can be decoded at
-    // the same time. This is what bounds how far is read ahead.
+    // Together with the one that is being received and the one that is being sent, there are more than can be decoded
+    // at the same time. This is what bounds how far is read ahead.
     let (consumer, scanned) = sync_channel(threads.get());
     let (decoders, jobs) = channel();
     let jobs = Arc::new(Mutex::new(jobs));

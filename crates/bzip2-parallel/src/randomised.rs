@@ -1,5 +1,5 @@
-//! Randomised blocks: before it sorted very repetitive data, bzip2 0.9.0 and earlier flipped bits of it, at distances that
-//! are listed.
+//! Randomised blocks: before it sorted very repetitive data, bzip2 0.9.0 and earlier flipped bits of it, at distances
+//! that are listed.
 
 /// Those distances in bytes, over and over: constants of the format (`BZ2_rNums` in the source of bzip2).
 #[rustfmt::skip]

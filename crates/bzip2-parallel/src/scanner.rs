@@ -1,7 +1,7 @@
 //! Finds where blocks may begin: their magic, at any bit.
 //!
-//! The magic may also occur inside a block, by chance or on purpose. So what is found here is only a candidate: whether it
-//! is a block is known once the block before has been decoded, and has ended there.
+//! The magic may also occur inside a block, by chance or on purpose. So what is found here is only a candidate: whether
+//! it is a block is known once the block before has been decoded, and has ended there.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -19,7 +19,8 @@ pub(super) const MAX_COMPRESSED: usize = 5 << 19;
 /// The longest section in bytes: without a magic, it is cut off once it is longer than any block.
 const MAX_SECTION: usize = MAX_COMPRESSED + (64 << 10);
 
-/// How many bytes at the end of what has been read are not searched until more is read, as a magic may not yet be complete.
+/// How many bytes at the end of what has been read are not searched until more is read, as a magic may not yet be
+/// complete.
 const UNSEARCHED: usize = 16;
 
 /// The compressed data from one magic to the next.
@@ -48,8 +49,8 @@ pub(super) struct Scanner<R> {
     compressed: R,
     /// Data that has been read.
     bytes: Vec<u8>,
-    /// Index of the first byte of the next section. The bytes before it are removed all at once, before more is read, as
-    /// sections may be as short as a magic.
+    /// Index of the first byte of the next section. The bytes before it are removed all at once, before more is read,
+    /// as sections may be as short as a magic.
     start: usize,
     /// How many bytes of the file come before that one.
     offset: u64,
@@ -149,8 +150,8 @@ fn pending(bytes: &[u8], start: usize) -> &[u8] {
     bytes.get(start..).unwrap_or_default()
 }
 
-/// How far apart the pairs of bytes are that are searched. A magic fills at least five whole bytes, and so at least one of
-/// four pairs that follow one another.
+/// How far apart the pairs of bytes are that are searched. A magic fills at least five whole bytes, and so at least one
+/// of four pairs that follow one another.
 const STRIDE: usize = 4;
 
 /// Which pairs of bytes can lie within a magic: a bit for each pair.

@@ -1,7 +1,7 @@
 //! The order of a file: one stream or more, each a header, blocks and a trailer.
 //!
-//! This is where candidates become blocks: one that begins exactly where the block or header before it has ended is what
-//! its magic says, and all that begin earlier were inside that block.
+//! This is where candidates become blocks: one that begins exactly where the block or header before it has ended is
+//! what its magic says, and all that begin earlier were inside that block.
 
 #![expect(
     clippy::arithmetic_side_effects,

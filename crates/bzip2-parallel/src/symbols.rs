@@ -1,5 +1,5 @@
-//! The symbols of a block: RUNA and RUNB, which are digits of the length of a run, indices of the move-to-front list, and
-//! the end of the block. They make up its last column.
+//! The symbols of a block: RUNA and RUNB, which are digits of the length of a run, indices of the move-to-front list,
+//! and the end of the block. They make up its last column.
 
 use super::bits::BitReader;
 use super::block::{BlockError, MAX_LEN};

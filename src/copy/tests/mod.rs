@@ -1,5 +1,5 @@
-//! The engine with a source that delivers as little as it may, and sinks that write down what is done to them and fail on
-//! cue.
+//! The engine with a source that delivers as little as it may, and sinks that write down what is done to them and fail
+//! on cue.
 
 mod device;
 mod source;
@@ -21,7 +21,8 @@ use crate::sink::{Kind, ReadError, SinkInfo, TargetState, WriteError};
 const MIB: u64 = 1 << 20;
 const BLOCK: u64 = 1000;
 
-/// Delivers an image in parts of one byte to a few, is interrupted again and again, and ends or fails where it is told to.
+/// Delivers an image in parts of one byte to a few, is interrupted again and again, and ends or fails where it is told
+/// to.
 struct Reluctant {
     image: Vec<u8>,
     position: usize,

@@ -39,8 +39,8 @@ impl Loop {
         device
     }
 
-    /// Gives it back, and waits until nothing is attached to it any more: a program that another test is just starting may still
-    /// have it open.
+    /// Gives it back, and waits until nothing is attached to it any more: a program that another test is just starting
+    /// may still have it open.
     pub fn detach(self) {
         let backing_file = self.attribute("loop/backing_file");
         drop(self);
