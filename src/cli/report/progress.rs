@@ -19,9 +19,9 @@ struct Target {
     /// Bytes, if known.
     total: Option<u64>,
     started: Instant,
-    /// Measures the current rate. It is hidden: indicatif fills its lines up to the last column, where the `^C` that a
-    /// terminal adds would wrap them.
-    meter: ProgressBar,
+    /// Measures the current rate, once that is shown. It is hidden: indicatif fills its lines up to the last column, where
+    /// the `^C` that a terminal adds would wrap them.
+    meter: Option<ProgressBar>,
 }
 
 /// The columns that are left free: a terminal adds `^C` to the line, which must stay on one row to be erased.
@@ -32,8 +32,7 @@ const SHORTEST_BAR: usize = 10;
 
 impl Default for Target {
     fn default() -> Self {
-        let meter = ProgressBar::hidden();
-        Self { phase: Phase::Copying, done: 0, total: None, started: Instant::now(), meter }
+        Self { phase: Phase::Copying, done: 0, total: None, started: Instant::now(), meter: None }
     }
 }
 
@@ -54,7 +53,12 @@ impl Progress {
 
     /// A line for each target on a terminal of that many columns.
     pub fn lines(&self, columns: u16) -> Vec<String> {
-        self.targets().values().map(|target| target.line(target.rate(), columns)).collect()
+        let mut targets = self.targets();
+        let draw = |target: &mut Target| {
+            let rate = target.rate();
+            target.line(rate, columns)
+        };
+        targets.values_mut().map(draw).collect()
     }
 
     /// A sentence for each target.
@@ -69,10 +73,11 @@ impl Progress {
 
 impl Target {
     /// The current rate, in bytes per second.
-    fn rate(&self) -> u64 {
-        self.meter.set_position(self.done);
-        self.meter.tick();
-        self.meter.per_sec() as u64
+    fn rate(&mut self) -> u64 {
+        let meter = self.meter.get_or_insert_with(ProgressBar::hidden);
+        meter.set_position(self.done);
+        meter.tick();
+        meter.per_sec() as u64
     }
 
     /// The line for a terminal, in ASCII. Figures have a fixed width, so that the line does not jump.
