@@ -44,7 +44,7 @@ pub struct Copy {
 }
 
 impl Copy {
-    /// A copy that tells nobody what happens, and cannot be stopped.
+    /// A copy without an observer, which cannot be stopped.
     pub fn new(image: Image, sinks: Vec<Box<dyn Sink>>) -> Self {
         Self { image, sinks, observer: Arc::new(Silent), cancel: Cancel::default() }
     }

@@ -46,7 +46,7 @@ impl Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        // The pool has room for all buffers; once the reader is done, nobody needs them.
+        // The pool has room for all buffers; once the reader is done, they are not needed.
         let _ = self.pool.send(mem::take(&mut self.buf));
     }
 }

@@ -19,7 +19,7 @@ pub struct Summary {
     pub time: Duration,
 }
 
-/// A copy that failed, and what it leaves behind.
+/// A copy that failed, and the state of its target.
 #[derive(Debug)]
 pub struct Failure {
     /// Why; shared by all targets where it is the source that failed.
