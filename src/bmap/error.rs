@@ -32,7 +32,7 @@ pub enum ParseError {
     #[error("element '{element}' says {found}, but {expected}")]
     Count { element: &'static str, found: u64, expected: String },
     /// The file has changed since its own checksum, in `element`, was computed.
-    #[error("the file is damaged: its checksum is {computed}, but element '{element}' says {found}")]
+    #[error("the file is damaged: its checksum is not the one in element '{element}'")]
     Damaged { element: &'static str, found: Digest, computed: Digest },
     /// The ranges contradict each other or the image's size.
     #[error(transparent)]

@@ -12,6 +12,7 @@ use bmaptool::sys::file_id::FileId;
 
 use super::args::Create;
 use super::error::Error;
+use super::hint::NO_HOLES;
 use super::output::Output;
 use super::process::Signals;
 use super::report::Report;
@@ -39,8 +40,8 @@ pub fn run(arguments: &Create) -> Result<(), Error> {
     let checksums = if arguments.no_checksum { None } else { Some(ChecksumKind::Sha256) };
     let map = engine::create(&image, path, checksums)?;
     if map.mapped_blocks() == map.blocks() {
-        log::warn!("all {} are mapped, no holes in '{}'", human(map.image_size()), path.display());
-        log::warn!("if it once had holes, something has filled them: map it where it was built, before it is moved");
+        let size = human(map.image_size());
+        log::warn!("all {size} are mapped, no holes in '{}'; {NO_HOLES}", path.display());
     }
     output.write(&signals, &|out| map.emit(out)).map_err(output_error)
 }

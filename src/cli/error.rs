@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bmaptool::bmap::ParseError;
 use bmaptool::copy;
 use bmaptool::create;
 use bmaptool::load;
@@ -11,7 +12,7 @@ use bmaptool::sink::{self, TargetState};
 use bmaptool::source::{self, Format, Location, NotAnImage};
 use bmaptool::trust::{self, Fingerprint, KeyringError, RequiredBy};
 
-use super::hint::hint;
+use super::hint::{COPY_AGAIN, hint};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -46,13 +47,13 @@ pub enum Error {
     Keyring(#[from] KeyringError),
     #[error("no signature found but {flag} given: bmap file '{bmap}' is not signed")]
     NotSigned { bmap: Location, flag: &'static str },
-    #[error("discovered a BAD GPG signature of bmap file '{bmap}': it is by {found}, not by {expected}")]
+    #[error("discovered a BAD GPG signature of '{bmap}': it is by {found}, not by {expected}")]
     WrongSigner { bmap: Location, found: String, expected: Fingerprint },
     #[error(transparent)]
     Bmap(load::Error),
     #[error(transparent)]
     Target(#[from] sink::Error),
-    #[error("copying image '{image}' to '{target}' failed")]
+    #[error("cannot copy '{image}' to '{target}'")]
     Copy { image: Location, target: PathBuf, state: TargetState, signal: Option<i32>, source: Arc<copy::Error> },
     #[error("cannot handle signals")]
     Signals(#[source] io::Error),
@@ -80,15 +81,21 @@ impl From<load::Error> for Error {
 }
 
 impl Error {
+    /// The error, its causes, and what to do about it.
+    fn words(&self) -> String {
+        let fact = in_one_line(self);
+        hint(self).map_or_else(|| fact.clone(), |hint| format!("{fact}; {hint}"))
+    }
+
     /// Prints the error, and the state of the target.
     pub fn report(&self) {
-        match hint(self) {
-            Some(hint) => log::error!("{}; {hint}", in_one_line(self)),
-            None => log::error!("{}", in_one_line(self)),
+        log::error!("{}", self.words());
+        if let Self::Bmap(load::Error::Invalid { source: ParseError::Damaged { found, computed, .. }, .. }) = self {
+            log::debug!("the bmap's checksum is {computed}, the bmap says {found}");
         }
         let Self::Copy { target, state, source, .. } = self else { return };
         if let copy::Error::Mismatch { kind, expected, computed, .. } = &**source {
-            log::error!("the image's {kind} is {computed}, the bmap says {expected}");
+            log::debug!("the image's {kind} is {computed}, the bmap says {expected}");
         }
         let target = target.display();
         match state {
@@ -98,13 +105,13 @@ impl Error {
                 log::error!("the incomplete file is no longer at '{target}': it was moved, removed or replaced");
             }
             TargetState::BootRegionZero => {
-                log::error!("'{target}' holds no valid image now; copy again before using it");
+                log::error!("'{target}' holds no valid image now; {COPY_AGAIN}");
             }
             TargetState::BootRegionCleared => {
-                log::error!("the start of '{target}' has been zeroed again: it holds no valid image now; copy again");
+                log::error!("the start of '{target}' has been zeroed again: it holds no valid image now; {COPY_AGAIN}");
             }
             TargetState::MaybeBootable => log::error!(
-                "the start of '{target}' could not be zeroed again: it may look valid, but holds no image; copy again"
+                "the start of '{target}' could not be zeroed again: it may look valid, but holds no image; {COPY_AGAIN}"
             ),
             TargetState::Untouched => log::info!("'{target}' is as it was: nothing has been written"),
             TargetState::Complete | TargetState::NotApplicable => {}
@@ -143,3 +150,6 @@ pub fn in_one_line(error: &dyn std::error::Error) -> String {
 fn in_quotes(location: &Location) -> String {
     if *location == Location::Stdin { location.to_string() } else { format!("'{location}'") }
 }
+
+#[cfg(test)]
+mod tests;

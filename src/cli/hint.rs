@@ -1,9 +1,10 @@
-//! All advice: what the user can do about an error.
+//! All advice: what the user can do about an error or a notice.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use bmaptool::device::{Conflict, Usage};
+use bmaptool::event::Notice;
 use bmaptool::source::{self, FetchError, NotAnImage};
 use bmaptool::trust::{self, Refusal, VerifierError};
 use bmaptool::{copy, create, filemap, load, sink};
@@ -11,12 +12,34 @@ use nix::unistd::geteuid;
 
 use super::error::Error;
 
+/// What to do where `create` found no hole.
+pub const NO_HOLES: &str = "if it had some, map it where it was built, before it is copied or compressed";
+
+/// What to do about the bmap of an image on standard input.
+pub const BMAP_OF_STDIN: &str = "use '--bmap BMAP' or '--nobmap'";
+
+/// What to do about a target that holds a part of the image.
+pub const COPY_AGAIN: &str = "copy again before using it";
+
+/// What to do about a panic.
+pub const DEFECT: &str = "this is a defect of bmaptool, please report it";
+
+/// What to do about `notice`, to follow its words.
+pub fn of_notice(notice: &Notice<'_>) -> Option<String> {
+    match notice {
+        Notice::PartitionTableNotReread { device, .. } => {
+            Some(format!("plug it in again, or use 'blockdev --rereadpt {}'", device.display()))
+        }
+        _ => None,
+    }
+}
+
 /// What to do about `error`, to follow its message.
 pub fn hint(error: &Error) -> Option<String> {
     let hint = match error {
         Error::OpenImage { path, source } => of_image(path, source)?,
         Error::Compressed { .. } => "create maps a raw image: decompress it first",
-        Error::NoImage { .. } => "usage: bmaptool create -o OUTPUT IMAGE",
+        Error::NoImage { .. } => "name the output with '-o': bmaptool create -o OUTPUT IMAGE",
         Error::OutputIsImage { .. } => "choose another output",
         Error::Create(error) => of_create(error)?,
         Error::Source(error) => of_source(error)?,
@@ -29,7 +52,7 @@ pub fn hint(error: &Error) -> Option<String> {
             ));
         }
         Error::NotCompressed { .. } => {
-            "it may be damaged, or a web page; if it is the raw image, use its bmap or rename it"
+            "it may be damaged, or a web page; if it is the image, rename it or name its bmap"
         }
         Error::Bmap(load::Error::Trust(error)) => of_signature(error)?,
         Error::Target(error) => return of_target(error),
@@ -67,15 +90,13 @@ fn of_create(error: &create::Error) -> Option<&'static str> {
 
 fn of_signature(error: &trust::Error) -> Option<&'static str> {
     match error {
-        trust::Error::BadSignature { source: Refusal::UnknownKey { .. }, .. } => {
-            Some("get it from a trusted source, then use '--keyring FILE', or 'gpg --import FILE' and name no keyring")
-        }
+        trust::Error::UnknownKey { .. } => Some("to trust it, use 'gpg --import FILE', or '--keyring FILE'"),
         trust::Error::BadSignature { source: Refusal::FromTheFuture { .. }, .. } => Some("set the clock"),
         trust::Error::Unverifiable { source: VerifierError::NoProc { .. }, .. } => {
-            Some("mount it (mount -t proc proc /proc), or trust the bmap with '--no-sig-verify'")
+            Some("use 'mount -t proc proc /proc' or '--no-sig-verify'")
         }
         trust::Error::Unverifiable { source: VerifierError::NoVerifier { .. }, .. } => {
-            Some("install GnuPG, or trust the bmap with '--no-sig-verify' and no other option about signatures")
+            Some("install GnuPG, or trust the bmap with '--no-sig-verify'")
         }
         _ => None,
     }
@@ -89,10 +110,11 @@ fn of_source(error: &source::Error) -> Option<&'static str> {
         source::Error::Open { source, .. } | source::Error::Read { source, .. } => of_fetch(source),
         source::Error::CompressedTwice { .. } => Some("decompress it once first"),
         source::Error::NotAnImage { what, .. } => Some(match what {
-            NotAnImage::Compressed(_) => "decompress it first, or use its bmap if it is the raw image",
-            NotAnImage::Image(_) => "convert it to a raw image first, or use its bmap if it is the raw image",
-            NotAnImage::Page | NotAnImage::Xml | NotAnImage::Signed => "if it is the raw image, use its bmap",
+            NotAnImage::Compressed(_) => "decompress it first, or name its bmap to copy it as it is",
+            NotAnImage::Image(_) => "convert it to a raw image first, or name its bmap to copy it as it is",
+            NotAnImage::Page | NotAnImage::Xml | NotAnImage::Signed => "to copy it as it is, name its bmap",
         }),
+        source::Error::TooLarge { what: "bmap", .. } => Some("are the image and '--bmap' swapped?"),
         _ => None,
     }
 }
@@ -100,7 +122,7 @@ fn of_source(error: &source::Error) -> Option<&'static str> {
 fn of_copy(error: &copy::Error) -> Option<&'static str> {
     match error {
         copy::Error::Read { source, .. } => of_fetch(source),
-        copy::Error::Mismatch { .. } => Some("the image is damaged, or not the one of this bmap"),
+        copy::Error::Mismatch { .. } => Some("it is damaged, or not the image of this bmap"),
         copy::Error::EndedEarly { .. } => Some("it is cut off, or not the image of this bmap"),
         copy::Error::GoesOn { .. } => Some("it is not the image of this bmap"),
         copy::Error::Shrank { .. } | copy::Error::Grew { .. } => Some("copy it when nothing writes to it"),
@@ -111,6 +133,7 @@ fn of_copy(error: &copy::Error) -> Option<&'static str> {
 /// What a transport reports through an error of input.
 fn of_fetch(error: &io::Error) -> Option<&'static str> {
     match FetchError::of(error)? {
+        error if error.is_unknown_host() => Some("connect with ssh once and check the host's key"),
         FetchError::Status { status, .. } => match status.as_u16() {
             401 => Some("give the right user and password in the URL or in ~/.netrc"),
             407 => Some("give a user and a password in the proxy's URL"),
@@ -124,8 +147,8 @@ fn of_fetch(error: &io::Error) -> Option<&'static str> {
 
 fn of_target(error: &sink::Error) -> Option<String> {
     use sink::Error::{
-        Access, Busy, Denied, FileAmongDevices, Forbidden, Locked, NoDevice, NoMedium, NoSysfs, ReadOnly, Replaced,
-        Swapped, UnknownDevice, WrongKind,
+        Access, Busy, Denied, FileAmongDevices, Forbidden, Locked, NoDevice, NoMedium, NoSysfs, NotRemovable, ReadOnly,
+        Replaced, Swapped, UnknownDevice, WrongKind,
     };
 
     let hint = match error {
@@ -139,9 +162,10 @@ fn of_target(error: &sink::Error) -> Option<String> {
         }
         Replaced { .. } => "try again",
         NoSysfs { .. } => "mount it with: mount -t sysfs sysfs /sys",
+        NotRemovable { .. } => "'lsblk' lists the devices, the removable ones with 1 under RM",
         UnknownDevice { .. } | NoDevice { .. } => "is the device plugged in? 'lsblk' lists the devices",
         FileAmongDevices { .. } => "is the device plugged in? Remove the file and plug the device in again",
-        Swapped { .. } => "the image comes first, then the target; to save the device to this file, remove it first",
+        Swapped { .. } => "the image comes first, then the target; to save the device, remove the file",
         sink::Error::Conflict(conflict) => return of_conflict(conflict),
         Locked { path } => return Some(fuser(path)),
         Busy { path } => return Some(users_of(path)),
@@ -185,5 +209,5 @@ fn fuser(file: &Path) -> String {
 /// How to find which program or mount uses a device.
 fn users_of(device: &Path) -> String {
     let device = device.display();
-    format!("'fuser -v {device}' and 'grep -l {device} /proc/*/mountinfo' show which")
+    format!("see 'fuser -v {device}' and 'grep -l {device} /proc/*/mountinfo'")
 }

@@ -17,6 +17,7 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::stat::{fstat, stat};
 use signal_hook::flag;
 
+use super::hint::DEFECT;
 use super::report::console;
 
 /// The signals that end a program by default (signal(7)), without those of its own errors, of which watchdogs send
@@ -131,6 +132,6 @@ pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(|location| format!(" at {location}")).unwrap_or_default();
         let what = panic.payload_as_str().unwrap_or("unknown");
-        log::error!("internal error{place}: {what}; this is a defect of bmaptool, please report it");
+        log::error!("internal error{place}: {what}; {DEFECT}");
     }));
 }

@@ -9,6 +9,7 @@ use clap::{Args, CommandFactory, Parser};
 use log::LevelFilter;
 
 use super::args::{Arguments, Command, Copy};
+use super::hint::BMAP_OF_STDIN;
 use super::process;
 use super::report::console;
 
@@ -32,7 +33,7 @@ fn check_stdin(copy: &Copy) {
     // `Arguments::command` would show the usage of all commands.
     let mut command = Copy::augment_args(clap::Command::new("bmaptool copy"));
     if copy.image == "-" && copy.bmap.is_none() && !copy.nobmap {
-        let message = "an image on standard input has no bmap beside it: use '--bmap BMAP' or '--nobmap'";
+        let message = format!("an image on standard input has no bmap beside it: {BMAP_OF_STDIN}");
         exit_with(&command.error(ErrorKind::MissingRequiredArgument, message));
     }
     if is_stdin(&copy.bmap_sig) && (copy.image == "-" || is_stdin(&copy.bmap)) {

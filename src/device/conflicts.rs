@@ -31,13 +31,13 @@ pub enum Conflict {
     #[error("'{target}' shares its data with a device that is {usage}")]
     SharedInUse { target: PathBuf, usage: Usage },
     /// It lies in `device`, and another part of that is used for something else; the usage names it.
-    #[error("'{target}' shares its data with '{device}', which is not free as long as another part of it is {usage}")]
+    #[error("'{target}' lies in '{device}', another part of which is {usage}")]
     PartInUse { target: PathBuf, device: PathBuf, usage: Usage },
     /// It shares bytes with `device`, which cannot be opened to find out whether it is used.
     #[error("'{target}' shares its data with '{device}', and it cannot be told whether that is in use")]
     SharedUnclear { target: PathBuf, device: PathBuf, source: io::Error },
     /// It shares bytes with `device`, which another program has opened exclusively.
-    #[error("'{target}' shares its data with '{device}', which is in use by another program or mount namespace")]
+    #[error("'{target}' shares its data with '{device}', in use by another program or mount namespace")]
     SharedBusy { target: PathBuf, device: PathBuf },
     /// It lies in `file`, which another copy writes to.
     #[error("'{target}' lies in the file '{file}', which is locked by another program, perhaps another copy")]

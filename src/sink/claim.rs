@@ -104,7 +104,7 @@ pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
 fn create(request: &Request<'_>) -> Result<RegularFile, Error> {
     let path = request.path.to_owned();
     if request.accept == Accept::Removable {
-        return Err(Error::NotRemovable { path, why: "it does not exist; is it plugged in?" });
+        return Err(Error::NotRemovable { path, why: "it does not exist" });
     }
     let create_error = |source| Error::Access { path: path.clone(), action: "create", source };
     let resolved = resolve_symlinks(&path).map_err(create_error)?;

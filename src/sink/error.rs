@@ -47,7 +47,7 @@ pub enum Error {
     #[error("{}", in_words(path, role, *sharing))]
     Source { path: PathBuf, role: &'static str, sharing: Sharing },
     /// It has data, and the image is a device: one is mistaken for the other.
-    #[error("the image is a block device, and the target '{path}' a file that has data")]
+    #[error("the image is a device, and the target '{path}' a file that has data")]
     Swapped { path: PathBuf },
     /// It is used for something else, or shares bytes with what is.
     #[error(transparent)]
@@ -62,7 +62,7 @@ pub enum Error {
     #[error("block device '{path}' has no medium, or none that works")]
     NoMedium { path: PathBuf },
     /// Another program has opened it exclusively.
-    #[error("block device '{path}' is in use by another program, or mounted in a container or another mount namespace")]
+    #[error("block device '{path}' is in use by another program or mount namespace")]
     Busy { path: PathBuf },
     /// It cannot hold the image. `size` is the image's, `capacity` the device's, in bytes.
     #[error(

@@ -5,6 +5,7 @@ use std::io;
 use super::Location;
 use super::detect::{Format, NotAnImage};
 use super::transport::FetchError;
+use crate::size::human;
 
 /// Why a source cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +33,7 @@ pub enum Error {
     #[error("'{location}' has {found} bytes, but the bmap is for an image of {expected} bytes")]
     Size { location: Location, found: u64, expected: u64 },
     /// It has over `limit` bytes, too many for `what` it is to the user, as in `bmap`.
-    #[error("'{location}' has over {limit} bytes, too many for a {what}")]
+    #[error("'{location}' has over {}, too many for a {what}", human(*limit))]
     TooLarge { location: Location, what: &'static str, limit: u64 },
 }
 

@@ -10,8 +10,12 @@ use crate::source::{self, Location};
 #[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Error {
     /// A signature is not good. It lies at `signature`, which is the bmap itself where that is clearsigned.
-    #[error("discovered a BAD GPG signature of bmap file '{bmap}'{}", in_file(.signature, .bmap))]
+    #[error("discovered a BAD GPG signature of '{bmap}'{}", in_file(.signature, .bmap))]
     BadSignature { bmap: Location, signature: Location, source: Refusal },
+    /// A signature is by a key that is not in the keyring: `key` is its fingerprint, or its id where the signature has no
+    /// fingerprint.
+    #[error("'{bmap}' is signed by key {key}, which is not in the keyring (discovered a BAD GPG signature)")]
+    UnknownKey { bmap: Location, key: String },
     /// The signatures are good, but none is by the `expected` key; `found` has at least one signer.
     #[error("bmap file '{bmap}' is not signed by {expected}")]
     WrongSigner { bmap: Location, found: Vec<Signer>, expected: Fingerprint },
@@ -19,7 +23,7 @@ pub enum Error {
     #[error("bmap file '{bmap}' is not signed")]
     NotSigned { bmap: Location, required_by: RequiredBy },
     /// There is a signature, and no means to verify it.
-    #[error("bmap file '{bmap}' is signed, but the signature cannot be verified")]
+    #[error("the signature of '{bmap}' cannot be verified")]
     Unverifiable { bmap: Location, source: VerifierError },
     /// The bmap is compressed, and cannot be decompressed.
     #[error(transparent)]
@@ -31,6 +35,7 @@ impl Error {
     pub(super) fn of_signature(bmap: &Location, signature: &Location, error: VerifierError) -> Self {
         let (bmap, signature) = (bmap.clone(), signature.clone());
         match error {
+            VerifierError::Refused(Refusal::UnknownKey { key }) => Self::UnknownKey { bmap, key },
             VerifierError::Refused(source) => Self::BadSignature { bmap, signature, source },
             source => Self::Unverifiable { bmap, source },
         }
@@ -58,7 +63,7 @@ pub enum VerifierError {
     #[error("cannot create a file in memory")]
     Memory(#[source] io::Error),
     /// The program reads its input through /proc.
-    #[error("/proc is not mounted, where {program} finds what it reads")]
+    #[error("/proc is not mounted, which {program} needs")]
     NoProc { program: &'static str },
 }
 
@@ -68,7 +73,7 @@ pub enum VerifierError {
 #[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Refusal {
     /// It is of another file, or of an earlier state of this one.
-    #[error("it is by {by}, but not of this file: one of them has been changed")]
+    #[error("it is by {by}, but not of this file")]
     Bad { by: Key },
     /// It has expired.
     #[error("it is by {by}, but has expired")]

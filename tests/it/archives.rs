@@ -204,7 +204,7 @@ fn a_tar_with_a_map_of_many_extents_is_read() {
     }
     for version in ["0.0", "0.1"] {
         let old = work.output_of(&format!("tar -cS --format=pax --sparse-version={version} disk.img"));
-        work.copy(&old, &work.path("out")).fails(&["the tar data cannot be decoded", "--sparse-version=1.0"]);
+        work.copy(&old, &work.path("out")).fails(&["the tar data cannot be decoded", "only version 1.0 is supported"]);
     }
 }
 
@@ -286,8 +286,8 @@ fn a_stored_zip_without_sizes_is_read_from_a_file_only() {
     copy_whole(&archive, &out).ok();
     copy_whole(Path::new("-"), &out).stdin(bytes).fails(&[
         "cannot be decoded",
-        "central directory",
-        "it must be a file",
+        "only its end says how long the image is",
+        "a stream",
     ]);
 }
 

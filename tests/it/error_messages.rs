@@ -104,7 +104,7 @@ fn no_bmap_or_a_wrong_one_is_told() {
     let size = fs::metadata(path("disk.img")).unwrap().len();
     sparse(&path("other.img"), size, &[(0, 50_000)], 99);
     create(&path("other.img"));
-    let mismatch = "the image is damaged, or not the one of this bmap";
+    let mismatch = "it is damaged, or not the image of this bmap";
     run(&directory, "copy --bmap other.img.bmap disk.img out", 1, &["checksum mismatch in blocks 0-12", mismatch]);
     assert!(!path("out").exists());
 }

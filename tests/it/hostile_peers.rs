@@ -171,7 +171,7 @@ fn a_bmap_without_end_is_cut_off() {
         reply.close();
     });
     let arguments = ["--bmap", &server.url("disk.bmap"), text(&victim.image)];
-    let outcome = victim.copy(&arguments).fails(&["over 268435456 bytes, too many for a bmap"]);
+    let outcome = victim.copy(&arguments).fails(&["over 256.0 MiB, too many for a bmap"]);
     assert!(outcome.memory() < 400 * MIB, "{} MiB", outcome.memory() / MIB);
     assert_eq!(fs::read(victim.path("target")).unwrap(), b"precious");
 }
@@ -223,7 +223,7 @@ fn a_signature_without_end_is_cut_off() {
     let victim = Victim::new();
     let signature = format!("{}.bmap.asc", victim.image.display());
     fs::File::create(&signature).unwrap().set_len(1 << 30).unwrap();
-    victim.refuses(&[text(&victim.image)], &["over 1048576 bytes, too many for a signature"]);
+    victim.refuses(&[text(&victim.image)], &["over 1.0 MiB, too many for a signature"]);
     let bmap = format!("{}.bmap", victim.image.display());
     victim.refuses(&["--bmap", &bmap, "--bmap-sig", "/dev/zero", text(&victim.image)], &["too many for a signature"]);
 }

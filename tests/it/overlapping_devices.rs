@@ -82,7 +82,7 @@ fn a_loop_device_is_refused_only_where_it_overlaps_what_is_mounted() {
         let target = part(base, 1);
         copy([&image, &target.path]).ok();
         let outside = part(base, 2);
-        let words = ["not free", text(disk.path()), "mounted", text(&mounted), text(mount.path()), "umount"];
+        let words = ["lies in", text(disk.path()), "mounted", text(&mounted), text(mount.path()), "umount"];
         refused(copy([&image, &outside.path]), &disk.backing, &words);
     }
 }

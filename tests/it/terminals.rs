@@ -111,7 +111,7 @@ fn the_reason_is_shown_after_an_interruption() {
     let screen = terminal.wait_for("end", |screen| screen.contains("[130]"));
     assert!(bars(&screen).is_empty(), "the bar is still there:\n{screen}");
     let words = screen.replace('\n', "");
-    assert!(words.contains("failed: interrupted") && words.contains("'out' has been removed"), "{screen}");
+    assert!(words.contains("to 'out': interrupted") && words.contains("'out' has been removed"), "{screen}");
 }
 
 /// Waits for a file that has something in it.

@@ -74,7 +74,7 @@ fn a_disk_mounted_in_another_namespace_is_refused() {
     sh("mkfs.ext4", &["-q", text(disk.path())]);
     let _mount = Elsewhere::mount(disk.path());
     let command = format!("grep -l {} /proc/*/mountinfo", disk.path().display());
-    stage.refused(disk.path(), &[&disk.backing], &["is in use", "another mount namespace", &command]);
+    stage.refused(disk.path(), &[&disk.backing], &["is in use", "mount namespace", &command]);
 }
 
 #[test(Root)]

@@ -8,6 +8,7 @@ use log::Level::{self, Info, Warn};
 
 use super::progress::Progress;
 use crate::cli::error::in_one_line;
+use crate::cli::hint;
 
 pub struct Human {
     /// As the user gave them.
@@ -19,7 +20,10 @@ impl Observer for Human {
     fn event(&self, event: Event<'_>) {
         if let Event::Notice(notice) = event {
             let (level, text) = self.words(notice);
-            log::log!(level, "{text}");
+            match hint::of_notice(&notice) {
+                Some(hint) => log::log!(level, "{text}; {hint}"),
+                None => log::log!(level, "{text}"),
+            }
         }
         if let Event::Phase(target, Phase::Synchronizing) = event {
             log::info!("synchronizing '{}'", self.target(target));
@@ -78,8 +82,7 @@ impl Human {
             }
             Notice::PartitionTableNotReread { device, error } => {
                 let device = device.display();
-                let advice = format!("plug it in again, or use 'blockdev --rereadpt {device}'");
-                (Info, format!("the kernel has not read the partition table of '{device}' again: {error}; {advice}"))
+                (Info, format!("the kernel has not read the partition table of '{device}' again: {error}"))
             }
             Notice::BootRegionUnreadable { target, length, error } => {
                 let target = self.target(target);

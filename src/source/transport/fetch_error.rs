@@ -82,6 +82,12 @@ impl FetchError {
         matches!(self, Self::Status { status: StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED, .. })
     }
 
+    /// Whether ssh does not trust the key of the host; the first words are ours for a status of sshpass.
+    pub fn is_unknown_host(&self) -> bool {
+        let Self::Ssh { cause, .. } = self else { return false };
+        ["the host's key is not known", "Host key verification failed"].iter().any(|words| cause.contains(words))
+    }
+
     /// Whether another try may succeed.
     pub(super) fn is_retryable(&self) -> bool {
         match self {

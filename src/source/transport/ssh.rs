@@ -106,7 +106,7 @@ impl Ssh {
         let cause = match (self.program, status.code(), said.as_str()) {
             // The manual page of sshpass has these.
             ("sshpass", Some(5), _) => "the password is wrong".to_owned(),
-            ("sshpass", Some(6), _) => "the host's key is not known; connect with ssh once and check it".to_owned(),
+            ("sshpass", Some(6), _) => "the host's key is not known".to_owned(),
             ("sshpass", Some(7), _) => "the host's key has changed".to_owned(),
             // ssh(1): an error of its own.
             (_, Some(255), "") => "the connection was lost".to_owned(),

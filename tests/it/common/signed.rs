@@ -8,7 +8,7 @@ use super::image::{assert_same, sparse};
 use super::tool::{Outcome, Tool, copy, create};
 use super::{sha256, temp_dir};
 
-pub const BAD: &str = "discovered a BAD GPG signature of bmap file";
+pub const BAD: &str = "discovered a BAD GPG signature";
 pub const GOOD: &str = "successfully verified bmap file signature of";
 pub const DETACHED: &[&str] = &["--detach-sign"];
 pub const ARMORED: &[&str] = &["--detach-sign", "--armor"];

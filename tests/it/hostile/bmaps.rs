@@ -13,10 +13,10 @@ fn bmaps_that_are_bombs_are_refused() {
     // A gibibyte of white space, a megabyte when compressed; every member of the file is 1 MiB of it.
     let spaces = gzip(&vec![b' '; MIB as usize]);
     let compressed = victim.repeated("compressed", &gzip(b"<bmap version=\"2.0\">"), &spaces, 1024, b"");
-    victim.refuses_bmap(&compressed, &["over 268435456 bytes, too many for a bmap"]);
+    victim.refuses_bmap(&compressed, &["over 256.0 MiB, too many for a bmap"]);
     let large = victim.path("large");
     File::create(&large).unwrap().set_len(257 * MIB).unwrap();
-    victim.refuses_bmap(&large, &["over 268435456 bytes, too many for a bmap"]);
+    victim.refuses_bmap(&large, &["over 256.0 MiB, too many for a bmap"]);
 
     // Nothing but frames to skip.
     let skippable = victim.repeated("skippable", b"", b"\x50\x2a\x4d\x18\0\0\0\0", 200_000, b"");

@@ -49,7 +49,7 @@ impl Records {
         let size = self.number("GNU.sparse.realsize")?.or(self.number("GNU.sparse.size")?);
         if size.is_some() && matches!(self.number("GNU.sparse.major")?, None | Some(0)) {
             return Err(bad(unsupported(
-                "it has a sparse file in version 0 of the format; make it with 'tar --sparse-version=1.0'",
+                "it has a sparse file in version 0 of GNU's format, only version 1.0 is supported",
             )));
         }
         Ok(size)

@@ -72,9 +72,9 @@ impl Entry {
             return Err(unsupported("it is encrypted"));
         }
         match self.method {
-            Method::Stored if self.compressed_size.is_none() => Err(unsupported(
-                "only the central directory at its end says where the image ends; it must be a file, not a stream",
-            )),
+            Method::Stored if self.compressed_size.is_none() => {
+                Err(unsupported("only its end says how long the image is, and a stream's end cannot be read first"))
+            }
             Method::Other(method) => Err(unsupported(format!(
                 "it uses compression method {method}; only stored (0) and deflated (8) files can be read"
             ))),
