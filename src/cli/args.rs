@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 /// Maps sparse disk images and flashes them: only the mapped blocks, every range verified.
 #[derive(Debug, Parser)]
-#[command(name = "bmaptool", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "bmaptool", version = env!("BMAPTOOL_VERSION"), propagate_version = true, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
 // As in the Python tool, options may be abbreviated, and the last one of several counts.
 #[command(infer_long_args = true, args_override_self = true)]

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 fn help_and_version_go_to_standard_output() {
     for arguments in [&["--version"][..], &["-V"], &["copy", "--version"], &["create", "-V", "image"]] {
         let version = bmaptool(arguments).ok();
-        assert_eq!(version.stdout, format!("bmaptool {}\n", env!("CARGO_PKG_VERSION")).as_bytes());
+        assert_eq!(version.stdout, format!("bmaptool {}\n", env!("BMAPTOOL_VERSION")).as_bytes());
     }
     for arguments in [vec!["--help"], vec!["-h"], vec!["copy", "--help"], vec!["create", "-h"]] {
         let help = bmaptool(arguments).ok();

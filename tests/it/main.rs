@@ -49,6 +49,7 @@ mod static_binary;
 mod terminals;
 mod unsafe_targets;
 mod verifiers;
+mod version;
 
 fn main() {
     registry::run();
