@@ -9,6 +9,7 @@ use crate::common::device::Disk;
 use crate::common::image::{self, assert_same, disk_like};
 use crate::common::package::{self, Sys};
 use crate::common::{sh, text};
+use crate::manual::check_links;
 use nix::sys::stat::{Mode, SFlag, mknod};
 use tempfile::TempDir;
 
@@ -43,6 +44,7 @@ fn it_has_what_belongs_to_it() {
     ] {
         assert!(fs::metadata(share.join(name)).unwrap().len() > 1000, "{name}");
     }
+    assert!(check_links(&share.join("doc/bmaptool")) > 5);
     let unzipped = |name: &str| sh("gzip", &["-dc", text(&share.join(name))]);
     assert_eq!(
         unzipped("man/man1/bmaptool.1.gz"),
