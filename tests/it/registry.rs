@@ -147,13 +147,15 @@ pub fn run() {
     arguments.test_threads.get_or_insert_with(|| 2 * std::thread::available_parallelism().map_or(1, usize::from));
     let mut tests: Vec<Test> = inventory::iter::<Entry>.into_iter().flat_map(Entry::tests).collect();
     tests.sort_by(|left, right| left.name.cmp(&right.name));
-    let trials = tests.into_iter().map(|test| trial(test, arguments.list)).collect();
+    let is_asked = |test: &Test| arguments.filter.as_ref().is_none_or(|filter| test.name.contains(filter));
+    let quiet = |test: &Test| arguments.list || !is_asked(test);
+    let trials = tests.into_iter().map(|test| trial(quiet(&test), test)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     gnupg::clean_up();
     conclusion.exit();
 }
 
-fn trial(test: Test, is_quiet: bool) -> Trial {
+fn trial(is_quiet: bool, test: Test) -> Trial {
     let Test { name, needs, body } = test;
     let missing = needs.into_iter().find(|need| !need.is_met());
     let is_skipped = missing.is_some() && !is_ci();
