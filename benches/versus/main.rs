@@ -4,14 +4,9 @@
 //! tmpfs, copies to one that takes no more than an SD card reader's 126 MB/s, and maps. Run it as root, with
 //! bmap-tools, lbzip2, xz, zstd, lz4, pigz and losetup installed, and 8 GB of memory to spare.
 //!
-//! ```text
-//! cargo bench --bench versus -- [--runs N] [--table copy|throttled|create]... [--case raw|gz|bz2|xz|zst|lz4]...
-//!                               [--scale N] [--directory DIRECTORY] [--other PROGRAM]
-//! ```
-//!
-//! `--scale 10` makes an image of a tenth of the size. DIRECTORY is /dev/shm/bmaptool-bench by default: on tmpfs, so
-//! that no disk is measured. What was made there is used again by the next run, and may be deleted. PROGRAM is another
-//! build of bmaptool, measured beside this one: what a change costs is told by one run.
+//! `cargo bench --bench versus -- --help` lists the options. The images are made on tmpfs, so that no disk is measured.
+//! They stay there for the next run, and may be deleted. What a change costs is told by one run with `--other`, which
+//! measures another build of bmaptool beside this one.
 
 #[expect(dead_code, reason = "the tests use the rest")]
 #[path = "../../tests/it/common/mod.rs"]
@@ -25,6 +20,7 @@ mod table;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::Parser;
 use device::Target;
 use floor::Floor;
 use image::{Compression, Images};
@@ -37,36 +33,36 @@ const THROTTLE: u64 = 126_000_000;
 const OURS: &str = env!("CARGO_BIN_EXE_bmaptool");
 const PEER: &str = "/usr/bin/bmaptool";
 
+/// Compares the time that copies and maps take: ours, the peer's, and the least that they could take.
+#[derive(Parser)]
+#[command(bin_name = "cargo bench --bench versus --")]
 struct Options {
+    /// How many times each program is run
+    #[arg(long, value_name = "N", default_value_t = 5)]
     runs: usize,
+    /// A table to print: copy, throttled or create; all by default
+    #[arg(long = "table", value_name = "TABLE", value_parser = TABLES)]
     tables: Vec<String>,
+    /// A case to measure: raw or how the image is compressed; all by default
+    #[arg(long = "case", value_name = "CASE", value_parser = Compression::ALL.map(Compression::name))]
     cases: Vec<String>,
+    /// Make the image N times smaller
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     scale: u64,
+    /// Where the images are made, and kept for the next run
+    #[arg(long, value_name = "DIRECTORY", default_value = "/dev/shm/bmaptool-bench")]
     directory: PathBuf,
+    /// Another build of bmaptool to measure beside this one
+    #[arg(long, value_name = "PROGRAM")]
     other: Option<String>,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
 }
 
-impl Options {
-    fn parse() -> Self {
-        let directory = PathBuf::from("/dev/shm/bmaptool-bench");
-        let mut options = Self { runs: 5, tables: Vec::new(), cases: Vec::new(), scale: 1, directory, other: None };
-        let mut arguments = std::env::args().skip(1);
-        while let Some(flag) = arguments.next() {
-            let mut value = || arguments.next().unwrap_or_else(|| panic!("{flag} needs a value"));
-            match flag.as_str() {
-                "--runs" => options.runs = value().parse().expect("a number of runs"),
-                "--table" => options.tables.push(value()),
-                "--case" => options.cases.push(value()),
-                "--scale" => options.scale = value().parse().expect("a number"),
-                "--directory" => options.directory = value().into(),
-                "--other" => options.other = Some(value()),
-                "--bench" => {} // from cargo
-                _ => panic!("unknown argument '{flag}'"),
-            }
-        }
-        options
-    }
+const TABLES: [&str; 3] = ["copy", "throttled", "create"];
 
+impl Options {
     /// What is compared, by name and path.
     fn tools(&self) -> Vec<(&'static str, String)> {
         let other = self.other.iter().map(|path| ("other", path.clone()));
@@ -90,7 +86,11 @@ fn main() {
     let options = Options::parse();
     // We may have been installed under the same name.
     let is_peer = std::fs::read(PEER).is_ok_and(|program| program.starts_with(b"#!"));
-    assert!(is_peer, "{PEER} must be that of Debian's bmap-tools, a script");
+    if !is_peer {
+        eprintln!("{PEER} must be that of Debian's bmap-tools, a script");
+        std::process::exit(1);
+    }
+    println!("The images are made in {} and stay there for the next run.", options.directory.display());
     let images = Images::make(&options.directory, options.scale);
     println!("Image: {} MiB, of which {} MiB are mapped.", images.size >> 20, images.mapped >> 20);
     let cases = || Compression::ALL.into_iter().filter(|&compression| options.wants_case(compression));
