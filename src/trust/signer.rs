@@ -15,14 +15,15 @@ pub struct Fingerprint {
 #[error("a fingerprint has 40 or 64 hexadecimal digits; a shorter key id is not enough")]
 pub struct InvalidFingerprint;
 
-/// People group the digits, and write them in either case.
+/// People group the digits and write them in either case, and `gpg` prints `0x` before them if it is asked to.
 impl FromStr for Fingerprint {
     type Err = InvalidFingerprint;
 
     fn from_str(text: &str) -> Result<Self, InvalidFingerprint> {
-        let digits: String = text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_uppercase()).collect();
+        let text: String = text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_uppercase()).collect();
+        let digits = text.strip_prefix("0X").unwrap_or(&text);
         match matches!(digits.len(), 40 | 64) && digits.chars().all(|c| c.is_ascii_hexdigit()) {
-            true => Ok(Self { digits }),
+            true => Ok(Self { digits: digits.to_owned() }),
             false => Err(InvalidFingerprint),
         }
     }
@@ -89,7 +90,8 @@ mod tests {
     fn a_whole_fingerprint_is_read_however_it_is_written() {
         let upper = FORTY.to_uppercase();
         let spaced = format!(" {} {}\t{}\n", &FORTY[..4], &FORTY[4..20], &FORTY[20..]);
-        for text in [FORTY, &spaced, &FORTY.to_lowercase()] {
+        let (marked, marked_upper) = (format!("0x{FORTY}"), format!(" 0X {spaced}"));
+        for text in [FORTY, &spaced, &FORTY.to_lowercase(), &marked, &marked_upper] {
             assert_eq!(text.parse::<Fingerprint>().unwrap().to_string(), upper, "{text:?}");
         }
         let long = "AB".repeat(32);
@@ -99,7 +101,9 @@ mod tests {
     #[test]
     fn what_is_not_a_whole_fingerprint_is_refused() {
         let (longer, foreign) = (format!("{FORTY}8"), "ä".repeat(20));
-        for text in ["", "   ", "ABCDEF01", &FORTY[1..], &longer, &FORTY.replace('0', "x"), &foreign, "0x0123456789"] {
+        let (marked, twice) = (format!("0x{}", &FORTY[2..]), format!("0x0x{FORTY}"));
+        let short = ["", "   ", "0x", "ABCDEF01", "0x0123456789", &FORTY[1..], &marked];
+        for text in [&short[..], &[&twice, &longer, &FORTY.replace('0', "x"), &foreign]].concat() {
             assert_eq!(text.parse::<Fingerprint>(), Err(InvalidFingerprint), "{text:?}");
         }
     }

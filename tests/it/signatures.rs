@@ -87,7 +87,8 @@ fn a_fingerprint_picks_the_signer() {
     let (subkey, primary) = keys().fingerprints(Who::Sub);
     let (other, _) = keys().fingerprints(Who::Ed);
     let spaced: Vec<&str> = (0..10).map(|group| &primary[group * 4..group * 4 + 4]).collect();
-    for accepted in [subkey.clone(), primary.clone(), subkey.to_lowercase(), spaced.join(" ")] {
+    let marked = format!("0x{primary}");
+    for accepted in [subkey.clone(), primary.clone(), subkey.to_lowercase(), spaced.join(" "), marked] {
         bench.accepts(bench.copy(&["--fingerprint", &accepted]), &[&good(Who::Sub)]);
         let ring = keys().directory().join("ring.asc");
         let options = ["--keyring", ring.to_str().unwrap(), "--fingerprint", &accepted];
