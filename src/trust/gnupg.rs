@@ -3,17 +3,14 @@
 pub(super) mod status;
 
 use std::env;
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
-use nix::unistd::getuid;
 
 use super::{Keys, Refusal, Signed, Subject, VerifierError};
 use crate::sys::programs::end_with_us;
@@ -26,9 +23,22 @@ enum Program {
     Gpgv,
 }
 
-/// Options of `gpg`. It must not ask the user or fetch anything, and every key in the keyring is trusted.
-const GPG_OPTIONS: [&str; 6] =
-    ["--batch", "--no-tty", "--no-auto-key-retrieve", "--disable-dirmngr", "--trust-model=always", "--verify"];
+/// Options of `gpg`. It must not ask the user or fetch anything, nor leave a file, and every key in the keyring is
+/// trusted.
+///
+/// Its configuration (gpg.conf) is not read: with `auto-key-import` in it, a signature would bring its own key into the
+/// keyring, and releases to come may have more of this kind. The keyring is the default one, in GNUPGHOME, or keyboxd's
+/// if common.conf says so. `--no-options` also keeps gpg from making a home where there is none.
+const GPG_OPTIONS: [&str; 8] = [
+    "--no-options",
+    "--batch",
+    "--no-tty",
+    "--no-auto-key-retrieve",
+    "--disable-dirmngr",
+    "--no-random-seed-file",
+    "--trust-model=always",
+    "--verify",
+];
 
 /// The environment variables that a verifier sees; messages are English.
 const ENVIRONMENT: [&str; 4] = ["PATH", "HOME", "GNUPGHOME", "TMPDIR"];
@@ -78,10 +88,6 @@ impl Program {
             command.arg("--keyring").arg(keyring.path());
         }
         if self == Self::Gpg {
-            if !has_home() {
-                // Without this it creates a home where there is none.
-                command.arg("--no-options");
-            }
             command.args(GPG_OPTIONS);
         }
         command.args(files.iter().map(MemoryFile::path));
@@ -179,32 +185,6 @@ fn failure(program: Program, exit: ExitStatus, said: &str) -> Refusal {
     Refusal::VerifierFailed { program: program.name(), status: exit.to_string(), said }
 }
 
-/// Whether the user has a directory for `gpg`.
-fn has_home() -> bool {
-    let named = env::var_os("GNUPGHOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    named.or_else(|| Some(home()?.join(".gnupg"))).is_some_and(|home| home.is_dir())
-}
-
-/// The user's home, without getpwuid(3), which in a static program would load parts of the C library (NSS).
-fn home() -> Option<PathBuf> {
-    let named = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    named.or_else(|| listed_home(&fs::read("/etc/passwd").ok()?, getuid().as_raw()))
-}
-
-/// The home of a user in passwd(5): `name:password:UID:GID:comment:HOME:shell`.
-fn listed_home(passwd: &[u8], user: u32) -> Option<PathBuf> {
-    let user = user.to_string();
-    passwd.split(|&byte| byte == b'\n').find_map(|line| {
-        let fields: Vec<_> = line.split(|&byte| byte == b':').collect();
-        match fields[..] {
-            [_, _, id, _, _, home, ..] if id == user.as_bytes() && !home.is_empty() => {
-                Some(OsStr::from_bytes(home).into())
-            }
-            _ => None,
-        }
-    })
-}
-
 /// A file without a name. Child processes inherit it.
 struct MemoryFile(File);
 
@@ -226,21 +206,5 @@ impl MemoryFile {
         self.0.rewind()?;
         self.0.read_to_end(&mut contents)?;
         Ok(contents)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn homes() {
-        let passwd =
-            b"root:x:0:0:root:/root:/bin/sh\n\nbroken:x:7\nnone:x:8:8:::\nlast:x:70:7:A, B:/home/l\xff:/bin/sh";
-        assert_eq!(listed_home(passwd, 0), Some(PathBuf::from("/root")));
-        assert_eq!(listed_home(passwd, 70), Some(PathBuf::from(OsStr::from_bytes(b"/home/l\xff"))));
-        for user in [7, 8, 9] {
-            assert_eq!(listed_home(passwd, user), None, "{user}");
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! How the programs that verify signatures are run, and what becomes of them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::common::gnupg::{Who, keys};
 use crate::common::signed::{BAD, Bench, CLEAR, DETACHED, GOOD, good};
@@ -96,6 +97,40 @@ fn every_key_is_unknown_without_a_keyring() {
         bench.refuses(bench.copy(&[]).env("GNUPGHOME", home.join("gnupg")), &[BAD, "not in the keyring"]);
     }
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "something was left in HOME");
+}
+
+/// With these settings, `gpg --verify` imports the key that a signature carries.
+#[test(GPG, GPGV)]
+fn no_setting_of_gnupg_makes_an_unknown_key_known() {
+    const WITH_KEY: &[&str] = &["--include-key-block"];
+    let bench = Bench::new();
+    let text = bench.text();
+    let (stranger, _) = keys().fingerprints(Who::Stranger);
+    let home = temp_dir();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let settings = "auto-key-import\nauto-key-retrieve\nauto-key-locate local\nkeyserver-options auto-key-retrieve\n";
+    fs::write(home.path().join("gpg.conf"), settings).unwrap();
+    let ring = home.path().join("pubring.kbx");
+    fs::copy(keys().home().join("pubring.kbx"), &ring).unwrap();
+    let keys_before = fs::read(&ring).unwrap();
+
+    let copies: [&[&str]; 2] = [&[], &["--keyring", ring.to_str().unwrap()]];
+    let refused_with_all_options = || {
+        for options in copies {
+            let tool = bench.copy(options).env("GNUPGHOME", home.path());
+            bench.refuses(tool, &[BAD, "unknown key", stranger]);
+        }
+    };
+    bench.write_beside(".sig", keys().sign(Who::Stranger, &[DETACHED, WITH_KEY].concat(), &text));
+    refused_with_all_options();
+    fs::remove_file(bench.path("disk.img.bmap.sig")).unwrap();
+    bench.write_bmap(keys().sign(Who::Stranger, &[CLEAR, WITH_KEY].concat(), &text));
+    refused_with_all_options();
+
+    bench.write_bmap(keys().sign(Who::Ed, &[CLEAR, WITH_KEY].concat(), &text));
+    bench.accepts(bench.copy(&[]).env("GNUPGHOME", home.path()), &[&good(Who::Ed)]);
+    assert!(fs::read(&ring).unwrap() == keys_before, "the keyring has changed");
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2, "something was left beside gpg.conf and the keyring");
 }
 
 /// A verifier that lies in words, and one that dies of what it saw.
