@@ -66,7 +66,7 @@ impl Observer for Silent {
 }
 
 /// Something worth telling. Paths, addresses and names are as they came from outside: an observer that shows them must
-/// mask control characters and passwords.
+/// mask passwords and what [`visible`](crate::visible) masks.
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Notice<'a> {

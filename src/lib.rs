@@ -53,10 +53,11 @@
 //! | [`trust`] | signatures: one on a bmap authenticates it and, through its checksums, every byte that is written |
 //! | [`discover`], [`load`] | the bmap and the signature beside an image |
 //! | [`event`] | what happens, told as it happens |
-//! | [`range`], [`digest`], [`size`] | blocks and bytes, checksums, sizes for people |
+//! | [`range`], [`digest`] | blocks and bytes, checksums |
+//! | [`size`], [`visible`] | sizes for people, and text from outside that is fit for them |
 //!
 //! Imports run downward, without circles: copy, create, load → discover, trust → source, sink, filemap → device, bmap →
-//! event, range, digest, size, sys. The library knows no command line and no terminal. ARCHITECTURE.md says more.
+//! event, range, digest, size, visible, sys. The library knows no command line and no terminal. ARCHITECTURE.md says more.
 
 #![warn(missing_docs)]
 
@@ -76,3 +77,4 @@ pub mod source;
 #[doc(hidden)] // shared with the binary, and not for others
 pub mod sys;
 pub mod trust;
+pub mod visible;

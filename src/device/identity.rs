@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::topology::{Device, SECTOR};
+use crate::visible::visible;
 
 /// What a whole disk is. Texts come from the device, which may be hostile; characters that could deceive are replaced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +24,7 @@ impl Identity {
     /// What sysfs tells about `disk`; what it does not tell is left out.
     pub(crate) fn of(disk: &Device) -> Self {
         let told =
-            |name| disk.attribute(name).ok().flatten().map(|text| printable(&text)).filter(|text| !text.is_empty());
+            |name| disk.attribute(name).ok().flatten().map(|text| visible(&text, &[])).filter(|text| !text.is_empty());
         // virtio has a number instead of a name; libata has the same word for all.
         let vendor = told("device/vendor").filter(|vendor| !vendor.starts_with("0x") && vendor != "ATA");
         let model = told("device/model").or_else(|| told("device/name"));
@@ -55,18 +56,7 @@ fn scsi_serial(disk: &Device) -> Option<String> {
 
 fn text_of(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
-    Some(printable(text.trim_matches(|c: char| c.is_whitespace() || c == '\0'))).filter(|text| !text.is_empty())
-}
-
-/// `text` with U+FFFD in place of characters that move the cursor, reorder other text or are invisible.
-fn printable(text: &str) -> String {
-    let deceives = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-            || matches!(c, '\u{e0000}'..='\u{e007f}')
-    };
-    text.chars().map(|c| if deceives(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    Some(visible(text.trim_matches(|c: char| c.is_whitespace() || c == '\0'), &[])).filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::common::server::{File, Reply, Server};
-use crate::common::tool::{Outcome, Tool, bmaptool, copy};
+use crate::common::tool::{Outcome, Tool, bmaptool, copy, write_program};
 use crate::common::work::gzip;
 use crate::common::{temp_dir, text};
 use crate::registry::Need;
@@ -350,6 +350,38 @@ fn odd_arguments_are_refused_in_plain_text() {
         assert_eq!(outcome.status, Some(2), "{arguments:?}: {}", outcome.stderr);
         assert!(!outcome.stderr.contains(['\x1b', '\u{7}', '\u{9b}']), "{:?}", outcome.stderr);
     }
+}
+
+/// A name that shows itself in another order, or hides a part, could be taken for another.
+#[test]
+fn characters_that_reorder_or_hide_text_are_masked() {
+    const NAME: &str = "a\u{202e}b\u{2066}c\u{200b}d\u{200d}e\u{feff}f\u{ad}g\u{e0041}h";
+    const MASKED: &str = "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e\u{fffd}f\u{fffd}g\u{fffd}h";
+    const GREETING: &str = "550 a\u{202e}b\u{2066}c\u{200b}d\u{200d}e\u{feff}f\u{ad}g\u{e0041}h\r\n";
+    let victim = Victim::new();
+    let check = |outcome: Outcome| {
+        outcome.says(&[MASKED]);
+        assert!(!outcome.stderr.contains(NAME), "{:?}", outcome.stderr);
+    };
+    let command_lines: [&[&str]; 5] = [
+        &["copy", "--nobmap", NAME, "target"],
+        &["--debug", "copy", "--nobmap", text(&victim.image), &format!("/nowhere/{NAME}")],
+        &["create", NAME],
+        &["copy", &format!("--{NAME}"), "x", "y"],
+        &["copy", "--nobmap", &greeting(GREETING, Duration::ZERO), "target"],
+    ];
+    for arguments in command_lines {
+        check(bmaptool(arguments).current_dir(victim.directory.path()).run());
+    }
+    // As GnuPG escapes a user id.
+    let escaped: String = NAME.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let fpr = "A".repeat(40);
+    let status = format!("[GNUPG:] GOODSIG 0 {escaped}\n[GNUPG:] VALIDSIG {fpr} 0 0 0 4 0 22 8 00 {fpr}");
+    let bin = temp_dir();
+    let script = format!("fd=${{1#--status-fd=}}\necho '{status}' > /proc/self/fd/$fd\n");
+    write_program(&bin.path().join("gpg"), &script);
+    fs::write(format!("{}.bmap.sig", victim.image.display()), "signature").unwrap();
+    check(copy([text(&victim.image), text(&victim.path("target"))]).env("PATH", bin.path()).run());
 }
 
 /// On a terminal, colours are the only commands that it gets.

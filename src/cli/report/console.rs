@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Instant;
 
 use bmaptool::copy::Cancel;
+use bmaptool::visible::visible;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use terminal_size::{Width, terminal_size_of};
 
@@ -71,11 +72,11 @@ pub fn print(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// `text` without passwords, and without control characters other than those in `kept`: a file name may hold some,
-/// which would command the terminal or break the line. Passwords are masked in all text, since a URL may have been
-/// given where a file is expected.
+/// `text` as it is shown: without passwords, and without characters that could deceive who reads it, but for those in
+/// `kept`. All text passes through here, as names, URLs and words of servers may stand in any: a URL may have been given
+/// where a file is expected.
 pub fn shown(text: &str, kept: &[char]) -> String {
-    masked(text).replace(|c: char| c.is_control() && !kept.contains(&c), "\u{fffd}")
+    visible(&masked(text), kept)
 }
 
 /// A message as it is printed.
