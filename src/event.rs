@@ -93,6 +93,8 @@ pub enum Notice<'a> {
     WebPageForSignature { signature: &'a dyn Printable },
     /// The bmap has a good signature of an accepted key; one notice for each signer (name, address and fingerprint).
     BmapSignedBy { bmap: &'a dyn Printable, signer: &'a dyn Printable },
+    /// The bmap has checksum elements or attributes without any digits, which are taken as absent.
+    EmptyChecksums { bmap: &'a dyn Printable },
     /// The bmap has no signature, and needs none.
     BmapNotSigned { bmap: &'a dyn Printable },
     /// The bmap is signed, and its signature is not verified because the caller asked for that.

@@ -85,6 +85,9 @@ impl Loader<'_> {
         let Authentic { text, signatures } = trust::authenticate(stored, signature.as_ref(), self.policy)?;
         self.tell(&location, &signatures);
         let bmap = Bmap::parse(&text).map_err(|source| Error::Invalid { bmap: location.clone(), source })?;
+        if bmap.has_empty_checksums() {
+            self.observer.notice(Notice::EmptyChecksums { bmap: &location });
+        }
 
         let keyring = match self.policy {
             Policy::Verify(Requirements { keys: Keys::In(keyring), .. }) => Some(keyring.id()),

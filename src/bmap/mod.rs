@@ -92,6 +92,7 @@ pub struct Bmap {
     mapped_blocks: u64,
     ranges: Vec<BlockRange>,
     checksums: Option<Checksums>,
+    has_empty_checksums: bool,
 }
 
 /// Why values are not a valid block map.
@@ -147,7 +148,8 @@ impl Bmap {
             }
             _ => {}
         }
-        Ok(Self { version: Version::CURRENT, image_size, block_size, mapped_blocks, ranges, checksums })
+        let (version, has_empty_checksums) = (Version::CURRENT, false);
+        Ok(Self { version, image_size, block_size, mapped_blocks, ranges, checksums, has_empty_checksums })
     }
 
     /// The version of the file that the map was read from, else the one that is written.
@@ -183,6 +185,12 @@ impl Bmap {
     /// The kind of the checksums, if the map has them.
     pub fn checksum_kind(&self) -> Option<ChecksumKind> {
         self.checksums.as_ref().map(Checksums::kind)
+    }
+
+    /// Whether the file that the map was read from has checksum elements or attributes without any digits, as some
+    /// tools write them. They are taken as absent.
+    pub fn has_empty_checksums(&self) -> bool {
+        self.has_empty_checksums
     }
 
     /// The mapped ranges, in the order of the image.

@@ -19,8 +19,10 @@
 mod fields;
 mod text;
 
-use quick_xml::Reader;
+use std::borrow::Cow;
+
 use quick_xml::events::{BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
 
 use super::error::ParseError;
 use super::{Bmap, Version};
@@ -36,25 +38,29 @@ const SUPPORTED_MAJOR: u64 = 2;
 /// How deep unknown elements may be nested, so that memory stays bounded.
 const MAX_DEPTH: usize = 100;
 
+/// What some editors put before UTF-8.
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// How a CDATA section begins.
+const CDATA: &str = "<![CDATA[";
+
 pub(super) fn parse(file: &[u8]) -> Result<Bmap, ParseError> {
     let text = std::str::from_utf8(file).map_err(|error| ParseError::NotUtf8 { offset: error.valid_up_to() })?;
     if text.trim().is_empty() {
         return Err(ParseError::NotABmap { reason: "the file is empty".to_owned() });
     }
-    // The XML parser would skip it, and all offsets would be wrong.
-    if text.starts_with('\u{feff}') {
-        let problem = "not well-formed XML: a byte order mark before it".to_owned();
-        return Err(ParseError::Malformed { line: 1, problem });
-    }
     let mut reader = Reader::from_str(text);
     reader.config_mut().expand_empty_elements = true;
-    Parser { file: text, reader }.document()
+    let uncounted = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+    Parser { file: text, reader, uncounted }.document()
 }
 
 /// A walk through the file.
 struct Parser<'a> {
     file: &'a str,
     reader: Reader<&'a [u8]>,
+    /// The length of the byte order mark, which the reader skips and does not count.
+    uncounted: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -68,7 +74,13 @@ impl<'a> Parser<'a> {
 
     /// Where the last event ended, as a byte offset in the file.
     fn offset(&self) -> usize {
-        usize::try_from(self.reader.buffer_position()).map_or(self.file.len(), |at| at.min(self.file.len()))
+        self.in_file(self.reader.buffer_position())
+    }
+
+    /// A position of the reader as a byte offset in the file.
+    fn in_file(&self, position: u64) -> usize {
+        let end = self.file.len();
+        usize::try_from(position).map_or(end, |at| at.saturating_add(self.uncounted).min(end))
     }
 
     /// Where the last event ended, as a line of the file.
@@ -80,6 +92,11 @@ impl<'a> Parser<'a> {
         ParseError::Malformed { line: self.line(), problem: problem.to_owned() }
     }
 
+    /// What the XML parser says of the last event.
+    fn not_well_formed(&self, source: quick_xml::Error) -> ParseError {
+        ParseError::Xml { line: self.line(), source }
+    }
+
     /// The next event. No document type declaration is accepted: nothing is ever expanded or fetched.
     fn next(&mut self) -> Result<Event<'a>, ParseError> {
         match self.reader.read_event() {
@@ -89,8 +106,7 @@ impl<'a> Parser<'a> {
             Ok(Event::DocType(_)) => Err(self.malformed("a bmap has no document type declaration (DTD)")),
             Ok(event) => Ok(event),
             Err(source) => {
-                let at = usize::try_from(self.reader.error_position()).unwrap_or(self.file.len());
-                Err(ParseError::Xml { line: line_of(self.file, at), source })
+                Err(ParseError::Xml { line: line_of(self.file, self.in_file(self.reader.error_position())), source })
             }
         }
     }
@@ -155,13 +171,13 @@ impl<'a> Parser<'a> {
     }
 
     /// The value of an attribute. All attributes of the element are read, so that broken ones are noticed.
-    fn attribute(&self, element: &BytesStart<'_>, name: &str) -> Result<Option<String>, ParseError> {
+    fn attribute<'e>(&self, element: &'e BytesStart<'_>, name: &str) -> Result<Option<Cow<'e, str>>, ParseError> {
         let mut value = None;
         for attribute in element.attributes() {
-            let attribute = attribute
-                .map_err(|error| ParseError::Xml { line: self.line(), source: quick_xml::Error::InvalidAttr(error) })?;
+            let attribute = attribute.map_err(|error| self.not_well_formed(error.into()))?;
             if attribute.key.as_ref() == name {
-                value = Some(attribute.value.into_owned());
+                let normalized = attribute.normalized_value(XmlVersion::Implicit1_0);
+                value = Some(normalized.map_err(|error| self.not_well_formed(error))?);
             }
         }
         Ok(value)
@@ -220,22 +236,24 @@ impl<'a> Parser<'a> {
     }
 
     /// The text of the element that has just begun, without the white space around it, up to the element's end.
+    ///
+    /// Like every XML parser, it joins text, CDATA sections and references to characters, with comments between them.
     fn value(&mut self, element: &'static str) -> Result<Value<'a>, ParseError> {
-        let mut value: Option<Value<'a>> = None;
+        let mut value = Value::new(element, self.offset());
         loop {
             let begin = self.offset();
             match self.inside()? {
-                Event::Text(text) if text.trim().is_empty() => {}
-                Event::Text(_) if value.is_none() => {
-                    // The event's text is the file from where the last event ended to where this one did.
-                    let whole = self.file.get(begin..self.offset()).unwrap_or_default();
-                    let space = whole.len().saturating_sub(whole.trim_ascii_start().len());
-                    value = Some(Value { element, text: whole.trim_ascii(), offset: begin.saturating_add(space) });
+                Event::Text(text) => value.push(begin, text.into_inner()),
+                Event::CData(section) => value.push(begin.saturating_add(CDATA.len()), section.into_inner()),
+                Event::GeneralRef(reference) if reference.is_char_ref() => {
+                    let character = reference.resolve_char_ref().map_err(|error| self.not_well_formed(error))?;
+                    value.push(begin, character.into_iter().collect());
                 }
                 Event::Comment(_) | Event::PI(_) => {}
-                Event::End(_) => return Ok(value.unwrap_or(Value { element, text: "", offset: begin })),
+                Event::End(_) => return Ok(value.trim_end()),
+                // Not even one of XML's five entities stands for a character that a value has.
                 _ => {
-                    let problem = format!("element '{element}' must hold plain text only");
+                    let problem = format!("element '{element}' must hold text only");
                     return Err(ParseError::Malformed { line: line_of(self.file, begin), problem });
                 }
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::common::device::Disk;
 use crate::common::image::{self, assert_same};
-use crate::common::tool::{Outcome, copy, create};
+use crate::common::tool::{Outcome, copy, create, peer};
 use crate::common::{sha256, temp_dir};
 use bmaptool::bmap::{Bmap, Checksums};
 use bmaptool::digest::ChecksumKind;
@@ -69,7 +69,7 @@ fn hand_written(image: &Path, form: &Form) -> String {
     form.kind.map_or(text.clone(), |kind| sealed(&text, kind))
 }
 
-const FORMS: [Form; 9] = [
+const FORMS: [Form; 10] = [
     Form { version: "1.0", kind: None, attribute: "", own: "" },
     Form { version: "1.1", kind: None, attribute: "", own: "" },
     Form { version: "1.2", kind: Some(ChecksumKind::Sha1), attribute: "sha1", own: "" },
@@ -104,7 +104,16 @@ const FORMS: [Form; 9] = [
         attribute: "chksum",
         own: "<Novelty a='b'>c</Novelty><ChecksumType> sha256 </ChecksumType><BmapFileChecksum> @ </BmapFileChecksum>",
     },
+    Form { version: "1.1", kind: Some(ChecksumKind::Sha1), attribute: "sha1", own: "" },
 ];
+
+/// `text`, in the form of `FORMS[5]`, with a change, and with its own checksum made right again.
+fn changed(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "{from}");
+    let (_, own) = text.split_once("<BmapFileChecksum> ").unwrap();
+    let (own, _) = own.split_once(' ').unwrap();
+    sealed(&text.replace(own, "@").replacen(from, to, 1), ChecksumKind::Sha256)
+}
 
 /// Copies the image with a bmap of this text to a target that exists.
 fn copy_with(directory: &Path, image: &Path, bmap: &str, options: &[&str]) -> (Outcome, PathBuf) {
@@ -137,6 +146,66 @@ fn every_version_is_read() {
             outcome.says(&["checksum mismatch in blocks 5 (bytes 5120 to 6143)"]);
         }
     }
+}
+
+/// What may stand for plain text in XML, and does so for the peer.
+#[test(Peer)]
+fn maps_are_read_in_every_spelling_of_xml() {
+    let directory = temp_dir();
+    let image = small_image(directory.path());
+    let template = hand_written(&image, &FORMS[5]);
+    let checksum = template.split("chksum='").nth(1).unwrap().split('\'').next().unwrap();
+    let references: String = checksum.bytes().map(|byte| format!("&#{byte};")).collect();
+    let theirs = directory.path().join("theirs");
+    for (plain, spelling) in [
+        ("<?xml", "\u{feff}<?xml"),
+        ("\"2.0\"", "\"2&#46;0\""),
+        ("> 20580 <", "> 205&#x38;0 <"),
+        ("> 1024 <", "><![CDATA[1024 ]]><"),
+        ("> 21 <", "> 2<!-- -->1<?x?> <"),
+        ("> sha256 <", "><![CDATA[sha]]>256<"),
+        ("> 0-1 <", "> 0&#45;<![CDATA[1]]> <"),
+        (checksum, &references),
+    ] {
+        let text = changed(&template, plain, spelling);
+        let (outcome, target) = copy_with(directory.path(), &image, &text, &[]);
+        assert_eq!(outcome.status, Some(0), "{spelling}: {}", outcome.stderr);
+        assert_same(&image, &target);
+        let map = directory.path().join("map.bmap");
+        peer(["copy".as_ref(), "--bmap".as_ref(), map.as_os_str(), image.as_os_str(), theirs.as_os_str()]);
+    }
+}
+
+#[test]
+fn empty_checksums_are_warned_of_and_taken_as_absent() {
+    let directory = temp_dir();
+    let image = small_image(directory.path());
+    let template = hand_written(&image, &FORMS[5]);
+    let warning = "has empty checksums, which are taken as absent";
+    let mut emptied = template.clone();
+    for checksum in template.split(['\'', ' ']).filter(|word| word.len() == 64) {
+        emptied = emptied.replace(checksum, "");
+    }
+    for text in [&emptied, &emptied.replace("> sha256 <", "><")] {
+        let (outcome, target) = copy_with(directory.path(), &image, text, &[]);
+        assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+        outcome.says(&["WARNING: bmap file", warning, "the image is not verified: its bmap has no checksums"]);
+        assert_same(&image, &target);
+    }
+
+    // An empty one of the file leaves those of the ranges in force.
+    let own = template.split("<BmapFileChecksum> ").nth(1).unwrap().split(' ').next().unwrap();
+    let text = template.replace(own, "");
+    let (outcome, _) = copy_with(directory.path(), &image, &text, &[]);
+    assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+    outcome.says(&[warning]);
+    let other = directory.path().join("other.img");
+    let mut bytes = std::fs::read(&image).unwrap();
+    bytes[(5 * BLOCK) as usize] ^= 1;
+    std::fs::write(&other, bytes).unwrap();
+    let (outcome, _) = copy_with(directory.path(), &other, &text, &[]);
+    assert_eq!(outcome.status, Some(1));
+    outcome.says(&["checksum mismatch in blocks 5"]);
 }
 
 /// Each map in docs/bmap-format.md is one of the image that is described there.
@@ -218,14 +287,8 @@ fn assert_refused(directory: &Path, image: &Path, bmap: &str, reason: &str) {
 fn invalid_maps_are_refused_before_anything_is_written() {
     let directory = temp_dir();
     let image = small_image(directory.path());
-    let kind = ChecksumKind::Sha256;
     let template = hand_written(&image, &FORMS[5]);
-    // A change to the text, with the file's own checksum made right again.
-    let own = template.split("<BmapFileChecksum> ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
-    let changed = |from: &str, to: &str| {
-        assert!(template.contains(from), "{from}");
-        sealed(&template.replace(&own, "@").replacen(from, to, 1), kind)
-    };
+    let changed = |from: &str, to: &str| changed(&template, from, to);
     let huge = "18446744073709551616";
     let first_checksum = template.split("chksum='").nth(1).unwrap().split('\'').next().unwrap().to_owned();
     let cases = [
@@ -259,7 +322,7 @@ fn invalid_maps_are_refused_before_anything_is_written() {
         (changed(&format!(" chksum='{first_checksum}'"), ""), "some ranges have a checksum and some have none"),
         (changed("> sha256 <", "> crc32c <"), "checksum type 'crc32c' is not supported"),
         (changed("<bmap", "<!DOCTYPE bmap [<!ENTITY x SYSTEM \"/etc/passwd\">]><bmap"), "no document type declaration"),
-        (changed("> 21 <", "> 2&#49; <"), "element 'BlocksCount' must hold plain text only"),
+        (changed("> 21 <", "> &x; <"), "element 'BlocksCount' must hold text only"),
         (changed("<bmap version=\"2.0\">", "<bmap>"), "the version of the bmap format is missing"),
     ];
     for (text, reason) in cases {

@@ -68,7 +68,8 @@ fn what_is_no_bmap_is_refused() {
     let cases = [
         ("", "the file is empty"),
         (" \n", "the file is empty"),
-        ("\u{feff}<bmap version=\"2.0\"/>", "a byte order mark"),
+        ("\u{feff}", "there is no element"),
+        ("\u{feff}\u{feff}<bmap version=\"2.0\"/>", "text outside the root"),
         (&format!("<bmap version=\"2.0\">{}", "<a>".repeat(1000)), "nested too deeply"),
         ("just text", "not well-formed XML"),
         ("<bmap version=\"2.0\">", "line 1: not well-formed XML"),
@@ -118,10 +119,41 @@ fn numbers_are_decimal_and_at_most_64_bits() {
         let refusal = refuse(&bmap(&elements("1", &format!("<Range>{wrong}</Range>"))));
         assert!(refusal.contains("is not a range of blocks"), "{wrong}: {refusal}");
     }
-    for markup in ["1<b/>0", "1&#48;", "<![CDATA[10]]>", "1<!-- -->0", "&bomb;"] {
-        let refusal = refuse(&bmap(&elements(markup, "<Range>5</Range>")));
-        assert!(refusal.contains("element 'MappedBlocksCount' must hold plain text"), "{markup}: {refusal}");
+}
+
+#[test]
+fn text_is_put_together_as_in_any_xml() {
+    let plain = accept(&bmap(&elements("1", "<Range>5</Range>")));
+    for one in ["&#49;", "&#x31;", "<![CDATA[1]]>", "<![CDATA[ ]]>\n<!-- a --><![CDATA[ 1]]>", "<?a b?>1<!-- -->"] {
+        let ten_thousand = format!("{one}00<!-- -->0<![CDATA[0]]>");
+        let file = bmap(&elements(one, "<Range>5</Range>")).replace("10000", &ten_thousand);
+        assert_eq!(accept(&file), plain, "{file}");
     }
+    for range in ["&#53;", "<![CDATA[5-5]]>", "5<!-- to -->&#45;&#x35;\n&#32;"] {
+        assert_eq!(accept(&bmap(&elements("1", &format!("<Range>{range}</Range>")))), plain, "{range}");
+    }
+    assert_eq!(accept(&bmap(&elements("1", "<Range>5</Range>")).replace("2.0", "2&#46;&#x30;")), plain);
+    assert_eq!(accept(&format!("\u{feff}{}", bmap(&elements("1", "<Range>5</Range>")))), plain);
+
+    let cases = [
+        ("1<b/>0", "line 2: element 'MappedBlocksCount' must hold text only"),
+        ("&bomb;", "must hold text only"),
+        ("&lt;", "must hold text only"),
+        ("&#0;", "line 2: not well-formed XML"),
+        ("&#x110000;", "not well-formed XML"),
+        ("&#49", "not well-formed XML"),
+        ("<![CDATA[1", "not well-formed XML"),
+        (" <!-- -->\n&#50;&#120;", "line 3: '2x' in element 'MappedBlocksCount' is not a decimal number"),
+        ("<![CDATA[\n  -1]]>", "line 3: '-1' in element 'MappedBlocksCount'"),
+    ];
+    for (markup, reason) in cases {
+        let file = bmap(&elements(markup, "<Range>5</Range>")).replace("<Mapped", "\n<Mapped");
+        for file in [file.clone(), format!("\u{feff}{file}")] {
+            assert!(refuse(&file).contains(reason), "{file}: {}", refuse(&file));
+        }
+    }
+    let attribute = "<bmap version=\"&bomb;\"/>";
+    assert!(refuse(attribute).contains("line 1: not well-formed XML"), "{}", refuse(attribute));
 }
 
 #[test]
@@ -246,6 +278,70 @@ fn the_own_checksum_is_zeroed_where_it_stands_and_nowhere_else() {
 }
 
 #[test]
+fn the_own_checksum_is_of_the_bytes_of_the_file() {
+    let file = |own: &str| {
+        let elements = elements("1", &format!("<Range chksum=\"{}\">1</Range>", references(SHA256)));
+        bmap(&format!(
+            "<ChecksumType><![CDATA[sha256]]></ChecksumType><BmapFileChecksum>{own}</BmapFileChecksum>{elements}"
+        ))
+    };
+    let (mark, kind) = ('\u{feff}', ChecksumKind::Sha256);
+    for own in ["@", "<![CDATA[@]]>", "<!-- a --> <![CDATA[\n@ ]]>"] {
+        let plain = sealed(&file(own), kind);
+        assert_eq!(accept(&plain), accept(&sealed(&format!("{mark}{}", file(own)), kind)));
+        assert!(refuse(&format!("{mark}{plain}")).contains("damaged"), "{own}");
+        assert!(refuse(&plain.replace("&#x", "&#x0")).contains("damaged"), "{own}");
+    }
+    for own in [references(SHA256), SHA256.replace("f8", "f<!-- -->8")] {
+        assert!(refuse(&file(&own)).contains("do not stand in the file side by side"), "{own}");
+    }
+}
+
+/// `text` as references to its characters.
+fn references(text: &str) -> String {
+    text.bytes().map(|byte| format!("&#x{byte:x};")).collect()
+}
+
+#[test]
+fn empty_checksums_are_taken_as_absent() {
+    let kind = |text: &str| format!("<ChecksumType>{text}</ChecksumType>");
+    let own = |text: &str| format!("<BmapFileChecksum>{text}</BmapFileChecksum>");
+    let ranges = |first: &str, second: &str| {
+        elements("2", &format!("<Range chksum=\"{first}\">1</Range><Range chksum=\"{second}\">3</Range>"))
+    };
+    let plain = elements("2", "<Range>1</Range><Range>3</Range>");
+    let found = |elements: &[&str]| {
+        let map = accept(&sealed(&bmap(&elements.concat()), ChecksumKind::Sha256));
+        (map.checksum_kind(), map.has_empty_checksums())
+    };
+    let cases = [
+        [kind("sha256"), own(" "), ranges("", " ")],
+        [kind("sha256"), own("<!-- -->"), plain.clone()],
+        [kind(""), own(""), ranges("", "")],
+        [kind(""), own("@"), plain.clone()],
+        [String::new(), String::new(), ranges("", "")],
+    ];
+    for elements in cases {
+        assert_eq!(found(&elements.each_ref().map(String::as_str)), (None, true), "{elements:?}");
+    }
+    assert_eq!(found(&[&plain]), (None, false));
+    // What is there is used all the same.
+    let whole = ranges(SHA256, SHA256);
+    assert_eq!(found(&[&kind("sha256"), &own(""), &whole]), (Some(ChecksumKind::Sha256), true));
+    assert_eq!(found(&[&kind("sha256"), &own("@"), &whole]), (Some(ChecksumKind::Sha256), false));
+
+    let unnamed = bmap(&format!("\n{}{}{whole}", kind(" "), own("")));
+    assert_eq!(refuse(&unnamed), "line 2: element 'ChecksumType' is empty, but ranges have checksums");
+    for (first, second) in [(SHA256, ""), ("", SHA256)] {
+        let mixed = bmap(&format!("{}{}{}", kind("sha256"), own(""), ranges(first, second)));
+        assert_eq!(refuse(&mixed), "line 1: some ranges have a checksum and some have none");
+    }
+    let old = |own: &str| format!("<bmap version=\"1.3\">{own}{}</bmap>", plain.replace("<Range", "<Range sha1=''"));
+    let old = accept(&old("<BmapFileSHA1/>"));
+    assert_eq!((old.checksum_kind(), old.has_empty_checksums()), (None, true));
+}
+
+#[test]
 fn older_versions_keep_their_checksums_elsewhere() {
     const SHA1: &str = "a9993e364706816aba3e25717850c26c9cd0d89d";
     let file = |version: &str, own: &str, attribute: &str| {
@@ -254,10 +350,11 @@ fn older_versions_keep_their_checksums_elsewhere() {
             elements("1", &format!("<Range {attribute}=\"{SHA1}\">5</Range>"))
         )
     };
-    for version in ["1.0", "1.1"] {
-        assert_eq!(accept(&file(version, "", "sha1")).checksum_kind(), None);
+    assert_eq!(accept(&file("1.0", "", "sha1")).checksum_kind(), None);
+    assert_eq!(accept(&file("1.1", "", "chksum")).checksum_kind(), None);
+    for version in ["1.1", "1.2"] {
+        assert_eq!(accept(&file(version, "", "sha1")).checksum_kind(), Some(ChecksumKind::Sha1));
     }
-    assert_eq!(accept(&file("1.2", "", "sha1")).checksum_kind(), Some(ChecksumKind::Sha1));
     let own = "<BmapFileSHA1> @ </BmapFileSHA1>";
     let sealed_13 = sealed(&file("1.3", own, "sha1"), ChecksumKind::Sha1);
     assert_eq!(accept(&sealed_13).checksum_kind(), Some(ChecksumKind::Sha1));

@@ -1,10 +1,20 @@
 //! Numbers, line numbers and excerpts of a bmap file.
 
+use std::borrow::Cow;
+
 /// A number of decimal digits and nothing else but white space around it; `None` if it has others or is over 64 bits.
 pub(super) fn decimal(text: &str) -> Option<u64> {
     let digits = text.trim_ascii();
     // `parse` alone would accept a plus sign.
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+/// `text` after `trim`, which takes white space away.
+pub(super) fn trimmed<'a>(text: Cow<'a, str>, trim: fn(&str) -> &str) -> Cow<'a, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(trim(text)),
+        Cow::Owned(text) => Cow::Owned(trim(&text).to_owned()),
+    }
 }
 
 /// The line of a byte offset in the file, counted from 1.

@@ -66,6 +66,9 @@ impl Human {
             Notice::BmapSignedBy { signer, .. } => {
                 (Info, format!("successfully verified bmap file signature of {signer}"))
             }
+            Notice::EmptyChecksums { bmap } => {
+                (Warn, format!("bmap file '{bmap}' has empty checksums, which are taken as absent"))
+            }
             Notice::BmapNotSigned { bmap } => (Info, format!("bmap file '{bmap}' is not signed")),
             Notice::SignatureNotVerified { bmap } => {
                 (Warn, format!("the signature of bmap file '{bmap}' is not verified (--no-sig-verify)"))
