@@ -31,7 +31,7 @@ pub fn run(arguments: &Create) -> Result<(), Error> {
     if output.is(id).map_err(output_error)? {
         return Err(Error::OutputIsImage { output: name });
     }
-    refuse_compressed(&image, path)?;
+    inspect(&image, path)?;
 
     if let Err(error) = flush_loop_devices(path, id, &*Report::new(Vec::new(), None)) {
         // That is not fatal: nothing is written to the image.
@@ -46,19 +46,26 @@ pub fn run(arguments: &Create) -> Result<(), Error> {
     output.write(&signals, &|out| map.emit(out)).map_err(output_error)
 }
 
-fn refuse_compressed(image: &File, path: &Path) -> Result<(), Error> {
+/// Refuses what may be an output that was mixed up with the image, and warns of what looks compressed: build systems
+/// map partitions whatever they hold, but a user may have meant what is inside.
+fn inspect(image: &File, path: &Path) -> Result<(), Error> {
     let mut head = [0; HEAD_LEN];
     let length = read_full(&mut &*image, &mut head).map_err(|source| engine::Error::Read {
         path: path.to_owned(),
         offset: 0,
         source,
     })?;
-    match detect(head.split_at(length).0) {
-        // Image and output may have been mixed up.
+    let format = match detect(head.split_at(length).0) {
         Kind::NotAnImage(what @ (NotAnImage::Xml | NotAnImage::Signed)) => {
-            Err(Error::NoImage { path: path.to_owned(), what })
+            return Err(Error::NoImage { path: path.to_owned(), what });
         }
-        Kind::NotAnImage(_) | Kind::Raw | Kind::Encoded(Format::Tar) => Ok(()),
-        Kind::Encoded(format) => Err(Error::Compressed { path: path.to_owned(), format }),
-    }
+        Kind::NotAnImage(NotAnImage::Compressed(name)) => name.to_owned(),
+        Kind::Encoded(format) if format != Format::Tar => format.to_string(),
+        _ => return Ok(()),
+    };
+    log::warn!(
+        "'{}' is compressed ({format}), and mapped as it is; for the image in it, decompress it first",
+        path.display()
+    );
+    Ok(())
 }

@@ -19,8 +19,6 @@ use super::hint::{COPY_AGAIN, hint};
 pub enum Error {
     #[error("cannot open image '{path}'")]
     OpenImage { path: PathBuf, source: io::Error },
-    #[error("'{path}' is compressed ({format})")]
-    Compressed { path: PathBuf, format: Format },
     #[error("'{path}' is {what}, not a disk image")]
     NoImage { path: PathBuf, what: NotAnImage },
     #[error("{output} is the image itself")]

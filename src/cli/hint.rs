@@ -38,7 +38,6 @@ pub fn of_notice(notice: &Notice<'_>) -> Option<String> {
 pub fn hint(error: &Error) -> Option<String> {
     let hint = match error {
         Error::OpenImage { path, source } => of_image(path, source)?,
-        Error::Compressed { .. } => "create maps a raw image: decompress it first",
         Error::NoImage { .. } => "name the output with '-o': bmaptool create -o OUTPUT IMAGE",
         Error::OutputIsImage { .. } => "choose another output",
         Error::Create(error) => of_create(error)?,

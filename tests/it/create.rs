@@ -30,7 +30,7 @@ fn what_cannot_be_mapped_is_refused() {
 }
 
 #[test(Program("xz"), Program("zstd"), Program("lz4"), Program("lzop"), Program("zip"))]
-fn compressed_images_are_refused() {
+fn a_compressed_image_is_mapped_as_it_is_with_a_warning() {
     let directory = temp_dir();
     let image = directory.path().join("disk.img");
     fs::write(&image, Random::new(1).text(100_000)).unwrap();
@@ -42,6 +42,7 @@ fn compressed_images_are_refused() {
     sh("lz4", &["-q", path, &format!("{path}.lz4")]);
     sh("lzop", &[path]);
     sh("zip", &["-q", &format!("{path}.zip"), path]);
+    fs::write(format!("{path}.lz"), b"LZIP\x01\x0c").unwrap(); // a start is enough
     for (ending, name) in [
         ("gz", "gzip"),
         ("bz2", "bzip2"),
@@ -50,14 +51,22 @@ fn compressed_images_are_refused() {
         ("lz4", "lz4"),
         ("lzo", "lzop"),
         ("zip", "zip"),
+        ("lz", "lzip"),
     ] {
         // It is the content that tells, not the name.
-        let disguised = directory.path().join("raw.img");
+        let disguised = directory.path().join("vmlinux");
         fs::rename(format!("{path}.{ending}"), &disguised).unwrap();
-        let outcome = bmaptool(["create".as_ref(), disguised.as_os_str()])
-            .fails(&[&format!("is compressed ({name}); create maps a raw image: decompress it first")]);
-        assert!(outcome.stdout.is_empty());
+        let outcome = bmaptool(["create".as_ref(), disguised.as_os_str()]).ok();
+        outcome.says(&[&format!("WARNING: '{}' is compressed ({name}), and mapped as it is", disguised.display())]);
+        let map = Bmap::parse(&outcome.stdout).unwrap();
+        assert_eq!(map.image_size(), disguised.metadata().unwrap().len(), "{name}");
+        assert_eq!(map.mapped_blocks(), map.blocks(), "{name}");
     }
+    // A tar is an image of a directory, not compressed.
+    let archive = directory.path().join("root.tar");
+    sh("tar", &["-cf", text(&archive), "-C", text(directory.path()), "disk.img"]);
+    let outcome = bmaptool(["create".as_ref(), archive.as_os_str()]).ok();
+    assert!(!outcome.stderr.contains("compressed"), "{}", outcome.stderr);
 }
 
 #[test]
