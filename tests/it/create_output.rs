@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::common::image::{self, disk_like};
-use crate::common::tool::{Tool, binary_in, bmaptool, create, finish};
+use crate::common::tool::{Tool, binary_in, bmaptool, copy, create, finish};
 use crate::common::{sha256, temp_dir, text};
 use tempfile::TempDir;
 
@@ -205,6 +206,51 @@ fn an_output_that_cannot_be_stored_when_it_is_closed_is_an_error() {
         let tool = bmaptool([&["create", text(&image)], place].concat()).under(&inject);
         tool.under(&["sh", "-c", &script, text(&output)]).fails(&["cannot write the bmap to ", "Disk quota exceeded"]);
     }
+}
+
+/// As the kernel has it in directories such as /tmp (fs.protected_symlinks).
+#[test(Root)]
+fn a_link_of_another_user_in_a_shared_directory_is_not_followed() {
+    let (directory, image) = scene();
+    let (shared, precious, free) = (temp_dir(), directory.path().join("precious"), directory.path().join("free"));
+    fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    fs::write(&precious, "precious").unwrap();
+    create(&image);
+    let output = shared.path().join("output");
+    let link_to = |to: &Path, owner| {
+        let new = shared.path().join("new");
+        std::os::unix::fs::symlink(to, &new).unwrap();
+        lchown(&new, Some(owner), Some(owner)).unwrap();
+        fs::rename(&new, &output).unwrap();
+    };
+    for to in [&precious, &free] {
+        link_to(to, 65534);
+        create_to(&output, &image).fails(&["cannot write the bmap to '", "Permission denied"]);
+    }
+    // Where the target exists, the kernel itself decides about the link.
+    copy([&image, &output]).fails(&["cannot create '", "Permission denied"]);
+    // The name changes again and again between such a link and a file.
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                link_to(&precious, 65534);
+                let file = shared.path().join("file");
+                fs::write(&file, "a file").unwrap();
+                fs::rename(&file, &output).unwrap();
+            }
+        });
+        for _ in 0..20 {
+            create_to(&output, &image).run();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(fs::read(&precious).unwrap(), b"precious");
+    assert!(!free.exists());
+    // Our own is.
+    link_to(&free, 0);
+    create_to(&output, &image).ok();
+    assert_eq!(fs::read(&free).unwrap(), fs::read(create(&image)).unwrap());
 }
 
 #[test(Root, Program("setpriv"))]
