@@ -1,13 +1,14 @@
 //! Where `create` writes the bmap.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Seek, Write};
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use bmaptool::device::{devtmpfs, is_mount_point};
+use bmaptool::sys::durable::{check_close, sync_directory};
 use bmaptool::sys::file_id::FileId;
 use bmaptool::sys::paths::{parent_dir, resolve_symlinks};
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -71,7 +72,7 @@ impl Output {
         match self {
             Self::Stdout => {
                 emit_to(&mut io::stdout().lock(), emit)?;
-                close(io::stdout().as_fd().try_clone_to_owned()?)
+                check_close(io::stdout())
             }
             Self::New(path) => replace(path, signals, emit),
             Self::Existing(path) => overwrite(path, emit),
@@ -93,11 +94,6 @@ fn emit_to(out: &mut dyn Write, emit: Emit<'_>) -> io::Result<()> {
     out.flush()
 }
 
-/// Closes a descriptor: network file systems report only then that they could not store what was written.
-fn close(descriptor: OwnedFd) -> io::Result<()> {
-    Ok(nix::unistd::close(descriptor)?)
-}
-
 fn overwrite(path: &Path, emit: Emit<'_>) -> io::Result<()> {
     // It is truncated last: if nothing can be written, the old contents stay.
     let mut file = OpenOptions::new().write(true).open(path)?;
@@ -107,46 +103,62 @@ fn overwrite(path: &Path, emit: Emit<'_>) -> io::Result<()> {
         file.set_len(end)?;
         file.sync_all()?;
     }
-    close(file.into())
+    check_close(&file)
 }
 
 /// Puts a new file at `path`. It gets a name only when it is complete, so that nothing is left of it if the program is
 /// killed: `path` itself if that is free, else a temporary name, as only a file with a name can replace another.
 fn replace(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
     let directory = parent_dir(path);
-    let link = |file: &File| match give_name(file, path) {
+    let temporary = match unnamed(path, signals, emit) {
+        // The file system has no unnamed files, or they cannot be linked because /proc is not mounted.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)) => {
+            Some(named(path, signals, emit)?)
+        }
+        linked => linked?,
+    };
+    if let Some((temporary, file)) = temporary {
+        inherit(&file, path)?;
+        signals.check()?;
+        match temporary.rename(path) {
+            // Without /proc it shows only now that something is mounted there.
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => return overwrite(path, emit),
+            renamed => renamed?,
+        }
+    }
+    sync_directory(directory)
+}
+
+/// Writes a file without a name, and links it to `path`, else to a temporary name.
+fn unnamed(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<Option<(Temporary, File)>> {
+    let directory = parent_dir(path);
+    let file = new_file(path).custom_flags(libc::O_TMPFILE).open(directory)?;
+    write_whole(&file, emit)?;
+    signals.defer();
+    signals.check()?;
+    match give_name(&file, path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            Temporary::create(directory, |name| give_name(file, name)).map(|(temporary, ())| Some(temporary))
+            let (temporary, ()) = Temporary::create(directory, |name| give_name(&file, name))?;
+            Ok(Some((temporary, file)))
         }
         linked => linked.map(|()| None),
-    };
-    let unnamed = || {
-        let mut file = OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).mode(0o666).open(directory)?;
-        write_whole(&mut file, path, emit)?;
-        signals.defer();
-        signals.check()?;
-        link(&file)
-    };
-    // The file has a temporary name from the start.
-    let named = || {
-        signals.defer();
-        let create = |name: &Path| OpenOptions::new().write(true).create_new(true).open(name);
-        let (temporary, mut file) = Temporary::create(directory, create)?;
-        write_whole(&mut file, path, emit)?;
-        Ok(Some(temporary))
-    };
-    let temporary = match unnamed() {
-        // The file system has no unnamed files, or they cannot be linked because /proc is not mounted.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)) => named(),
-        linked => linked,
-    };
-    let Some(temporary) = temporary? else { return Ok(()) };
-    signals.check()?;
-    match temporary.rename(path) {
-        // Without /proc it shows only now that something is mounted there.
-        Err(error) if error.kind() == ErrorKind::ResourceBusy => overwrite(path, emit),
-        renamed => renamed,
     }
+}
+
+/// Writes a file that has a temporary name from the start.
+fn named(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<(Temporary, File)> {
+    signals.defer();
+    let (temporary, file) = Temporary::create(parent_dir(path), |name| new_file(path).create_new(true).open(name))?;
+    write_whole(&file, emit)?;
+    Ok((temporary, file))
+}
+
+/// How the file is created that is to have the name `path`: open to nobody to whom the one there is closed.
+fn new_file(path: &Path) -> OpenOptions {
+    let mode = replaced(path).map_or(0o666, |metadata| metadata.mode() & 0o666);
+    let mut options = OpenOptions::new();
+    options.write(true).mode(mode);
+    options
 }
 
 /// Links a file that was opened with O_TMPFILE to a name, in the way that open(2) describes.
@@ -155,15 +167,26 @@ fn give_name(file: &File, name: &Path) -> io::Result<()> {
     Ok(linkat(AT_FDCWD, descriptor.as_str(), AT_FDCWD, name, AtFlags::AT_SYMLINK_FOLLOW)?)
 }
 
-/// Writes the file that is to replace the one at `replaced`, whose permissions and owner it gets.
-fn write_whole(file: &mut File, replaced: &Path, emit: Emit<'_>) -> io::Result<()> {
-    if let Ok(metadata) = fs::metadata(replaced) {
-        file.set_permissions(fs::Permissions::from_mode(metadata.permissions().mode() & 0o777))?;
-        // Only root can give a file away, and may have no right to change it after that.
-        let _ = fchown(&*file, Some(metadata.uid()), Some(metadata.gid()));
-    }
-    emit_to(file, emit)?;
-    file.sync_all()
+fn write_whole(mut file: &File, emit: Emit<'_>) -> io::Result<()> {
+    emit_to(&mut file, emit)?;
+    file.sync_all()?;
+    check_close(file)
+}
+
+/// Gives a file the permissions and the owner of the one that it is to replace at `path`. It has a name by then:
+/// pseudo, under which Yocto runs image tasks, takes what is set on a file without one for a corrupt database, and
+/// aborts.
+fn inherit(file: &File, path: &Path) -> io::Result<()> {
+    let Some(metadata) = replaced(path) else { return Ok(()) };
+    file.set_permissions(fs::Permissions::from_mode(metadata.mode() & 0o777))?;
+    // Only root can give a file away, and may have no right to change it after that.
+    let _ = fchown(file, Some(metadata.uid()), Some(metadata.gid()));
+    Ok(())
+}
+
+/// The regular file at `path`, if there is one.
+fn replaced(path: &Path) -> Option<Metadata> {
+    fs::symlink_metadata(path).ok().filter(Metadata::is_file)
 }
 
 /// A file with a name of its own, which is removed on drop.

@@ -15,15 +15,19 @@ use super::{Error, Kind, ReadError, Sink, SinkInfo, TargetState, WriteError};
 use crate::device::{Claims, Lock, lock};
 use crate::event::Outcome;
 use crate::range::ByteRange;
+use crate::sys::durable::{check_close, sync_directory};
 use crate::sys::eintr::retry_on_eintr;
 use crate::sys::file_id::FileId;
 use crate::sys::missing::ok_if_missing;
+use crate::sys::paths::parent_dir;
 
 pub(super) struct RegularFile {
     path: PathBuf,
     file: File,
     origin: Origin,
     writeback: Writeback,
+    /// How long the file is, unless another program has changed that.
+    length: u64,
     /// Where the image ends, as far as that is known.
     end: u64,
     /// Keep others away from loop devices over the file.
@@ -64,7 +68,7 @@ impl RegularFile {
             return Err(Error::Locked { path: path.to_owned() });
         }
         let (path, writeback, claims) = (path.to_owned(), Writeback::default(), Claims::default());
-        Ok(Self { path, file, origin, writeback, end: 0, claims })
+        Ok(Self { path, file, origin, writeback, length: 0, end: 0, claims })
     }
 
     /// Keeps `claims` as long as this lives.
@@ -76,6 +80,40 @@ impl RegularFile {
         // An invalid offset would fail with EINVAL.
         libc::off64_t::try_from(length).map_err(|_| io::Error::from(Errno::EFBIG))?;
         self.file.set_len(length)
+    }
+
+    /// Empties a file that existed, and gives it the length of the image.
+    fn empty(&mut self, size: Option<u64>) -> io::Result<()> {
+        let length = self.file.metadata()?.len();
+        // A size that the file system does not support is refused while the file still has its contents.
+        if let Some(size) = size {
+            self.set_len(size.max(length))?;
+        }
+        self.file.set_len(0).inspect_err(|_| drop(self.file.set_len(length)))?;
+        self.origin = Origin::Emptied;
+        self.length = self.end;
+        self.set_len(self.end)
+    }
+
+    /// Gives a new file the length of the image, so that its holes stay holes: XFS allocates blocks after the end of a
+    /// file that grows. Only a size that is too large is an error here: some file systems take data and nothing else.
+    fn reserve(&mut self, size: u64) -> io::Result<()> {
+        match self.set_len(size) {
+            Ok(()) => self.length = size,
+            Err(error) if error.raw_os_error() == Some(libc::EFBIG) => return Err(error),
+            Err(error) => log::debug!("cannot set the length of '{}' yet: {error}", self.path.display()),
+        }
+        Ok(())
+    }
+
+    /// Makes the file as long as the image, where that ends with a hole.
+    fn extend(&mut self) -> io::Result<()> {
+        // Bytes that another program has cut off are missing, and must not become zeroes.
+        if self.length < self.end && self.file.metadata()?.len() == self.length {
+            self.set_len(self.end)?;
+            self.length = self.end;
+        }
+        Ok(())
     }
 
     /// As much of `range` as the file reaches.
@@ -152,28 +190,29 @@ impl Sink for RegularFile {
     }
 
     fn prepare(&mut self, size: Option<u64>) -> io::Result<()> {
-        let length = self.file.metadata()?.len();
-        // A size that the file system does not support is refused while the file still has its contents.
-        if let (Origin::Existed, Some(size)) = (self.origin, size) {
-            self.set_len(size.max(length))?;
-        }
-        self.file.set_len(0).inspect_err(|_| drop(self.file.set_len(length)))?;
-        if self.origin == Origin::Existed {
-            self.origin = Origin::Emptied;
-        }
         self.end = size.unwrap_or(0);
-        self.set_len(self.end)
+        match (self.origin, size) {
+            (Origin::Created, None) => Ok(()),
+            (Origin::Created, Some(size)) => self.reserve(size),
+            _ => self.empty(size),
+        }
     }
 
     fn write_at(&mut self, data: &[u8], offset: u64) -> Result<(), WriteError> {
         write_all_at(&self.file, data, offset)?;
         let bytes = ByteRange { start: offset, end: offset.saturating_add(data.len() as u64) };
+        self.length = self.length.max(bytes.end);
         self.end = self.end.max(bytes.end);
         self.writeback.written(&self.file, bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        self.extend()?;
         self.file.sync_all()?;
+        check_close(&self.file)?;
+        if self.origin == Origin::Created {
+            sync_directory(parent_dir(&self.path))?;
+        }
         self.check()
     }
 
@@ -187,10 +226,7 @@ impl Sink for RegularFile {
             return Ok(());
         }
         let held = self.held(range)?;
-        // What a file grows by is a hole.
-        if held.end < range.end {
-            self.set_len(range.end).map_err(|source| WriteError { offset: range.start, source })?;
-        }
+        // What the file grows by, when it is synchronized, is a hole.
         self.end = self.end.max(range.end);
         match self.punch(held) {
             Err(error) if is_unsupported(&error.source) => {

@@ -3,6 +3,7 @@
 pub mod daemon;
 pub mod device;
 pub mod download;
+pub mod fuse;
 pub mod gnupg;
 pub mod image;
 pub mod inject;
