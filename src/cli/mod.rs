@@ -10,6 +10,7 @@ mod network;
 mod output;
 pub mod passwords;
 pub mod process;
+mod python;
 pub mod report;
 pub mod usage;
 

@@ -40,6 +40,7 @@ mod machine;
 mod manual;
 mod nginx;
 mod overlapping_devices;
+mod python;
 mod python_compat;
 mod readme;
 mod scripts;
