@@ -1,7 +1,8 @@
-//! Settings of a disk that suit one long sequential write, for the time of a copy.
+//! How much of the page cache a disk may fill, for the time of a copy: 1 % (Documentation/ABI/testing/sysfs-class-bdi), so
+//! that a slow disk does not slow down the whole machine.
 //!
-//! `none` as I/O scheduler, for there is nothing to reorder; and a share of 1 % of the page cache for the disk's dirty
-//! data (Documentation/ABI/testing/sysfs-class-bdi), so that a slow disk does not slow down the whole machine.
+//! The I/O scheduler stays. One program writes, in order and past the page cache, so that it has next to nothing to
+//! reorder; and who switches it, and back, loses its own settings (`nr_requests`, and all in `iosched`).
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -15,12 +16,13 @@ use crate::device::Device;
 use crate::event::{Notice, Observer};
 use crate::sys::eintr::retry_on_eintr;
 
-/// Attributes of the disk, and their wanted values.
-const WANTED: [(&str, &str); 2] = [("queue/scheduler", "none"), ("bdi/max_ratio", "1")];
+/// Attributes of the disk, the most precise one first, and what 1 % is there. In whole per cent, a smaller share reads
+/// as 0 and could not be put back.
+const SHARES: [(&str, u64); 2] = [("bdi/max_ratio_fine", 10_000), ("bdi/max_ratio", 1)];
 
-/// The settings that were changed. They are put back at the latest when this is dropped.
+/// The share, if it was changed. It is put back at the latest when this is dropped.
 pub(super) struct Tuning {
-    changed: Vec<Setting>,
+    changed: Option<Setting>,
     observer: Arc<dyn Observer>,
 }
 
@@ -32,41 +34,37 @@ struct Setting {
 }
 
 impl Tuning {
-    /// Changes the settings; the observer is told which could not be changed.
+    /// Lowers the share to 1 %; the observer is told if it cannot be.
     pub(super) fn apply(disk: &Device, observer: Arc<dyn Observer>) -> Self {
-        let mut tuning = Self { changed: Vec::new(), observer };
-        for (attribute, value) in WANTED {
-            let present = disk.attribute(attribute).ok().flatten();
-            let Some(before) = present.and_then(|text| to_replace(&text, value)) else { continue };
-            let path = disk.file(attribute);
-            let opened = OpenOptions::new().write(true).open(&path);
-            match opened.and_then(|file| write(&file, value).map(|()| file)) {
-                Ok(file) => tuning.changed.push(Setting { path, file, before }),
-                Err(error) => {
-                    tuning.observer.notice(Notice::SettingKept { setting: &path, value: &before, error: &error });
-                }
+        let mut tuning = Self { changed: None, observer };
+        let Some((attribute, before, wanted)) = to_lower(disk) else { return tuning };
+        let path = disk.file(attribute);
+        let opened = OpenOptions::new().write(true).open(&path);
+        match opened.and_then(|file| write(&file, &wanted.to_string()).map(|()| file)) {
+            Ok(file) => tuning.changed = Some(Setting { path, file, before }),
+            Err(error) => {
+                tuning.observer.notice(Notice::SettingKept { setting: &path, value: &before, error: &error });
             }
         }
         tuning
     }
 
-    /// Puts all settings back; the observer is told which could not be. Does nothing the second time.
+    /// Puts the share back; the observer is told if it cannot be. Does nothing the second time.
     pub(super) fn restore(&mut self) {
-        while let Some(setting) = self.changed.pop() {
-            match setting.restore() {
-                Ok(()) => {}
-                // The disk has been unplugged, and its settings are gone with it.
-                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
-                Err(error) => {
-                    let (setting, value) = (&setting.path, &setting.before);
-                    self.observer.notice(Notice::SettingNotRestored { setting, value, error: &error });
-                }
+        let Some(setting) = self.changed.take() else { return };
+        match setting.restore() {
+            Ok(()) => {}
+            // The disk has been unplugged, and its settings are gone with it.
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
+            Err(error) => {
+                let (setting, value) = (&setting.path, &setting.before);
+                self.observer.notice(Notice::SettingNotRestored { setting, value, error: &error });
             }
         }
     }
 }
 
-/// How often to try to put a setting back, and the pause in between: the kernel may be short of memory for a moment.
+/// How often to try to put the setting back, and the pause in between: the kernel may be short of memory for a moment.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -90,15 +88,12 @@ impl Drop for Tuning {
     }
 }
 
-/// The present value of a setting whose file reads `text`, if it can and needs to be changed to `wanted`.
-fn to_replace(text: &str, wanted: &str) -> Option<String> {
-    let choices = || text.split_whitespace();
-    let chosen = choices().find_map(|choice| choice.strip_prefix('[')?.strip_suffix(']'));
-    match chosen {
-        // A list of all choices, the present one in brackets.
-        Some(chosen) => choices().any(|choice| choice == wanted).then(|| chosen.to_owned()),
-        None => (text.parse::<u64>().is_ok() && text != wanted).then(|| text.to_owned()),
-    }
+/// The attribute with the share of `disk`, its present value, and the wanted one, if that is lower.
+fn to_lower(disk: &Device) -> Option<(&'static str, String, u64)> {
+    let read = |attribute| disk.attribute(attribute).ok().flatten();
+    let (attribute, wanted, before) =
+        SHARES.into_iter().find_map(|(attribute, wanted)| Some((attribute, wanted, read(attribute)?)))?;
+    (before.parse::<u64>().ok()? > wanted).then_some((attribute, before, wanted))
 }
 
 /// The kernel takes a setting in one write, and answers that with its verdict.
@@ -112,49 +107,55 @@ fn write(setting: &File, value: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use super::*;
     use crate::device::fixture::Tree;
     use crate::event::Silent;
 
-    #[test]
-    fn only_what_differs_and_can_be_changed_is() {
-        assert_eq!(to_replace("none [mq-deadline] bfq", "none").as_deref(), Some("mq-deadline"));
-        assert_eq!(to_replace("[none] mq-deadline", "none"), None);
-        assert_eq!(to_replace("noop [cfq]", "none"), None);
-        assert_eq!(to_replace("none", "none"), None);
-        assert_eq!(to_replace("100", "1").as_deref(), Some("100"));
-        assert_eq!(to_replace("1", "1"), None);
-    }
-
-    fn tuned_tree() -> (Tree, [PathBuf; 2]) {
+    /// What a copy to a disk with these attributes sets, and what it leaves after that.
+    fn tune(attributes: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
         let tree = Tree::new();
-        let scheduler = tree.write("usb/sda/queue/scheduler", "none [bfq]\n");
-        let ratio = tree.write("usb/sda/bdi/max_ratio", "100\n");
-        (tree, [scheduler, ratio])
-    }
-
-    fn start(file: &Path) -> String {
-        fs::read_to_string(file).unwrap().chars().take(3).collect()
+        let files = attributes.iter().map(|(name, value)| tree.write(&format!("usb/sda/bdi/{name}"), value));
+        let files: Vec<_> = files.collect();
+        let read = || files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+        let mut tuning = Tuning::apply(&tree.disk(), Arc::new(Silent));
+        let during = read();
+        tuning.restore();
+        (during, read())
     }
 
     #[test]
-    fn settings_are_changed_and_put_back_also_by_a_panic() {
-        let (tree, [scheduler, ratio]) = tuned_tree();
-        let mut tuning = Tuning::apply(&tree.disk(), Arc::new(Silent));
-        assert_eq!((start(&scheduler), start(&ratio)), ("non".into(), "100".into()));
-        assert_eq!(tuning.changed.len(), 2);
-        tuning.restore();
-        assert_eq!(start(&scheduler), "bfq");
+    fn the_share_is_lowered_in_the_finest_unit_that_there_is() {
+        let both = [("max_ratio_fine", "42001"), ("max_ratio", "4")];
+        assert_eq!(tune(&both), (vec!["10000".into(), "4".into()], vec!["42001".into(), "4".into()]));
+        assert_eq!(tune(&[("max_ratio", "7")]), (vec!["1".into()], vec!["7".into()]));
+    }
 
-        let (tree, [scheduler, _]) = tuned_tree();
+    #[test]
+    fn a_share_of_one_per_cent_or_less_stays() {
+        for attributes in [
+            &[("max_ratio_fine", "9999"), ("max_ratio", "0")][..],
+            &[("max_ratio_fine", "10000"), ("max_ratio", "1")],
+            &[("max_ratio", "0")],
+            &[("max_ratio", "1")],
+            &[],
+        ] {
+            let before: Vec<_> = attributes.iter().map(|(_, value)| (*value).to_owned()).collect();
+            assert_eq!(tune(attributes), (before.clone(), before));
+        }
+    }
+
+    #[test]
+    fn the_share_is_put_back_also_by_a_panic() {
+        let tree = Tree::new();
+        let ratio = tree.write("usb/sda/bdi/max_ratio", "7");
         let disk = tree.disk();
         let panicked = std::panic::catch_unwind(|| {
             let _tuning = Tuning::apply(&disk, Arc::new(Silent));
+            assert_eq!(fs::read_to_string(&ratio).unwrap(), "1");
             panic!("for the test");
         });
         assert!(panicked.is_err());
-        assert_eq!(start(&scheduler), "bfq");
+        assert_eq!(fs::read_to_string(&ratio).unwrap(), "7");
     }
 }

@@ -13,12 +13,9 @@ use crate::common::image::{Random, same_start};
 use crate::common::tool::{copy, finish, interrupt, wait_until};
 use crate::common::trace::{Event, Trace};
 use crate::common::{sh, sha256, temp_dir};
-use crate::registry::Need;
 use nix::sys::signal::Signal;
 
 const MIB: u64 = 1 << 20;
-
-const SCHEDULER: Need = Need::Scheduler("mq-deadline");
 
 const IMAGE_SIZE: u64 = 6 * MIB;
 
@@ -145,7 +142,6 @@ fn leave_device(wrapper: &[&str]) {
     let directory = temp_dir();
     let image = large_image(directory.path());
     let disk = Disk::new(120 * MIB);
-    fs::write(disk.attribute("queue/scheduler"), "mq-deadline").unwrap();
     let throttle = Throttle::new(&disk, SLOW);
     let command: Vec<_> = throttle.command().into_iter().chain(wrapper.iter().map(|&word| word.to_owned())).collect();
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
@@ -153,24 +149,22 @@ fn leave_device(wrapper: &[&str]) {
         disk.refill();
         leave(copy(arguments).under(&command).spawn(), signal, || magic(&disk.backing) == [0, 0]);
         assert_not_bootable(disk.path());
-        let scheduler = fs::read_to_string(disk.attribute("queue/scheduler")).unwrap();
-        assert!(scheduler.contains("[mq-deadline]"), "{scheduler}");
         assert_eq!(fs::read_to_string(disk.attribute("bdi/max_ratio")).unwrap(), "100\n");
     }
 }
 
-#[test(Root, Throttle, SCHEDULER)]
+#[test(Root, Throttle)]
 fn a_slow_device_is_left_at_once() {
     leave_device(&[]);
 }
 
-#[test(Root, Throttle, SCHEDULER, Program("strace"))]
+#[test(Root, Throttle, Program("strace"))]
 fn a_slow_device_is_left_at_once_through_the_page_cache() {
     // Without F_SETFL there is no O_DIRECT. With -D the program is our child, and strace is not in the way of signals.
     leave_device(&["strace", "-D", "-f", "-o", "/dev/null", "-e", "inject=fcntl:error=EINVAL"]);
 }
 
-#[test(Root, Throttle, SCHEDULER)]
+#[test(Root, Throttle)]
 fn a_file_on_a_slow_device_is_left_at_once() {
     let directory = temp_dir();
     let image = large_image(directory.path());

@@ -67,9 +67,8 @@ impl ToDevice {
     }
 
     fn judge_settings(&self) -> Result<(), String> {
-        let setting = |name: &str| fs::read_to_string(self.disk.attribute(name)).unwrap();
-        expect(setting("queue/scheduler").contains("[mq-deadline]"), "the I/O scheduler is not put back")?;
-        expect(setting("bdi/max_ratio") == "73\n", "the share of the page cache is not put back")
+        let ratio = fs::read_to_string(self.disk.attribute("bdi/max_ratio")).unwrap();
+        expect(ratio == "73\n", "the share of the page cache is not put back")
     }
 }
 
@@ -86,7 +85,6 @@ impl ToDevice {
 
 impl Scene for ToDevice {
     fn reset(&self) {
-        fs::write(self.disk.attribute("queue/scheduler"), "mq-deadline").unwrap();
         fs::write(self.disk.attribute("bdi/max_ratio"), "73").unwrap();
         self.disk.refill();
     }

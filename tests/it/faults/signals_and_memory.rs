@@ -55,7 +55,7 @@ fn a_link_that_changes_to_the_image_is_noticed() {
 }
 
 /// A machine with less and less memory. The allocator may give up the program, and nothing may look valid then.
-#[test(Minutes, Root, Scheduler("mq-deadline"))]
+#[test(Minutes, Root)]
 fn memory_that_runs_out_leaves_nothing_valid() {
     let scene = ToDevice::new();
     let mut ends = BTreeMap::new();
@@ -99,7 +99,7 @@ pub fn interrupt_everywhere(title: &str, scene: &dyn Scene) {
     assert!(by_signal * 4 > calls * 3, "{by_signal} of {calls}");
 }
 
-#[test(Minutes, Root, Scheduler("mq-deadline"))]
+#[test(Minutes, Root)]
 fn a_copy_to_a_device_ends_at_a_signal_at_every_call() {
     interrupt_everywhere("signals in a copy to a device", &ToDevice::new());
 }
@@ -138,7 +138,7 @@ fn formats() -> Vec<Test> {
     FORMATS.map(short_counts).into()
 }
 
-#[test(Minutes, Root, Scheduler("mq-deadline"))]
+#[test(Minutes, Root)]
 fn short_counts_and_interruptions_change_nothing() {
     succeed_with_a_hostile_kernel(&ToFile { work: Work::new(), before: None });
     succeed_with_a_hostile_kernel(&ToFile { work: Work::new(), before: Some(b"old") });

@@ -86,7 +86,7 @@ pub fn of(fault: Fault) -> String {
     }
 }
 
-#[test(Minutes, Root, Scheduler("mq-deadline"))]
+#[test(Minutes, Root)]
 fn a_copy_to_a_device_survives_or_tells_every_fault() {
     sweep("a copy to a device", &ToDevice::new());
 }
