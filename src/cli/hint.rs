@@ -146,7 +146,7 @@ fn of_fetch(error: &io::Error) -> Option<&'static str> {
 
 fn of_target(error: &sink::Error) -> Option<String> {
     use sink::Error::{
-        Access, Busy, Denied, FileAmongDevices, Forbidden, Locked, NoDevice, NoMedium, NoSysfs, NotRemovable, ReadOnly,
+        Access, Busy, Denied, FileAmongDevices, Forbidden, Locked, NoDevice, NoMedium, NoSysfs, NotRemovable, RawFlash, ReadOnly,
         Replaced, Swapped, UnknownDevice, WrongKind,
     };
 
@@ -168,9 +168,16 @@ fn of_target(error: &sink::Error) -> Option<String> {
         sink::Error::Conflict(conflict) => return of_conflict(conflict),
         Locked { path } => return Some(fuser(path)),
         Busy { path } => return Some(users_of(path)),
-        ReadOnly { path } => {
-            return Some(format!("it may have a write-protect switch, or try 'blockdev --setrw {}'", path.display()));
+        ReadOnly { force_ro: Some(setting), .. } => {
+            return Some(format!("to allow writes: echo 0 > {}", setting.display()));
         }
+        ReadOnly { path, .. } => {
+            let path = path.display();
+            return Some(format!(
+                "has it a write-protect switch? What 'blockdev --setro' has set, 'blockdev --setrw {path}' undoes"
+            ));
+        }
+        RawFlash { .. } => "use 'flashcp' for NOR flash, 'flash_erase' and 'nandwrite' for NAND",
         NoMedium { .. } => "insert one and try again",
         _ => return None,
     };
@@ -209,4 +216,20 @@ fn fuser(file: &Path) -> String {
 fn users_of(device: &Path) -> String {
     let device = device.display();
     format!("see 'fuser -v {device}' and 'grep -l {device} /proc/*/mountinfo'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_its_driver_protects_is_not_sent_to_blockdev() {
+        let read_only = |force_ro: Option<&str>| sink::Error::ReadOnly {
+            path: "/dev/mmcblk0boot0".into(),
+            force_ro: force_ro.map(Into::into),
+        };
+        let hint = of_target(&read_only(Some("/sys/x/force_ro"))).unwrap();
+        assert_eq!(hint, "to allow writes: echo 0 > /sys/x/force_ro");
+        assert!(of_target(&read_only(None)).unwrap().contains("blockdev --setrw /dev/mmcblk0boot0"));
+    }
 }

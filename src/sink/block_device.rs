@@ -94,7 +94,7 @@ impl BlockDevice {
         shared.refuse_used()?;
         let read_only = device.attribute("ro").map_err(|source| Error::Unclear { path: path.clone(), source })?;
         if read_only.as_deref() == Some("1") {
-            return Err(Error::ReadOnly { path });
+            return Err(Error::ReadOnly { path, force_ro: force_ro(disk) });
         }
         let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_EXCL).open(&path);
         let mut file = opened.map_err(|source| open_error(path.clone(), source))?;
@@ -337,12 +337,19 @@ fn refuse_fixed(path: &Path, disk: &Identity) -> Result<(), Error> {
     Err(Error::NotRemovable { path: path.to_owned(), why })
 }
 
+/// The setting that makes `disk` read-only, if that is what does it: the driver of eMMC protects its boot areas so
+/// (Documentation/driver-api/mmc/mmc-dev-attrs.rst).
+fn force_ro(disk: &Device) -> Option<PathBuf> {
+    let is_set = disk.attribute("force_ro").ok().flatten().as_deref() == Some("1");
+    is_set.then(|| disk.file("force_ro"))
+}
+
 fn open_error(path: PathBuf, source: io::Error) -> Error {
     match source.raw_os_error() {
         Some(libc::EBUSY) => Error::Busy { path },
         Some(libc::EACCES | libc::EPERM) if geteuid().is_root() => Error::Forbidden { path, source },
         Some(libc::EACCES | libc::EPERM) => Error::Denied { path },
-        Some(libc::EROFS) => Error::ReadOnly { path },
+        Some(libc::EROFS) => Error::ReadOnly { path, force_ro: None },
         Some(libc::ENOMEDIUM) => Error::NoMedium { path },
         _ => Error::Access { path, action: "open", source },
     }
@@ -359,6 +366,8 @@ fn sector_size(device: &File) -> io::Result<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::device::fixture::{Tree, number};
     use crate::event::Silent;
@@ -399,6 +408,16 @@ mod tests {
             tuning: None,
             _claims: Claims::default(),
         }
+    }
+
+    #[test]
+    fn the_setting_that_makes_a_disk_read_only_is_found() {
+        let tree = Tree::new();
+        assert_eq!(force_ro(&tree.disk()), None);
+        let setting = tree.write("usb/sda/force_ro", "1\n");
+        assert_eq!(force_ro(&tree.disk()), Some(fs::canonicalize(&setting).unwrap()));
+        tree.write("usb/sda/force_ro", "0\n");
+        assert_eq!(force_ro(&tree.disk()), None);
     }
 
     #[test]

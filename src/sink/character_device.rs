@@ -1,11 +1,8 @@
-//! A character device as target: /dev/null, for a dry run.
+//! A character device as target, for a dry run: /dev/null, or one of the same kind.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Seek};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
-
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::claim::open_error;
 use super::positioned::write_all_at;
@@ -18,23 +15,10 @@ pub(super) struct CharacterDevice {
 }
 
 impl CharacterDevice {
-    /// Opens the device, without waiting for its other end, such as a modem.
+    /// Opens the device.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let opened = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path);
-        let inspected = opened.and_then(|mut file| {
-            // Writes do wait.
-            fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
-            file.stream_position()?;
-            Ok(file)
-        });
-        match inspected {
-            Ok(file) => Ok(Self { file }),
-            Err(error) if error.kind() == io::ErrorKind::NotSeekable => {
-                let what = "a character device that cannot seek, such as a terminal";
-                Err(Error::WrongKind { path: path.to_owned(), what })
-            }
-            Err(source) => Err(open_error(path, source)),
-        }
+        let file = OpenOptions::new().write(true).open(path).map_err(|source| open_error(path, source))?;
+        Ok(Self { file })
     }
 }
 

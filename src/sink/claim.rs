@@ -176,11 +176,23 @@ fn kind_of(metadata: &Metadata, path: &Path) -> Result<Kind, Error> {
     let what = match () {
         () if kind.is_file() => return Ok(Kind::RegularFile),
         () if kind.is_block_device() => return Ok(Kind::BlockDevice),
-        () if kind.is_char_device() => return Ok(Kind::CharacterDevice),
+        () if kind.is_char_device() => return character_device(metadata.rdev(), path),
         () if kind.is_dir() => "a directory",
         () if kind.is_fifo() => "a pipe (FIFO)",
         () if kind.is_socket() => "a socket",
         () => "of an unknown kind",
     };
     Err(Error::WrongKind { path: path.to_owned(), what })
+}
+
+/// The kind of the character device `number`: /dev/null, /dev/zero and /dev/full take everything and keep nothing.
+/// Others do something with it (Documentation/admin-guide/devices.txt), and are not even opened: a tape would rewind.
+fn character_device(number: u64, path: &Path) -> Result<Kind, Error> {
+    const MEMORY_MAJOR: u32 = 1;
+    const MTD_MAJOR: u32 = 90;
+    match (libc::major(number), libc::minor(number)) {
+        (MEMORY_MAJOR, 3 | 5 | 7) => Ok(Kind::CharacterDevice),
+        (MTD_MAJOR, _) => Err(Error::RawFlash { path: path.to_owned() }),
+        _ => Err(Error::WrongKind { path: path.to_owned(), what: "a character device, other than /dev/null" }),
+    }
 }

@@ -16,6 +16,9 @@ pub enum Error {
     /// It is neither a file nor a device but `what`, with its article.
     #[error("cannot copy to '{path}': it is {what}")]
     WrongKind { path: PathBuf, what: &'static str },
+    /// It is flash memory without a controller, a device of the kernel's MTD, which must be erased to be written to.
+    #[error("cannot copy to '{path}': it is raw flash memory (MTD)")]
+    RawFlash { path: PathBuf },
     /// The user has no right to write to it.
     #[error("no permission to write to '{path}'")]
     Denied { path: PathBuf },
@@ -55,9 +58,9 @@ pub enum Error {
     /// Another copy writes to it.
     #[error("'{path}' is locked by another program, perhaps another copy that writes to it")]
     Locked { path: PathBuf },
-    /// It takes no writes.
+    /// It takes no writes. `force_ro` is the setting of its driver that makes it so, where there is one.
     #[error("block device '{path}' is read-only")]
-    ReadOnly { path: PathBuf },
+    ReadOnly { path: PathBuf, force_ro: Option<PathBuf> },
     /// It is a drive or a card reader without a medium.
     #[error("block device '{path}' has no medium, or none that works")]
     NoMedium { path: PathBuf },
