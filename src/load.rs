@@ -90,12 +90,16 @@ impl Loader<'_> {
         }
 
         let keyring = match self.policy {
-            Policy::Verify(Requirements { keys: Keys::In(keyring), .. }) => Some(keyring.id()),
+            Policy::Verify(Requirements { keys: Keys::In(keyring), .. }) => Some(keyring),
             Policy::Verify(Requirements { keys: Keys::OfUser, .. }) | Policy::Skip => None,
         };
-        let signature = signature.and_then(|signature| signature.id());
-        let inputs = [("signature", signature), ("keyring", keyring), ("bmap file", id)];
-        let inputs = inputs.into_iter().filter_map(|(role, id)| Some(InputFile { role, id: id? })).collect();
+        let inputs = [
+            signature.as_ref().and_then(|file| Some(("signature", file.id()?, file.location().local_path()?))),
+            keyring.map(|keyring| ("keyring", keyring.id(), keyring.path())),
+            id.and_then(|id| Some(("bmap file", id, location.local_path()?))),
+        ];
+        let inputs = inputs.into_iter().flatten();
+        let inputs = inputs.map(|(role, id, path)| InputFile { role, id, path: path.to_owned() }).collect();
         Ok(LoadedBmap { location, bmap, signatures, inputs })
     }
 

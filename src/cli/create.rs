@@ -28,7 +28,7 @@ pub fn run(arguments: &Create) -> Result<(), Error> {
     let image = File::open(path).map_err(open_error)?;
     let id = FileId::of(&image.metadata().map_err(open_error)?);
     let output = Output::find(arguments.output.as_deref()).map_err(output_error)?;
-    if output.is(id).map_err(output_error)? {
+    if output.is(id, path).map_err(output_error)? {
         return Err(Error::OutputIsImage { output: name });
     }
     inspect(&image, path)?;

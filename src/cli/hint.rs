@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use bmaptool::device::{Conflict, Usage};
+use bmaptool::device::{Conflict, Sharing, Usage};
 use bmaptool::event::Notice;
 use bmaptool::source::{self, FetchError, NotAnImage};
 use bmaptool::trust::{self, Refusal, VerifierError};
@@ -146,8 +146,8 @@ fn of_fetch(error: &io::Error) -> Option<&'static str> {
 
 fn of_target(error: &sink::Error) -> Option<String> {
     use sink::Error::{
-        Access, Busy, Denied, FileAmongDevices, Forbidden, Locked, NoDevice, NoMedium, NoSysfs, NotRemovable, RawFlash, ReadOnly,
-        Replaced, Swapped, UnknownDevice, WrongKind,
+        Access, Busy, Denied, FileAmongDevices, Forbidden, Locked, NoDevice, NoMedium, NoSysfs, NotRemovable, RawFlash,
+        ReadOnly, Replaced, Source, Swapped, UnknownDevice, WrongKind,
     };
 
     let hint = match error {
@@ -178,6 +178,9 @@ fn of_target(error: &sink::Error) -> Option<String> {
             ));
         }
         RawFlash { .. } => "use 'flashcp' for NOR flash, 'flash_erase' and 'nandwrite' for NAND",
+        Source { sharing: Sharing::Alias, path, .. } if path.is_file() => {
+            return Some(format!("'touch {}' tells them apart if they are two files", path.display()));
+        }
         NoMedium { .. } => "insert one and try again",
         _ => return None,
     };

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use bmaptool::device::{devtmpfs, is_mount_point};
+use bmaptool::device::{devtmpfs, is_alias, is_mount_point};
 use bmaptool::sys::durable::{check_close, sync_directory};
 use bmaptool::sys::file_id::FileId;
 use bmaptool::sys::paths::{parent_dir, resolve_symlinks};
@@ -55,15 +55,19 @@ impl Output {
         }
     }
 
-    /// Whether it is the file `image`.
-    pub fn is(&self, image: FileId) -> io::Result<bool> {
+    /// Whether it is the file `image`, which lies at `path`, or seems to be.
+    pub fn is(&self, image: FileId, path: &Path) -> io::Result<bool> {
+        let output = match self {
+            Self::Stdout => Path::new("/dev/stdout"),
+            Self::New(path) | Self::Existing(path) => path,
+        };
         let metadata = match self {
             Self::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?).metadata(),
             Self::New(path) | Self::Existing(path) => fs::metadata(path),
         };
         match metadata {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            metadata => Ok(FileId::of(&metadata?) == image),
+            metadata => Ok(FileId::of(&metadata?) == image || is_alias(output, path)?),
         }
     }
 

@@ -7,7 +7,6 @@ use crate::digest::ChecksumKind;
 use crate::range::{BlockRange, ByteRange};
 use crate::sink::InputFile;
 use crate::source::{self, ForwardRead, ReadPolicy, Source, Unpacked};
-use crate::sys::file_id::FileId;
 
 /// Whether checksums are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,9 +85,10 @@ impl Plan {
     /// Where the source has another size than the map says, is an archive without the image, or cannot be read or
     /// decompressed; without a map also where it is something else than a disk image.
     pub fn open(self, source: Source) -> Result<Image, source::Error> {
-        let id = source.id();
+        let input = source.id().zip(source.location().local_path());
+        let input = input.map(|(id, path)| InputFile { role: "image", id, path: path.to_owned() });
         let Unpacked { reader, size } = source.unpack(self.size, self.read_policy())?;
-        Ok(Image { plan: self.of_size(size), reader, id })
+        Ok(Image { plan: self.of_size(size), reader, input })
     }
 
     /// The same plan, now that the source says how large the image is.
@@ -201,7 +201,7 @@ fn touches(only: &[ByteRange], bytes: ByteRange) -> bool {
 pub struct Image {
     pub(super) plan: Plan,
     pub(super) reader: Box<dyn ForwardRead>,
-    pub(super) id: Option<FileId>,
+    pub(super) input: Option<InputFile>,
 }
 
 impl Image {
@@ -217,6 +217,6 @@ impl Image {
 
     /// The file that it is read from, where that is one of this machine: no target may share bytes with it.
     pub fn inputs(&self) -> Vec<InputFile> {
-        self.id.map(|id| InputFile { role: "image", id }).into_iter().collect()
+        self.input.clone().into_iter().collect()
     }
 }

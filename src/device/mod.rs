@@ -5,6 +5,7 @@
 //! finds the devices whose bytes overlap with a target, and claims them, so that no other program begins to use them
 //! during a copy.
 
+mod alias;
 mod claim;
 mod conflicts;
 pub mod devtmpfs;
@@ -18,6 +19,7 @@ mod storage;
 mod topology;
 mod usage;
 
+pub use alias::is_alias;
 pub(crate) use claim::{Claims, Lock, lock};
 pub use conflicts::Conflict;
 pub(crate) use conflicts::SharedStorage;

@@ -2,7 +2,9 @@
 //!
 //! Two files or devices share bytes where both lie in the same bytes of something.
 
-use super::topology::{Layer, Topology};
+use std::path::Path;
+
+use super::topology::{Driver, Layer, Topology};
 use crate::range::ByteRange;
 use crate::sys::file_id::FileId;
 
@@ -45,6 +47,8 @@ pub enum Sharing {
     SourceInTarget,
     /// Both lie in the same bytes of something else: they are two loop devices over one file, say.
     Overlapping,
+    /// They, or what they lie in, have all the signs of one file that two file systems show.
+    Alias,
 }
 
 impl StorageStack {
@@ -64,6 +68,15 @@ impl StorageStack {
 
     pub(super) fn contains(&self, id: FileId) -> bool {
         self.levels.iter().any(|level| level.id == id)
+    }
+
+    /// The names of the files that loop devices in it are attached to.
+    pub(crate) fn backing_files<'a>(&self, topology: &'a Topology) -> impl Iterator<Item = &'a Path> {
+        let devices = self.levels.iter().filter_map(|level| topology.device_of(level.id));
+        devices.filter_map(|device| match &device.driver {
+            Driver::Loop { backing, .. } => Some(backing.as_path()),
+            _ => None,
+        })
     }
 
     /// Whether any byte lies in both.

@@ -3,14 +3,14 @@
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::block_device::BlockDevice;
 use super::character_device::CharacterDevice;
 use super::regular_file::RegularFile;
 use super::{Error, Kind, Sink};
-use crate::device::{SharedStorage, StorageStack, Topology, devtmpfs, source_overlap};
+use crate::device::{SharedStorage, Sharing, StorageStack, Topology, devtmpfs, is_alias, source_overlap};
 use crate::event::{Observer, Silent};
 use crate::sys::file_id::FileId;
 use crate::sys::paths::resolve_symlinks;
@@ -25,12 +25,14 @@ pub enum Accept {
 }
 
 /// A file that is read during the copy and must not be its target.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct InputFile {
     /// What it is to the user, as in `image`.
     pub role: &'static str,
     /// Which file it is.
     pub id: FileId,
+    /// Its path, by which it is seen whether the target is the same file on another file system.
+    pub path: PathBuf,
 }
 
 /// What is asked of a target.
@@ -124,9 +126,14 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, topology: &Topol
     if !topology.knows(id) || request.inputs.iter().any(|input| !topology.knows(input.id)) {
         return Err(Error::NoSysfs { path: path.to_owned() });
     }
+    let unclear = |source| Error::Unclear { path: path.to_owned(), source };
     let stack = StorageStack::of(id, topology);
     for input in &request.inputs {
-        if let Some(sharing) = source_overlap(id, &stack, input.id, topology) {
+        let sharing = match source_overlap(id, &stack, input.id, topology) {
+            None if is_shown_twice(input, path, &stack, topology).map_err(unclear)? => Some(Sharing::Alias),
+            sharing => sharing,
+        };
+        if let Some(sharing) = sharing {
             return Err(Error::Source { path: path.to_owned(), role: input.role, sharing });
         }
     }
@@ -136,6 +143,19 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, topology: &Topol
         Kind::BlockDevice => Box::new(BlockDevice::open(request, metadata.rdev(), &shared, topology)?),
         Kind::CharacterDevice => Box::new(CharacterDevice::open(path)?),
     })
+}
+
+/// Whether the target, or what it lies in, seems to be `input`, or what that lies in, on another file system.
+fn is_shown_twice(input: &InputFile, target: &Path, stack: &StorageStack, topology: &Topology) -> io::Result<bool> {
+    let below = StorageStack::of(input.id, topology);
+    for one in below.backing_files(topology).chain([input.path.as_path()]) {
+        for other in stack.backing_files(topology).chain([target]) {
+            if is_alias(one, other)? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 fn open_file(request: &Request<'_>, metadata: &Metadata, shared: &SharedStorage<'_>) -> Result<RegularFile, Error> {

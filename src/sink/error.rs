@@ -86,5 +86,8 @@ fn in_words(path: &Path, role: &str, sharing: Sharing) -> String {
         Sharing::Overlapping => format!(
             "'{path}' shares its data with the {role} (two loop devices over one file, say), which would be overwritten"
         ),
+        Sharing::Alias => format!(
+            "'{path}' seems to be the {role} itself, or lie in it, on another file system: it has the same size and time"
+        ),
     }
 }

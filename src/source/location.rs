@@ -108,6 +108,14 @@ impl Location {
         }
     }
 
+    /// A path by which it is inspected on this machine; standard input has one too.
+    pub(crate) fn local_path(&self) -> Option<&Path> {
+        match self {
+            Self::Stdin => Some(Path::new("/dev/stdin")),
+            _ => self.as_path(),
+        }
+    }
+
     /// What it is called where its directory does not matter.
     pub fn short_name(&self) -> String {
         self.file_name().map_or_else(|| self.to_string(), |name| String::from_utf8_lossy(name).into_owned())

@@ -12,6 +12,7 @@ const MAX_FILE_SIZE: u64 = 256 << 20;
 
 /// Public keys, in a form that `gpgv` reads.
 pub struct Keyring {
+    path: PathBuf,
     id: FileId,
     bytes: Vec<u8>,
 }
@@ -52,9 +53,14 @@ impl Keyring {
             false => bytes,
         };
         match is_keybox(&bytes) || begins_with_key(&bytes) {
-            true => Ok(Self { id, bytes }),
+            true => Ok(Self { path, id, bytes }),
             false => Err(KeyringError::NotAKeyring { path }),
         }
+    }
+
+    /// Where it was.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Which file it is.

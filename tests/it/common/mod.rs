@@ -7,6 +7,7 @@ pub mod fuse;
 pub mod gnupg;
 pub mod image;
 pub mod inject;
+pub mod layered;
 pub mod package;
 pub mod server;
 pub mod signed;
