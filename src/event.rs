@@ -103,6 +103,8 @@ pub enum Notice<'a> {
     // Devices and sinks.
     /// A device that shares bytes with the target is free, but may show old data from its cache until it is detached.
     SharesData { device: &'a Path, target: &'a Path },
+    /// A loop device is left out of all checks, because the server of its file does not answer, or is gone.
+    NoAnswer { device: &'a Path, file: &'a Path },
     /// A setting of the disk, a file in sysfs, keeps its `value`, because it cannot be written.
     SettingKept { setting: &'a Path, value: &'a str, error: &'a io::Error },
     /// A setting that was changed could not be put back to `value`.

@@ -10,7 +10,7 @@ fn main() {
     console::init(arguments.verbosity.level());
     process::report_panics();
     passwords::hide_from_process_list();
-    let status = cli::run(arguments);
+    let status = process::leave_signals_to_this_thread(|| cli::run(&arguments));
     console::finish();
     std::process::exit(status)
 }

@@ -1,6 +1,7 @@
 //! `bmaptool copy`.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,9 +36,13 @@ pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
         return Err(Error::NothingCame { image: location });
     }
 
+    // What exists is only looked at, perhaps for long. A file that is created must be removed after a signal.
+    if is_missing(&arguments.target) {
+        signals.defer();
+    }
+    let Claimed { kind, sink } = claim(arguments, &image, bmap.as_ref(), &report)?;
     // From here on, a signal must clean up.
     let cancel = signals.defer().clone();
-    let Claimed { kind, sink } = claim(arguments, &image, bmap.as_ref(), &report)?;
     announce(&location, arguments, kind, &image, bmap.as_ref());
     if !verbosity.quiet {
         report.show_progress();
@@ -90,12 +95,16 @@ fn is_stream(image: &Location) -> bool {
     }
 }
 
+fn is_missing(target: &Path) -> bool {
+    fs::metadata(target).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 fn claim(arguments: &Copy, image: &Image, bmap: Option<&Origin>, report: &Arc<Report>) -> Result<Claimed, Error> {
     let target = &arguments.target;
     let closed = |source| sink::Error::Access { path: target.clone(), action: "write to", source };
     process::refuse_closed(target).map_err(closed)?;
     let mut inputs = image.inputs();
-    inputs.extend(bmap.iter().flat_map(|bmap| &bmap.inputs));
+    inputs.extend(bmap.iter().flat_map(|bmap| bmap.inputs.iter().cloned()));
     let request = Request {
         path: target,
         size: image.size(),

@@ -160,7 +160,7 @@ fn of_target(error: &sink::Error) -> Option<String> {
             return Some(format!("in a container, use 'docker run --device {}' or the like", path.display()));
         }
         Replaced { .. } => "try again",
-        NoSysfs { .. } => "mount it with: mount -t sysfs sysfs /sys",
+        NoSysfs { .. } => "mount it with: mount -t sysfs sysfs /sys (a new file can be written without it)",
         NotRemovable { .. } => "'lsblk' lists the devices, the removable ones with 1 under RM",
         UnknownDevice { .. } | NoDevice { .. } => "is the device plugged in? 'lsblk' lists the devices",
         FileAmongDevices { .. } => "is the device plugged in? Remove the file and plug the device in again",

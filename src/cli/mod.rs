@@ -23,7 +23,7 @@ use error::Error;
 const FAILED: i32 = 1;
 
 /// Runs the command, prints its error, and returns the exit status.
-pub fn run(arguments: Arguments) -> i32 {
+pub fn run(arguments: &Arguments) -> i32 {
     match catch_unwind(|| dispatch(arguments)) {
         Ok(Ok(())) => 0,
         Ok(Err(error)) => {
@@ -34,9 +34,9 @@ pub fn run(arguments: Arguments) -> i32 {
     }
 }
 
-fn dispatch(arguments: Arguments) -> Result<(), Error> {
-    match arguments.command {
-        Command::Create(create) => create::run(&create),
-        Command::Copy(copy) => copy::run(&copy, &arguments.verbosity),
+fn dispatch(arguments: &Arguments) -> Result<(), Error> {
+    match &arguments.command {
+        Command::Create(create) => create::run(create),
+        Command::Copy(copy) => copy::run(copy, &arguments.verbosity),
     }
 }

@@ -3,10 +3,12 @@
 use std::io::{self, ErrorKind, Stdout};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::thread;
 
 use bmaptool::copy::Cancel;
 use libc::{
@@ -65,6 +67,16 @@ impl Signals {
     pub fn check(&self) -> io::Result<()> {
         self.received().map_or(Ok(()), |_| Err(ErrorKind::Interrupted.into()))
     }
+}
+
+/// Does `work` in another thread, while this one, to which the kernel delivers the signals of the process, waits for it
+/// and has time for them. A system call that waits for a dead file server does not return for a handler. Where no thread
+/// is left, this one does the work.
+pub fn leave_signals_to_this_thread<T: Send>(work: impl Fn() -> T + Sync) -> T {
+    thread::scope(|scope| match thread::Builder::new().name("command".to_owned()).spawn_scoped(scope, &work) {
+        Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+        Err(_) => work(),
+    })
 }
 
 /// Whether the program was started with `signal` ignored, as by nohup.

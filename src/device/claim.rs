@@ -115,7 +115,8 @@ impl SharedStorage<'_> {
 
     /// Keeps copies away from the backing file of a loop device, if it can be found by its name in sysfs.
     fn lock_backing_file(&self, device: &Device, claims: &mut Claims) -> Result<(), Conflict> {
-        let (Driver::Loop { backing }, [(id @ FileId::File { .. }, _)]) = (&device.driver, &device.lies_in[..]) else {
+        let (Driver::Loop { backing, .. }, [(id @ FileId::File { .. }, _)]) = (&device.driver, &device.lies_in[..])
+        else {
             return Ok(());
         };
         let Some(file) = open_file(backing, *id).map_err(|source| self.unclear(device, source))? else { return Ok(()) };

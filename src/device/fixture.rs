@@ -39,8 +39,9 @@ impl Device {
 
     /// The same, a loop device over these bytes of `base`.
     pub(super) fn attached_to(mut self, base: FileId, bytes: std::ops::Range<u64>) -> Self {
-        self.lies_in.push((base, Layer::Loop(ByteRange { start: bytes.start, end: bytes.end })));
-        self.driver = Driver::Loop { backing: "/none".into() };
+        let bytes = ByteRange { start: bytes.start, end: bytes.end };
+        self.lies_in.push((base, Layer::Loop(bytes)));
+        self.driver = Driver::Loop { backing: "/none".into(), bytes };
         self
     }
 

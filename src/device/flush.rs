@@ -1,6 +1,6 @@
 //! Loop devices over an image: data that was written to one may not be in the image yet.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
@@ -11,13 +11,17 @@ use crate::event::{Notice, Observer};
 use crate::sys::file_id::FileId;
 
 /// Flushes the loop devices over the file `image`, which is `id`. The observer is told where data may be missing from
-/// the image: where such a device cannot be opened, and where one is in use.
+/// the image: where such a device cannot be opened, and where one is in use; and of those that cannot be asked.
 ///
 /// # Errors
 ///
 /// Where sysfs cannot be read.
 pub fn flush_loop_devices(image: &Path, id: FileId, observer: &dyn Observer) -> io::Result<()> {
-    let topology = Topology::read()?;
+    let mut topology = Topology::read()?;
+    if let Ok(name) = fs::canonicalize(image) {
+        topology.name(id, &name);
+    }
+    topology.tell(observer);
     let stack = StorageStack::of(id, &topology);
     let shared = SharedStorage::find(image, &stack, &topology);
     for device in shared.others.iter().map(|device| device.node()) {

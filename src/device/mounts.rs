@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::topology::parse_number;
 use crate::sys::missing::{ok_if_missing, ok_if_missing_or_denied};
@@ -23,14 +23,25 @@ pub(super) struct Mount {
 /// What is mounted in our mount namespace, in the order in which it was mounted.
 pub(super) fn mounts() -> io::Result<Vec<Mount>> {
     let mountinfo = ok_if_missing(fs::read("/proc/self/mountinfo"))?.unwrap_or_default();
-    let mut mounts = Vec::new();
-    for (mount, source) in parse_mounts(&mountinfo) {
-        // Other sources are not inspected: that could wake a network file system.
-        let is_anonymous = libc::major(mount.number) == 0 && source.starts_with("/dev");
-        let device = if is_anonymous { block_device(&source)? } else { None };
-        mounts.push(Mount { number: device.unwrap_or(mount.number), ..mount });
+    let (mut mounts, sources): (Vec<_>, Vec<_>) = parse_mounts(&mountinfo).unzip();
+    for (index, source) in sources.iter().enumerate() {
+        if libc::major(mounts[index].number) == 0 && is_device_node(source, &mounts) {
+            let device = block_device(source)?;
+            mounts[index].number = device.unwrap_or(mounts[index].number);
+        }
     }
     Ok(mounts)
+}
+
+/// Whether `source` is a name in /dev itself. Others are not inspected, nor those in what is mounted below /dev: that
+/// may be a network file system, which would be woken, or waited for.
+fn is_device_node(source: &Path, mounts: &[Mount]) -> bool {
+    let dev = Path::new("/dev");
+    let is_elsewhere =
+        |mount: &Mount| mount.point != dev && mount.point.starts_with(dev) && source.starts_with(&mount.point);
+    source.starts_with(dev)
+        && !source.components().any(|part| part == Component::ParentDir)
+        && !mounts.iter().any(is_elsewhere)
 }
 
 /// Whether something is known to be mounted at `path`.
@@ -64,10 +75,14 @@ fn parse_mount(line: &[u8]) -> Option<(Mount, PathBuf)> {
     Some((Mount { number, point }, source))
 }
 
-/// The first field of each line but the first, which has the titles.
+/// The first fields of the lines whose second one is `partition`, as it is for all block devices.
 fn parse_swaps(swaps: &[u8]) -> Vec<PathBuf> {
-    let lines = swaps.split(|&byte| byte == b'\n').skip(1);
-    lines.filter_map(|line| line.split(|&byte| byte == b' ' || byte == b'\t').next()).map(unescape).collect()
+    let parse = |line: &[u8]| {
+        let mut fields = line.split(|&byte| byte == b' ' || byte == b'\t').filter(|field| !field.is_empty());
+        let name = fields.next()?;
+        (fields.next()? == b"partition").then(|| unescape(name))
+    };
+    swaps.split(|&byte| byte == b'\n').filter_map(parse).collect()
 }
 
 /// Bytes that would divide fields or lines stand as a backslash and three octal digits.
@@ -105,11 +120,26 @@ mod tests {
     }
 
     #[test]
-    fn swaps_are_parsed_whether_files_or_devices() {
+    fn devices_that_are_swap_are_found_among_files() {
         let text = b"Filename\t\t\tType\t\tSize\tUsed\tPriority\n\
-            /dev/sda2                              partition\t65532\t0\t-2\n\
-            /swap\\040file                          file\t65532\t0\t-3\n";
-        assert_eq!(parse_swaps(text)[..2], [PathBuf::from("/dev/sda2"), PathBuf::from("/swap file")]);
+            /swapfile                              file\t65532\t0\t-3\n\
+            /dev/mapper/a\\040b                    partition\t65532\t0\t-2\n";
+        assert_eq!(parse_swaps(text), [PathBuf::from("/dev/mapper/a b")]);
+    }
+
+    #[test]
+    fn only_what_is_named_in_dev_itself_is_looked_at() {
+        let mounts = ["/", "/dev", "/dev/shm", "/mnt"].map(|point| Mount { number: 1, point: point.into() });
+        for (source, expected) in [
+            ("/dev/sda1", true),
+            ("/dev/mapper/vg-root", true),
+            ("/dev/shm/node", false),
+            ("/dev/../mnt/node", false),
+            ("/mnt/node", false),
+            ("tmpfs", false),
+        ] {
+            assert_eq!(is_device_node(Path::new(source), &mounts), expected, "{source}");
+        }
     }
 
     #[test]

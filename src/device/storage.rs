@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::topology::{Driver, Layer, Topology};
+use super::topology::{Device, Driver, Layer, Topology};
 use crate::range::ByteRange;
 use crate::sys::file_id::FileId;
 
@@ -68,6 +68,12 @@ impl StorageStack {
 
     pub(super) fn contains(&self, id: FileId) -> bool {
         self.levels.iter().any(|level| level.id == id)
+    }
+
+    /// A loop device in it of which it is not known what it lies in, because that does not answer.
+    pub(crate) fn silent_device<'a>(&self, topology: &'a Topology) -> Option<&'a Device> {
+        let mut devices = self.levels.iter().filter_map(|level| topology.device_of(level.id));
+        devices.find(|device| topology.silent.contains(&device.number))
     }
 
     /// The names of the files that loop devices in it are attached to.

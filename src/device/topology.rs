@@ -8,8 +8,9 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use super::loop_device;
+use super::loop_device::{self, Answer, Question};
 use super::mounts::{self, Mount};
+use crate::event::{Notice, Observer};
 use crate::range::ByteRange;
 use crate::sys::eintr::retry_on_eintr;
 use crate::sys::file_id::FileId;
@@ -28,6 +29,10 @@ pub(crate) struct Topology {
     pub(super) mounts: Vec<Mount>,
     /// The numbers of the devices that are used as swap.
     pub(super) swaps: Vec<u64>,
+    /// The numbers of the loop devices whose file does not answer.
+    pub(super) silent: Vec<u64>,
+    /// The numbers of the loop devices that there are, whether sysfs shows them or not; `None` where that is unknown.
+    pub(super) loop_devices: Option<Vec<u64>>,
 }
 
 /// A block device: a whole disk or a partition.
@@ -63,9 +68,11 @@ pub(super) enum Driver {
         uuid: String,
     },
     Raid,
-    /// `backing` is the path of what is attached to it, in the mount namespace of the process that attached it.
+    /// `backing` is the path of what is attached to it, in the mount namespace of the process that attached it, and
+    /// `bytes` are those of it that it shows.
     Loop {
         backing: PathBuf,
+        bytes: ByteRange,
     },
     Other,
 }
@@ -77,7 +84,10 @@ impl Topology {
     ///
     /// Where anything that exists cannot be read: an unknown device could be in use.
     pub(crate) fn read() -> io::Result<Self> {
-        Ok(Self { mounts: mounts::mounts()?, swaps: mounts::swaps()?, ..Self::of_sysfs(Path::new("/sys"))? })
+        // Before sysfs, which shows all that there are by then.
+        let loop_devices = loop_device::listed()?;
+        let (mounts, swaps) = (mounts::mounts()?, mounts::swaps()?);
+        Ok(Self { mounts, swaps, loop_devices, ..Self::of_sysfs(Path::new("/sys"))? })
     }
 
     /// The devices that the sysfs mounted at `root` shows.
@@ -90,7 +100,63 @@ impl Topology {
         for file_system in entries(&root.join("fs/btrfs"))? {
             btrfs.push(devices_in(&file_system.join("devices"))?.into_iter().map(|(number, _)| number).collect());
         }
-        Ok(Self { devices: devices.collect::<io::Result<_>>()?, btrfs, ..Self::default() })
+        let mut topology = Self { devices: devices.collect::<io::Result<_>>()?, btrfs, ..Self::default() };
+        topology.attach_loop_devices()?;
+        Ok(topology)
+    }
+
+    /// Finds what the loop devices are attached to.
+    fn attach_loop_devices(&mut self) -> io::Result<()> {
+        let (mut attached, mut questions) = (Vec::new(), Vec::new());
+        for (index, device) in self.devices.iter().enumerate() {
+            if let Driver::Loop { backing, .. } = &device.driver {
+                questions.push(Question::new(&device.node(), device.number, backing)?);
+                attached.push((index, backing.clone()));
+            }
+        }
+        let mut named = Vec::new();
+        for ((index, name), answer) in attached.into_iter().zip(loop_device::ask(&questions)?) {
+            match answer {
+                Answer::Attached(file) => {
+                    self.devices[index].attach_to(file);
+                    named.push((name, file));
+                }
+                Answer::Unknown => {}
+                Answer::Silent => self.silent.push(self.devices[index].number),
+            }
+        }
+        named.iter().for_each(|(name, file)| self.name(*file, name));
+        Ok(())
+    }
+
+    /// Makes known that `file` is called `name`: the loop devices that sysfs says to be attached to that, and of which
+    /// nothing else could be found out, lie in it.
+    pub(crate) fn name(&mut self, file: FileId, name: &Path) {
+        let is_nameless = |device: &Device| {
+            device.lies_in.is_empty() && matches!(&device.driver, Driver::Loop { backing, .. } if backing == name)
+        };
+        for device in self.devices.iter_mut().filter(|device| is_nameless(device)) {
+            self.silent.retain(|number| *number != device.number);
+            device.attach_to(file);
+        }
+    }
+
+    /// Tells of the loop devices that are left out, because their files do not answer. What can be opened, such as a
+    /// target, is none of these.
+    pub(crate) fn tell(&self, observer: &dyn Observer) {
+        for device in self.silent.iter().filter_map(|number| self.device(*number)) {
+            if let Driver::Loop { backing, .. } = &device.driver {
+                observer.notice(Notice::NoAnswer { device: &device.node(), file: backing });
+            }
+        }
+    }
+
+    /// Whether there are, or may be, loop devices that sysfs does not show: any file or device may be in use by them.
+    pub(crate) fn hides_loop_devices(&self) -> bool {
+        match &self.loop_devices {
+            Some(numbers) => numbers.iter().any(|number| self.device(*number).is_none()),
+            None => !self.has_devices(),
+        }
     }
 
     /// Whether sysfs shows any device: one that is not mounted shows none.
@@ -152,12 +218,16 @@ impl Device {
         if let Some(mut backing) = ok_if_missing(fs::read(device.file("loop/backing_file")))? {
             backing.pop_if(|&mut last| last == b'\n');
             let backing = PathBuf::from(OsString::from_vec(backing));
-            let layer = Layer::Loop(device.window("loop/offset", 1)?);
-            let attached = loop_device::attached_file(&device.node(), number, &backing)?;
-            device.lies_in.extend(attached.map(|file| (file, layer)));
-            device.driver = Driver::Loop { backing };
+            device.driver = Driver::Loop { backing, bytes: device.window("loop/offset", 1)? };
         }
         Ok(device)
+    }
+
+    /// Makes known which file or device it, a loop device, is attached to.
+    fn attach_to(&mut self, file: FileId) {
+        if let Driver::Loop { bytes, .. } = self.driver {
+            self.lies_in.push((file, Layer::Loop(bytes)));
+        }
     }
 
     /// Which device it is.
@@ -238,6 +308,8 @@ fn devices_in(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::super::fixture::{Tree, disk, number};
     use super::*;
 
@@ -310,7 +382,34 @@ mod tests {
         let device = tree.device_with(number(7, 9999));
         let window = ByteRange { start: 1024, end: 1536 };
         assert_eq!(device.lies_in, [(FileId::of(&fs::metadata(&file).unwrap()), Layer::Loop(window))]);
-        assert_eq!(device.driver, Driver::Loop { backing: file });
+        assert_eq!(device.driver, Driver::Loop { backing: file, bytes: window });
+    }
+
+    #[test]
+    fn a_loop_device_of_which_only_a_name_is_known_lies_in_the_file_of_that_name() {
+        let named =
+            |minor, name: &str| disk(7, minor).driven_by(Driver::Loop { backing: name.into(), bytes: ByteRange::ALL });
+        let devices = Topology::of(vec![named(0, "/a"), named(1, "/b"), disk(8, 0)]);
+        let mut topology = Topology { silent: vec![number(7, 0), number(7, 1)], ..devices };
+        let file = FileId::File { device: 1, inode: 2 };
+        topology.name(file, Path::new("/a"));
+        assert_eq!(topology.devices[0].lies_in, [(file, Layer::Loop(ByteRange::ALL))]);
+        assert!(topology.devices[1..].iter().all(|device| device.lies_in.is_empty()));
+        assert_eq!(topology.silent, [number(7, 1)]);
+        // What is known stays.
+        topology.name(FileId::File { device: 1, inode: 3 }, Path::new("/a"));
+        assert_eq!(topology.devices[0].lies_in.len(), 1);
+    }
+
+    #[test]
+    fn loop_devices_that_sysfs_does_not_show_are_noticed() {
+        let hides = |devices: &[Device], loop_devices| {
+            Topology { loop_devices, ..Topology::of(devices.to_vec()) }.hides_loop_devices()
+        };
+        let (sda, loop0) = (disk(8, 0), disk(7, 0));
+        assert!(hides(slice::from_ref(&sda), Some(vec![number(7, 0)])) && hides(&[], None));
+        assert!(!hides(&[sda.clone(), loop0], Some(vec![number(7, 0)])));
+        assert!(!hides(&[], Some(vec![])) && !hides(&[sda], None));
     }
 
     #[test]

@@ -200,6 +200,7 @@ mod tests {
             ],
             swaps: vec![number(8, 0)],
             devices: vec![sda, volume, disk(8, 16).called("sdb")],
+            ..Topology::default()
         };
         let usage_of = |topology: &Topology| {
             let sda = &topology.devices[0];

@@ -79,7 +79,8 @@ pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
             if request.accept == Accept::Removable && kind != Kind::BlockDevice {
                 return Err(Error::NotRemovable { path: path.to_owned(), why: "it is not a block device" });
             }
-            let topology = Topology::read().map_err(|source| Error::Unclear { path: path.to_owned(), source })?;
+            let topology =
+                inspect(request, &metadata).map_err(|source| Error::Unclear { path: path.to_owned(), source })?;
             let opened = match open(request, kind, &metadata, &topology) {
                 // An overlay file system gives a file another identity the first time that it is opened for writing.
                 Err(error @ Error::Replaced { .. }) if kind == Kind::RegularFile => {
@@ -100,6 +101,19 @@ pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
         return Err(Error::TooSmall { path: path.to_owned(), size, capacity });
     }
     Ok(Claimed { kind, sink })
+}
+
+/// Learns what the target and the inputs share bytes with.
+fn inspect(request: &Request<'_>, target: &Metadata) -> io::Result<Topology> {
+    let mut topology = Topology::read()?;
+    let files = [(request.path, FileId::of(target))].into_iter();
+    for (path, id) in files.chain(request.inputs.iter().map(|input| (input.path.as_path(), input.id))) {
+        if let Ok(name) = fs::canonicalize(path) {
+            topology.name(id, &name);
+        }
+    }
+    topology.tell(&*request.observer);
+    Ok(topology)
 }
 
 /// Creates a file for the image.
@@ -123,11 +137,17 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, topology: &Topol
     if !topology.knows(id) && topology.has_devices() {
         return Err(Error::UnknownDevice { path: path.to_owned() });
     }
-    if !topology.knows(id) || request.inputs.iter().any(|input| !topology.knows(input.id)) {
+    let is_hidden = !topology.knows(id) || request.inputs.iter().any(|input| !topology.knows(input.id));
+    if is_hidden || (kind != Kind::CharacterDevice && topology.hides_loop_devices()) {
         return Err(Error::NoSysfs { path: path.to_owned() });
     }
     let unclear = |source| Error::Unclear { path: path.to_owned(), source };
     let stack = StorageStack::of(id, topology);
+    let below_inputs = request.inputs.iter().map(|input| StorageStack::of(input.id, topology));
+    if let Some(device) = below_inputs.chain([stack.clone()]).find_map(|stack| stack.silent_device(topology)) {
+        let error = format!("the file of '{}' does not answer", device.node().display());
+        return Err(unclear(io::Error::new(io::ErrorKind::TimedOut, error)));
+    }
     for input in &request.inputs {
         let sharing = match source_overlap(id, &stack, input.id, topology) {
             None if is_shown_twice(input, path, &stack, topology).map_err(unclear)? => Some(Sharing::Alias),

@@ -32,7 +32,7 @@ pub enum Error {
     #[error("'{path}' became another file or device while it was inspected")]
     Replaced { path: PathBuf },
     /// Nothing tells what block devices are used for.
-    #[error("cannot tell whether '{path}' is in use: sysfs is not mounted, or shows no devices")]
+    #[error("cannot tell whether '{path}' is in use: sysfs is not mounted, or hides devices")]
     NoSysfs { path: PathBuf },
     /// It is the node of a device that is not there.
     #[error("'{path}' is the node of a device that is not there")]

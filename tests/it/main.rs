@@ -45,6 +45,7 @@ mod python_compat;
 mod readme;
 mod scripts;
 mod signatures;
+mod silent_devices;
 mod sinks;
 mod soak;
 mod ssh;

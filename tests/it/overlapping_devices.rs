@@ -287,6 +287,60 @@ fn a_file_whose_loop_device_only_root_may_inspect_is_refused() {
     refused(by_nobody(directory.path(), &[&image, &file]), &file, &words);
 }
 
+/// The node of a device that a user has, until this is dropped.
+struct Owned<'a>(&'a Path);
+
+impl<'a> Owned<'a> {
+    fn by_nobody(node: &'a Path) -> Self {
+        chown(node, Some(65534), None).unwrap();
+        Self(node)
+    }
+}
+
+impl Drop for Owned<'_> {
+    fn drop(&mut self) {
+        let _ = chown(self.0, Some(0), None);
+    }
+}
+
+#[test(Root, Program("setpriv"))]
+fn a_user_with_one_loop_device_cannot_write_to_a_file_that_root_has_mounted() {
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
+    // What the user may not even look at.
+    let disk = Disk::new(ROOMY);
+    fs::set_permissions(disk.backing.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
+    let twin = Loop::attach(&disk.backing);
+    let _owned = Owned::by_nobody(&twin.path);
+    let words = ["shares its data with", text(disk.path()), "cannot be told whether that is in use", "sudo"];
+    refused(by_nobody(directory.path(), &[&image, &twin.path]), &disk.backing, &words);
+    let mount = disk.mount(disk.path());
+    let words = ["shares its data with a device that is mounted", text(disk.path()), text(mount.path())];
+    refused(by_nobody(directory.path(), &[&image, &twin.path]), &disk.backing, &words);
+}
+
+#[test(Root, Program("unshare"))]
+fn where_loop_devices_are_hidden_what_they_may_use_is_refused() {
+    let (directory, disk) = (temp_dir(), Disk::new(ROOMY));
+    let image = mapped_disk(directory.path());
+    let _mount = disk.mount(disk.path());
+    let target = directory.path().join("free");
+    fs::write(&target, "precious").unwrap();
+    for hide in ["umount --lazy /sys", "mount -t tmpfs none /sys/devices/virtual/block"] {
+        let script = format!("{hide} && exec \"$0\" \"$@\"");
+        let hidden = |target: &Path| copy([&image, target]).under(&["unshare", "--mount", "sh", "-c", &script]);
+        let words = ["cannot tell whether", "sysfs is not mounted, or hides devices"];
+        refused(hidden(&disk.backing), &disk.backing, &words);
+        // That it is free cannot be known either.
+        refused(hidden(&target), &target, &words);
+        let new = directory.path().join("new");
+        hidden(&new).ok();
+        assert_same(&image, &new);
+        fs::remove_file(&new).unwrap();
+        hidden(Path::new("/dev/null")).ok();
+    }
+}
+
 #[test(Root, Program("setpriv"))]
 fn a_user_writes_a_file_beside_loop_devices_of_root() {
     let (directory, disk) = (temp_dir(), Disk::new(ROOMY));

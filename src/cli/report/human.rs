@@ -77,6 +77,10 @@ impl Human {
                 let (device, target) = (device.display(), target.display());
                 (Warn, format!("'{device}' shares data with '{target}': it may show old data until it is detached"))
             }
+            Notice::NoAnswer { device, file } => {
+                let (device, file) = (device.display(), file.display());
+                (Warn, format!("'{device}' is left out of the checks: its file '{file}' does not answer"))
+            }
             Notice::SettingKept { setting, value, error } => {
                 (Info, format!("the setting '{}' is left as it is, '{value}': {error}", setting.display()))
             }
