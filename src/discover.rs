@@ -1,10 +1,11 @@
 //! Finds the bmap beside an image, and the signature beside a bmap.
 //!
-//! Both go by names alone, on this machine as on a server. A name where there is no file is passed over; any other
-//! failure ends the search, so that a broken connection does not cost the user a bmap or a signature.
+//! Both go by names alone, on this machine as on a server. A name where there is no file is passed over, and so is what
+//! a server sends in its place; any other failure ends the search, so that a broken connection does not cost the user a
+//! bmap or a signature.
 
 use crate::event::{Notice, Observer};
-use crate::source::{self, Location, SmallFile, Source};
+use crate::source::{self, Location, SmallFile, Source, StandIn};
 
 /// Opens a file, with the caller's options for the network.
 pub type Open<'a> = dyn Fn(&Location) -> Result<Source, source::Error> + 'a;
@@ -12,8 +13,7 @@ pub type Open<'a> = dyn Fn(&Location) -> Result<Source, source::Error> + 'a;
 /// The endings of detached signatures: armoured, and binary.
 const SIGNATURE_ENDINGS: [&str; 2] = [".asc", ".sig"];
 
-/// The largest file that is read as a detached signature, in bytes. It leaves room for a web page that a server may
-/// send instead.
+/// The largest file that is read as a detached signature, in bytes.
 const MAX_SIGNATURE_SIZE: u64 = 1 << 20;
 
 /// The bmap beside the image at `image`: the first of [`Location::bmap_candidates`] that there is, or `None`.
@@ -33,6 +33,10 @@ pub fn bmap(image: &Location, open: &Open<'_>, observer: &dyn Observer) -> Resul
             }
             opened => {
                 let bmap = opened?;
+                if let Some(what) = StandIn::for_bmap(&bmap) {
+                    observer.notice(Notice::StandIn { url: &candidate, sought: "bmap", what: &what });
+                    continue;
+                }
                 observer.notice(Notice::BmapFound { bmap: &candidate });
                 return Ok(Some(bmap));
             }
@@ -55,13 +59,13 @@ pub fn signature(
         match open(&candidate) {
             Err(error) if error.is_not_found() => {}
             opened => {
-                let signature = read_signature(opened?)?;
-                if candidate.as_path().is_none() && is_markup(signature.bytes()) {
-                    observer.notice(Notice::WebPageForSignature { signature: &candidate });
+                let signature = opened?;
+                if let Some(what) = StandIn::for_signature(&signature) {
+                    observer.notice(Notice::StandIn { url: &candidate, sought: "signature", what: &what });
                     continue;
                 }
                 observer.notice(Notice::SignatureFound { signature: &candidate });
-                return Ok(Some(signature));
+                return read_signature(signature).map(Some);
             }
         }
     }
@@ -71,11 +75,6 @@ pub fn signature(
 /// Reads `file` as a detached signature.
 pub(crate) fn read_signature(file: Source) -> Result<SmallFile, source::Error> {
     file.read_small("signature", MAX_SIGNATURE_SIZE)
-}
-
-/// Whether a server sent a web page instead of a missing file. No signature begins with markup.
-fn is_markup(file: &[u8]) -> bool {
-    file.trim_ascii_start().starts_with(b"<")
 }
 
 #[cfg(test)]
@@ -128,7 +127,6 @@ mod tests {
             self.0.lock().unwrap().push(match event {
                 Event::Notice(Notice::BmapFound { bmap }) => format!("bmap {bmap}"),
                 Event::Notice(Notice::SignatureFound { signature }) => format!("signature {signature}"),
-                Event::Notice(Notice::WebPageForSignature { signature }) => format!("page {signature}"),
                 other => panic!("{other:?}"),
             });
         }
@@ -164,23 +162,5 @@ mod tests {
         assert!(bmap(&location("disk.img"), &|at| stage.open(at), &Told::default()).is_err());
         assert!(signature(&location("disk.bmap"), &|at| stage.open(at), &Told::default()).is_err());
         assert_eq!(*stage.asked.borrow(), ["disk.img.bmap", "disk.bmap.asc"]);
-    }
-
-    #[test]
-    fn a_page_of_a_server_is_no_signature() {
-        let page = Ok(" <!DOCTYPE html>");
-        let (remote, local) = ("http://h/disk.bmap", "disk.bmap");
-        let stage = Stage::new([
-            ("http://h/disk.bmap.asc", page),
-            ("http://h/disk.bmap.sig", Ok("binary")),
-            ("disk.bmap.asc", page),
-        ]);
-        let told = Told::default();
-        let find = |bmap: &str| signature(&location(bmap), &|at| stage.open(at), &told).unwrap().unwrap();
-        assert_eq!(find(remote).bytes(), b"binary");
-        // A local file is not a server's page: the user is told that it is not a good signature.
-        assert_eq!(find(local).bytes(), b" <!DOCTYPE html>");
-        let expected = ["page http://h/disk.bmap.asc", "signature http://h/disk.bmap.sig", "signature disk.bmap.asc"];
-        assert_eq!(*told.0.lock().unwrap(), expected);
     }
 }

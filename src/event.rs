@@ -89,8 +89,8 @@ pub enum Notice<'a> {
     BmapAccessDenied { error: &'a dyn Error },
     /// A detached signature was found beside the bmap.
     SignatureFound { signature: &'a dyn Printable },
-    /// A server sent a web page for the name of a signature; it is passed over.
-    WebPageForSignature { signature: &'a dyn Printable },
+    /// A server sent `what` for a name that a bmap or signature may have; it is passed over.
+    StandIn { url: &'a dyn Printable, sought: &'a str, what: &'a dyn Printable },
     /// The bmap has a good signature of an accepted key; one notice for each signer (name, address and fingerprint).
     BmapSignedBy { bmap: &'a dyn Printable, signer: &'a dyn Printable },
     /// The bmap has checksum elements or attributes without any digits, which are taken as absent.

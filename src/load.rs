@@ -4,7 +4,7 @@ use crate::bmap::{self, Bmap, ParseError};
 use crate::discover::{self, Open};
 use crate::event::{Notice, Observer};
 use crate::sink::InputFile;
-use crate::source::{self, Location, SmallFile, Source};
+use crate::source::{self, Location, SmallFile, Source, StandIn};
 use crate::trust::{self, Authentic, Keys, Policy, Requirements, Signatures};
 
 /// How bmaps are loaded.
@@ -40,6 +40,9 @@ pub enum Error {
     /// None is named, and there is none beside the image.
     #[error("bmap file not found for '{image}'")]
     NotFound { image: Location },
+    /// A server sends something else for a name that was given.
+    #[error("'{location}' is no {sought} but {what}")]
+    StandIn { location: Location, sought: &'static str, what: StandIn },
     /// It is the image itself, perhaps by another name.
     #[error("{}: the image cannot be its own bmap", same_file(.image, .bmap))]
     IsImage { image: Location, bmap: Location },
@@ -67,7 +70,7 @@ impl Loader<'_> {
     /// Where there is none, its signatures are not what the policy asks for, or it is not valid.
     pub fn load_for(&self, image: &Source, given: Option<&Location>) -> Result<LoadedBmap, Error> {
         let file = match given {
-            Some(given) => (self.open)(given)?,
+            Some(given) => self.open_given(given, "bmap", StandIn::for_bmap)?,
             None => discover::bmap(image.location(), self.open, self.observer)?
                 .ok_or_else(|| Error::NotFound { image: image.location().clone() })?,
         };
@@ -104,13 +107,30 @@ impl Loader<'_> {
     }
 
     /// The detached signature of the bmap at `bmap`, if there is one and it is asked for.
-    fn signature(&self, bmap: &Location) -> Result<Option<SmallFile>, source::Error> {
+    fn signature(&self, bmap: &Location) -> Result<Option<SmallFile>, Error> {
         match self.policy {
             Policy::Skip => Ok(None),
             Policy::Verify(Requirements { signature: Some(given), .. }) => {
-                discover::read_signature((self.open)(given)?).map(Some)
+                let signature = self.open_given(given, "signature", StandIn::for_signature)?;
+                Ok(Some(discover::read_signature(signature)?))
             }
-            Policy::Verify(Requirements { signature: None, .. }) => discover::signature(bmap, self.open, self.observer),
+            Policy::Verify(Requirements { signature: None, .. }) => {
+                Ok(discover::signature(bmap, self.open, self.observer)?)
+            }
+        }
+    }
+
+    /// Opens the file at `given`, which is what is `sought` unless `stand_in` knows better.
+    fn open_given(
+        &self,
+        given: &Location,
+        sought: &'static str,
+        stand_in: impl Fn(&Source) -> Option<StandIn>,
+    ) -> Result<Source, Error> {
+        let file = (self.open)(given)?;
+        match stand_in(&file) {
+            Some(what) => Err(Error::StandIn { location: given.clone(), sought, what }),
+            None => Ok(file),
         }
     }
 

@@ -54,6 +54,7 @@ pub fn hint(error: &Error) -> Option<String> {
             "it may be damaged, or a web page; if it is the image, rename it or name its bmap"
         }
         Error::Bmap(load::Error::Trust(error)) => of_signature(error)?,
+        Error::Bmap(load::Error::StandIn { .. }) => "check the address: some servers send this for a missing file",
         Error::Target(error) => return of_target(error),
         _ => return None,
     };
@@ -111,7 +112,7 @@ fn of_source(error: &source::Error) -> Option<&'static str> {
         source::Error::NotAnImage { what, .. } => Some(match what {
             NotAnImage::Compressed(_) => "decompress it first, or name its bmap to copy it as it is",
             NotAnImage::Image(_) => "convert it to a raw image first, or name its bmap to copy it as it is",
-            NotAnImage::Page | NotAnImage::Xml | NotAnImage::Signed => "to copy it as it is, name its bmap",
+            NotAnImage::Page | NotAnImage::Json | NotAnImage::Xml | NotAnImage::Signed => "to copy it as it is, name its bmap",
         }),
         source::Error::TooLarge { what: "bmap", .. } => Some("are the image and '--bmap' swapped?"),
         _ => None,

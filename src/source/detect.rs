@@ -139,6 +139,8 @@ pub enum NotAnImage {
     Image(&'static str),
     /// An HTML page, which servers send for missing files.
     Page,
+    /// A JSON text, which servers send for missing files.
+    Json,
     /// Such as a bmap.
     Xml,
     /// A clearsigned text, such as a bmap.
@@ -169,7 +171,8 @@ impl NotAnImage {
         let begins = |tag: &[u8]| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
         match () {
             () if begins(b"<!doctype html") || begins(b"<html") => Some(Self::Page),
-            () if begins(b"<?xml") => Some(Self::Xml),
+            () if begins(b"<?xml") => Some(if has_html(text) { Self::Page } else { Self::Xml }),
+            () if is_json(text) => Some(Self::Json),
             () if begins(b"-----BEGIN PGP SIGNED MESSAGE-----") => Some(Self::Signed),
             () => None,
         }
@@ -183,10 +186,27 @@ impl fmt::Display for NotAnImage {
             Self::Compressed(how) => write!(f, "compressed with {how}, which is not supported"),
             Self::Image(format) => write!(f, "an image in the format {format}"),
             Self::Page => f.write_str("an HTML page, as a server sends it for a missing file"),
+            Self::Json => f.write_str("a JSON text, as a server sends it for a missing file"),
             Self::Xml => f.write_str("an XML file, such as a bmap"),
             Self::Signed => f.write_str("a signed text, such as a bmap"),
         }
     }
+}
+
+/// Whether an XML text says that it is XHTML.
+fn has_html(text: &[u8]) -> bool {
+    const DOCTYPE: &[u8] = b"<!doctype html";
+    text.windows(DOCTYPE.len()).any(|window| window.eq_ignore_ascii_case(DOCTYPE))
+}
+
+/// Whether `text` begins like a JSON object or a list of such (RFC 8259). Two signs are no proof, so that the first
+/// bytes must be text, too.
+fn is_json(text: &[u8]) -> bool {
+    const LOOK: usize = 16;
+    let object = text.strip_prefix(b"[").map_or(text, <[u8]>::trim_ascii_start);
+    let begins =
+        object.strip_prefix(b"{").is_some_and(|rest| matches!(rest.trim_ascii_start().first(), Some(b'"' | b'}')));
+    begins && text.iter().take(LOOK).all(|&byte| byte >= b' ' || byte.is_ascii_whitespace())
 }
 
 /// What follows the skippable frame that `head` begins with, as far as it is there.
@@ -273,6 +293,24 @@ mod tests {
         ];
         for (head, foreign) in cases {
             assert_eq!(NotAnImage::of(head), foreign, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn pages_and_json_of_servers_are_told_from_images() {
+        let cases: [(&[u8], Option<NotAnImage>); 9] = [
+            (b"<?xml version=\"1.0\"?>\n<!DOCTYPE html PUBLIC \"x\">", Some(NotAnImage::Page)),
+            (b"{\"error\":\"not found\"}", Some(NotAnImage::Json)),
+            (b"\r\n{\n  \"errors\" : [ {", Some(NotAnImage::Json)),
+            (b"[ {\"status\": 404}]", Some(NotAnImage::Json)),
+            (b"{}", Some(NotAnImage::Json)),
+            (b"{\"\0\0\0", None),
+            (b"{x", None),
+            (b"[section]", None),
+            (b"{", None),
+        ];
+        for (head, what) in cases {
+            assert_eq!(NotAnImage::of(head), what, "{head:?}");
         }
     }
 }

@@ -29,6 +29,7 @@ mod location;
 mod peek;
 mod raw;
 mod small_file;
+mod stand_in;
 #[doc(hidden)]
 pub mod transport;
 
@@ -47,6 +48,7 @@ pub use peek::{Peek, StoredFile};
 #[doc(hidden)]
 pub use raw::Raw;
 pub use small_file::SmallFile;
+pub use stand_in::StandIn;
 
 use crate::event::{Observer, Silent};
 use crate::range::ByteRange;

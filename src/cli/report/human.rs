@@ -60,8 +60,8 @@ impl Human {
             Notice::BmapFound { bmap } => (Info, format!("discovered bmap file '{bmap}'")),
             Notice::BmapAccessDenied { error } => (Info, in_one_line(error)),
             Notice::SignatureFound { signature } => (Info, format!("discovered signature file '{signature}'")),
-            Notice::WebPageForSignature { signature } => {
-                (Warn, format!("'{signature}' is a web page, not a signature"))
+            Notice::StandIn { url, sought, what } => {
+                (Info, format!("'{url}' is no {sought} but {what}: it is passed over"))
             }
             Notice::BmapSignedBy { signer, .. } => {
                 (Info, format!("successfully verified bmap file signature of {signer}"))
