@@ -66,6 +66,12 @@ fn is_like_url(path: Option<&Path>, error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound && path.is_some_and(|path| path.to_string_lossy().contains("://"))
 }
 
+/// Whether a path that leads nowhere looks like a file on another machine, as scp and rsync name it: `me@host:/path`.
+fn is_like_remote(path: Option<&Path>, error: &io::Error) -> bool {
+    let Some(path) = path.filter(|_| error.kind() == ErrorKind::NotFound) else { return false };
+    path.to_string_lossy().split_once(':').is_some_and(|(host, _)| !host.is_empty() && !host.contains('/'))
+}
+
 /// An image that `create` cannot open.
 fn of_image(path: &Path, error: &io::Error) -> Option<&'static str> {
     match error.kind() {
@@ -106,6 +112,9 @@ fn of_source(error: &source::Error) -> Option<&'static str> {
     match error {
         source::Error::Open { location, source } if is_like_url(location.as_path(), source) => {
             Some("the protocols of addresses are http, https, ftp, ssh and file")
+        }
+        source::Error::Open { location, source } if is_like_remote(location.as_path(), source) => {
+            Some("the address of a file behind ssh is ssh://USER@HOST/PATH")
         }
         source::Error::Open { source, .. } | source::Error::Read { source, .. } => of_fetch(source),
         source::Error::CompressedTwice { .. } => Some("decompress it once first"),

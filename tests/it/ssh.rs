@@ -237,3 +237,13 @@ fn a_missing_program_is_named() {
     // That is not what "no such file" means for a bmap.
     copy(["ssh://h/x", directory.path().join("out").to_str().unwrap()]).env("PATH", "").fails(&["cannot run 'ssh'"]);
 }
+
+#[test]
+fn a_name_as_scp_has_it_is_answered_with_the_address() {
+    for name in ["me@host:/srv/disk.img", "host:disk.img"] {
+        let outcome = copy(["--nobmap", name, "/nonexistent/out"]);
+        outcome.fails(&[&format!("cannot open '{name}'"), "ssh://USER@HOST/PATH"]);
+    }
+    let outcome = copy(["--nobmap", "./a:b", "/nonexistent/out"]).fails(&["cannot open './a:b'"]);
+    assert!(!outcome.stderr.contains("ssh://"), "{}", outcome.stderr);
+}
