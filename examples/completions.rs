@@ -19,12 +19,13 @@ const IMAGE_ENDINGS: &str = "img|raw|wic|iso|sdcard|sdimg|rpi-sdimg|hddimg|ext2|
                              tbz|tbz2|xz|txz|zst|zstd|tzst|lz4|tlz4|lzo|tzo|zip|tar";
 
 /// What is completed by hand: the argument, how its line in the script for zsh can be told, and the function there.
-const BY_HAND: [(&str, &str, &str); 5] = [
+const BY_HAND: [(&str, &str, &str); 6] = [
     ("image", "':image -- ", "_bmaptool_images"),
     ("target", "':target -- ", "_bmaptool_targets"),
     ("bmap", "--bmap=[", "_bmaptool_bmaps"),
     ("bmap_sig", "--bmap-sig=[", "_bmaptool_signatures"),
     ("keyring", "--keyring=[", "_bmaptool_keyrings"),
+    ("cacert", "--cacert=[", "_bmaptool_certificates"),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -74,7 +74,9 @@ pub enum Notice<'a> {
     /// The image is a member of an archive.
     ReadsMember { archive: &'a dyn Printable, format: &'a dyn Printable, member: &'a str },
     /// A download broke, or a server was not ready; it is tried again after `pause`, at once where that is `None`.
-    Retries { error: &'a dyn Error, pause: Option<Duration> },
+    Retries { url: &'a dyn Printable, error: &'a dyn Error, pause: Option<Duration> },
+    /// The server sends whole files only: after a break the download starts again, and what has come is dropped.
+    StartsOver { url: &'a dyn Printable },
     /// The server names no validator (ETag, date) for a URL: if the file changes during the copy, that is not noticed.
     NoValidator { url: &'a dyn Printable },
     /// The environment variable names a file or directory in which no certificate can be read: no server is trusted.

@@ -39,7 +39,8 @@ _bmaptool_tuned() {
         --bmap) _bmaptool_files '*.bmap?(.*)'; return ;;
         --bmap-sig) _bmaptool_files '*.@(asc|sig|gpg)'; return ;;
         --keyring) _bmaptool_files '*.@(gpg|kbx|asc|pgp)'; return ;;
-        --fingerprint) return ;;
+        --cacert) _bmaptool_files '*.@(pem|crt|cer)'; return ;;
+        --fingerprint | --header) return ;;
     esac
     if [[ $cur == -* || $prev == @(-o|--output|--psplash-pipe) ]]; then
         _bmaptool "$@"
@@ -50,7 +51,7 @@ _bmaptool_tuned() {
     for ((index = 1; index < COMP_CWORD; index++)); do
         word=${COMP_WORDS[index]}
         case $word in
-            --bmap | --bmap-sig | --keyring | --fingerprint | --psplash-pipe | --output | -o)
+            --bmap | --bmap-sig | --keyring | --fingerprint | --header | --cacert | --psplash-pipe | --output | -o)
                 [[ ${COMP_WORDS[index + 1]} == = ]] && ((index++))
                 ((index++))
                 ;;

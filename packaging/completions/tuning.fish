@@ -22,7 +22,7 @@ end
 function __fish_bmaptool_after -a command count
     set -l words (commandline -opc)
     set -e words[1]
-    argparse -i q/quiet d/debug o/output= bmap= bmap-sig= keyring= fingerprint= psplash-pipe= -- $words 2>/dev/null
+    argparse -i q/quiet d/debug o/output= bmap= bmap-sig= keyring= fingerprint= header= cacert= psplash-pipe= -- $words 2>/dev/null
     or return
     set -l words (string match -v -- '-?*' $argv)
     test "$words[1]" = $command -a (count $words) -eq (math $count + 1)
@@ -35,3 +35,4 @@ complete -c bmaptool -n "__fish_bmaptool_after copy 1" -F -a "(__fish_bmaptool_d
 complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy" -l bmap -r -f -a "(__fish_bmaptool_files '\.bmap(?:\..*)?')"
 complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy" -l bmap-sig -r -f -a "(__fish_bmaptool_files '\.(?:asc|sig|gpg)')"
 complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy" -l keyring -r -f -a "(__fish_bmaptool_files '\.(?:gpg|kbx|asc|pgp)')"
+complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy" -l cacert -r -f -a "(__fish_bmaptool_files '\.(?:pem|crt|cer)')"

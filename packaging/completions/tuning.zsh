@@ -17,6 +17,10 @@ _bmaptool_keyrings() {
     _files -g '*.(gpg|kbx|asc|pgp)(-.)'
 }
 
+_bmaptool_certificates() {
+    _files -g '*.(pem|crt|cer)(-.)'
+}
+
 # Disks that hold something, and their partitions.
 _bmaptool_targets() {
     local -a devices

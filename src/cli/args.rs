@@ -1,11 +1,14 @@
 //! The command line, as `bmaptool --help` shows it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use bmaptool::source::Header;
 use bmaptool::trust::Fingerprint;
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Parser, Subcommand, ValueHint};
 
 /// Maps sparse disk images and flashes them: only the mapped blocks, every range verified.
 #[derive(Debug, Parser)]
@@ -104,6 +107,8 @@ pub struct Copy {
     /// Accept a signature of the key with this fingerprint only
     #[arg(long, value_name = "FPR", value_hint = ValueHint::Other)]
     pub fingerprint: Option<Fingerprint>,
+    #[command(flatten)]
+    pub network: Network,
     /// Do not verify the checksums of the ranges
     #[arg(long)]
     pub no_verify: bool,
@@ -119,6 +124,32 @@ pub struct Copy {
     /// Where it is written: a block device or a file
     #[arg(value_name = "TARGET")]
     pub target: PathBuf,
+}
+
+/// How files are fetched.
+#[derive(Args, Debug)]
+pub struct Network {
+    /// Send this header, 'NAME: VALUE', to the HTTP server of the image; repeatable
+    #[arg(long, value_name = "HEADER", value_hint = ValueHint::Other, value_parser = HeaderParser)]
+    pub header: Vec<Header>,
+    /// Trust the certificates in FILE (PEM), besides those of the system
+    #[arg(long, value_name = "FILE")]
+    pub cacert: Option<PathBuf>,
+}
+
+/// Parses headers. Unlike those of clap, its errors do not show the value, which may be a secret.
+#[derive(Clone)]
+struct HeaderParser;
+
+impl TypedValueParser for HeaderParser {
+    type Value = Header;
+
+    fn parse_ref(&self, command: &clap::Command, _: Option<&Arg>, value: &OsStr) -> Result<Header, clap::Error> {
+        Header::parse(value.as_bytes()).map_err(|error| {
+            let message = format!("invalid value for '--header <HEADER>': {error}");
+            command.clone().error(ErrorKind::ValueValidation, message)
+        })
+    }
 }
 
 /// Refuses an empty name, which is an unset variable in a script.

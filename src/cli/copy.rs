@@ -20,7 +20,8 @@ use super::{bmap, network};
 pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     let signals = Signals::handle().map_err(Error::Signals)?;
     let report = Report::new(vec![arguments.target.clone()], arguments.psplash_pipe.as_deref());
-    let options = network::options(report.clone());
+    let names = [Some(&arguments.image), arguments.bmap.as_ref(), arguments.bmap_sig.as_ref()];
+    let options = network::options(&arguments.network, names.into_iter().flatten(), report.clone())?;
 
     let location = Location::parse(&arguments.image)?;
     if location == Location::Stdin && process::stdin_was_closed() {

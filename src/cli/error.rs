@@ -9,7 +9,7 @@ use bmaptool::copy;
 use bmaptool::create;
 use bmaptool::load;
 use bmaptool::sink::{self, TargetState};
-use bmaptool::source::{self, Format, Location, NotAnImage};
+use bmaptool::source::{self, CertificatesError, Format, Location, NotAnImage};
 use bmaptool::trust::{self, Fingerprint, KeyringError, RequiredBy};
 
 use super::hint::{COPY_AGAIN, hint};
@@ -41,6 +41,8 @@ pub enum Error {
     StdinClosed,
     #[error("nothing came from {}: there is no image on it", in_quotes(.image))]
     NothingCame { image: Location },
+    #[error(transparent)]
+    Certificates(#[from] CertificatesError),
     #[error(transparent)]
     Keyring(#[from] KeyringError),
     #[error("no signature found but {flag} given: bmap file '{bmap}' is not signed")]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bmaptool::device::{Conflict, Sharing, Usage};
 use bmaptool::event::Notice;
-use bmaptool::source::{self, FetchError, NotAnImage};
+use bmaptool::source::{self, CertificateFault, FetchError, NotAnImage, ProxyFault};
 use bmaptool::trust::{self, Refusal, VerifierError};
 use bmaptool::{copy, create, filemap, load, sink};
 use nix::unistd::geteuid;
@@ -144,11 +144,23 @@ fn of_fetch(error: &io::Error) -> Option<&'static str> {
     match FetchError::of(error)? {
         error if error.is_unknown_host() => Some("connect with ssh once and check the host's key"),
         FetchError::Status { status, .. } => match status.as_u16() {
-            401 => Some("give the right user and password in the URL or in ~/.netrc"),
+            401 => Some("give the right user and password in the URL or in ~/.netrc, or a '--header'"),
             407 => Some("give a user and a password in the proxy's URL"),
             _ => None,
         },
-        FetchError::Changed { .. } => Some("start again"),
+        FetchError::Certificate { source: CertificateFault::Expired | CertificateFault::NotYetValid, .. } => {
+            Some("set the clock, or trust another one with '--cacert FILE' or SSL_CERT_FILE")
+        }
+        FetchError::Certificate { source: CertificateFault::OtherName { .. }, .. } => {
+            Some("use its name, or trust one for this name with '--cacert FILE' or SSL_CERT_FILE")
+        }
+        FetchError::Certificate { .. } => {
+            Some("if it is the right one, trust it with '--cacert FILE' or SSL_CERT_FILE")
+        }
+        FetchError::Proxy { source: ProxyFault::Ftp, .. } => {
+            Some("name an http proxy in ftp_proxy, or list the host in no_proxy to fetch from it directly")
+        }
+        FetchError::Changed => Some("start again"),
         FetchError::Program { source, .. } if source.kind() == ErrorKind::NotFound => Some("please install it"),
         _ => None,
     }

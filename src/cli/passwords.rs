@@ -1,11 +1,11 @@
-//! Passwords in URLs that stand in other text, and in the arguments of this process.
+//! Passwords in URLs that stand in other text, and those and headers in the arguments of this process.
 
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-/// Overwrites the passwords in the arguments of this process, which every user of this machine can list. The arguments
+/// Overwrites the passwords and the values of headers in the arguments of this process, which every user of this machine can list. The arguments
 /// must have been parsed.
 pub fn hide_from_process_list() {
     if let Err(error) = overwrite_arguments() {
@@ -16,17 +16,17 @@ pub fn hide_from_process_list() {
 /// The kernel shows the memory in which it once put the arguments; no call lets a process show others.
 fn overwrite_arguments() -> io::Result<()> {
     let arguments = fs::read("/proc/self/cmdline")?;
-    let passwords = find(&arguments);
-    if passwords.is_empty() {
+    let secrets = [find(&arguments), header_values(&arguments)].concat();
+    if secrets.is_empty() {
         return Ok(());
     }
     let start = arguments_address().ok_or(io::ErrorKind::Unsupported)?;
     let memory = File::options().write(true).open("/proc/self/mem")?;
-    for password in passwords {
+    for secret in secrets {
         // SAFETY: this is as unsafe as a write through a pointer, though the compiler does not see it. The arguments
         // are at this address according to the kernel and are writable, no reference to them exists (`args_os` copies
         // them), and the zeroes that end them are kept.
-        memory.write_all_at(&vec![b'x'; password.len()], start + password.start as u64)?;
+        memory.write_all_at(&vec![b'x'; secret.len()], start + secret.start as u64)?;
     }
     Ok(())
 }
@@ -61,9 +61,34 @@ fn find(text: &[u8]) -> Vec<Range<usize>> {
     marks.filter_map(|(mark, _)| password(mark + MARK.len())).collect()
 }
 
+/// Finds the values of the headers among `arguments`, each of which ends with a zero byte.
+fn header_values(arguments: &[u8]) -> Vec<Range<usize>> {
+    // Options may be abbreviated; what is shorter than this is not clear.
+    let is_option = |name: &[u8]| name.starts_with(b"--hea") && b"--header".starts_with(name);
+    let mut values = Vec::new();
+    let (mut start, mut is_value) = (0, false);
+    for argument in arguments.split(|&byte| byte == 0) {
+        let equals = argument.iter().position(|&byte| byte == b'=').filter(|&equals| is_option(&argument[..equals]));
+        if is_value || equals.is_some() {
+            let colon = argument.iter().position(|&byte| byte == b':').map_or(argument.len(), |colon| colon + 1);
+            values.push(start + colon..start + argument.len());
+        }
+        is_value = !is_value && is_option(argument);
+        start += argument.len() + 1;
+    }
+    values
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_of_headers_are_found() {
+        let arguments = b"copy\0--header\0A: b\0--head=C: d\0--help\0E: f\0--header\0--header\0x:y\0".as_slice();
+        let found: Vec<_> = header_values(arguments).into_iter().map(|value| &arguments[value]).collect();
+        assert_eq!(found, [b" b".as_slice(), b" d", b""]);
+    }
 
     #[test]
     fn passwords_are_found() {

@@ -246,6 +246,20 @@ pub(super) fn public(url: &url::Url) -> url::Url {
     public
 }
 
+/// `url` as messages show it where the user has not named it: without user name, password and query, which may be as
+/// secret as a password.
+pub(super) fn shown(url: &url::Url) -> String {
+    let mut shown = public(url);
+    shown.set_fragment(None);
+    match url.query() {
+        Some(_) => {
+            shown.set_query(None);
+            format!("{shown}?…")
+        }
+        None => shown.to_string(),
+    }
+}
+
 /// An invalid URL without what may be credentials in it: all up to the last `@`.
 fn without_credentials(text: &str) -> String {
     match (text.split_once("://"), text.rsplit_once('@')) {
@@ -383,5 +397,17 @@ mod tests {
         let signature = parse("http://me:pw@h/disk.bmap?t").with_ending(".asc").unwrap();
         assert_eq!(signature, parse("http://me:pw@h/disk.bmap.asc?t"));
         assert_eq!(parse("http://h/disk.gz?a=b.xz").named_format(), Some(Format::Gzip));
+    }
+
+    #[test]
+    fn what_the_user_has_not_named_is_shown_without_its_query() {
+        let cases = [
+            ("http://me:pw@h/disk.img?sig=secret#f", "http://h/disk.img?…"),
+            ("http://h/disk.img", "http://h/disk.img"),
+            ("socks5://me:pw@h:1080", "socks5://h:1080"),
+        ];
+        for (url, text) in cases {
+            assert_eq!(shown(&url.parse().unwrap()), text);
+        }
     }
 }

@@ -53,26 +53,39 @@ pub use stand_in::StandIn;
 use crate::event::{Observer, Silent};
 use crate::range::ByteRange;
 use crate::sys::eintr::retry_on_eintr;
-pub use transport::{FetchError, RetryPolicy, TransferStats};
+pub use transport::{
+    CertificateFault, Certificates, CertificatesError, FetchError, Header, InvalidHeader, ProxyFault, RetryPolicy,
+    ServerHeaders, TransferStats,
+};
 
 /// How files are opened.
 #[derive(Clone)]
 pub struct OpenOptions {
     /// Timeouts of network connections, and when to give up.
     pub retry: RetryPolicy,
+    /// Headers for one HTTP server.
+    pub headers: ServerHeaders,
+    /// What is trusted in TLS besides the certificates of the system.
+    pub certificates: Certificates,
     /// Receives notices, also later, while the file is read.
     pub observer: Arc<dyn Observer>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { retry: RetryPolicy::default(), observer: Arc::new(Silent) }
+        Self {
+            retry: RetryPolicy::default(),
+            headers: ServerHeaders::default(),
+            certificates: Certificates::default(),
+            observer: Arc::new(Silent),
+        }
     }
 }
 
 impl fmt::Debug for OpenOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenOptions").field("retry", &self.retry).finish_non_exhaustive()
+        let Self { retry, headers, .. } = self;
+        f.debug_struct("OpenOptions").field("retry", retry).field("headers", headers).finish_non_exhaustive()
     }
 }
 

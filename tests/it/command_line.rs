@@ -36,6 +36,20 @@ fn an_answer_that_cannot_be_written_is_no_success() {
 }
 
 #[test]
+fn what_is_wrong_with_a_header_is_told_without_its_value() {
+    let cases = [
+        ("Authorization s3cret", "not of the form 'NAME: VALUE'"),
+        ("s3 cret: x", "its name is not valid"),
+        ("X-Token: s3cret\nX: y", "its value is not valid"),
+        ("", "not of the form"),
+    ];
+    for (header, message) in cases {
+        let outcome = bmaptool(["copy", "--header", header, "a", "b"]).exits(2, &["--header", message, "--help"]);
+        assert!(!outcome.stderr.contains("cret"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
 fn wrong_usage_exits_with_2() {
     let cases: [&[&str]; 20] = [
         &[],

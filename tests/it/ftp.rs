@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::common::daemon::{Daemon, free_port};
 use crate::common::image::{assert_same, sparse};
+use crate::common::server::{File, Server};
 use crate::common::tool::{Tool, copy, create};
 use crate::common::{PYTHON, sh, temp_dir};
 use crate::registry::Need;
@@ -106,6 +107,8 @@ fn a_real_server_is_read_with_a_password() {
 struct Behaviour {
     /// It closes the data connection after so many bytes, and says what `end` is.
     limit: usize,
+    /// Whether each session sends that much more.
+    grows: bool,
     /// What it says then; nothing means that it hangs up.
     end: &'static str,
     rest: bool,
@@ -125,6 +128,7 @@ struct Behaviour {
 
 const GOOD: Behaviour = Behaviour {
     limit: usize::MAX,
+    grows: false,
     end: "226 Done",
     rest: true,
     size: true,
@@ -189,8 +193,9 @@ fn session(stream: TcpStream, data: &[u8], behaviour: &Behaviour, number: usize)
                 let (mut to, _) = passive.take()?.accept().unwrap();
                 say("150 Here it comes")?;
                 let rest = &data[start..];
-                let _ = to.write_all(&rest[..rest.len().min(behaviour.limit)]);
-                let complete = rest.len() <= behaviour.limit;
+                let limit = behaviour.limit.saturating_mul(if behaviour.grows { number + 1 } else { 1 });
+                let _ = to.write_all(&rest[..rest.len().min(limit)]);
+                let complete = rest.len() <= limit;
                 if !complete {
                     std::thread::sleep(behaviour.stall);
                     let linger = libc::linger { l_onoff: i32::from(behaviour.reset), l_linger: 0 };
@@ -221,12 +226,15 @@ fn connections_that_break_are_resumed() {
 }
 
 #[test]
-fn a_server_that_cannot_resume_is_an_error() {
+fn a_server_that_cannot_resume_starts_over() {
     let case = Case::new();
     let bytes = std::fs::read(&case.image).unwrap();
-    let (address, _) = server(bytes, Behaviour { limit: 700_000, end: "426 Lost", rest: false, ..GOOD });
-    case.copy_all(&format!("ftp://{address}/disk.img")).fails(&["trying again", "refuses 'REST': 502"]);
-    assert!(!case.out().exists());
+    let limit = 700_000;
+    let (address, sessions) = server(bytes, Behaviour { limit, grows: true, end: "426 Lost", rest: false, ..GOOD });
+    let outcome = case.copy_all(&format!("ftp://{address}/disk.img")).ok();
+    outcome.says(&["trying again", "sends whole files only: starting again from byte 0"]);
+    case.assert_copied();
+    assert_eq!(sessions.load(Ordering::SeqCst), 5);
 }
 
 #[test]
@@ -236,7 +244,7 @@ fn an_end_that_is_not_confirmed_is_no_end() {
     // The server hangs up after the data, and says neither how long nor that it was all.
     let behaviour = Behaviour { end: "", size: false, rest: false, limit: 2_000_000, ..GOOD };
     let (address, _) = server(bytes.clone(), behaviour.clone());
-    case.copy_all(&format!("ftp://{address}/disk.img")).fails(&["the end is not confirmed", "refuses 'REST'"]);
+    case.copy_all(&format!("ftp://{address}/disk.img")).fails(&["the end is not confirmed", "given up"]);
     assert!(!case.out().exists());
     let (address, _) = server(bytes, Behaviour { rest: true, ..behaviour });
     case.copy_all(&format!("ftp://{address}/disk.img")).fails(&["given up after 8 breaks", "not confirmed"]);
@@ -256,7 +264,7 @@ fn a_reset_is_no_end() {
     outcome.says(&[&format!("broke at byte {}: ", RESTART.load(Ordering::SeqCst)), "reset"]);
     case.assert_copied();
     let (address, _) = server(bytes, Behaviour { rest: false, ..behaviour });
-    case.copy_all(&format!("ftp://{address}/disk.img")).fails(&["refuses 'REST'"]);
+    case.copy_all(&format!("ftp://{address}/disk.img")).fails(&["given up after 8 breaks"]);
 }
 
 #[test]
@@ -331,4 +339,61 @@ fn control_characters_are_refused() {
     for place in ["x/a%0d%0aDELE%20b", "me%0a@x/a", "me:a%00b@x/a"] {
         case.copy_all(&format!("ftp://{}", place.replace('x', "127.0.0.1"))).fails(&["control character"]);
     }
+}
+
+#[test]
+fn a_proxy_is_not_passed_by() {
+    let case = Case::new();
+    let bytes = std::fs::read(&case.image).unwrap();
+    let (address, sessions) = server(bytes, GOOD);
+    let url = format!("ftp://{address}/disk.img");
+    let cases = [
+        ("ftp_proxy", "http://me:s3cret@127.0.0.1:1", "cannot connect, through the proxy 'http://127.0.0.1:1/': "),
+        ("FTP_PROXY", "socks5://me:s3cret@p", "cannot use the proxy that FTP_PROXY names: FTP goes through http"),
+        ("all_proxy", "quic://me:s3cret@p", "cannot use the proxy that all_proxy names: 'quic' is not one of"),
+    ];
+    for (variable, proxy, message) in cases {
+        let outcome = case.copy_all(&url).env(variable, proxy).fails(&[&format!("cannot open '{url}': {message}")]);
+        assert!(!outcome.stderr.contains("s3cret"), "{}", outcome.stderr);
+    }
+    assert_eq!(sessions.load(Ordering::SeqCst), 0);
+    case.copy_all(&url).env("ftp_proxy", "http://127.0.0.1:1").env("no_proxy", "127.0.0.1").ok();
+    case.assert_copied();
+}
+
+#[test]
+fn a_proxy_is_asked_for_the_address() {
+    let case = Case::new();
+    let image = File::new(std::fs::read(&case.image).unwrap());
+    let bmap = File::new(std::fs::read(case.directory.path().join("disk.img.bmap")).unwrap());
+    let proxy = Server::start(move |request, reply| {
+        let file = |file: &File| File { ranges: false, ..file.clone() };
+        match &*request.target {
+            "ftp://me:s%26cret@images.invalid/a%20b/disk.img" => {
+                // It breaks off, and goes on from the start each time.
+                reply.file_until(request, &file(&image), (request.number + 1) * 600_000);
+            }
+            "ftp://me:s%26cret@images.invalid/a%20b/disk.img.bmap" => reply.file(request, &file(&bmap)),
+            _ => reply.status("404 Not Found", &[]),
+        }
+        reply.close();
+    });
+    let url = "ftp://me:s%26cret@images.invalid/a%20b/disk.img";
+    let outcome = case.copy(url).env("ftp_proxy", proxy.url_as("you:p@ss", "")).ok();
+    outcome.says(&["discovered bmap file", "sends whole files only: starting again"]);
+    case.assert_copied();
+    assert!(!outcome.stderr.contains("cret"), "{}", outcome.stderr);
+    for request in proxy.requests() {
+        assert_eq!(request.header("proxy-authorization"), Some("Basic eW91OnBAc3M="), "{request:?}");
+    }
+    let absent = case.copy_all("ftp://images.invalid/none.img").env("ftp_proxy", proxy.url(""));
+    absent.fails(&["cannot open 'ftp://images.invalid/none.img': the server answers 404 Not Found"]);
+    let nonsense = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nonsense.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in nonsense.incoming() {
+            let _ = stream.unwrap().write_all(b"220 FTP here\r\n");
+        }
+    });
+    case.copy_all("ftp://h/x").env("ftp_proxy", address.to_string()).fails(&["the proxy does not speak HTTP"]);
 }

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::common::daemon::assert_not_listed;
 use crate::common::download::Case;
@@ -62,12 +62,34 @@ fn a_server_in_trouble_is_asked_again() {
     let file = case.file();
     let server = Server::start(move |request, reply| match request.number % 4 {
         0 => reply.status("500 Internal Server Error", &[]),
-        1 => reply.status("503 Service Unavailable", &["Retry-After: 1"]),
+        1 => reply.status("503 Service Unavailable", &["Retry-After: 0"]),
         2 => reply.close(),
         _ => reply.file_until(request, &file, 1_000_000),
     });
     case.copy_all(&server.url("x")).ok().says(&["500", "503", "trying again"]);
     case.assert_copied();
+}
+
+#[test]
+fn a_busy_server_is_asked_again_when_it_says() {
+    let case = Case::full();
+    let file = case.file();
+    let server = Server::start(move |request, reply| match request.number {
+        0 => reply.status("429 Too Many Requests", &["Retry-After: 1"]),
+        1 => reply.status("408 Request Timeout", &[]),
+        2 => reply.file_until(request, &file, 1_000_000),
+        3 => reply.status("429 Too Many Requests", &[]),
+        _ => reply.file(request, &file),
+    });
+    let began = Instant::now();
+    case.copy_all(&server.url("x")).ok().says(&["429 Too Many Requests; trying again in 1.0 s", "408"]);
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    case.assert_copied();
+    // Nobody waits for an hour.
+    let server = Server::start(|_, reply| reply.status("429 Too Many Requests", &["Retry-After: 3600"]));
+    let brief = case.copy(&server.url("x")).env("BMAPTOOL_TIMEOUT_SCALE", "0.01");
+    brief.fails(&["given up after 2 breaks", "429 Too Many Requests"]);
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[test]
@@ -153,7 +175,9 @@ fn chunked_bodies_are_resumed_where_the_server_sends_ranges() {
             assert!(!outcome.stderr.contains("WARNING"), "{}", outcome.stderr);
             case.assert_copied();
         } else {
-            tool.fails(&["its server sends whole files only"]);
+            // It always breaks at the same byte.
+            tool.fails(&["given up after 8 breaks without a new byte"])
+                .says(&["sends whole files only: starting again"]);
             case.assert_nothing_left();
         }
     }
@@ -234,26 +258,38 @@ fn lies_about_ranges_are_errors() {
 }
 
 #[test]
-fn a_server_without_ranges_is_read_again_near_the_start_only() {
+fn a_server_without_ranges_starts_over() {
     let case = Case::full();
-    // Near the start, the whole may come again.
-    for (limit, message) in [(200_000, None), (2_000_000, Some("cannot fetch"))] {
-        let mut file = case.file();
-        file.ranges = false;
-        let server = Server::start(move |request, reply| match request.number {
-            0 => reply.file_until(request, &file, limit),
-            _ => reply.file(request, &file),
+    sh("gzip", &["-k", case.image.to_str().unwrap()]);
+    let compressed = File::new(std::fs::read(case.directory.path().join("disk.img.gz")).unwrap());
+    for file in [case.file(), compressed] {
+        let size = file.data.len();
+        let server = Server::start(move |request, reply| {
+            let file = File { ranges: false, ..file.clone() };
+            // Each time it comes a little further.
+            reply.file_until(request, &file, (request.number + 1) * (size / 4 + 1));
         });
-        let tool = case.copy_all(&server.url("x"));
-        match message {
-            None => {
-                tool.ok();
-                assert!(server.sent() < 3_300_000);
-                case.assert_copied();
-            }
-            Some(message) => drop(tool.fails(&[message, "its server sends whole files only"])),
-        }
+        let starts_over = format!("the server of '{}' sends whole files only: starting again", server.url("x"));
+        case.copy_all(&server.url("x")).ok().says(&[&starts_over, "broke at byte"]);
+        assert_eq!(server.requests().len(), 4);
+        case.assert_copied();
+        let tool = case.copy(&server.url("x"));
+        tool.ok();
+        case.assert_copied();
     }
+}
+
+#[test]
+fn a_file_that_changed_is_not_started_over() {
+    let case = Case::full();
+    let (old, mut new) = (case.file(), case.file());
+    new.etag = "\"two\"";
+    let server = Server::start(move |request, reply| match request.number {
+        0 => reply.file_until(request, &File { ranges: false, ..old.clone() }, 1_000_000),
+        _ => reply.file(request, &File { ranges: false, ..new.clone() }),
+    });
+    case.copy_all(&server.url("x")).fails(&["changed while it was being fetched"]);
+    case.assert_nothing_left();
 }
 
 /// Sends these bytes in chunks, with the end that belongs to them.
@@ -365,7 +401,7 @@ fn a_server_that_takes_no_connection_is_no_break() {
 
     let case = Case::full();
     let url = format!("http://{address}/x");
-    let outcome = case.copy_all(&url).fails(&[&format!("cannot connect to '{url}'")]);
+    let outcome = case.copy_all(&url).fails(&[&format!("cannot open '{url}': cannot connect: ")]);
     assert!(!outcome.stderr.contains("trying again"), "{}", outcome.stderr);
 }
 
@@ -379,9 +415,11 @@ fn a_signal_ends_a_stalled_copy() {
     });
     let url = server.url_as("me:s%26cret:x", "x");
     let mut tool = copy(["--nobmap".as_ref(), url.as_ref(), case.out().as_os_str()]);
+    tool.command.args(["--header", "X-Token: t0ken"]);
     let mut child = tool.spawn();
     // What was sent may still lie in the sockets; the target is there once the copy has begun.
     wait_until(&mut child, "the stall", || server.sent() >= 1_000_000 && case.out().exists());
     assert_not_listed("cret:x");
+    assert_not_listed("t0ken");
     interrupt(child, Signal::SIGTERM);
 }

@@ -12,7 +12,7 @@ fn read(name: &str) -> String {
 }
 
 /// The options that have been promised; scripts use them.
-const PROMISED: [&str; 15] = [
+const PROMISED: [&str; 17] = [
     "--help",
     "--version",
     "--quiet",
@@ -25,6 +25,8 @@ const PROMISED: [&str; 15] = [
     "--no-sig-verify",
     "--keyring",
     "--fingerprint",
+    "--header",
+    "--cacert",
     "--no-verify",
     "--psplash-pipe",
     "--removable-device",

@@ -43,9 +43,12 @@ impl Human {
             Notice::ReadsMember { archive, format, member } => {
                 (Info, format!("reading '{member}' from the {format} archive '{archive}'"))
             }
-            Notice::Retries { error, pause } => {
+            Notice::Retries { url, error, pause } => {
                 let pause = pause.map(|pause| format!(" in {:.1} s", pause.as_secs_f64())).unwrap_or_default();
-                (Info, format!("{}; trying again{pause}", in_one_line(error)))
+                (Info, format!("'{url}': {}; trying again{pause}", in_one_line(error)))
+            }
+            Notice::StartsOver { url } => {
+                (Info, format!("the server of '{url}' sends whole files only: starting again from byte 0"))
             }
             Notice::NoValidator { url } => {
                 // FTP has nothing but times.
@@ -121,7 +124,11 @@ mod tests {
         let error = io::Error::other("why");
         let pause = Some(Duration::from_millis(1500));
         let cases = [
-            (Notice::Retries { error: &error, pause }, Info, "why; trying again in 1.5 s"),
+            (
+                Notice::Retries { url: &"ftp://h/a", error: &error, pause },
+                Info,
+                "'ftp://h/a': why; trying again in 1.5 s",
+            ),
             (
                 Notice::NoValidator { url: &"ftp://h/a" },
                 Warn,

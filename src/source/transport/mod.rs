@@ -6,9 +6,11 @@ mod file;
 mod ftp;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod headers;
 mod http;
 mod netrc;
 mod prefetch;
+mod proxy;
 #[cfg_attr(target_feature = "crt-static", path = "resolver/hickory.rs")]
 #[cfg_attr(not(target_feature = "crt-static"), path = "resolver/libc.rs")]
 mod resolver;
@@ -22,7 +24,10 @@ use super::{Error, Location, OpenOptions, Protocol};
 use crate::range::ByteRange;
 use crate::sys::file_id::FileId;
 pub use fetch_error::FetchError;
+pub use headers::{Header, InvalidHeader, ServerHeaders};
+pub use http::{CertificateFault, Certificates, CertificatesError};
 pub use prefetch::TransferStats;
+pub use proxy::ProxyFault;
 pub use retry::RetryPolicy;
 
 /// The bytes of a file as they are stored.

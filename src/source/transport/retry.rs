@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::FetchError;
 use crate::event::Notice;
-use crate::source::OpenOptions;
+use crate::source::{OpenOptions, Url};
 
 /// Timeouts of network connections, and when to give up.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,8 @@ pub struct RetryPolicy {
     pub first_pause: Duration,
     /// The longest pause.
     pub longest_pause: Duration,
-    /// How long no new byte may come, over all tries, before the download is given up.
+    /// How long no byte may come, over all tries, before the download is given up. A server that asks for a longer pause
+    /// is not waited for any longer.
     pub give_up: Duration,
     /// After how many breaks in a row, without a new byte between them, the download is given up.
     pub breaks: u32,
@@ -55,19 +56,27 @@ impl RetryPolicy {
 
 /// The breaks since the last new byte.
 pub(super) struct Retry {
+    url: Url,
     options: OpenOptions,
     count: u32,
+    /// When the last byte came.
     since: Instant,
 }
 
 impl Retry {
-    pub(super) fn new(options: &OpenOptions) -> Self {
-        Self { options: options.clone(), count: 0, since: Instant::now() }
+    /// Counts the breaks of the download of `url`.
+    pub(super) fn new(url: &Url, options: &OpenOptions) -> Self {
+        Self { url: url.clone(), options: options.clone(), count: 0, since: Instant::now() }
     }
 
     /// Begins to wait for a new byte: the last one has come, or none was wanted.
     pub(super) fn reset(&mut self) {
         self.count = 0;
+        self.since = Instant::now();
+    }
+
+    /// A byte has come that had come before: the server is there, but the breaks still count.
+    pub(super) fn repeated(&mut self) {
         self.since = Instant::now();
     }
 
@@ -89,12 +98,15 @@ impl Retry {
         }
         self.count = self.count.saturating_add(1);
         let policy = &self.options.retry;
-        if self.count >= policy.breaks || self.since.elapsed() >= policy.give_up {
+        let time_left = policy.give_up.saturating_sub(self.since.elapsed());
+        if self.count >= policy.breaks || time_left.is_zero() {
             return Err(FetchError::GivenUp { breaks: self.count, source: Box::new(failure) });
         }
         let doublings = 1 << self.count.saturating_sub(1).min(16);
-        let pause = policy.first_pause.saturating_mul(doublings).min(policy.longest_pause);
-        self.options.observer.notice(Notice::Retries { error: &failure, pause: Some(pause) });
+        let own_pause = policy.first_pause.saturating_mul(doublings).min(policy.longest_pause);
+        let asked_for = failure.retry_after().unwrap_or_default().min(time_left);
+        let pause = own_pause.max(asked_for);
+        self.options.observer.notice(Notice::Retries { url: &self.url, error: &failure, pause: Some(pause) });
         thread::sleep(pause);
         Ok(())
     }
@@ -105,13 +117,13 @@ mod tests {
     use super::*;
 
     fn failure() -> FetchError {
-        let location = crate::source::Location::parse("http://h/p".as_ref()).unwrap();
-        let crate::source::Location::Url(url) = location else { panic!("not a URL") };
-        FetchError::Broken { url, offset: 1, cause: "end".to_owned() }
+        FetchError::Broken { offset: 1, cause: "end".to_owned() }
     }
 
     fn retry(policy: RetryPolicy) -> Retry {
-        Retry::new(&OpenOptions { retry: policy, ..OpenOptions::default() })
+        let location = crate::source::Location::parse("http://h/p".as_ref()).unwrap();
+        let crate::source::Location::Url(url) = location else { panic!("not a URL") };
+        Retry::new(&url, &OpenOptions { retry: policy, ..OpenOptions::default() })
     }
 
     #[test]
@@ -131,5 +143,18 @@ mod tests {
     fn time_runs_out() {
         let mut breaks = retry(RetryPolicy::default().scaled(0.0));
         assert!(matches!(breaks.pause(failure()), Err(FetchError::GivenUp { breaks: 1, .. })));
+    }
+
+    #[test]
+    fn a_server_is_waited_for_as_it_asks_but_not_for_ever() {
+        let policy = RetryPolicy { give_up: Duration::from_millis(300), ..RetryPolicy::default().scaled(0.0) };
+        for (asked_for, least) in [(100, 100), (u64::MAX, 250)] {
+            let mut breaks = retry(policy);
+            let retry_after = Some(Duration::from_millis(asked_for));
+            let began = Instant::now();
+            let busy = FetchError::Status { status: reqwest::StatusCode::TOO_MANY_REQUESTS, retry_after };
+            assert!(breaks.pause(busy).is_ok());
+            assert!(began.elapsed() >= Duration::from_millis(least), "{asked_for}");
+        }
     }
 }

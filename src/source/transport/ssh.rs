@@ -35,7 +35,7 @@ pub(super) fn open(url: &Url, options: &OpenOptions) -> io::Result<Box<dyn Trans
     let output = Output { stdout, position: 0, stats: stats.clone() };
     let messages = collect(stderr)?;
     let output = StreamTransport::new(output, stats.clone());
-    let mut ssh = Ssh { url: url.clone(), program, child, output, stats, messages: Some(messages) };
+    let mut ssh = Ssh { program, child, output, stats, messages: Some(messages) };
     // Only its first bytes tell that there is such a file.
     if ssh.output.fill()?.is_empty() {
         ssh.check_end()?;
@@ -47,7 +47,7 @@ pub(super) fn open(url: &Url, options: &OpenOptions) -> io::Result<Box<dyn Trans
 fn command(url: &Url, policy: RetryPolicy) -> Result<(Command, &'static str), FetchError> {
     let (host, user) = (url.host(), url.user());
     if host.starts_with('-') || user.as_ref().is_some_and(|user| user.starts_with('-')) {
-        return Err(FetchError::Unusable { url: url.clone(), what: "ssh would take its host or user for an option" });
+        return Err(FetchError::Unusable { what: "ssh would take its host or user for an option" });
     }
     let (mut command, program) = match url.password() {
         Some(password) => {
@@ -85,7 +85,6 @@ fn remote_command(path: &[u8]) -> OsString {
 
 /// A file that ssh delivers.
 struct Ssh {
-    url: Url,
     program: &'static str,
     child: Child,
     output: StreamTransport,
@@ -114,7 +113,7 @@ impl Ssh {
             (_, _, "") => format!("it ended with {status}"),
             (_, _, said) => said.to_owned(),
         };
-        Err(FetchError::Ssh { url: self.url.clone(), cause }.into())
+        Err(FetchError::Ssh { cause }.into())
     }
 }
 

@@ -177,6 +177,12 @@ impl Reply<'_> {
         self.head(status, &lines);
     }
 
+    /// Sends to another address, in whatever bytes.
+    pub fn redirect(&mut self, location: &[u8]) {
+        let head = [b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: ", location, b"\r\n\r\n"].concat();
+        self.broken |= self.stream.write_all(&head).is_err();
+    }
+
     /// Closes the connection after this answer, whatever may be missing from it.
     pub fn close(&mut self) {
         self.broken = true;

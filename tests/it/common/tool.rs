@@ -59,7 +59,7 @@ pub fn bmaptool<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Tool
     // The user who runs the tests may have passwords at home.
     command.args(arguments).env_remove("NO_COLOR").env("HOME", "/nonexistent");
     // The user who runs the tests may need a proxy.
-    for proxy in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+    for proxy in ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"] {
         command.env_remove(proxy).env_remove(proxy.to_uppercase());
     }
     Tool::of(command)

@@ -33,20 +33,25 @@ pub(super) struct Reply {
 
 impl Control {
     /// Connects, logs in, and asks for files as they are.
-    pub(super) fn log_in(url: &Url, credentials: &Credentials, policy: RetryPolicy) -> Result<Self, FetchError> {
+    pub(super) fn log_in(
+        url: &Url,
+        credentials: Option<&Credentials>,
+        policy: RetryPolicy,
+    ) -> Result<Self, FetchError> {
         let connected = connect_to_any(&url.host(), url.port().unwrap_or(PORT), policy);
-        let (stream, server) = connected.map_err(|error| FetchError::Connect {
-            url: url.clone(),
-            detour: String::new(),
-            cause: error.to_string(),
-        })?;
+        let (stream, server) =
+            connected.map_err(|error| FetchError::Connect { detour: String::new(), cause: error.to_string() })?;
         let mut control = Self { stream: BufReader::new(stream), server, url: url.clone(), policy };
         // 120: ready later, which 220 follows.
         if control.expect("connect", &[120, 220])?.code == 120 {
             control.expect("connect", &[220])?;
         }
-        if control.command("USER", credentials.user.as_bytes(), &[230, 331])?.code == 331 {
-            control.command("PASS", credentials.password.as_bytes(), &[202, 230])?;
+        let (user, password) = match credentials {
+            Some(Credentials { user, password }) => (user.as_str(), password.as_str()),
+            None => ("anonymous", "anonymous@"),
+        };
+        if control.command("USER", user.as_bytes(), &[230, 331])?.code == 331 {
+            control.command("PASS", password.as_bytes(), &[202, 230])?;
         }
         control.command("TYPE", b"I", &[200])?;
         Ok(control)
@@ -62,7 +67,7 @@ impl Control {
         let space: &[u8] = if argument.is_empty() { b"" } else { b" " };
         let line = [command.as_bytes(), space, argument, b"\r\n"].concat();
         let sent = self.stream.get_mut().write_all(&line);
-        sent.map_err(|error| self.broken(&error.to_string()))?;
+        sent.map_err(|error| broken(&error.to_string()))?;
         self.expect(command, wanted)
     }
 
@@ -72,7 +77,7 @@ impl Control {
         log::debug!("{}: {command}: {}", self.url, reply.text);
         match wanted.contains(&reply.code) {
             true => Ok(reply),
-            false => Err(FetchError::Ftp { url: self.url.clone(), command, reply: reply.text }),
+            false => Err(FetchError::Ftp { command, reply: reply.text }),
         }
     }
 
@@ -84,57 +89,61 @@ impl Control {
             Err(FetchError::Ftp { .. }) => passive_port(&self.command("PASV", b"", &[227])?.text),
             Err(failure) => return Err(failure),
         };
-        let port = port.ok_or_else(|| self.broken("the server offers no port for the data"))?;
+        let port = port.ok_or_else(|| broken("the server offers no port for the data"))?;
         let address = SocketAddr::from((self.server, port));
         let stream = connect(address, self.policy);
-        stream.map_err(|error| self.broken(&format!("no connection for the data: {error}")))
+        stream.map_err(|error| broken(&format!("no connection for the data: {error}")))
     }
 
     /// A reply, which must be whole soon after it has begun.
     fn reply(&mut self) -> Result<Reply, FetchError> {
-        let text = self.line(None)?;
+        let text = read_line(&mut self.stream, self.policy, None)?;
         let began = Some(Instant::now());
         let code = text.get(..3).and_then(|code| code.parse().ok());
-        let code: u16 = code.ok_or_else(|| self.broken("the server does not speak FTP"))?;
+        let code: u16 = code.ok_or_else(|| broken("the server does not speak FTP"))?;
         if text.get(3..4) == Some("-") {
             let last = format!("{code:03} ");
             let mut lines = 0..LINES;
-            while !self.line(began)?.starts_with(&last) {
-                lines.next().ok_or_else(|| self.broken("a reply has no end"))?;
+            while !read_line(&mut self.stream, self.policy, began)?.starts_with(&last) {
+                lines.next().ok_or_else(|| broken("a reply has no end"))?;
             }
         }
         Ok(Reply { code, text })
     }
+}
 
-    /// The next line of a reply, which began at `began` or begins with its first byte.
-    fn line(&mut self, mut began: Option<Instant>) -> Result<String, FetchError> {
-        let mut line = Vec::new();
-        while !line.ends_with(b"\n") {
-            let received = retry_on_eintr(|| {
-                let data = self.stream.fill_buf()?;
-                let part = data.split_inclusive(|&byte| byte == b'\n').next().unwrap_or_default();
-                line.extend_from_slice(part);
-                Ok::<_, io::Error>(part.len())
-            });
-            match received {
-                Ok(0) => return Err(self.broken("the server has hung up")),
-                Ok(length) => self.stream.consume(length),
-                Err(error) => return Err(self.broken(&super::words(&error))),
-            }
-            if line.len() > LINE_LEN || began.get_or_insert_with(Instant::now).elapsed() > self.policy.stall {
-                return Err(self.broken("a reply has no end"));
-            }
+/// The next line of a reply, which began at `began` or begins with its first byte.
+pub(super) fn read_line(
+    stream: &mut BufReader<TcpStream>,
+    policy: RetryPolicy,
+    mut began: Option<Instant>,
+) -> Result<String, FetchError> {
+    let mut line = Vec::new();
+    while !line.ends_with(b"\n") {
+        let received = retry_on_eintr(|| {
+            let data = stream.fill_buf()?;
+            let part = data.split_inclusive(|&byte| byte == b'\n').next().unwrap_or_default();
+            line.extend_from_slice(part);
+            Ok::<_, io::Error>(part.len())
+        });
+        match received {
+            Ok(0) => return Err(broken("the server has hung up")),
+            Ok(length) => stream.consume(length),
+            Err(error) => return Err(broken(&super::words(&error))),
         }
-        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+        if line.len() > LINE_LEN || began.get_or_insert_with(Instant::now).elapsed() > policy.stall {
+            return Err(broken("a reply has no end"));
+        }
     }
+    Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+}
 
-    fn broken(&self, cause: &str) -> FetchError {
-        FetchError::Broken { url: self.url.clone(), offset: 0, cause: cause.to_owned() }
-    }
+fn broken(cause: &str) -> FetchError {
+    FetchError::Broken { offset: 0, cause: cause.to_owned() }
 }
 
 /// Connects to one of the host's addresses, which is returned.
-fn connect_to_any(host: &str, port: u16, policy: RetryPolicy) -> io::Result<(TcpStream, IpAddr)> {
+pub(super) fn connect_to_any(host: &str, port: u16, policy: RetryPolicy) -> io::Result<(TcpStream, IpAddr)> {
     let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in resolver::addresses(host, port)? {
         match connect(address, policy) {

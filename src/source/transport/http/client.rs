@@ -1,17 +1,23 @@
 //! Requests: one at a time, with credentials, along redirections.
 
-use std::{env, io};
+use std::error::Error;
+use std::io;
+use std::time::Duration;
 
-use hyper_util::client::proxy::matcher::Matcher;
+use percent_encoding::{CONTROLS, percent_encode};
 use reqwest::StatusCode;
 use reqwest::blocking::Response;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, IF_RANGE, LOCATION, RANGE};
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
+};
 
+use super::certificates::CertificateFault;
 use super::tls;
 use super::version::header;
 use crate::range::ByteRange;
 use crate::source::transport::credentials::Credentials;
-use crate::source::transport::{FetchError, resolver};
+use crate::source::transport::headers::ServerHeaders;
+use crate::source::transport::{FetchError, proxy, resolver};
 use crate::source::{OpenOptions, Url, location};
 
 /// How many redirections are followed, one after another.
@@ -25,6 +31,7 @@ pub(super) struct Client {
     pub(super) file: Url,
     /// Sent to the server that the user named, and to no other.
     credentials: Option<Credentials>,
+    headers: ServerHeaders,
     /// Where the last request was answered.
     current: url::Url,
 }
@@ -37,22 +44,14 @@ pub(super) struct Part<'a> {
     pub(super) version: Option<&'a str>,
 }
 
-/// Whether the environment asks for no proxy at all. reqwest does not know that `*` stands for all hosts.
-fn no_host_is_proxied() -> bool {
-    // In reqwest's order.
-    ["NO_PROXY", "no_proxy"].into_iter().find_map(|name| env::var(name).ok()).is_some_and(|hosts| hosts.trim() == "*")
-}
-
 impl Client {
     pub(super) fn new(file: &Url, options: &OpenOptions) -> io::Result<Self> {
-        let tls = tls::config(&*options.observer).map_err(io::Error::other)?;
+        let tls = tls::config(&options.certificates, &*options.observer).map_err(io::Error::other)?;
         let policy = &options.retry;
-        let mut builder = reqwest::blocking::Client::builder();
-        if no_host_is_proxied() {
-            builder = builder.no_proxy();
-        }
-        let http = resolver::find_hosts_for(builder)
+        let http = resolver::find_hosts_for(reqwest::blocking::Client::builder())
             .tls_backend_preconfigured(tls)
+            // One that cannot be used has been refused before each request.
+            .proxy(reqwest::Proxy::custom(|url| proxy::of(url).ok().flatten()))
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             // A little shorter than the other timeout, so that this one tells that there is no connection.
@@ -62,7 +61,8 @@ impl Client {
             .build()
             .map_err(io::Error::other)?;
         let credentials = Credentials::of(file, &*options.observer);
-        Ok(Self { http, file: file.clone(), credentials, current: file.address() })
+        let headers = options.headers.clone();
+        Ok(Self { http, file: file.clone(), credentials, headers, current: file.address() })
     }
 
     /// Asks for the whole file or a part of it. The answer has a status of 200, 206 or 416.
@@ -88,29 +88,26 @@ impl Client {
                 _ if status == StatusCode::PARTIAL_CONTENT && part.is_some() => return self.readable(response),
                 _ if status == StatusCode::RANGE_NOT_SATISFIABLE && part.is_some() => return Ok(response),
                 Some(target) if status.is_redirection() => self.current = self.redirected(target)?,
-                _ => return Err(FetchError::Status { url: self.file.clone(), status }),
+                _ => return Err(FetchError::Status { status, retry_after: retry_after(&response) }),
             }
         }
-        Err(self.bad_redirect(format!("over {REDIRECTS} times")))
+        Err(FetchError::Redirect { how: format!("over {REDIRECTS} times") })
     }
 
     fn send(&self, part: Option<&Part<'_>>) -> Result<Response, FetchError> {
-        // No compression in transit: sizes and ranges are those of the file.
-        let mut request = self.http.get(self.current.clone()).header(ACCEPT_ENCODING, "identity");
+        proxy::of(&self.current)?;
+        let mut request = self.http.get(self.current.clone());
+        let mut headers = self.headers.of(&self.current);
         let is_named_server = self.current.origin() == self.file.address().origin();
-        if let Some(Credentials { user, password }) = self.credentials.as_ref().filter(|_| is_named_server) {
+        if let Some(Credentials { user, password }) = self.credentials.as_ref().filter(|_| is_named_server)
+            && !headers.contains_key(AUTHORIZATION)
+        {
             request = request.basic_auth(user, Some(password));
         }
-        if let Some(Part { bytes, version }) = part {
-            let last = if bytes.end == u64::MAX { String::new() } else { bytes.end.saturating_sub(1).to_string() };
-            request = request.header(RANGE, format!("bytes={}-{last}", bytes.start));
-            if let Some(version) = version {
-                request = request.header(IF_RANGE, *version);
-            }
-        }
+        add_part(&mut headers, part)?;
         let offset = part.map_or(0, |part| part.bytes.start);
-        let response = request.send().map_err(|error| self.explain(&error, offset))?;
-        log::debug!("GET {} from byte {offset}: {}", self.current, response.status());
+        let response = request.headers(headers).send().map_err(|error| self.explain(&error, offset))?;
+        log::debug!("GET {} from byte {offset}: {}", location::shown(&self.current), response.status());
         Ok(response)
     }
 
@@ -122,59 +119,84 @@ impl Client {
         match name.strip_prefix("x-").unwrap_or(&name) {
             // `aws-chunked` is how the file was uploaded; `none` is not a coding, but some servers send it.
             "" | "none" | "aws-chunked" | "identity" | "gzip" | "bzip2" | "xz" | "zstd" => Ok(response),
-            _ => Err(FetchError::Compressed { url: self.file.clone(), coding: coding.to_owned() }),
+            _ => Err(FetchError::Compressed { coding: coding.to_owned() }),
         }
     }
 
     fn redirected(&self, target: &HeaderValue) -> Result<url::Url, FetchError> {
-        let target = target.to_str().ok().and_then(|target| self.current.join(target).ok());
-        match target {
-            Some(target) if matches!(target.scheme(), "http" | "https") => Ok(location::public(&target)),
-            Some(target) => Err(self.bad_redirect(format!("to '{}', which is not HTTP", location::public(&target)))),
-            None => Err(self.bad_redirect("to something that is not a URL".to_owned())),
+        // Servers also send names as they are, in any encoding.
+        let escaped = percent_encode(target.as_bytes(), CONTROLS).to_string();
+        match self.current.join(&escaped) {
+            Ok(target) if matches!(target.scheme(), "http" | "https") => Ok(location::public(&target)),
+            Ok(target) => {
+                Err(FetchError::Redirect { how: format!("to '{}', which is not HTTP", location::shown(&target)) })
+            }
+            Err(_) => Err(FetchError::Redirect { how: "to something that is not a URL".to_owned() }),
         }
-    }
-
-    fn bad_redirect(&self, how: String) -> FetchError {
-        FetchError::Redirect { url: self.file.clone(), how }
     }
 
     /// The redirection and the proxy between the file's URL and the host that is connected to, for a message.
     fn detour(&self) -> String {
         let mut detour = String::new();
         if self.current != self.file.address() {
-            detour += &format!(", redirected to '{}'", self.current);
+            detour += &format!(", redirected to '{}'", location::shown(&self.current));
         }
-        // reqwest's own rules.
-        let proxy = self.current.as_str().parse().ok().and_then(|uri| Matcher::from_env().intercept(&uri));
-        if let Some(proxy) = proxy.filter(|_| !no_host_is_proxied()) {
-            detour += &format!(", through the proxy '{}'", proxy.uri());
+        if let Ok(Some(proxy)) = proxy::of(&self.current) {
+            detour += &format!(", through the proxy '{}'", location::shown(&proxy));
         }
         detour
     }
 
     /// What went wrong with a request for the bytes from `offset` on.
     fn explain(&self, error: &reqwest::Error, offset: u64) -> FetchError {
-        let (url, cause) = (self.file.clone(), root_cause(error));
-        if error.is_builder() {
+        if let Some(source) = causes(error).filter_map(|cause| cause.downcast_ref()).find_map(CertificateFault::of) {
+            FetchError::Certificate { detour: self.detour(), source }
+        } else if error.is_builder() {
             // It may be longer than hyper takes, also after a redirection.
-            FetchError::Unusable { url, what: "its address is too long or not valid in HTTP" }
+            FetchError::Unusable { what: "its address is too long or not valid in HTTP" }
         } else if error.is_connect() {
-            FetchError::Connect { url, detour: self.detour(), cause }
+            FetchError::Connect { detour: self.detour(), cause: root_cause(error) }
         } else {
-            FetchError::Broken { url, offset, cause }
+            FetchError::Broken { offset, cause: root_cause(error) }
         }
     }
 }
 
-/// The innermost cause. What wraps it only says that a request failed, and repeats the URL.
-pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
+/// Asks for `part`, in the bytes of the file: sizes and ranges must not be those of something that is compressed in
+/// transit.
+fn add_part(headers: &mut HeaderMap, part: Option<&Part<'_>>) -> Result<(), FetchError> {
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.remove(RANGE);
+    headers.remove(IF_RANGE);
+    let Some(Part { bytes, version }) = part else { return Ok(()) };
+    let last = if bytes.end == u64::MAX { String::new() } else { bytes.end.saturating_sub(1).to_string() };
+    let invalid = |_| FetchError::Unusable { what: "the server's ETag is not valid in HTTP" };
+    let value = |text: &str| HeaderValue::from_str(text).map_err(invalid);
+    headers.insert(RANGE, value(&format!("bytes={}-{last}", bytes.start))?);
+    if let Some(version) = version {
+        headers.insert(IF_RANGE, value(version)?);
     }
-    match innermost.downcast_ref::<reqwest::Error>() {
-        Some(_) => "the request failed".to_owned(),
-        None => innermost.to_string(),
+    Ok(())
+}
+
+/// The pause that a server asks for, where it says that in seconds (RFC 9110, section 10.2.3).
+fn retry_after(response: &Response) -> Option<Duration> {
+    header(response, &RETRY_AFTER)?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// `error` and its causes, from the outermost on. Those within an [`io::Error`] count, which it does not name as its
+/// source.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    })
+}
+
+/// The innermost cause. What wraps it only says that a request failed, and repeats the URL.
+pub(super) fn root_cause(error: &(dyn Error + 'static)) -> String {
+    match causes(error).last() {
+        Some(innermost) if !innermost.is::<reqwest::Error>() => innermost.to_string(),
+        _ => "the request failed".to_owned(),
     }
 }

@@ -15,9 +15,6 @@ use crate::source::transport::prefetch::{CHUNK_LEN, Chunk, Fetch};
 use crate::source::transport::retry::Retry;
 use crate::sys::eintr::retry_on_eintr;
 
-/// Where a server sends whole files only, one byte in so many may be fetched again after breaks.
-const WASTE: u64 = 10;
-
 /// A download that is under way.
 pub(super) struct Download {
     remote: Remote,
@@ -25,15 +22,13 @@ pub(super) struct Download {
     left: VecDeque<ByteRange>,
     body: Option<Body>,
     retry: Retry,
-    /// How many bytes were fetched a second time.
-    wasted: u64,
 }
 
 impl Download {
     /// Fetches the parts `left`, which are in order; `body` is what is being received already.
     pub(super) fn new(remote: Remote, left: VecDeque<ByteRange>, body: Option<Body>) -> Self {
-        let retry = Retry::new(&remote.options);
-        Self { remote, left, body, retry, wasted: 0 }
+        let retry = Retry::new(remote.url(), &remote.options);
+        Self { remote, left, body, retry }
     }
 
     /// Fetches bytes for the start of `wanted` and returns their number: 0 at the end of a file whose size was not
@@ -64,8 +59,9 @@ impl Download {
         while body.at < wanted.start {
             let skipped = usize::try_from(wanted.start.saturating_sub(body.at)).unwrap_or(usize::MAX).min(buf.len());
             if self.receive(&mut body, buf.get_mut(..skipped).unwrap_or_default())? == 0 {
-                return Err(self.broken(body.at, ENDED_EARLY.to_owned()));
+                return Err(broken(body.at, ENDED_EARLY.to_owned()));
             }
+            self.retry.repeated();
         }
         match self.receive(&mut body, buf)? {
             0 if self.remote.version.size == Some(body.at) => Ok(0),
@@ -75,7 +71,7 @@ impl Download {
                 }
                 Ok(0)
             }
-            0 => Err(self.broken(body.at, ENDED_EARLY.to_owned())),
+            0 => Err(broken(body.at, ENDED_EARLY.to_owned())),
             count => {
                 self.retry.reset();
                 self.body = Some(body);
@@ -88,25 +84,24 @@ impl Download {
     fn receive(&self, body: &mut Body, buf: &mut [u8]) -> Result<usize, FetchError> {
         let rest = body.end.map_or(u64::MAX, |end| end.saturating_sub(body.at));
         let received = retry_on_eintr(|| body.response.by_ref().take(rest).read(buf));
-        let count = received.map_err(|error| self.broken(body.at, root_cause(&error)))?;
+        let count = received.map_err(|error| broken(body.at, root_cause(&error)))?;
         body.at = body.at.saturating_add(count as u64);
         self.remote.stats.add(count);
         Ok(count)
     }
 
-    /// Asks for `wanted`. A server may send the whole file instead while little of it is fetched again.
+    /// Asks for `wanted`. A server that sends whole files only starts over, and what has come before is dropped.
     fn request(&mut self, wanted: ByteRange) -> Result<Body, FetchError> {
         let body = self.remote.request(wanted)?;
-        self.wasted = self.wasted.saturating_add(wanted.start.saturating_sub(body.at));
-        if self.wasted > self.remote.version.size.unwrap_or(0) / WASTE {
-            return Err(FetchError::NoRanges { url: self.remote.url().clone(), offset: wanted.start });
+        if body.at < wanted.start {
+            self.remote.options.observer.notice(Notice::StartsOver { url: self.remote.url() });
         }
         Ok(body)
     }
+}
 
-    fn broken(&self, offset: u64, cause: String) -> FetchError {
-        FetchError::Broken { url: self.remote.url().clone(), offset, cause }
-    }
+fn broken(offset: u64, cause: String) -> FetchError {
+    FetchError::Broken { offset, cause }
 }
 
 impl Body {

@@ -1,5 +1,6 @@
 //! HTTP and HTTPS.
 
+mod certificates;
 mod client;
 mod download;
 mod remote;
@@ -13,6 +14,7 @@ use super::prefetch::{Chunk, Prefetcher};
 use super::{Info, Seek, Transport};
 use crate::range::ByteRange;
 use crate::source::{OpenOptions, Url};
+pub use certificates::{CertificateFault, Certificates, CertificatesError};
 use download::Download;
 use remote::Remote;
 

@@ -41,7 +41,7 @@ impl Remote {
         let client = Client::new(url, options)?;
         let (version, stats) = (Version::default(), TransferStats::default());
         let mut remote = Self { client, options: options.clone(), version, takes_ranges: false, stats };
-        let body = Retry::new(options).open(|| remote.first())?;
+        let body = Retry::new(url, options).open(|| remote.first())?;
         remote.stats = TransferStats::of(remote.version.size);
         Ok((remote, body))
     }
@@ -53,7 +53,7 @@ impl Remote {
         match self.request(ByteRange::ALL) {
             Ok(body) if self.version.size.is_some() || !self.takes_ranges => return Ok(body),
             // The answer to a plain GET may tell the size.
-            Ok(_) | Err(FetchError::WrongRange { .. } | FetchError::Changed { .. }) => {}
+            Ok(_) | Err(FetchError::WrongRange { .. } | FetchError::Changed) => {}
             // A wrong answer, but some servers without ranges give it.
             Err(FetchError::Status { status: StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED, .. }) => {}
             Err(failure) => return Err(failure),
@@ -81,7 +81,7 @@ impl Remote {
     }
 
     fn accept(&mut self, response: Response, wanted: ByteRange) -> Result<Body, FetchError> {
-        let wrong = |what| FetchError::WrongRange { url: self.url().clone(), what };
+        let wrong = |what| FetchError::WrongRange { what };
         let range = match response.status() {
             StatusCode::PARTIAL_CONTENT => {
                 Some(ContentRange::of(&response).ok_or_else(|| wrong("it does not say which".to_owned()))?)
@@ -90,12 +90,12 @@ impl Remote {
         };
         let version = Version::of(&response, range);
         if version.differs_from(&self.version) {
-            return Err(FetchError::Changed { url: self.url().clone() });
+            return Err(FetchError::Changed);
         }
         match range {
             Some(range) => check(range, wanted, &response).map_err(wrong)?,
             None if self.version.is_confirmed_by(&version) => {}
-            None => return Err(FetchError::CannotRevalidate { url: self.url().clone() }),
+            None => return Err(FetchError::CannotRevalidate),
         }
         self.version.complete(version);
         self.takes_ranges = range.is_some();
@@ -106,7 +106,7 @@ impl Remote {
     /// The server has no byte `start`: the file ends there, or has changed.
     fn past_the_end(&mut self, start: u64, response: Response) -> Result<Body, FetchError> {
         if self.version.size.is_some() || ContentRange::size_without_range(&response) != Some(start) {
-            return Err(FetchError::Changed { url: self.url().clone() });
+            return Err(FetchError::Changed);
         }
         self.version.size = Some(start);
         Ok(Body { response, at: start, end: Some(start) })
