@@ -121,7 +121,9 @@ fn of_source(error: &source::Error) -> Option<&'static str> {
         source::Error::NotAnImage { what, .. } => Some(match what {
             NotAnImage::Compressed(_) => "decompress it first, or name its bmap to copy it as it is",
             NotAnImage::Image(_) => "convert it to a raw image first, or name its bmap to copy it as it is",
-            NotAnImage::Page | NotAnImage::Json | NotAnImage::Xml | NotAnImage::Signed => "to copy it as it is, name its bmap",
+            NotAnImage::Page | NotAnImage::Json | NotAnImage::Xml | NotAnImage::Signed => {
+                "to copy it as it is, name its bmap"
+            }
         }),
         source::Error::TooLarge { what: "bmap", .. } => Some("are the image and '--bmap' swapped?"),
         _ => None,

@@ -72,7 +72,6 @@ fn errors() -> Vec<Error> {
     let mounted = || Usage::Mounted(vec![(path("/dev/sdb2"), path("/media/user/rootfs"))]);
     vec![
         Error::OpenImage { path: path("http://example.com/disk.img"), source: io::Error::from(ErrorKind::NotFound) },
-        Error::Compressed { path: path(IMAGE), format: Format::Gzip },
         Error::NoImage { path: path("disk.img.bmap"), what: NotAnImage::Xml },
         Error::OutputIsImage { output: format!("'{IMAGE}'") },
         Error::Create(create::Error::Changed { path: path(IMAGE) }),
@@ -131,7 +130,7 @@ fn errors() -> Vec<Error> {
         Error::Target(Refused::Source { path: target.clone(), role: "image", sharing: Sharing::Overlapping }),
         Error::Target(Refused::Swapped { path: path(IMAGE) }),
         Error::Target(Refused::Locked { path: path(IMAGE) }),
-        Error::Target(Refused::ReadOnly { path: target.clone() }),
+        Error::Target(Refused::ReadOnly { path: target.clone(), force_ro: None }),
         Error::Target(Refused::NoMedium { path: target.clone() }),
         Error::Target(Refused::Busy { path: target.clone() }),
         Error::Target(Refused::TooSmall { path: target.clone(), size: 4_000_000_000, capacity: 3_000_000_000 }),
