@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command};
 use std::time::Duration;
 
@@ -150,22 +150,26 @@ fn other_deadly_signals_are_cleaned_up_after() {
     }
 }
 
-#[test(Root, Program("setpriv"), Program("bash"))]
+#[test(Root, Program("setpriv"), Program("bash"), Program("bzip2"), Program("xz"))]
 fn a_thread_that_cannot_be_started_is_an_error() {
     let directory = temp_dir();
-    let (image, out) = (PathBuf::from("/usr/bin/env"), directory.path().join("out"));
     fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-    let binary = binary_in(directory.path());
-    let script =
-        format!("ulimit -u 1; exec '{}' copy --nobmap '{}' '{}'", binary.display(), image.display(), out.display());
-    let output = Command::new("setpriv")
-        .args(["--reuid", "54399", "--regid", "54399", "--clear-groups", "bash", "-c", &script])
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("cannot start a thread") && stderr.contains("has been removed"), "{stderr}");
-    assert!(!out.exists());
+    let (binary, out) = (binary_in(directory.path()), directory.path().join("out"));
+    for (compress, words) in [
+        ("cat", &["failed: cannot start a thread", "has been removed"][..]),
+        ("bzip2", &["the bzip2 data cannot be decoded: cannot start a thread"]),
+        ("xz -T2", &["the xz data cannot be decoded: the machine has not enough memory left for it, or no thread"]),
+    ] {
+        let script = format!(
+            "cd '{}'; {compress} < /usr/bin/env > image; ulimit -u 1; exec '{}' copy --nobmap image out",
+            directory.path().display(),
+            binary.display()
+        );
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "54399", "--regid", "54399", "--clear-groups", "bash", "-c", &script]);
+        Tool::of(command).fails(words);
+        assert!(!out.exists());
+    }
 }
 
 #[test(Root, Program("unshare"))]

@@ -9,9 +9,9 @@ use std::process::ChildStdin;
 use crate::common::device::Disk;
 use crate::common::image::{Random, assert_same, disk_like, sparse};
 use crate::common::server::{File, Server};
-use crate::common::tool::copy;
+use crate::common::tool::{Tool, copy};
 use crate::common::work::{Work, copy_whole, never_wrong};
-use crate::common::{sh, temp_dir};
+use crate::common::{sh, temp_dir, text};
 use crate::registry::{Need, Test};
 use twox_hash::XxHash32;
 
@@ -331,17 +331,71 @@ fn a_zstd_window_over_2_gib_is_refused() {
 }
 
 #[test(Program("zstd"), Program("xz"))]
-fn too_little_memory_is_no_damage() {
-    let work = small();
-    for (command, kilobytes, format) in [("zstd --long=27", 120_000, "zstd"), ("xz -9", 60_000, "xz")] {
-        let compressed = work.output_of(&format!("(head -c 140000000 /dev/zero; cat disk.img) | {command}"));
-        let script = format!("ulimit -v {kilobytes}; exec \"$@\"");
-        let tool = copy_whole(&compressed, &work.path("out")).under(&["sh", "-c", &script, "sh"]);
-        let reason = format!("the {format} data cannot be decoded: the machine has not enough memory left for it");
-        let outcome = tool.fails(&[&reason]);
-        assert!(!outcome.stderr.contains("corrupt"), "{}", outcome.stderr);
+fn too_little_memory_is_no_damage_and_costs_no_target() {
+    let work = Work::new(|image| sparse(image, 8 << 20, &[(0, 100_000)], 3));
+    let (bmap, out) = (text(&work.bmap), work.path("out"));
+    fs::write(&out, "precious").unwrap();
+    for (command, kilobytes, format) in [("cat | zstd --long=27", 120_000, "zstd"), ("xz -9", 60_000, "xz")] {
+        let compressed = work.output_of(command);
+        for arguments in
+            [&["--nobmap", text(&compressed), text(&out)][..], &["--bmap", bmap, text(&compressed), text(&out)]]
+        {
+            let outcome = with_memory(copy(arguments), kilobytes).run();
+            let reason = format!("the {format} data cannot be decoded: the machine has not enough memory left for it");
+            assert!(outcome.stderr.contains(&reason), "{}", outcome.stderr);
+            assert!(!outcome.stderr.contains("corrupt"), "{}", outcome.stderr);
+            assert_eq!(fs::read(&out).unwrap(), b"precious");
+        }
+        let arguments = ["--bmap", bmap, "-", text(&out)];
+        let outcome = with_memory(copy(arguments).stdin(fs::read(&compressed).unwrap()), kilobytes).run();
+        assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
+        assert_eq!(fs::read(&out).unwrap(), b"precious");
     }
 }
+
+/// The same run in so small an address space.
+fn with_memory(tool: Tool, kilobytes: u32) -> Tool {
+    tool.under(&["sh", "-c", &format!("ulimit -v {kilobytes}; exec \"$@\""), "sh"])
+}
+
+#[test(Program("xz"))]
+fn the_largest_preset_of_xz_is_decompressed_in_256_mib() {
+    let work = Work::new(|image| sparse(image, 8 << 20, &[(0, 100_000), (7 << 20, 5000)], 3));
+    for command in ["xz -9 -T1", "xz -9 -T2"] {
+        let compressed = work.output_of(command);
+        let outcome = with_memory(work.copy(&compressed, &work.path("out")), 256 << 10).run();
+        assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+        assert_same(&work.image, &work.path("out"));
+    }
+}
+
+#[test(Program("bzip2"), Program("lz4"), Program("lzop"), Program("xz"), Program("zstd"), Program("gzip"))]
+fn little_memory_is_named_as_the_cause_whatever_the_format() {
+    let work = Work::new(|image| disk_like(image, 1));
+    for command in ["gzip -1", "bzip2 -9", "lz4 -B7", "lz4 -l", "lzop", "xz -T2 -6", "zstd"] {
+        let compressed = work.output_of(command);
+        for kilobytes in (14_000..70_000).step_by(8_000) {
+            let outcome = with_memory(work.copy(&compressed, &work.path("out")), kilobytes).run();
+            let said = &outcome.stderr;
+            match outcome.status {
+                Some(0) => assert_same(&work.image, &work.path("out")),
+                Some(1) => {
+                    assert!(CAUSES.iter().any(|cause| said.contains(cause)), "{command}, {kilobytes} KiB: {said}")
+                }
+                // The standard library gives up where it has no room for something small.
+                _ => assert!(given_up(said).is_some_and(|bytes| bytes < 10_000), "{command}, {kilobytes} KiB: {said}"),
+            }
+        }
+    }
+}
+
+/// How many bytes could not be had when the program was given up.
+fn given_up(stderr: &str) -> Option<u64> {
+    stderr.split_once("memory allocation of ")?.1.split_once(' ')?.0.parse().ok()
+}
+
+/// How a lack of memory is told.
+const CAUSES: [&str; 3] = ["not enough memory left for it", "cannot start a thread", "cannot make the buffers"];
 
 #[test(Program("gzip"))]
 fn names_that_contradict_the_contents_get_a_warning() {

@@ -2,6 +2,8 @@
 
 use std::io::{self, Read};
 
+use super::memory_limit;
+
 /// A decoder that decompresses one block at a time.
 pub(super) trait BlockDecoder: Send {
     /// Decompresses the next block into the start of `room`, which it makes as long as it needs; returns the block's
@@ -49,9 +51,14 @@ impl<B: BlockDecoder> Read for BlockReader<B> {
 }
 
 /// The first `length` bytes of `room`, which grows to hold them. It never shrinks, so that bytes are zeroed only once.
-pub(super) fn first(room: &mut Vec<u8>, length: usize) -> &mut [u8] {
-    if room.len() < length {
+///
+/// # Errors
+///
+/// Where there is not enough memory.
+pub(super) fn first(room: &mut Vec<u8>, length: usize) -> io::Result<&mut [u8]> {
+    if let Some(more) = length.checked_sub(room.len()) {
+        room.try_reserve_exact(more).map_err(|_| memory_limit::too_little())?;
         room.resize(length, 0);
     }
-    room.get_mut(..length).unwrap_or_default()
+    Ok(room.get_mut(..length).unwrap_or_default())
 }

@@ -6,16 +6,27 @@ use std::thread;
 
 use bzip2_parallel::Decoder;
 
-use super::Compressed;
+use super::{Compressed, memory_limit};
+use crate::source::decode_error::unsupported;
 use crate::sys::threads;
 
-/// How many blocks are decoded at the same time, at most. With each the decoder takes some 8 MiB more, which must leave
-/// room for the rest of a copy in 64 MiB.
+/// How many blocks are decoded at the same time, at most: the memory for them must leave room for the rest of a copy in
+/// 64 MiB.
 const MAX_THREADS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
+/// What the decoder takes at most with so many `threads`, as its crate says, and what the rest of a copy takes after it,
+/// in bytes.
+fn memory(threads: NonZeroUsize) -> usize {
+    threads.get().saturating_mul(9 << 20).saturating_add(13 << 20).saturating_add(24 << 20)
+}
+
 pub(super) fn decoder(compressed: Compressed) -> io::Result<Box<dyn Read + Send>> {
-    let threads = thread::available_parallelism().map_or(NonZeroUsize::MIN, |cores| cores.min(MAX_THREADS));
+    let mut threads = thread::available_parallelism().map_or(NonZeroUsize::MIN, |cores| cores.min(MAX_THREADS));
+    while let Err(error) = memory_limit::probe(memory(threads)) {
+        threads = NonZeroUsize::new(threads.get().saturating_sub(1)).ok_or(error)?;
+    }
     // A thread that cannot start is an error, not the end of the program.
     let start = |name: &str, work| threads::start(name, work).map(drop);
-    Ok(Box::new(Decoder::with_spawner(compressed, threads, start)?))
+    let decoder = Decoder::with_spawner(compressed, threads, start);
+    Ok(Box::new(decoder.map_err(|error| unsupported(format!("cannot start a thread: {error}")))?))
 }

@@ -135,12 +135,12 @@ impl Lz4 {
         if length > frame.block_max {
             return Err(corrupt(format!("a block has {length} bytes, the frame allows {}", frame.block_max)));
         }
-        let input = first(&mut self.input, length);
+        let input = first(&mut self.input, length)?;
         self.compressed.read_exact(input)?;
         if frame.block_checksums && u32::from_le_bytes(array(&mut self.compressed)?) != XxHash32::oneshot(0, input) {
             return Err(corrupt("the checksum of a block is wrong"));
         }
-        let output = first(room, frame.block_max);
+        let output = first(room, frame.block_max)?;
         let length = if word & STORED == 0 {
             decompress_into_with_dict(input, output, &self.history).map_err(|error| corrupt(error.to_string()))?
         } else {
@@ -170,9 +170,9 @@ impl Lz4 {
             self.state = State::Between;
             return if length == 0 { Ok(None) } else { self.begin(word).map(|()| None) };
         }
-        let input = first(&mut self.input, length);
+        let input = first(&mut self.input, length)?;
         self.compressed.read_exact(input)?;
-        let output = first(room, LEGACY_BLOCK_LEN);
+        let output = first(room, LEGACY_BLOCK_LEN)?;
         decompress_into_with_dict(input, output, &[]).map(Some).map_err(|error| corrupt(error.to_string()))
     }
 

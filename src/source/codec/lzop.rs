@@ -78,11 +78,11 @@ impl Lzop {
             true => Checksums::default(),
             false => Checksums::parse(&mut self.compressed, flags, flag::ADLER32_COMPRESSED, flag::CRC32_COMPRESSED)?,
         };
-        let output = first(room, length);
+        let output = first(room, length)?;
         if is_stored {
             self.compressed.read_exact(output)?;
         } else {
-            let input = first(&mut self.input, compressed_length);
+            let input = first(&mut self.input, compressed_length)?;
             self.compressed.read_exact(input)?;
             compressed_sums.check(input)?;
             let decompressed = lzo1x::decompress(input, output).map_err(|error| corrupt(error.to_string()))?;

@@ -1,19 +1,43 @@
 //! How much memory a decoder may take where the file says how much it needs.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::sysinfo::sysinfo;
 
-/// A quarter of the machine's memory, or of the container's limit, in bytes: other programs need memory, too.
+use crate::source::decode_error::unsupported;
+
+/// What every machine is taken to have for a decoder, in bytes: `xz -9` needs 65 MiB, which xz itself takes anywhere.
+const LEAST: u64 = 128 << 20;
+
+/// How much memory a decoder may take that cannot do with less, in bytes: [`quarter`], but 128 MiB in any case.
+pub(super) fn allowed() -> u64 {
+    quarter().max(LEAST)
+}
+
+/// Fails where the machine has not so many `bytes` left. A thread that runs out of memory would end the program.
+pub(super) fn probe(bytes: usize) -> io::Result<()> {
+    Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| too_little())
+}
+
+/// The error where the machine has no memory left for a decoder.
+pub(super) fn too_little() -> io::Error {
+    unsupported("the machine has not enough memory left for it")
+}
+
+/// A quarter of the machine's memory, of the container's limit, or of the process's address space, in bytes: other
+/// programs need memory, too.
 pub(super) fn quarter() -> u64 {
     // A file may have any number of streams, each of which asks.
     static QUARTER: LazyLock<u64> = LazyLock::new(|| {
         const UNKNOWN: u64 = 1 << 30;
         let machine = sysinfo().map_or(UNKNOWN, |info| info.ram_total());
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let reachable = machine.min(usize::MAX as u64);
+        let address_space = getrlimit(Resource::RLIMIT_AS).map_or(u64::MAX, |(limit, _)| limit);
+        let reachable = machine.min(usize::MAX as u64).min(address_space);
         limits(Path::new("/sys/fs/cgroup"), &groups).into_iter().fold(reachable, u64::min) / 4
     });
     *QUARTER
@@ -41,6 +65,12 @@ fn limits(root: &Path, groups: &str) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_that_cannot_be_had_is_told() {
+        assert!(probe(1 << 20).is_ok());
+        assert_eq!(probe(isize::MAX as usize).unwrap_err().kind(), io::ErrorKind::Unsupported);
+    }
 
     #[test]
     fn the_limits_of_all_groups_above_hold() {

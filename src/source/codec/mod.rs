@@ -29,29 +29,39 @@ pub(super) use subset::read_at;
 
 use super::decode_error::{DecodeError, unsupported};
 use super::detect::{Format, HEAD_LEN};
-use super::peek::StoredFile;
+use super::peek::{Peek, StoredFile};
 use super::transport::{Seek, Transport};
 use super::{ForwardRead, ReadPolicy, SCRATCH_LEN, discard, read_full};
 use crate::range::ByteRange;
 use subset::{Index, Subset};
 
-/// Decompresses `file`, which is of `format` and not an archive, from its first byte on.
+/// Decompresses `file`, which is of `format` and not an archive, from its first byte on. The first bytes are
+/// decompressed here: whatever memory and threads that takes, the decoder then has.
 ///
 /// # Errors
 ///
-/// Where the decoder cannot be set up, or the file cannot be read.
+/// Where the decoder cannot be set up, the file cannot be read, or its first bytes cannot be decompressed.
 pub fn open(format: Format, mut file: StoredFile, policy: &ReadPolicy) -> io::Result<Decoded> {
     match (index(format, &mut file, policy)?, policy) {
         (Some(index), ReadPolicy::SkipHoles { wanted }) => {
             let Subset { parts, decoded, size } = index.subset(wanted);
-            let codec = decoder(format, compressed(parts.of(file)), policy)?;
+            let codec = decoder(format, compressed(parts.of(file)), policy);
+            // Without a single block there is nothing that a decoder could begin with.
+            let codec = if decoded.is_empty() { codec } else { codec.and_then(begun) };
+            let codec = codec.map_err(|error| explained(format, error))?;
             Ok(Decoded { size: Some(size), ranges: decoded.into(), ..Decoded::whole(format, codec) })
         }
         (index, _) => {
-            let codec = decoder(format, compressed(file), policy)?;
+            let codec = decoder(format, compressed(file), policy).and_then(begun);
+            let codec = codec.map_err(|error| explained(format, error))?;
             Ok(Decoded { size: index.map(|index| index.size()), ..Decoded::whole(format, codec) })
         }
     }
+}
+
+/// A codec that has begun: its first bytes are there.
+fn begun(codec: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
+    Ok(Box::new(Peek::new(codec)?))
 }
 
 /// Decompresses a file that is held in memory, where it is compressed; `None` where it becomes more than `limit` bytes.
@@ -62,7 +72,8 @@ pub fn open(format: Format, mut file: StoredFile, policy: &ReadPolicy) -> io::Re
 pub fn decode_all(file: Vec<u8>, limit: u64) -> io::Result<Option<Vec<u8>>> {
     let Some(format) = Format::of(&file) else { return Ok(Some(file)) };
     let compressed = compressed(io::Cursor::new(file));
-    let decoded = Decoded::whole(format, decoder(format, compressed, &ReadPolicy::ReadAll)?);
+    let codec = decoder(format, compressed, &ReadPolicy::ReadAll).map_err(|error| explained(format, error))?;
+    let decoded = Decoded::whole(format, codec);
     let mut bytes = Vec::new();
     let length = decoded.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(Some(bytes).filter(|_| length as u64 <= limit))

@@ -23,7 +23,7 @@ pub(super) fn decoder(compressed: Compressed) -> io::Result<Box<dyn Read + Send>
 
 /// Decompresses `file` from where it stands, with one thread.
 pub(super) fn sequential(file: &mut StoredFile) -> io::Result<impl Read> {
-    let stream = stream::Stream::new_stream_decoder(memory_limit::quarter(), 0)?;
+    let stream = stream::Stream::new_stream_decoder(memory_limit::allowed(), 0)?;
     Ok(XzDecoder::new_stream(BufReader::new(file), stream))
 }
 
@@ -38,14 +38,28 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(compressed: Compressed, memory_limit: u64) -> io::Result<Self> {
-        // Beyond the first limit the decoder uses fewer threads, beyond the second it gives up.
+    /// Beyond `for_threads` bytes of memory the decoder uses fewer threads, beyond `memory_limit` it gives up.
+    fn new(compressed: Compressed, for_threads: u64, memory_limit: u64) -> io::Result<Self> {
         let stream = MtStreamBuilder::new()
             .threads(*THREADS)
-            .memlimit_threading(memory_limit)
+            .memlimit_threading(for_threads)
             .memlimit_stop(memory_limit)
-            .decoder()?;
+            .decoder()
+            .map_err(|error| explained(error.into(), memory_limit))?;
         Ok(Self { decoder: XzDecoder::new_stream(compressed, stream), memory_limit })
+    }
+}
+
+/// `error` in words, where it is about memory.
+fn explained(error: io::Error, memory_limit: u64) -> io::Error {
+    match error.get_ref().and_then(|cause| cause.downcast_ref::<stream::Error>()) {
+        Some(stream::Error::MemLimit) => unsupported(format!(
+            "it needs over {} of memory, the limit: a quarter of the machine's, but not less than 128 MiB",
+            human(memory_limit)
+        )),
+        // Or no thread: the library does not tell them apart.
+        Some(stream::Error::Mem) => unsupported("the machine has not enough memory left for it, or no thread"),
+        _ => error,
     }
 }
 
@@ -53,7 +67,7 @@ impl Member for Stream {
     const MAGIC: &'static [u8] = b"\xfd7zXZ\0";
 
     fn begin(compressed: Compressed) -> io::Result<Self> {
-        Self::new(compressed, memory_limit::quarter())
+        Self::new(compressed, memory_limit::quarter(), memory_limit::allowed())
     }
 
     fn into_compressed(self) -> Compressed {
@@ -63,16 +77,7 @@ impl Member for Stream {
 
 impl Read for Stream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.decoder.read(buf).map_err(|error| {
-            match error.get_ref().and_then(|cause| cause.downcast_ref::<stream::Error>()) {
-                Some(stream::Error::MemLimit) => unsupported(format!(
-                    "it needs more memory than the {} that are allowed, a quarter of the machine's",
-                    human(self.memory_limit)
-                )),
-                Some(stream::Error::Mem) => unsupported("the machine has not enough memory left for it"),
-                _ => error,
-            }
-        })
+        self.decoder.read(buf).map_err(|error| explained(error, self.memory_limit))
     }
 }
 
@@ -92,7 +97,7 @@ mod tests {
         let decompress = |limit| {
             let mut data = String::new();
             let compressed = super::super::compressed(io::Cursor::new(file.clone()));
-            Stream::new(compressed, limit).unwrap().read_to_string(&mut data).map(|_| data)
+            Stream::new(compressed, limit, limit).unwrap().read_to_string(&mut data).map(|_| data)
         };
         assert_eq!(decompress(64 << 20).unwrap(), "some data");
         let error = decompress(1 << 20).unwrap_err();

@@ -39,8 +39,8 @@ pub(super) fn sequential(file: &mut StoredFile) -> io::Result<impl Read> {
 }
 
 fn frames<R: BufRead>(compressed: R) -> io::Result<Frames<R>> {
-    let mut decoder = Decoder::new()?;
     let window_log = window_log(memory_limit::quarter());
+    let mut decoder = Decoder::new().map_err(|error| explained(error, window_log))?;
     decoder.set_parameter(DParameter::WindowLogMax(window_log))?;
     Ok(Frames { compressed, decoder, window_log, state: State::Between })
 }
@@ -94,7 +94,7 @@ fn explained(error: io::Error, window_log: u32) -> io::Error {
             human(1 << WINDOW_LOG),
             human(1 << WINDOW_LOG_MAX)
         )),
-        "Allocation error : not enough memory" => unsupported("the machine has not enough memory left for its window"),
+        "Allocation error : not enough memory" => memory_limit::too_little(),
         _ => error,
     }
 }
