@@ -102,6 +102,10 @@ pub enum Notice<'a> {
     /// The bmap is signed, and its signature is not verified because the caller asked for that.
     SignatureNotVerified { bmap: &'a dyn Printable },
 
+    /// The copy is complete, and what the image's pipe still has is read and dropped, so that its writer does not fail.
+    /// That may take a while.
+    DrainsPipe,
+
     // Devices and sinks.
     /// A device that shares bytes with the target is free, but may show old data from its cache until it is detached.
     SharesData { device: &'a Path, target: &'a Path },

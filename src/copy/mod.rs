@@ -5,6 +5,7 @@
 
 mod boot_region;
 mod cancel;
+mod drain;
 mod error;
 mod pipeline;
 mod plan;
@@ -16,7 +17,7 @@ mod writer;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 
 pub use cancel::Cancel;
 pub use error::Error;
@@ -28,6 +29,7 @@ use crate::sink::Sink;
 use crate::source::ForwardRead;
 use crate::sys::threads;
 use boot_region::BootRegion;
+use drain::Drain;
 use pipeline::{CHUNKS, Pool};
 use writer::Writer;
 
@@ -54,9 +56,10 @@ impl Copy {
     /// A copy fails where the source or the target does, a checksum does not match, the source does not end where it
     /// must, or it is asked to stop.
     pub fn run(self) -> Vec<Verdict> {
-        let Self { image: Image { plan, reader, .. }, mut sinks, observer, cancel } = self;
+        let Self { image: Image { plan, reader, pipe, .. }, mut sinks, observer, cancel } = self;
         let plan = Arc::new(plan);
-        let work = match start(&plan, reader, &mut sinks, &*observer) {
+        let (drain, drained) = drain::drain(pipe);
+        let work = match start(&plan, reader, drain, &mut sinks, &*observer) {
             Ok(work) => work,
             Err(error) => return give_up(sinks, error, &*observer),
         };
@@ -71,7 +74,12 @@ impl Copy {
         let threads: Vec<_> = work.into_iter().zip(sinks).enumerate().map(begin).collect();
         // All of them are complete before a panic of one goes on.
         let ended: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
-        ended.into_iter().filter_map(|ended| ended.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        let unwrap = |ended: thread::Result<_>| ended.unwrap_or_else(|panic| resume_unwind(panic));
+        let verdicts: Vec<Verdict> = ended.into_iter().filter_map(unwrap).collect();
+        if verdicts.iter().any(Result::is_ok) {
+            drained.wait(&cancel, &*observer);
+        }
+        verdicts
     }
 }
 
@@ -86,6 +94,7 @@ struct Idle {
 fn start(
     plan: &Arc<Plan>,
     reader: Box<dyn ForwardRead>,
+    drain: Drain,
     sinks: &mut [Box<dyn Sink>],
     observer: &dyn Observer,
 ) -> Result<Vec<Idle>, Error> {
@@ -100,7 +109,7 @@ fn start(
         queues.push(queue);
         work.push(Idle { boot_region, to_thread, thread });
     }
-    pipeline::start(plan, reader, pool, queues)?;
+    pipeline::start(plan, reader, drain, pool, queues)?;
     Ok(work)
 }
 

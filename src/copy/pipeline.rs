@@ -8,6 +8,7 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use super::drain::Drain;
 use super::error::Error;
 use super::plan::{Checksum, Plan, Step};
 use crate::digest::{Digest, Hasher};
@@ -85,17 +86,19 @@ impl Pool {
 pub(super) fn start(
     plan: &Arc<Plan>,
     mut source: Box<dyn ForwardRead>,
+    drain: Drain,
     pool: Pool,
     writers: Vec<SyncSender<ToWriter>>,
 ) -> Result<(), Error> {
     let (to_verifier, chunks) = sync_channel(CHUNKS);
     let planned = Arc::clone(plan);
     let reader = move || {
-        let last = match read(&planned, &mut *source, &pool, &to_verifier) {
-            Ok(()) => Message::End,
-            Err(error) => Message::Failed(error),
-        };
-        let _ = to_verifier.send(last); // a verifier that has gone needs no end
+        let result = read(&planned, &mut *source, &pool, &to_verifier);
+        let is_complete = result.is_ok();
+        let _ = to_verifier.send(result.map_or_else(Message::Failed, |()| Message::End)); // one that has gone needs no end
+        if is_complete {
+            drain.run(&planned);
+        }
     };
     threads::start("reader", reader).map_err(Error::Thread)?;
     let planned = Arc::clone(plan);

@@ -6,7 +6,7 @@ use crate::bmap::{Bmap, Range};
 use crate::digest::ChecksumKind;
 use crate::range::{BlockRange, ByteRange};
 use crate::sink::InputFile;
-use crate::source::{self, ForwardRead, ReadPolicy, Source, Unpacked};
+use crate::source::{self, ForwardRead, Pipe, ReadPolicy, Source, Unpacked};
 
 /// Whether checksums are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +87,9 @@ impl Plan {
     pub fn open(self, source: Source) -> Result<Image, source::Error> {
         let input = source.id().zip(source.location().local_path());
         let input = input.map(|(id, path)| InputFile { role: "image", id, path: path.to_owned() });
+        let pipe = source.pipe()?;
         let Unpacked { reader, size } = source.unpack(self.size, self.read_policy())?;
-        Ok(Image { plan: self.of_size(size), reader, input })
+        Ok(Image { plan: self.of_size(size), reader, input, pipe })
     }
 
     /// The same plan, now that the source says how large the image is.
@@ -202,6 +203,8 @@ pub struct Image {
     pub(super) plan: Plan,
     pub(super) reader: Box<dyn ForwardRead>,
     pub(super) input: Option<InputFile>,
+    /// The pipe that the reader reads, if it does.
+    pub(super) pipe: Option<Pipe>,
 }
 
 impl Image {

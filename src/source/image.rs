@@ -4,6 +4,7 @@ use std::io;
 
 use super::detect::{Format, Kind, detect};
 use super::peek::{Peek, StoredFile};
+use super::pipe::{Contents, Pipe};
 use super::raw::Raw;
 use super::transport::{self, TransferStats, Transport};
 use super::{Error, ForwardRead, Location, OpenOptions, ReadPolicy, archive, codec};
@@ -62,6 +63,17 @@ impl Source {
     /// Counts what is fetched of it, also later on, where it comes over a network.
     pub fn transfer_stats(&self) -> Option<TransferStats> {
         self.file.info().stats
+    }
+
+    /// The pipe or socket that it comes through, if it does.
+    ///
+    /// # Errors
+    ///
+    /// Where the process has no descriptor left.
+    pub(crate) fn pipe(&self) -> Result<Option<Pipe>, Error> {
+        let contents = if self.format().is_some() { Contents::Encoded } else { Contents::Image };
+        let pipe = self.file.pipe().map_err(|source| Error::Open { location: self.location.clone(), source })?;
+        Ok(pipe.map(|file| Pipe { file, contents }))
     }
 
     /// The format that it is compressed in, or that of the archive that it is; `None` where it is stored as it is.

@@ -27,6 +27,7 @@ mod error;
 mod image;
 mod location;
 mod peek;
+mod pipe;
 mod raw;
 mod small_file;
 mod stand_in;
@@ -45,6 +46,7 @@ pub(crate) use image::Unpacked;
 pub use location::{InvalidUrl, Location, Protocol, Url};
 #[doc(hidden)]
 pub use peek::{Peek, StoredFile};
+pub(crate) use pipe::Pipe;
 #[doc(hidden)]
 pub use raw::Raw;
 pub use small_file::SmallFile;

@@ -1,5 +1,6 @@
 //! Looks at the first bytes of a reader, and delivers them nevertheless.
 
+use std::fs::File;
 use std::io::{self, Read};
 
 use super::detect::HEAD_LEN;
@@ -80,6 +81,10 @@ impl Transport for StoredFile {
 
     fn fetch_only(&mut self, wanted: &[ByteRange]) {
         self.rest.fetch_only(wanted);
+    }
+
+    fn pipe(&self) -> io::Result<Option<File>> {
+        self.rest.pipe()
     }
 
     fn check_unchanged(&self) -> io::Result<()> {

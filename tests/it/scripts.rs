@@ -1,9 +1,11 @@
 //! What the scripts of build systems, flashing stations and cron do, through a shell.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::common::image::{assert_same, disk_like};
+use crate::common::image::{Random, assert_same, disk_like, sparse};
 use crate::common::tool::create;
 use crate::common::{sh, temp_dir};
 use tempfile::TempDir;
@@ -66,6 +68,49 @@ fn the_recipes_of_build_scripts_work() {
         assert_success(&scene.bash(recipe));
         assert_same(&scene.path("image.raw"), &scene.path("out"));
         std::fs::remove_file(scene.path("out")).unwrap();
+    }
+}
+
+/// An image whose holes hold data that its bmap does not list, far more than a pipe takes; compressed too.
+fn image_with_a_long_rest() -> Scene {
+    let scene = Scene::new();
+    let image = scene.path("image.raw");
+    sparse(&image, 8 << 20, &[(0, 100_000)], 1);
+    std::fs::rename(create(&image), scene.path("image.bmap")).unwrap();
+    let rest = Random::new(2).bytes((8 << 20) - 200_000);
+    File::options().write(true).open(&image).unwrap().write_all_at(&rest, 200_000).unwrap();
+    assert_success(&scene.bash("gzip -1 -k image.raw; xz -0 -k image.raw; bzip2 -1 -k image.raw"));
+    scene
+}
+
+#[test(Program("bash"), Program("xz"), Program("bzip2"))]
+fn a_pipe_is_read_to_its_end() {
+    let scene = image_with_a_long_rest();
+    let image = std::fs::read(scene.path("image.raw")).unwrap();
+    for feeder in ["cat image.raw", "xzcat image.raw.xz", "cat image.raw.xz", "cat image.raw.gz", "cat image.raw.bz2"] {
+        let recipe = format!("{feeder} | bmaptool copy --bmap image.bmap - out; echo ${{PIPESTATUS[*]}}");
+        let output = scene.bash(&recipe);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "0 0\n", "{feeder}");
+        assert!(std::fs::read(scene.path("out")).unwrap()[..100_000] == image[..100_000]);
+        // A process that bash does not count in the pipeline, but tells the end of.
+        let script = format!("set -e; bmaptool copy --bmap image.bmap <({feeder}) out2; wait $!; rm out2");
+        assert_success(&scene.bash(&script));
+    }
+}
+
+#[test(Program("bash"), Program("gzip"))]
+fn what_follows_the_last_mapped_byte_fails_no_copy() {
+    let scene = image_with_a_long_rest();
+    for feeder in [
+        "cat image.raw /dev/zero",
+        "cat image.raw.gz /dev/zero",
+        "head -c 3000000 image.raw",
+        "head -c 3000000 image.raw.gz",
+        "(head -c 3000000 image.raw.gz; cat image.raw)",
+    ] {
+        let script = format!("{feeder} | bmaptool copy --bmap image.bmap - out; echo ${{PIPESTATUS[1]}}");
+        let output = scene.bash(&script);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n", "{feeder}");
     }
 }
 

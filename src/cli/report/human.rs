@@ -76,6 +76,10 @@ impl Human {
             Notice::SignatureNotVerified { bmap } => {
                 (Warn, format!("the signature of bmap file '{bmap}' is not verified (--no-sig-verify)"))
             }
+            Notice::DrainsPipe => (
+                Info,
+                "the image is complete; reading the rest of the pipe (Ctrl-C ends that, and does no harm)".into(),
+            ),
             Notice::SharesData { device, target } => {
                 let (device, target) = (device.display(), target.display());
                 (Warn, format!("'{device}' shares data with '{target}': it may show old data until it is detached"))

@@ -242,7 +242,7 @@ fn copy_to(
     let records: Vec<_> = records.into_iter().map(|record| Arc::new(Mutex::new(record))).collect();
     let witness = Arc::new(Witness::default());
     let observer = Arc::clone(&witness) as Arc<dyn Observer>;
-    let image = Image { plan, reader: Box::new(source), input: None };
+    let image = Image { plan, reader: Box::new(source), input: None, pipe: None };
     let verdicts =
         Copy { image, sinks: records.iter().map(|record| sink(kind, record)).collect(), observer, cancel }.run();
     let records = records.iter().map(|record| std::mem::take(&mut *record.lock().unwrap())).collect();

@@ -27,7 +27,8 @@ fn a_second_pass_writes_only_the_bytes_that_are_asked_for() {
     let mut pass = |plan: &Plan| {
         let (queue, chunks) = sync_channel(CHUNKS);
         let source = Box::new(Reluctant::new(&image));
-        pipeline::start(&Arc::new(plan.clone()), source, Pool::new().unwrap(), vec![queue]).unwrap();
+        pipeline::start(&Arc::new(plan.clone()), source, drain::drain(None).0, Pool::new().unwrap(), vec![queue])
+            .unwrap();
         record.lock().unwrap().operations.clear();
         let written = writer.write(plan, &chunks).unwrap();
         (written, record.lock().unwrap().operations.clone())

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::{Error, FileId, Info, Location, Opened, Transport};
-use crate::source::transport;
+use crate::source::{pipe, transport};
 
 /// Opens the file at `path`, whose name in messages is `location`.
 pub(super) fn open(path: &Path, location: &Location) -> Result<Opened, Error> {
@@ -68,6 +68,10 @@ impl Transport for LocalFile {
 
     fn seek_to(&mut self, offset: u64) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(offset)).map(drop)
+    }
+
+    fn pipe(&self) -> io::Result<Option<File>> {
+        pipe::duplicate(&self.file)
     }
 
     fn check_unchanged(&self) -> io::Result<()> {

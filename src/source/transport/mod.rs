@@ -18,6 +18,7 @@ mod retry;
 mod ssh;
 mod stdin;
 
+use std::fs::File;
 use std::io::{self, Read};
 
 use super::{Error, Location, OpenOptions, Protocol};
@@ -48,6 +49,16 @@ pub trait Transport: Read + Send {
 
     /// From here on only these ranges will be read, in order: the rest need not be fetched.
     fn fetch_only(&mut self, _wanted: &[ByteRange]) {}
+
+    /// Another descriptor of the pipe or socket that the bytes come through, where a program of the user's writes to
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// Where the process has no descriptor left.
+    fn pipe(&self) -> io::Result<Option<File>> {
+        Ok(None)
+    }
 
     /// Makes sure, as far as possible, that the file has not changed since it was opened.
     ///

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 
 use super::{Error, FileId, Location, Opened, Transport};
+use crate::source::pipe;
 
 /// Opens standard input. It is not buffered, as it is read in large chunks.
 pub(super) fn open(location: &Location) -> Result<Opened, Error> {
@@ -25,4 +26,8 @@ impl Read for Stdin {
     }
 }
 
-impl Transport for Stdin {}
+impl Transport for Stdin {
+    fn pipe(&self) -> io::Result<Option<File>> {
+        pipe::duplicate(&self.0)
+    }
+}
