@@ -48,6 +48,18 @@ pub fn rate(bytes: u64, time: Duration) -> String {
     human(if seconds > 0.0 { (bytes as f64 / seconds) as u64 } else { bytes })
 }
 
+/// `bytes` per second of `time` in MiB whatever the size, as in `12.3 MiB`.
+pub fn rate_in_mib(bytes: u64, time: Duration) -> String {
+    const MIB: f64 = (1 << 20) as f64;
+    let seconds = time.as_secs_f64();
+    format!("{:.1} MiB", bytes as f64 / MIB / if seconds > 0.0 { seconds } else { 1.0 })
+}
+
+/// `count` and the noun for it, which has its plural in `s`: `1 block`, `2 blocks`.
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A time to tenths of a second, as in `1h 2m 3.4s`.
 pub fn human_time(time: Duration) -> String {
     // Rounded to tenths first, so that there is no minute of 60.0 seconds.
@@ -112,6 +124,15 @@ mod tests {
             assert_eq!(whole_percent(part, whole), share);
         }
         assert_eq!(whole_percent(u64::MAX, u64::MAX), 100);
+    }
+
+    #[test]
+    fn a_rate_in_mib_keeps_its_unit() {
+        let second = Duration::from_secs(1);
+        let cases = [(0, second, "0.0 MiB"), (5 << 30, second * 2, "2560.0 MiB"), (3 << 20, Duration::ZERO, "3.0 MiB")];
+        for (bytes, time, text) in cases {
+            assert_eq!(rate_in_mib(bytes, time), text);
+        }
     }
 
     #[test]

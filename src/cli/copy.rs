@@ -8,13 +8,14 @@ use std::sync::Arc;
 use bmaptool::copy::{self as engine, Image, Plan, Unmapped, Verdict, Verify};
 use bmaptool::load::LoadedBmap;
 use bmaptool::sink::{self, Accept, Claimed, InputFile, Kind, Request};
-use bmaptool::size::{human, human_time, percent, rate};
+use bmaptool::size::{human_time, rate_in_mib};
 use bmaptool::source::{Location, Source, TransferStats};
 
 use super::args::{Copy, Verbosity};
 use super::error::Error;
 use super::process::{self, Signals};
 use super::report::Report;
+use super::summary::{self, Assurance};
 use super::{bmap, network};
 
 pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
@@ -44,13 +45,17 @@ pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     let Claimed { kind, sink } = claim(arguments, &image, bmap.as_ref(), &report)?;
     // From here on, a signal must clean up.
     let cancel = signals.defer().clone();
+    if kind == Kind::BlockDevice {
+        log::info!("{}", summary::device(&arguments.target, &sink.info()));
+    }
     announce(&location, arguments, kind, &image, bmap.as_ref());
+    let assurance = Assurance::of(image.plan().map(), arguments.no_verify);
     if !verbosity.quiet {
         report.show_progress();
     }
     let verdicts = engine::Copy { image, sinks: vec![sink], observer: report, cancel }.run();
     for verdict in verdicts {
-        conclude(verdict, &location, arguments, &signals, stats.as_ref())?;
+        conclude(verdict, &location, arguments, assurance, &signals, stats.as_ref())?;
     }
     Ok(())
 }
@@ -124,15 +129,7 @@ fn announce(location: &Location, arguments: &Copy, kind: Kind, image: &Image, bm
         return;
     };
     log::info!("block map format version {}", map.version());
-    log::info!(
-        "{} blocks of size {} ({}), mapped {} blocks ({} or {})",
-        map.blocks(),
-        map.block_size().bytes(),
-        human(map.image_size()),
-        map.mapped_blocks(),
-        human(map.mapped_bytes()),
-        percent(map.mapped_blocks(), map.blocks()),
-    );
+    log::info!("{}", summary::mapped(map));
     // Scripts match these messages, in which all but devices are named without their directories.
     let (kind, name) = match kind {
         Kind::BlockDevice => ("block device", None),
@@ -156,6 +153,7 @@ fn conclude(
     verdict: Verdict,
     image: &Location,
     arguments: &Copy,
+    assurance: Assurance,
     signals: &Signals,
     stats: Option<&TransferStats>,
 ) -> Result<(), Error> {
@@ -173,6 +171,8 @@ fn conclude(
             log::warn!("the server does not say where '{image}' ends: if it is cut off, that cannot be noticed");
         }
     }
-    log::info!("copying time: {}, copying speed {}/sec", human_time(done.time), rate(done.bytes, done.time));
+    log::info!("{}", assurance.done(&arguments.target, &done));
+    // The last line, and always in this unit: programs of test laboratories read it.
+    log::info!("copying time: {}, copying speed {}/sec", human_time(done.time), rate_in_mib(done.bytes, done.time));
     Ok(())
 }

@@ -12,6 +12,7 @@ pub mod passwords;
 pub mod process;
 mod python;
 pub mod report;
+mod summary;
 pub mod usage;
 
 use std::panic::catch_unwind;

@@ -233,6 +233,18 @@ fn a_share_that_cannot_be_changed_is_told() {
     assert!(fs::read(&disk.backing).unwrap() == flashed(&image, 20 * MIB));
 }
 
+#[test(Root)]
+fn a_device_is_named_before_it_is_written_to() {
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
+    let disk = Disk::new(20 * MIB);
+    let said = copy([&image, disk.path()]).ok().stderr;
+    let place = |words: &str| said.find(words).unwrap_or_else(|| panic!("'{words}' is not in:\n{said}"));
+    assert!(place(&format!("info: {}: 20.0 MiB\n", text(disk.path()))) < place("synchronizing"), "{said}");
+    assert!(place("synchronizing") < place("info: done: 1.8 MiB written to "), "{said}");
+    assert!(said.lines().last().unwrap().contains("copying time: "), "{said}");
+}
+
 /// Runs a copy with the `when`-th call of `call` on the device failing with EIO, and those that follow where `when`
 /// says so.
 fn with_failing(image: &Path, disk: &Disk, call: &str, when: &str, fragments: &[&str]) {

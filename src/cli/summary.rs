@@ -1,0 +1,109 @@
+//! What is going to be written where, and what came of it, in words.
+
+use std::path::Path;
+
+use bmaptool::bmap::Bmap;
+use bmaptool::copy::Summary;
+use bmaptool::sink::SinkInfo;
+use bmaptool::size::{counted, human, human_part, percent};
+
+/// How much of an image is mapped. Scripts match these words.
+pub fn mapped(map: &Bmap) -> String {
+    format!(
+        "{} of size {} ({}), mapped {} ({} or {})",
+        counted(map.blocks(), "block"),
+        map.block_size().bytes(),
+        human(map.image_size()),
+        counted(map.mapped_blocks(), "block"),
+        human(map.mapped_bytes()),
+        percent(map.mapped_blocks(), map.blocks()),
+    )
+}
+
+/// Which device a target is, so that a wrong one is noticed: `/dev/sdb: SanDisk Ultra, 29.7 GiB`. A partition has its
+/// own size before that of its disk.
+pub fn device(target: &Path, info: &SinkInfo) -> String {
+    let (model, disk) = info.identity.clone().map_or((None, None), |identity| (identity.model, identity.size));
+    let size = match (info.capacity, disk) {
+        (Some(capacity), Some(disk)) if capacity < disk => Some(human_part(capacity, disk)),
+        (capacity, disk) => disk.or(capacity).map(human),
+    };
+    let words: Vec<String> = model.into_iter().chain(size).collect();
+    format!("{}: {}", target.display(), words.join(", "))
+}
+
+/// What vouches for the bytes that a copy writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assurance {
+    /// The checksums of the bmap, of this kind.
+    Checksums(&'static str),
+    /// Nothing: the user does not want that.
+    NotWanted,
+    /// Nothing: the bmap has no checksums.
+    NoChecksums,
+    /// Only that the image has a clean end: there is no bmap.
+    NoBmap,
+}
+
+impl Assurance {
+    /// What vouches for the bytes that `map` lists; `no_verify` is the user's option.
+    pub fn of(map: Option<&Bmap>, no_verify: bool) -> Self {
+        match map {
+            None => Self::NoBmap,
+            Some(_) if no_verify => Self::NotWanted,
+            Some(map) => map.checksum_kind().map_or(Self::NoChecksums, |kind| Self::Checksums(kind.name())),
+        }
+    }
+
+    /// What was written to `target`, and how far that was verified.
+    pub fn done(self, target: &Path, summary: &Summary) -> String {
+        let (written, target) = (human(summary.bytes), target.display());
+        let verified = match self {
+            Self::Checksums(kind) => format!("all ranges of the image verified ({kind})"),
+            Self::NotWanted => "the image not verified (--no-verify)".to_owned(),
+            Self::NoChecksums => "the image not verified: its bmap has no checksums".to_owned(),
+            Self::NoBmap => "the image read to its end, without a bmap to verify it".to_owned(),
+        };
+        format!("done: {written} written to '{target}' and synchronized, {verified}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bmaptool::device::Identity;
+    use bmaptool::sink::Kind;
+
+    use super::*;
+
+    #[test]
+    fn a_device_is_told_by_model_and_size() {
+        let words = |model: Option<&str>, capacity, size| {
+            let identity = Identity { model: model.map(str::to_owned), size, ..Identity::default() };
+            device(
+                "/dev/x".as_ref(),
+                &SinkInfo { capacity, identity: Some(identity), ..SinkInfo::of(Kind::BlockDevice) },
+            )
+        };
+        let (mib, gib) = (1 << 20, 1 << 30);
+        assert_eq!(words(Some("SanDisk Ultra"), Some(30 * gib), Some(30 * gib)), "/dev/x: SanDisk Ultra, 30.0 GiB");
+        assert_eq!(words(Some("SC16G"), Some(512 * mib), Some(16 * gib)), "/dev/x: SC16G, 0.5 of 16.0 GiB");
+        assert_eq!(words(None, Some(20 * mib), None), "/dev/x: 20.0 MiB");
+    }
+
+    #[test]
+    fn what_was_verified_is_said() {
+        let summary = Summary { bytes: 3 << 20, time: Duration::ZERO };
+        let cases = [
+            (Assurance::Checksums("sha256"), "all ranges of the image verified (sha256)"),
+            (Assurance::NotWanted, "the image not verified (--no-verify)"),
+            (Assurance::NoChecksums, "the image not verified: its bmap has no checksums"),
+            (Assurance::NoBmap, "the image read to its end, without a bmap to verify it"),
+        ];
+        for (assurance, words) in cases {
+            let expected = format!("done: 3.0 MiB written to 'out' and synchronized, {words}");
+            assert_eq!(assurance.done("out".as_ref(), &summary), expected);
+        }
+    }
+}
