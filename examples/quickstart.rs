@@ -14,6 +14,7 @@ use bmaptool::bmap::Bmap;
 use bmaptool::copy::{Copy, Plan, Unmapped, Verify};
 use bmaptool::create;
 use bmaptool::digest::ChecksumKind;
+use bmaptool::event::Silent;
 use bmaptool::sink::{self, Request};
 use bmaptool::size::{human, percent};
 use bmaptool::source::{Location, Source};
@@ -96,7 +97,7 @@ fn make_image(path: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 fn create_map(image: &Path, map: &Path) -> Result<(), Box<dyn Error>> {
-    let bmap = create::create(&File::open(image)?, image, Some(ChecksumKind::Sha256))?;
+    let bmap = create::create(&File::open(image)?, image, Some(ChecksumKind::Sha256), &Silent)?;
     let mut out = BufWriter::new(File::create(map)?);
     bmap.emit(&mut out)?;
     Ok(out.flush()?)

@@ -20,6 +20,8 @@ pub enum Phase {
     Copying,
     /// All data is written and is being made durable, the boot region last.
     Synchronizing,
+    /// The ranges of an image are hashed for its map; there is one "target", the image.
+    Hashing,
 }
 
 /// How the work on a target ended.
@@ -40,6 +42,9 @@ pub enum Event<'a> {
     /// A target has `done` bytes of `total`, where that is known, in its current phase. Those that are held back for
     /// the boot region count as done.
     Progress { target: TargetId, done: u64, total: Option<u64> },
+    /// Of the file that the image is read from, `done` bytes of `total` have been read, as they are stored; told where
+    /// no map says how large the image is.
+    SourceRead { done: u64, total: u64 },
     /// The work on a target has ended.
     Target(TargetId, Outcome),
     /// Something worth telling, which stops nothing.

@@ -25,10 +25,11 @@
 //! ```no_run
 //! use bmaptool::create::create;
 //! use bmaptool::digest::ChecksumKind;
+//! use bmaptool::event::Silent;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let path = "disk.img".as_ref();
-//! let map = create(&std::fs::File::open(path)?, path, Some(ChecksumKind::Sha256))?;
+//! let map = create(&std::fs::File::open(path)?, path, Some(ChecksumKind::Sha256), &Silent)?;
 //! map.emit(&mut std::fs::File::create("disk.bmap")?)?;
 //! # Ok(())
 //! # }

@@ -6,18 +6,19 @@ use std::path::Path;
 use bmaptool::create as engine;
 use bmaptool::device::flush_loop_devices;
 use bmaptool::digest::ChecksumKind;
-use bmaptool::size::human;
+use bmaptool::size::{counted, human};
 use bmaptool::source::{Format, HEAD_LEN, Kind, NotAnImage, detect, read_full};
 use bmaptool::sys::file_id::FileId;
 
-use super::args::Create;
+use super::args::{Create, Verbosity};
 use super::error::Error;
 use super::hint::NO_HOLES;
 use super::output::Output;
 use super::process::Signals;
-use super::report::Report;
+use super::report::{Report, console};
+use super::summary;
 
-pub fn run(arguments: &Create) -> Result<(), Error> {
+pub fn run(arguments: &Create, verbosity: &Verbosity) -> Result<(), Error> {
     let signals = Signals::handle().map_err(Error::Signals)?;
     let path = &arguments.image;
     let open_error = |source| Error::OpenImage { path: path.clone(), source };
@@ -33,17 +34,31 @@ pub fn run(arguments: &Create) -> Result<(), Error> {
     }
     inspect(&image, path)?;
 
-    if let Err(error) = flush_loop_devices(path, id, &*Report::new(Vec::new(), None)) {
+    let report = Report::new(vec![path.clone()], None);
+    if let Err(error) = flush_loop_devices(path, id, &*report) {
         // That is not fatal: nothing is written to the image.
         log::debug!("cannot tell which loop devices are attached to '{}': {error}", path.display());
     }
     let checksums = if arguments.no_checksum { None } else { Some(ChecksumKind::Sha256) };
-    let map = engine::create(&image, path, checksums)?;
+    // Elsewhere standard error may go where the bmap goes.
+    let is_watched = console::is_terminal() && !verbosity.quiet;
+    if is_watched {
+        signals.print_in_background();
+        report.show_progress();
+    }
+    let map = engine::create(&image, path, checksums, &*report)?;
+    // The bmap may go to the same terminal.
+    console::finish();
     if map.mapped_blocks() == map.blocks() {
         let size = human(map.image_size());
         log::warn!("all {size} are mapped, no holes in '{}'; {NO_HOLES}", path.display());
     }
-    output.write(&signals, &|out| map.emit(out)).map_err(output_error)
+    output.write(&signals, &|out| map.emit(out)).map_err(output_error)?;
+    if is_watched {
+        let ranges = counted(map.ranges().count() as u64, "range");
+        log::info!("'{}': {} in {ranges}", path.display(), summary::mapped(&map));
+    }
+    Ok(())
 }
 
 /// Refuses what may be an output that was mixed up with the image, and warns of what looks compressed: build systems

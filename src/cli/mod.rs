@@ -37,7 +37,7 @@ pub fn run(arguments: &Arguments) -> i32 {
 
 fn dispatch(arguments: &Arguments) -> Result<(), Error> {
     match &arguments.command {
-        Command::Create(create) => create::run(create),
+        Command::Create(create) => create::run(create, &arguments.verbosity),
         Command::Copy(copy) => copy::run(copy, &arguments.verbosity),
     }
 }

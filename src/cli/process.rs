@@ -54,8 +54,13 @@ impl Signals {
     /// From here on, a signal only sets what is returned.
     pub fn defer(&self) -> &Cancel {
         self.at_once.store(false, Ordering::SeqCst);
-        console::print_in_background(&self.cancel);
+        self.print_in_background();
         &self.cancel
+    }
+
+    /// From here on, messages do not wait for the terminal, nor does the end of the program after a signal.
+    pub fn print_in_background(&self) {
+        console::print_in_background(&self.cancel);
     }
 
     /// The signal that asked to stop.

@@ -14,10 +14,12 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Builder};
 
 use crate::digest::{ChecksumKind, Digest};
+use crate::event::{Event, Observer, Outcome, Phase, TargetId};
 use crate::range::ByteRange;
 use shard::{Numbered, ReadError, Shard, Task};
 
@@ -30,22 +32,28 @@ pub(super) fn hash(
     path: &Path,
     ranges: &[ByteRange],
     kind: ChecksumKind,
+    observer: &dyn Observer,
 ) -> Result<Vec<Digest>, super::Error> {
+    observer.event(Event::Phase(IMAGE, Phase::Hashing));
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let count = cores.min(ranges.len()).min(MAX_SHARDS);
     let shards: Result<_, _> = partition(ranges, count).into_iter().map(|ranges| Shard::new(ranges, kind)).collect();
     let scheduler = Scheduler::new(shards.map_err(|error| super::Error::Memory(io::Error::from(error)))?);
+    let progress =
+        HashingProgress { hashed: AtomicU64::new(0), total: ranges.iter().map(|bytes| bytes.len()).sum(), observer };
     thread::scope(|scope| {
         // Dropped once the workers have ended, or if one of them cannot be started.
         let _stop = StopOnDrop(&scheduler);
         // A shard has work for two: one reads, one hashes.
-        let workers: io::Result<Vec<_>> =
-            (0..cores.min(2 * count)).map(|_| Builder::new().spawn_scoped(scope, || work(image, &scheduler))).collect();
+        let workers: io::Result<Vec<_>> = (0..cores.min(2 * count))
+            .map(|_| Builder::new().spawn_scoped(scope, || work(image, &scheduler, &progress)))
+            .collect();
         workers.map_err(super::Error::Thread)?.into_iter().try_for_each(|worker| {
             let result = worker.join().unwrap_or_else(|panic| resume_unwind(panic));
             result.map_err(|(offset, source)| super::Error::Read { path: path.to_owned(), offset, source })
         })
     })?;
+    observer.event(Event::Target(IMAGE, Outcome::Complete));
     Ok(scheduler.into_digests())
 }
 
@@ -138,14 +146,33 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
+/// The image, as the observer knows it.
+const IMAGE: TargetId = TargetId(0);
+
+/// Tells how much has been hashed.
+struct HashingProgress<'a> {
+    /// In bytes, as the total.
+    hashed: AtomicU64,
+    total: u64,
+    observer: &'a dyn Observer,
+}
+
+impl HashingProgress<'_> {
+    fn add(&self, bytes: u64) {
+        let done = self.hashed.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.observer.event(Event::Progress { target: IMAGE, done, total: Some(self.total) });
+    }
+}
+
 /// Does tasks until there are no more.
-fn work(image: &File, scheduler: &Scheduler) -> Result<(), ReadError> {
+fn work(image: &File, scheduler: &Scheduler, progress: &HashingProgress<'_>) -> Result<(), ReadError> {
     let _stop = StopOnDrop(scheduler);
     while let Some((index, task)) = scheduler.take() {
         match task {
             Task::Hash(mut hasher, buffer) => {
                 let hashed = hasher.update(&buffer);
                 scheduler.put_back(index, |shard| shard.put_back_hasher(hasher, buffer, hashed));
+                progress.add(hashed);
             }
             Task::Read(mut reader, mut buffer) => {
                 reader.fill(image, &mut buffer)?;
@@ -161,6 +188,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::event::Silent;
 
     const MIB: u64 = 1 << 20;
 
@@ -168,7 +196,7 @@ mod tests {
         let mut image = tempfile::tempfile().unwrap();
         image.write_all(data).unwrap();
         let ranges: Vec<_> = ranges.iter().map(|&(start, end)| ByteRange { start, end }).collect();
-        hash(&image, Path::new("image"), &ranges, ChecksumKind::Sha256)
+        hash(&image, Path::new("image"), &ranges, ChecksumKind::Sha256, &Silent)
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::bmap::{Bmap, Checksums, Invalid};
 use crate::digest::ChecksumKind;
+use crate::event::Observer;
 use crate::filemap::{self, FileMap};
 
 /// Why the image at `path` cannot be mapped.
@@ -44,12 +45,18 @@ pub enum Error {
     Impossible { path: PathBuf, source: Invalid },
 }
 
-/// Maps the image that was opened from `path`. With a kind of `checksums`, hashes its ranges on all cores.
+/// Maps the image that was opened from `path`. With a kind of `checksums`, hashes its ranges on all cores, and tells
+/// `observer` how far that is, with the image as its only target.
 ///
 /// # Errors
 ///
 /// Among others, where the image is not a regular file with data, or changes meanwhile.
-pub fn create(image: &File, path: &Path, checksums: Option<ChecksumKind>) -> Result<Bmap, Error> {
+pub fn create(
+    image: &File,
+    path: &Path,
+    checksums: Option<ChecksumKind>,
+    observer: &dyn Observer,
+) -> Result<Bmap, Error> {
     let access = |action, source| Error::Access { path: path.to_owned(), action, source };
     let inspect = || image.metadata().map_err(|source| access("inspect", source));
     // What changes when a file is written to.
@@ -67,7 +74,7 @@ pub fn create(image: &File, path: &Path, checksums: Option<ChecksumKind>) -> Res
     if map.size == 0 {
         return Err(Error::Empty { path: path.to_owned() });
     }
-    let checksums = checksums.map(|kind| hash(image, path, &map, kind));
+    let checksums = checksums.map(|kind| hash(image, path, &map, kind, observer));
     // Before the errors of hashing: a file that shrinks ends too early.
     if state(&inspect()?) != state(&before) || map.size != before.size() {
         return Err(Error::Changed { path: path.to_owned() });
@@ -95,9 +102,15 @@ pub fn check_kind(kind: FileType, path: &Path) -> Result<(), Error> {
     Err(Error::NotAFile { path: path.to_owned(), what })
 }
 
-fn hash(image: &File, path: &Path, map: &FileMap, kind: ChecksumKind) -> Result<Checksums, Error> {
+fn hash(
+    image: &File,
+    path: &Path,
+    map: &FileMap,
+    kind: ChecksumKind,
+    observer: &dyn Observer,
+) -> Result<Checksums, Error> {
     let ranges: Vec<_> = map.ranges.iter().map(|range| range.bytes(map.block_size, map.size)).collect();
-    let digests = hashing::hash(image, path, &ranges, kind)?;
+    let digests = hashing::hash(image, path, &ranges, kind, observer)?;
     let mut checksums = Checksums::new(kind);
     digests.iter().for_each(|digest| checksums.push(digest));
     Ok(checksums)

@@ -1,11 +1,13 @@
 //! Opens a file and unpacks the image in it.
 
 use std::io;
+use std::sync::Arc;
 
 use super::detect::{Format, Kind, detect};
 use super::peek::{Peek, StoredFile};
 use super::pipe::{Contents, Pipe};
 use super::raw::Raw;
+use super::tell::Told;
 use super::transport::{self, TransferStats, Transport};
 use super::{Error, ForwardRead, Location, OpenOptions, ReadPolicy, archive, codec};
 use crate::event::Notice;
@@ -101,8 +103,14 @@ impl Source {
             (Some(FileId::BlockDevice { .. }), Some(size)) => size,
             _ => u64::MAX,
         };
-        let size = file.info().size.or(file.whole_size()).map(|size| size.min(limit));
+        let stored = file.info().size.or(file.whole_size());
+        let size = stored.map(|size| size.min(limit));
         let is_raw_for_sure = size.is_some() && size == image_size;
+        // Without a map, that may be all there is to tell how far the copy is.
+        let file = match stored.filter(|_| image_size.is_none()) {
+            Some(size) => told(file, size, &options),
+            None => file,
+        };
         let search = Search { location: &location, image_size, options: &options };
         let (unpacked, kind) = match kind {
             Kind::Encoded(Format::Tar) if !is_raw_for_sure => {
@@ -126,6 +134,12 @@ impl Source {
             (_, None, Kind::NotAnImage(what)) => Err(Error::NotAnImage { location, what }),
         }
     }
+}
+
+/// The same file, of `size` bytes, which tells how much of it has been read.
+fn told(file: StoredFile, size: u64, options: &OpenOptions) -> StoredFile {
+    let (position, observer) = (file.head().len() as u64, Arc::clone(&options.observer));
+    file.map(|file| Box::new(Told { file, position, size, observer }) as Box<dyn Transport>)
 }
 
 /// A search for the image in a file.

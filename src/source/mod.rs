@@ -31,6 +31,7 @@ mod pipe;
 mod raw;
 mod small_file;
 mod stand_in;
+mod tell;
 #[doc(hidden)]
 pub mod transport;
 

@@ -32,6 +32,12 @@ impl<R: Read> Peek<R> {
         Ok(Self { head, delivered: 0, rest: reader })
     }
 
+    /// The same bytes, where `wrap` makes another reader of what delivers those after the head.
+    pub(super) fn map<S>(self, wrap: impl FnOnce(R) -> S) -> Peek<S> {
+        let Self { head, delivered, rest } = self;
+        Peek { head, delivered, rest: wrap(rest) }
+    }
+
     /// The first [`HEAD_LEN`] bytes, or as many as there are.
     pub fn head(&self) -> &[u8] {
         &self.head

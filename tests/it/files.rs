@@ -10,8 +10,10 @@ use std::process::Command;
 use nix::sys::stat::{Mode, SFlag, mknod};
 
 use crate::common::device::{Disk, Mount};
-use crate::common::image::assert_same;
+use crate::common::image::{Random, assert_same};
 use crate::common::tool::{bmaptool, copy, mapped_disk};
+use crate::common::trace::Trace;
+use crate::common::work::Work;
 use crate::common::{temp_dir, text};
 
 const MIB: u64 = 1 << 20;
@@ -249,6 +251,19 @@ fn psplash_is_told_the_progress() {
         assert!(shares.is_sorted() && told.ends_with('\n'), "{told}");
         assert_eq!((shares.first(), shares.last()), (Some(&0), Some(&100)));
     }
+}
+
+#[test(Program("gzip"))]
+fn psplash_is_told_the_share_of_the_source_where_the_size_is_not_known() {
+    let work = Work::new(|image| fs::write(image, Random::new(1).bytes(6 << 20)).unwrap());
+    let compressed = work.output_of("gzip -1");
+    let pipe = pipe(work.directory.path());
+    let mut reader = reader(&pipe);
+    copy(["--nobmap", "--psplash-pipe", text(&pipe), text(&compressed), "/dev/null"]).ok();
+    let mut told = String::new();
+    reader.read_to_string(&mut told).unwrap();
+    let shares: Vec<u64> = told.lines().map(|line| line.strip_prefix("PROGRESS ").unwrap().parse().unwrap()).collect();
+    assert!(shares.is_sorted() && shares.len() > 2 && shares.last() == Some(&100), "{told}");
 }
 
 #[test]

@@ -179,6 +179,41 @@ fn without_a_known_size_something_moves() {
     terminal.wait_for("movement", |screen| line(screen) != first);
 }
 
+#[test(Program("tmux"), Program("strace"), Program("gzip"))]
+fn the_share_of_the_source_is_shown_where_the_size_is_not_known() {
+    let directory = scene();
+    sh(&directory, "gzip -k disk.img");
+    let slow = "strace -f -o /dev/null -P disk.img.gz -e inject=read:delay_enter=500000";
+    let terminal = terminal(&directory, 80, &format!("{slow} bmaptool copy --nobmap disk.img.gz out"));
+    terminal.wait_for("bar", |screen| has_one_bar(screen, 80) && bars(screen)[0].contains("[="));
+    let screen = terminal.wait_for("end", |screen| screen.contains("[0]"));
+    assert!(bars(&screen).is_empty(), "{screen}");
+}
+
+#[test(Program("tmux"), Program("strace"))]
+fn a_map_shows_its_progress_and_says_what_it_found() {
+    let directory = scene();
+    let slow = "strace -f -o /dev/null -P disk.img -e inject=pread64:delay_enter=500000";
+    let terminal = terminal(&directory, 100, &format!("{slow} bmaptool create disk.img > made.bmap"));
+    terminal.wait_for("bar", |screen| screen.lines().any(|line| line.starts_with("hashing [") && line.contains('%')));
+    let screen = terminal.wait_for("end", |screen| screen.contains("[0]"));
+    assert!(!screen.contains("hashing"), "{screen}");
+    let words = "'disk.img': 4097 blocks of size 4096 (16.0 MiB), mapped 452 blocks (1.8 MiB or 11.0%) in 7 ranges";
+    assert!(screen.replace('\n', "").contains(words), "{screen}");
+    assert!(fs::read(directory.path().join("made.bmap")).unwrap().starts_with(b"<?xml"));
+}
+
+#[test(Program("tmux"), Program("strace"))]
+fn a_map_that_is_interrupted_leaves_the_terminal_in_order() {
+    let directory = scene();
+    let slow = "strace -D -f -o /dev/null -P disk.img -e inject=pread64:delay_enter=5000000";
+    let terminal = terminal(&directory, 60, &format!("{slow} bmaptool create disk.img > made.bmap"));
+    terminal.wait_for("bar", |screen| screen.contains("hashing"));
+    terminal.tmux(&["send-keys", "C-c"]);
+    let screen = terminal.wait_for("end", |screen| screen.contains("[130]"));
+    assert!(screen.lines().all(|line| !line.contains("hashing") || !line.contains("[130]")), "{screen}");
+}
+
 #[test]
 fn off_a_terminal_there_is_a_line_now_and_then() {
     let directory = scene();

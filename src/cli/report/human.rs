@@ -18,6 +18,8 @@ pub struct Human {
 
 impl Observer for Human {
     fn event(&self, event: Event<'_>) {
+        // First, as it is drawn again below each message.
+        self.progress.note(&event);
         if let Event::Notice(notice) = event {
             let (level, text) = self.words(notice);
             match hint::of_notice(&notice) {
@@ -28,7 +30,6 @@ impl Observer for Human {
         if let Event::Phase(target, Phase::Synchronizing) = event {
             log::info!("synchronizing '{}'", self.target(target));
         }
-        self.progress.note(&event);
     }
 }
 

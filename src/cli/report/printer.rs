@@ -120,18 +120,19 @@ impl Screen {
         let erase = erasing(&self.lines, columns);
         let shown = self.progress.as_ref().filter(|_| is_terminal());
         self.lines = shown.map(|progress| progress.lines(columns)).unwrap_or_default();
-        print(&(erase + text + &self.lines.join("\n")));
+        let lines: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
+        print(&(erase + text + &lines));
     }
 }
 
-/// Erases `lines`, with the cursor at the end of the last one. A terminal that has become narrower since they were
-/// drawn has wrapped them.
+/// Erases `lines`, with the cursor below the last one: what the terminal itself adds there, a `^C` or the prompt of a
+/// shell after a signal, spoils none of them. A terminal that has become narrower since they were drawn has wrapped
+/// them.
 fn erasing(lines: &[String], columns: u16) -> String {
     let rows: usize = lines.iter().map(|line| line.len().div_ceil(columns.max(1).into()).max(1)).sum();
     match rows {
         0 => String::new(),
-        1 => "\r\x1b[J".to_owned(),
-        rows => format!("\r\x1b[{}A\x1b[J", rows - 1),
+        rows => format!("\r\x1b[{rows}A\x1b[J"),
     }
 }
 
@@ -144,10 +145,10 @@ mod tests {
         let line = |length| "x".repeat(length);
         let cases = [
             (vec![], 80, ""),
-            (vec![line(77)], 80, "\r\x1b[J"),
-            (vec![line(80)], 80, "\r\x1b[J"),
-            (vec![line(77)], 26, "\r\x1b[2A\x1b[J"),
-            (vec![line(30), line(0), line(31)], 30, "\r\x1b[3A\x1b[J"),
+            (vec![line(77)], 80, "\r\x1b[1A\x1b[J"),
+            (vec![line(80)], 80, "\r\x1b[1A\x1b[J"),
+            (vec![line(77)], 26, "\r\x1b[3A\x1b[J"),
+            (vec![line(30), line(0), line(31)], 30, "\r\x1b[4A\x1b[J"),
         ];
         for (lines, columns, erasing_them) in cases {
             assert_eq!(erasing(&lines, columns), erasing_them, "{columns}");

@@ -4,13 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bmaptool::event::{Event, Phase};
+use bmaptool::event::{Event, Phase, TargetId};
 use bmaptool::size::{human, human_part, percent, rate, short_time, whole_percent};
 use indicatif::ProgressBar;
 
-/// The targets that are being written, by number.
+/// How far a command is.
 #[derive(Default)]
-pub struct Progress(Mutex<BTreeMap<usize, Target>>);
+pub struct Progress(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// The targets that are being written, by number.
+    targets: BTreeMap<usize, Target>,
+    source: Option<Share>,
+}
 
 struct Target {
     phase: Phase,
@@ -18,13 +25,21 @@ struct Target {
     done: u64,
     /// Bytes, if known.
     total: Option<u64>,
+    /// How much of the source has been read, which is shown where no total is known.
+    source: Option<Share>,
     started: Instant,
-    /// Measures the current rate, once that is shown. It is hidden: indicatif fills its lines up to the last column, where
-    /// the `^C` that a terminal adds would wrap them.
+    /// Measures the current rate, once that is shown. It is hidden: indicatif fills its lines up to the last column.
     meter: Option<ProgressBar>,
 }
 
-/// The columns that are left free: a terminal adds `^C` to the line, which must stay on one row to be erased.
+/// Bytes, and how many there are.
+#[derive(Clone, Copy)]
+struct Share {
+    done: u64,
+    total: u64,
+}
+
+/// The columns that are left free: some terminals wrap a line at the last one, and then it cannot be erased.
 const MARGIN: u16 = 3;
 
 /// A bar with fewer columns shows nothing that the percents do not.
@@ -32,42 +47,54 @@ const SHORTEST_BAR: usize = 10;
 
 impl Default for Target {
     fn default() -> Self {
-        Self { phase: Phase::Copying, done: 0, total: None, started: Instant::now(), meter: None }
+        Self { phase: Phase::Copying, done: 0, total: None, source: None, started: Instant::now(), meter: None }
     }
 }
 
 impl Progress {
     /// Updates the progress.
     pub fn note(&self, event: &Event<'_>) {
-        let mut targets = self.targets();
+        let mut state = self.state();
         match *event {
-            Event::Phase(target, phase) => targets.entry(target.0).or_default().phase = phase,
+            Event::Phase(target, phase) => state.target(target).phase = phase,
             Event::Progress { target, done, total } => {
-                let target = targets.entry(target.0).or_default();
+                let target = state.target(target);
                 (target.done, target.total) = (done, total);
             }
-            Event::Target(target, _) => drop(targets.remove(&target.0)),
+            Event::SourceRead { done, total } => {
+                let source = Some(Share { done, total });
+                state.source = source;
+                state.targets.values_mut().for_each(|target| target.source = source);
+            }
+            Event::Target(target, _) => drop(state.targets.remove(&target.0)),
             Event::Notice(_) => {}
         }
     }
 
     /// A line for each target on a terminal of that many columns.
     pub fn lines(&self, columns: u16) -> Vec<String> {
-        let mut targets = self.targets();
+        let mut state = self.state();
         let draw = |target: &mut Target| {
             let rate = target.rate();
             target.line(rate, columns)
         };
-        targets.values_mut().map(draw).collect()
+        state.targets.values_mut().map(draw).collect()
     }
 
     /// A sentence for each target.
     pub fn sentences(&self) -> Vec<String> {
-        self.targets().values().map(Target::sentence).collect()
+        self.state().targets.values().map(Target::sentence).collect()
     }
 
-    fn targets(&self) -> MutexGuard<'_, BTreeMap<usize, Target>> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn target(&mut self, id: TargetId) -> &mut Target {
+        let source = self.source;
+        self.targets.entry(id.0).or_insert_with(|| Target { source, ..Target::default() })
     }
 }
 
@@ -86,9 +113,10 @@ impl Target {
         let phase = match self.phase {
             Phase::Copying => "copying",
             Phase::Synchronizing => "synchronizing",
+            Phase::Hashing => "hashing",
         };
         let mut figures = self.figures(rate);
-        let mut line = match self.total {
+        let mut line = match self.share() {
             Some(_) => phase.to_owned(),
             None => {
                 let frame = ["|", "/", "-", "\\"][(self.started.elapsed().as_millis() / 100 % 4) as usize];
@@ -97,10 +125,10 @@ impl Target {
         };
         let width = |figures: &[String]| figures.iter().map(|figure| 1 + figure.len()).sum::<usize>();
         let bar = room.saturating_sub(line.len() + " []".len() + width(&figures));
-        if let Some(total) = self.total
+        if let Some(share) = self.share()
             && bar >= SHORTEST_BAR
         {
-            line = format!("{line} [{}]", self.bar(total, bar));
+            line = format!("{line} [{}]", share.bar(bar));
         }
         // The first figure says most, and the last comes next.
         while figures.len() > 1 && line.len() + width(&figures) > room {
@@ -113,42 +141,66 @@ impl Target {
         line
     }
 
-    fn figures(&self, rate: u64) -> Vec<String> {
-        let is_copying = self.phase == Phase::Copying;
-        let speed = is_copying.then(|| format!("{:>12}", human(rate) + "/s"));
-        match self.total {
-            Some(total) => {
-                let width = human_part(total, total).len();
-                let amount = format!(" {:>width$}", human_part(self.done, total));
-                let left = total.saturating_sub(self.done).checked_div(rate);
-                let left = left.map(|seconds| short_time(Duration::from_secs(seconds)) + " left").unwrap_or_default();
-                let left = is_copying.then(|| format!("{left:>11}"));
-                let percent = format!("{:>3}%", whole_percent(self.done, total));
-                [percent, amount].into_iter().chain(speed).chain(left).collect()
-            }
-            None => {
-                let elapsed = short_time(self.started.elapsed());
-                [format!("{:>10}", human(self.done))].into_iter().chain(speed).chain([elapsed]).collect()
-            }
-        }
+    /// How much is done: of what is to be written, or where that is not known, of the source.
+    fn share(&self) -> Option<Share> {
+        self.total.map(|total| Share { done: self.done, total }).or(self.source)
     }
 
-    fn bar(&self, total: u64, width: usize) -> String {
-        let done = whole_percent(self.done, total) as usize * width / 100;
-        let head = if done < width { ">" } else { "" };
-        format!("{:<width$}", "=".repeat(done) + head)
+    fn figures(&self, rate: u64) -> Vec<String> {
+        let is_moving = self.phase != Phase::Synchronizing;
+        let speed = is_moving.then(|| format!("{:>12}", human(rate) + "/s"));
+        let amount = match self.total {
+            Some(total) => format!(" {:>width$}", human_part(self.done, total), width = human_part(total, total).len()),
+            None => format!("{:>10}", human(self.done)),
+        };
+        let Some(share) = self.share() else {
+            let elapsed = short_time(self.started.elapsed());
+            return [amount].into_iter().chain(speed).chain([elapsed]).collect();
+        };
+        let left = self.seconds_left(share, rate);
+        let left = left.map(|seconds| short_time(Duration::from_secs(seconds)) + " left").unwrap_or_default();
+        let left = is_moving.then(|| format!("{left:>11}"));
+        let percent = format!("{:>3}%", whole_percent(share.done, share.total));
+        [percent, amount].into_iter().chain(speed).chain(left).collect()
+    }
+
+    /// How many seconds are left: at the current `rate` of writing, or at the mean rate at which the source is read.
+    fn seconds_left(&self, share: Share, rate: u64) -> Option<u64> {
+        let left = share.total.saturating_sub(share.done);
+        match self.total {
+            Some(_) => left.checked_div(rate),
+            None => {
+                let seconds = u128::from(self.started.elapsed().as_secs()) * u128::from(left);
+                u64::try_from(seconds.checked_div(u128::from(share.done))?).ok()
+            }
+        }
     }
 
     /// What is printed elsewhere, with the mean rate.
     fn sentence(&self) -> String {
         let (done, speed) = (human(self.done), rate(self.done, self.started.elapsed()));
-        match (self.phase, self.total) {
-            (Phase::Synchronizing, _) => "still synchronizing".to_owned(),
-            (Phase::Copying, Some(total)) => {
-                format!("copied {done} of {} ({}), {speed}/sec", human(total), percent(self.done, total))
+        let verb = match self.phase {
+            Phase::Synchronizing => return "still synchronizing".to_owned(),
+            Phase::Copying => "copied",
+            Phase::Hashing => "hashed",
+        };
+        match (self.total, self.source) {
+            (Some(total), _) => {
+                format!("{verb} {done} of {} ({}), {speed}/sec", human(total), percent(self.done, total))
             }
-            (Phase::Copying, None) => format!("copied {done}, {speed}/sec"),
+            (None, Some(Share { done: read, total })) => {
+                format!("{verb} {done} ({} of the source read), {speed}/sec", percent(read, total))
+            }
+            (None, None) => format!("{verb} {done}, {speed}/sec"),
         }
+    }
+}
+
+impl Share {
+    fn bar(&self, width: usize) -> String {
+        let done = whole_percent(self.done, self.total) as usize * width / 100;
+        let head = if done < width { ">" } else { "" };
+        format!("{:<width$}", "=".repeat(done) + head)
     }
 }
 
@@ -187,7 +239,7 @@ mod tests {
     #[test]
     fn no_line_is_too_long() {
         for columns in 0..=250 {
-            for phase in [Phase::Copying, Phase::Synchronizing] {
+            for phase in [Phase::Copying, Phase::Synchronizing, Phase::Hashing] {
                 for total in [None, Some(0), Some(1), Some(4 * GIB), Some(u64::MAX)] {
                     for written in [0, 1, 3 * GIB, u64::MAX] {
                         let line = target(phase, written, total).line(RATE, columns);
@@ -204,6 +256,26 @@ mod tests {
         assert_eq!(sentence(Phase::Copying, Some(4 * GIB)), "copied 1.0 GiB of 4.0 GiB (25.0%), 281.5 KiB/sec");
         assert_eq!(sentence(Phase::Copying, None), "copied 1.0 GiB, 281.5 KiB/sec");
         assert_eq!(sentence(Phase::Synchronizing, None), "still synchronizing");
+    }
+
+    #[test]
+    fn without_a_total_the_share_of_the_source_is_shown() {
+        let source = Some(Share { done: GIB, total: 4 * GIB });
+        let target = Target { source, ..target(Phase::Copying, 2 * GIB, None) };
+        let line = target.line(RATE, 80);
+        assert!(line.starts_with("copying [====") && line.contains("]  25%    2.0 GiB   12.0 MiB/s"), "{line}");
+        assert!(line.ends_with("  3h06m left"), "{line}");
+        assert_eq!(target.sentence(), "copied 2.0 GiB (25.0% of the source read), 563.0 KiB/sec");
+    }
+
+    #[test]
+    fn a_source_that_was_read_before_the_first_write_counts() {
+        let progress = Progress::default();
+        progress.note(&Event::SourceRead { done: 1, total: 4 });
+        progress.note(&Event::Phase(TargetId(0), Phase::Copying));
+        assert!(progress.lines(80)[0].contains(" 25% "), "{:?}", progress.lines(80));
+        progress.note(&Event::SourceRead { done: 2, total: 4 });
+        assert!(progress.lines(80)[0].contains(" 50% "), "{:?}", progress.lines(80));
     }
 
     #[test]

@@ -10,10 +10,10 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use bmaptool::event::{Event, Observer};
+use bmaptool::event::{Event, Observer, Phase};
 use bmaptool::size::whole_percent;
 
-/// Writes how far the slowest target is, if the size of the image is known.
+/// Writes how far the slowest target is; where the size of the image is not known, how much of the source has been read.
 pub struct Psplash(Mutex<Pipe>);
 
 struct Pipe {
@@ -23,6 +23,8 @@ struct Pipe {
     has_warned: bool,
     /// Percent done, by target.
     percents: BTreeMap<usize, u64>,
+    /// Percent read of the source, where that counts.
+    source: Option<u64>,
     /// The percent that was written last.
     written: Option<u64>,
 }
@@ -30,8 +32,8 @@ struct Pipe {
 impl Psplash {
     /// Writes to the FIFO at `path`, which is opened when there is something to write.
     pub fn new(path: &Path) -> Self {
-        let percents = BTreeMap::new();
-        Self(Mutex::new(Pipe { path: path.to_owned(), file: None, has_warned: false, percents, written: None }))
+        let (percents, source) = (BTreeMap::new(), None);
+        Self(Mutex::new(Pipe { path: path.to_owned(), file: None, has_warned: false, percents, source, written: None }))
     }
 }
 
@@ -39,9 +41,16 @@ impl Observer for Psplash {
     fn event(&self, event: Event<'_>) {
         let mut pipe = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Event::Progress { target, done, total: Some(total) } => {
-                pipe.percents.insert(target.0, whole_percent(done, total));
+            Event::SourceRead { done, total } => {
+                pipe.source = Some(whole_percent(done, total));
+                return;
             }
+            Event::Progress { target, done, total } => {
+                let percent = total.map(|total| whole_percent(done, total)).or(pipe.source);
+                pipe.percents.extend(percent.map(|percent| (target.0, percent)));
+            }
+            // All is written, also where it was not known how much that would be.
+            Event::Phase(target, Phase::Synchronizing) => drop(pipe.percents.insert(target.0, 100)),
             // A target that has failed must not hold up the others.
             Event::Target(target, _) => drop(pipe.percents.remove(&target.0)),
             _ => return,

@@ -215,6 +215,7 @@ impl Observer for Witness {
             Event::Progress { target, done, total } => format!("{} {done} of {total:?}", target.0),
             Event::Phase(target, phase) => format!("{} {phase:?}", target.0),
             Event::Target(target, outcome) => format!("{} {outcome:?}", target.0),
+            Event::SourceRead { .. } => panic!("the source is in memory"),
             Event::Notice(Notice::BootRegionUnreadable { length, .. }) => format!("{length} unreadable"),
             Event::Notice(notice) => panic!("{notice:?}"),
         };
