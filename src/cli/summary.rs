@@ -73,9 +73,20 @@ mod tests {
     use std::time::Duration;
 
     use bmaptool::device::Identity;
+    use bmaptool::range::{BlockRange, BlockSize};
     use bmaptool::sink::Kind;
 
     use super::*;
+
+    #[test]
+    fn one_block_is_no_blocks() {
+        let map = |blocks: u64, last| {
+            let ranges = vec![BlockRange::from_inclusive(0, last).unwrap()];
+            mapped(&Bmap::new(blocks * 4096, BlockSize::new(4096).unwrap(), ranges, None).unwrap())
+        };
+        assert_eq!(map(1, 0), "1 block of size 4096 (4.0 KiB), mapped 1 block (4.0 KiB or 100.0%)");
+        assert_eq!(map(4, 1), "4 blocks of size 4096 (16.0 KiB), mapped 2 blocks (8.0 KiB or 50.0%)");
+    }
 
     #[test]
     fn a_device_is_told_by_model_and_size() {

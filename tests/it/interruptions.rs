@@ -9,11 +9,14 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::device::{Disk, Mount, Throttle};
-use crate::common::image::{Random, same_start};
+use crate::common::image::{Random, assert_same, same_start, sparse};
 use crate::common::tool::{copy, finish, interrupt, wait_until};
 use crate::common::trace::{Event, Trace};
-use crate::common::{sh, sha256, temp_dir};
-use nix::sys::signal::Signal;
+use crate::common::work::Work;
+use crate::common::{sh, sha256, temp_dir, text};
+use crate::registry::Need;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 const MIB: u64 = 1 << 20;
 
@@ -178,4 +181,22 @@ fn a_file_on_a_slow_device_is_left_at_once() {
         leave(copy(arguments).under(&throttle.command()).spawn(), signal, || target.exists());
         assert!(!target.exists());
     }
+}
+
+#[test(Program("gzip"))]
+fn a_signal_after_the_last_mapped_byte_fails_no_copy() {
+    let work = Work::new(|image| sparse(image, MIB, &[(0, 100_000)], 1));
+    let compressed = fs::read(work.output_of("gzip")).unwrap();
+    let (out, log) = (work.path("out"), work.path("log"));
+    let script = format!("exec \"$@\" 2>'{}'", log.display());
+    let tool = copy(["--bmap", text(&work.bmap), "-", text(&out)]);
+    let mut child = tool.under(&["sh", "-c", &script, "sh"]).spawn();
+    // It stays open.
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(&compressed).unwrap();
+    let said = || fs::read_to_string(&log).unwrap_or_default();
+    wait_until(&mut child, "the end of the copy", || said().contains("reading the rest of the pipe"));
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    assert_eq!(finish(child).status, Some(0), "{}", said());
+    assert_same(&work.image, &out);
 }

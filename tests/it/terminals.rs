@@ -191,6 +191,16 @@ fn the_share_of_the_source_is_shown_where_the_size_is_not_known() {
 }
 
 #[test(Program("tmux"), Program("strace"))]
+fn while_the_target_syncs_the_bar_says_so() {
+    let directory = scene();
+    let slow = "strace -f -o /dev/null -e inject=fsync:delay_enter=2000000";
+    let terminal = terminal(&directory, 80, &format!("{slow} bmaptool copy disk.img out"));
+    let screen = terminal.wait_for("message", |screen| screen.contains("info: synchronizing 'out'"));
+    assert!(bars(&screen).is_empty(), "{screen}");
+    terminal.wait_for("bar", |screen| screen.lines().any(|line| line.starts_with("synchronizing [")));
+}
+
+#[test(Program("tmux"), Program("strace"))]
 fn a_map_shows_its_progress_and_says_what_it_found() {
     let directory = scene();
     let slow = "strace -f -o /dev/null -P disk.img -e inject=pread64:delay_enter=500000";
