@@ -144,6 +144,7 @@ fn text_is_put_together_as_in_any_xml() {
         ("&#49", "not well-formed XML"),
         ("<![CDATA[1", "not well-formed XML"),
         (" <!-- -->\n&#50;&#120;", "line 3: '2x' in element 'MappedBlocksCount' is not a decimal number"),
+        ("1\n2&#10;&#x202e;", "line 2: '1\u{fffd}2\u{fffd}\u{fffd}' in element 'MappedBlocksCount'"),
         ("<![CDATA[\n  -1]]>", "line 3: '-1' in element 'MappedBlocksCount'"),
     ];
     for (markup, reason) in cases {

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::visible::visible;
+
 /// A number of decimal digits and nothing else but white space around it; `None` if it has others or is over 64 bits.
 pub(super) fn decimal(text: &str) -> Option<u64> {
     let digits = text.trim_ascii();
@@ -22,10 +24,10 @@ pub(super) fn line_of(file: &str, offset: usize) -> usize {
     file.bytes().take(offset).filter(|&byte| byte == b'\n').count().saturating_add(1)
 }
 
-/// The first 60 characters of a text from the file.
+/// The first 60 characters of a text from the file, in one line.
 pub(super) fn excerpt(text: &str) -> String {
     const LONGEST: usize = 60;
-    let mut short: String = text.chars().take(LONGEST).collect();
+    let mut short = visible(&text.chars().take(LONGEST).collect::<String>(), &[]);
     if text.chars().nth(LONGEST).is_some() {
         short.push('…');
     }
