@@ -3,14 +3,17 @@
 pub(super) mod status;
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
+use nix::unistd::getuid;
 
 use super::{Keys, Refusal, Signed, Subject, VerifierError};
 use crate::sys::programs::end_with_us;
@@ -25,12 +28,7 @@ enum Program {
 
 /// Options of `gpg`. It must not ask the user or fetch anything, nor leave a file, and every key in the keyring is
 /// trusted.
-///
-/// Its configuration (gpg.conf) is not read: with `auto-key-import` in it, a signature would bring its own key into the
-/// keyring, and releases to come may have more of this kind. The keyring is the default one, in GNUPGHOME, or keyboxd's
-/// if common.conf says so. `--no-options` also keeps gpg from making a home where there is none.
-const GPG_OPTIONS: [&str; 8] = [
-    "--no-options",
+const GPG_OPTIONS: [&str; 7] = [
     "--batch",
     "--no-tty",
     "--no-auto-key-retrieve",
@@ -39,6 +37,14 @@ const GPG_OPTIONS: [&str; 8] = [
     "--trust-model=always",
     "--verify",
 ];
+
+/// The settings of `gpg` that take the place of the user's, as a gpg.conf. With `auto-key-import`, which may also be in
+/// /etc/gnupg, a signature would bring its own key into the keyring. Releases before 2.2.20 do not know it.
+const GPG_SETTINGS: &str = "ignore-invalid-option no-auto-key-import\nno-auto-key-import\n";
+
+/// What is kept of the user's own settings: which keyrings there are, and which digests are too weak. Any other could
+/// make an unknown key known, in a release to come if not today.
+const KEPT_SETTINGS: [&str; 4] = ["keyring", "primary-keyring", "no-default-keyring", "weak-digest"];
 
 /// The environment variables that a verifier sees; messages are English.
 const ENVIRONMENT: [&str; 4] = ["PATH", "HOME", "GNUPGHOME", "TMPDIR"];
@@ -78,6 +84,8 @@ impl Program {
             Keys::OfUser => None,
             Keys::In(keyring) => Some(MemoryFile::new(keyring.bytes()).map_err(VerifierError::Memory)?),
         };
+        let settings = gpg_home().map(|home| MemoryFile::new(&gpg_settings(&home))).transpose();
+        let settings = settings.map_err(VerifierError::Memory)?;
         let files = subject.files().map_err(VerifierError::Memory)?;
 
         let mut command = Command::new(self.name());
@@ -88,6 +96,11 @@ impl Program {
             command.arg("--keyring").arg(keyring.path());
         }
         if self == Self::Gpg {
+            match &settings {
+                Some(settings) => command.arg("--options").arg(settings.path()),
+                // Without this it creates a home where there is none.
+                None => command.arg("--no-options"),
+            };
             command.args(GPG_OPTIONS);
         }
         command.args(files.iter().map(MemoryFile::path));
@@ -185,6 +198,43 @@ fn failure(program: Program, exit: ExitStatus, said: &str) -> Refusal {
     Refusal::VerifierFailed { program: program.name(), status: exit.to_string(), said }
 }
 
+/// The user's directory for `gpg`, if there is one.
+fn gpg_home() -> Option<PathBuf> {
+    let named = env::var_os("GNUPGHOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    named.or_else(|| Some(home()?.join(".gnupg"))).filter(|home| home.is_dir())
+}
+
+/// The settings for a `gpg` whose user has this home.
+fn gpg_settings(home: &Path) -> Vec<u8> {
+    let of_user = fs::read(home.join("gpg.conf")).unwrap_or_default();
+    let is_kept = |line: &&[u8]| {
+        let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        words.next().is_some_and(|name| KEPT_SETTINGS.iter().any(|kept| kept.as_bytes() == name))
+    };
+    let kept = of_user.split_inclusive(|&byte| byte == b'\n').filter(is_kept);
+    [GPG_SETTINGS.as_bytes()].into_iter().chain(kept).flatten().copied().collect()
+}
+
+/// The user's home, without getpwuid(3), which in a static program would load parts of the C library (NSS).
+fn home() -> Option<PathBuf> {
+    let named = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    named.or_else(|| listed_home(&fs::read("/etc/passwd").ok()?, getuid().as_raw()))
+}
+
+/// The home of a user in passwd(5): `name:password:UID:GID:comment:HOME:shell`.
+fn listed_home(passwd: &[u8], user: u32) -> Option<PathBuf> {
+    let user = user.to_string();
+    passwd.split(|&byte| byte == b'\n').find_map(|line| {
+        let fields: Vec<_> = line.split(|&byte| byte == b':').collect();
+        match fields[..] {
+            [_, _, id, _, _, home, ..] if id == user.as_bytes() && !home.is_empty() => {
+                Some(OsStr::from_bytes(home).into())
+            }
+            _ => None,
+        }
+    })
+}
+
 /// A file without a name. Child processes inherit it.
 struct MemoryFile(File);
 
@@ -206,5 +256,32 @@ impl MemoryFile {
         self.0.rewind()?;
         self.0.read_to_end(&mut contents)?;
         Ok(contents)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn homes() {
+        let passwd =
+            b"root:x:0:0:root:/root:/bin/sh\n\nbroken:x:7\nnone:x:8:8:::\nlast:x:70:7:A, B:/home/l\xff:/bin/sh";
+        assert_eq!(listed_home(passwd, 0), Some(PathBuf::from("/root")));
+        assert_eq!(listed_home(passwd, 70), Some(PathBuf::from(OsStr::from_bytes(b"/home/l\xff"))));
+        for user in [7, 8, 9] {
+            assert_eq!(listed_home(passwd, user), None, "{user}");
+        }
+    }
+
+    #[test]
+    fn of_the_users_settings_only_keyrings_and_weak_digests_are_kept() {
+        let home = tempfile::tempdir().unwrap();
+        assert_eq!(gpg_settings(home.path()), GPG_SETTINGS.as_bytes());
+        let of_user =
+            "# keyring none\nkeyring a b.gpg\nauto-key-import\n\tweak-digest SHA1\nkeyrings x\n\nno-default-keyring";
+        fs::write(home.path().join("gpg.conf"), of_user).unwrap();
+        let kept = "keyring a b.gpg\n\tweak-digest SHA1\nno-default-keyring";
+        assert_eq!(String::from_utf8(gpg_settings(home.path())).unwrap(), format!("{GPG_SETTINGS}{kept}"));
     }
 }

@@ -5,7 +5,7 @@
 //! signatures are accepted; [`authenticate`] checks a bmap against it, and returns the text that was signed.
 //!
 //! GnuPG verifies. Only its status lines and its exit status count. Its input lies in memory, not in files that others
-//! could reach or that could be left over. Its configuration does not count, and its keyrings are not changed.
+//! could reach or that could be left over. No setting makes an unknown key known, and keyrings are not changed.
 
 // Signatures and what verifiers print come from outside: no byte of it may cause a panic.
 #![cfg_attr(

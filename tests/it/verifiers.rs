@@ -133,6 +133,24 @@ fn no_setting_of_gnupg_makes_an_unknown_key_known() {
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2, "something was left beside gpg.conf and the keyring");
 }
 
+#[test(GPG)]
+fn keyrings_and_weak_digests_of_the_users_settings_count() {
+    let bench = Bench::new();
+    bench.sign(Who::Ed);
+    let home = temp_dir();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let ring = keys().directory().join("ring.gpg");
+    let copy_with = |settings: &str| {
+        fs::write(home.path().join("gpg.conf"), settings).unwrap();
+        bench.copy(&[]).env("GNUPGHOME", home.path())
+    };
+    let keyring = format!("keyring {}\n", ring.display());
+    bench.refuses(copy_with(""), &[BAD, "unknown key"]);
+    bench.accepts(copy_with(&keyring), &[&good(Who::Ed)]);
+    bench.write_beside(".sig", keys().sign(Who::Ed, &["--detach-sign", "--digest-algo=SHA512"], &bench.text()));
+    bench.refuses(copy_with(&format!("{keyring}weak-digest SHA512")), &[BAD, "too weak or not supported"]);
+}
+
 /// A verifier that lies in words, and one that dies of what it saw.
 #[test(GPG)]
 fn only_status_lines_and_exit_status_count() {
