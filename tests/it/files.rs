@@ -12,7 +12,6 @@ use nix::sys::stat::{Mode, SFlag, mknod};
 use crate::common::device::{Disk, Mount};
 use crate::common::image::{Random, assert_same};
 use crate::common::tool::{bmaptool, copy, mapped_disk};
-use crate::common::trace::Trace;
 use crate::common::work::Work;
 use crate::common::{temp_dir, text};
 

@@ -14,7 +14,6 @@ use crate::common::tool::{copy, finish, interrupt, wait_until};
 use crate::common::trace::{Event, Trace};
 use crate::common::work::Work;
 use crate::common::{sh, sha256, temp_dir, text};
-use crate::registry::Need;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
