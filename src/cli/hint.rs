@@ -114,7 +114,7 @@ fn of_source(error: &source::Error) -> Option<&'static str> {
             Some("the protocols of addresses are http, https, ftp, ssh and file")
         }
         source::Error::Open { location, source } if is_like_remote(location.as_path(), source) => {
-            Some("the address of a file behind ssh is ssh://USER@HOST/PATH")
+            Some("the address of a file over ssh is ssh://USER@HOST/PATH")
         }
         source::Error::Open { source, .. } | source::Error::Read { source, .. } => of_fetch(source),
         source::Error::CompressedTwice { .. } => Some("decompress it once first"),
@@ -153,7 +153,7 @@ fn of_fetch(error: &io::Error) -> Option<&'static str> {
         FetchError::Certificate { source: CertificateFault::Expired | CertificateFault::NotYetValid, .. } => {
             Some("set the clock, or trust another one with '--cacert FILE' or SSL_CERT_FILE")
         }
-        FetchError::Certificate { source: CertificateFault::OtherName { .. }, .. } => {
+        FetchError::Certificate { source: CertificateFault::OtherName { names, .. }, .. } if !names.is_empty() => {
             Some("use its name, or trust one for this name with '--cacert FILE' or SSL_CERT_FILE")
         }
         FetchError::Certificate { .. } => {

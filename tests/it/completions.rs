@@ -75,7 +75,9 @@ impl Session {
         }
         let work = home.path().join("work");
         std::fs::create_dir(&work).unwrap();
-        for name in ["sparse.img", "sparse.txt", "image.wic.xz", "image.txt", "one.bmap", "keys.gpg", "one.sig"] {
+        for name in
+            ["sparse.img", "sparse.txt", "image.wic.xz", "image.txt", "one.bmap", "keys.gpg", "one.sig", "ca.pem"]
+        {
             std::fs::write(work.join(name), "").unwrap();
         }
         let binary = Path::new(env!("CARGO_BIN_EXE_bmaptool")).parent().unwrap();
@@ -121,6 +123,7 @@ fn words_are_completed(shell: Shell) {
         ("copy --bmap ", "copy --bmap one.bmap"),
         ("copy --bmap=", "copy --bmap=one.bmap"),
         ("copy --keyring ", "copy --keyring keys.gpg"),
+        ("copy --cacert ", "copy --cacert ca.pem"),
         ("copy --bmap-sig o", "copy --bmap-sig one.sig"),
         // The value of an option is not the image.
         ("copy --quiet --bmap one.bmap i", "copy --quiet --bmap one.bmap image.wic.xz"),

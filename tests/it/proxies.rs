@@ -113,7 +113,9 @@ fn a_proxy_that_cannot_be_used_is_not_passed_by() {
         assert!(!outcome.stderr.contains("s3"), "{}", outcome.stderr);
         assert!(server.requests().is_empty());
     }
-    case.copy_all(&server.url("x")).env("http_proxy", "quic://p").env("no_proxy", "127.0.0.1").ok();
+    for exempt in ["127.0.0.1", "example.com, 127.0.0.0/8", "example.com 127.0.0.1", "*"] {
+        case.copy_all(&server.url("x")).env("http_proxy", "quic://p").env("no_proxy", exempt).ok();
+    }
     // The variable in small letters counts first, as with curl.
     case.copy_all(&server.url("x")).env("http_proxy", server.url("")).env("HTTP_PROXY", "quic://p").ok();
 }

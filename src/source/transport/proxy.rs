@@ -59,7 +59,8 @@ fn first_set(variables: &[&'static str]) -> Option<(&'static str, String)> {
 fn is_exempt(url: &url::Url) -> bool {
     let Some((_, hosts)) = first_set(&["no_proxy", "NO_PROXY"]) else { return false };
     let target = url.host_str().and_then(|host| format!("http://{host}/").parse().ok());
-    let all_but_these = Matcher::builder().all("http://proxy").no(hosts.as_str()).build();
+    // Blanks separate hosts, too.
+    let all_but_these = Matcher::builder().all("http://proxy").no(hosts.replace(char::is_whitespace, ",")).build();
     // The matcher does not know that `*` stands for addresses, too.
     hosts == "*" || target.is_some_and(|target| all_but_these.intercept(&target).is_none())
 }
