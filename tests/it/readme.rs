@@ -63,13 +63,13 @@ const README: [Example; 12] = [
         heading: "Flash from a URL",
         begins: "sudo bmaptool copy https:",
         how: How::Run { before: "", after: IMAGE_ON_DEVICE },
-        needs: &[Need::Root],
+        needs: &[Need::Root, Need::Loopback],
     },
     Example {
         heading: "Flash from a pipe",
         begins: "curl",
         how: How::Run { before: "", after: IMAGE_ON_DEVICE },
-        needs: &[Need::Root, Need::Program("curl")],
+        needs: &[Need::Root, Need::Program("curl"), Need::Loopback],
     },
     Example {
         heading: "Verify a signature",

@@ -6,6 +6,7 @@
 //! libtest cannot skip a test that has begun; libtest-mimic can, and has its command line.
 
 use std::fmt;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -27,6 +28,9 @@ enum Tests {
 
 inventory::collect!(Entry);
 
+/// The modules whose tests start servers.
+const WITH_SERVERS: [&str; 6] = ["ftp", "hostile_peers", "http", "http_breaks", "nginx", "ssh"];
+
 impl Entry {
     /// What `#[test]` registers.
     pub const fn single(module: &'static str, name: &'static str, needs: &'static [Need], body: fn()) -> Self {
@@ -45,7 +49,12 @@ impl Entry {
             Tests::Cases(cases) => cases(),
         };
         let (_, module) = self.module.split_once("::").expect("tests stand in modules");
-        tests.iter_mut().for_each(|test| test.name = format!("{module}::{}", test.name));
+        for test in &mut tests {
+            test.name = format!("{module}::{}", test.name);
+            if WITH_SERVERS.contains(&module) {
+                test.needs.push(Need::Loopback);
+            }
+        }
         tests
     }
 }
@@ -74,6 +83,8 @@ pub enum Need {
     Peer,
     /// A module of the distribution's Python.
     Python(&'static str),
+    /// Connections to this machine itself.
+    Loopback,
     /// A file system of this kernel, and the program that makes it if it is one for disks.
     FileSystem(&'static str),
     /// An I/O scheduler of this kernel.
@@ -97,6 +108,10 @@ impl Need {
                 let mut import = Command::new(PYTHON);
                 import.args(["-c", &format!("import {module}")]).stderr(Stdio::null());
                 import.status().is_ok_and(|status| status.success())
+            }
+            Self::Loopback => {
+                let server = TcpListener::bind(("127.0.0.1", 0));
+                server.is_ok_and(|server| server.local_addr().and_then(TcpStream::connect).is_ok())
             }
             Self::Throttle => device::Throttle::is_possible(),
             Self::Scheduler(name) => {
@@ -126,6 +141,7 @@ impl fmt::Display for Need {
             Self::Program(name) => write!(formatter, "needs the program '{name}'"),
             Self::Peer => write!(formatter, "needs Debian's bmap-tools as {}", tool::PEER),
             Self::Python(module) => write!(formatter, "needs the module '{module}' for {PYTHON}"),
+            Self::Loopback => formatter.write_str("needs the loopback interface: 'ip link set lo up'"),
             Self::FileSystem(name) => write!(formatter, "needs the file system {name} in the kernel, and its mkfs"),
             Self::Scheduler(name) => write!(formatter, "needs the I/O scheduler {name} in the kernel"),
             Self::Throttle => formatter.write_str("needs the controller blkio of control groups, which slows a device"),
