@@ -357,7 +357,7 @@ fn unsigned_bmaps_are_accepted_unless_a_signature_is_asked_for() {
 }
 
 /// The signature of a remote bmap lies beside it, and its name keeps the query.
-#[test(GPG, GPGV)]
+#[test(GPG, GPGV, Loopback)]
 fn signatures_are_found_on_a_server() {
     let bench = Bench::new();
     let file = |bytes: Vec<u8>| File::new(bytes);
