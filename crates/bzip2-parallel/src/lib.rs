@@ -29,8 +29,8 @@
 //! end.
 //!
 //! Streams that follow one another, as some programs write them, make up one file. After the last one there may be zero
-//! bytes, with which tapes and devices are filled up. Anything else there is an error, delivered after the data. Empty
-//! input is an error too: the smallest bzip2 file has 14 bytes.
+//! bytes, with which tapes and devices are filled up. Anything else there is an error, delivered after the data, and
+//! [`Decoder::skip_rest`] tells what it is. Empty input is an error too: the smallest bzip2 file has 14 bytes.
 //!
 //! # Errors
 //!
@@ -95,11 +95,13 @@ const READ_LEN: usize = 256 << 10;
 /// Decompresses the bzip2 data of a reader; see the [front page](crate).
 ///
 /// The compressed data is read ahead, in portions of up to 256 KiB and in a thread, as far as the bound of memory
-/// allows. That thread and those that decode end at the end of the data, at the first error, and when the decoder is
-/// dropped. If the reader blocks at that moment, its thread ends as soon as the reader returns; dropping does not wait.
+/// allows. That thread and those that decode end at the end of the data, at the first error (but see
+/// [`skip_rest`](Self::skip_rest)), and when the decoder is dropped. If the reader blocks at that moment, its thread ends as soon as the reader returns; dropping does not wait.
 pub struct Decoder {
     /// `None` after an error.
     blocks: Option<Blocks>,
+    /// What follows the data, after [`FormatError::NoStreamHeader`].
+    rest: Option<Blocks>,
     /// The block that is being read, before its runs are expanded.
     block: Vec<u8>,
     expander: RunExpander,
@@ -155,7 +157,17 @@ impl Decoder {
         spawn: impl FnMut(&str, Task) -> io::Result<()>,
     ) -> io::Result<Self> {
         let scanned = pool::start(BufReader::with_capacity(READ_LEN, compressed), threads, spawn)?;
-        Ok(Self { blocks: Some(Blocks::new(scanned)), block: Vec::new(), expander: RunExpander::default() })
+        Ok(Self { blocks: Some(Blocks::new(scanned)), rest: None, block: Vec::new(), expander: RunExpander::default() })
+    }
+
+    /// After [`FormatError::NoStreamHeader`], reads the compressed data to its end. Puts the bytes from where the header
+    /// should begin into `start`, as many as it has room for, and returns how many there are.
+    ///
+    /// # Errors
+    ///
+    /// Where the compressed data cannot be read; without that error before, or when it is called again.
+    pub fn skip_rest(&mut self, start: &mut [u8]) -> io::Result<usize> {
+        self.rest.take().ok_or_else(|| io::Error::other("no data follows that is not bzip2"))?.skip_rest(start)
     }
 }
 
@@ -176,7 +188,9 @@ impl Read for Decoder {
                 Ok(Some(block)) => (self.block, self.expander) = (block, RunExpander::default()),
                 Ok(None) => return Ok(0),
                 Err(error) => {
-                    self.blocks = None;
+                    let cause = error.get_ref().and_then(|inside| inside.downcast_ref());
+                    self.rest =
+                        self.blocks.take().filter(|_| matches!(cause, Some(FormatError::NoStreamHeader { .. })));
                     return Err(error);
                 }
             }

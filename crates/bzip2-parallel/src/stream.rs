@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::sync::mpsc::Receiver;
 
 use super::bits::BitReader;
@@ -29,6 +30,8 @@ pub(super) struct Blocks {
     /// The next bit, counted from the start of the file.
     position: u64,
     next: Next,
+    /// What was read of the header of the last stream.
+    header: Vec<u8>,
     /// Decodes blocks in which a magic occurs.
     decoder: Option<BlockDecoder>,
 }
@@ -52,7 +55,7 @@ enum Next {
 impl Blocks {
     pub(super) fn new(scanned: Receiver<Scanned>) -> Self {
         let (next, candidates) = (Next::FirstStream, VecDeque::new());
-        Self { scanned, is_at_end: false, candidates, position: 0, next, decoder: None }
+        Self { scanned, is_at_end: false, candidates, position: 0, next, header: Vec::new(), decoder: None }
     }
 
     /// The bytes of the next block, before their runs are expanded; `None` at the end of the file.
@@ -86,17 +89,36 @@ impl Blocks {
     /// Reads the header of a stream: "BZh" and a digit for the level.
     fn header(&mut self) -> io::Result<()> {
         let at = self.byte();
-        for expected in *b"BZh" {
-            if self.read(8)? != u32::from(expected) {
+        self.header.clear();
+        for expected in [b'B'..=b'B', b'Z'..=b'Z', b'h'..=b'h', b'1'..=b'9'] {
+            let byte = self.read(8)? as u8;
+            self.header.push(byte);
+            if !expected.contains(&byte) {
                 return Err(FormatError::NoStreamHeader { at }.into());
             }
         }
-        let level = match u8::try_from(self.read(8)?) {
-            Ok(digit @ b'1'..=b'9') => usize::from(digit - b'0'),
-            _ => return Err(FormatError::NoStreamHeader { at }.into()),
-        };
+        let level = self.header.last().map_or(0, |&digit| usize::from(digit - b'0'));
         self.next = Next::Block { max_len: LEVEL_LEN * level, crc: 0 };
         Ok(())
+    }
+
+    /// Reads to the end of the file from where no header was found. Puts the first bytes into `start`, and returns how
+    /// many these are.
+    pub(super) fn skip_rest(mut self, start: &mut [u8]) -> io::Result<usize> {
+        let mut rest = mem::take(&mut self.header).into_iter();
+        let mut count = 0;
+        for byte in start {
+            *byte = match rest.next() {
+                Some(byte) => byte,
+                None if self.section()?.is_none() => break,
+                None => self.read(8)? as u8,
+            };
+            count += 1;
+        }
+        while let Some(section) = self.section()? {
+            self.position = section.end;
+        }
+        Ok(count)
     }
 
     /// Reads the trailer of a stream, and the bits up to the next byte. `crc` is the checksum of its blocks.

@@ -79,6 +79,21 @@ fn data_before_an_error_is_delivered() {
 }
 
 #[test]
+fn what_follows_the_data_is_told() {
+    let compressed = compress(&noise(300_000));
+    let noise = [&b"x"[..], &noise(7_000_000)].concat();
+    for rest in [&b"a"[..], b"garbage", b"B1AY&SY1AY&SY and so on", &noise] {
+        let mut decoder = Decoder::new(io::Cursor::new([&compressed, &b"\0\0\0"[..], rest].concat())).unwrap();
+        assert!(decoder.skip_rest(&mut []).is_err());
+        decoder.read_to_end(&mut Vec::new()).unwrap_err();
+        let mut start = [0; 16];
+        let length = decoder.skip_rest(&mut start).unwrap();
+        assert_eq!(start[..length], rest[..rest.len().min(16)]);
+        assert!(decoder.skip_rest(&mut start).is_err() && decoder.read(&mut [0; 10]).is_err());
+    }
+}
+
+#[test]
 fn an_error_is_not_followed_by_data_or_a_clean_end() {
     let mut compressed = b"BZh9, but no block".to_vec();
     compressed.extend(compress(b"data"));
