@@ -78,6 +78,8 @@ pub enum Notice<'a> {
     // Sources.
     /// The image is a member of an archive.
     ReadsMember { archive: &'a dyn Printable, format: &'a dyn Printable, member: &'a str },
+    /// Data follows the end of what `file` holds, and is not part of it.
+    TrailingData { file: &'a dyn Printable, format: &'a dyn Printable },
     /// A download broke, or a server was not ready; it is tried again after `pause`, at once where that is `None`.
     Retries { url: &'a dyn Printable, error: &'a dyn Error, pause: Option<Duration> },
     /// The server sends whole files only: after a break the download starts again, and what has come is dropped.

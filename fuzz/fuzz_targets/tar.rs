@@ -4,17 +4,18 @@
 
 use bmaptool::source::Raw;
 use bmaptool::source::archive::{Member, open_tar};
+use bmaptool::source::codec::Trailing;
 use bmaptool::source::transport::Transport;
 use bmaptool_fuzz::{End, LOOKED_AT, MIB, Outcome, bounded, file, peeked, pipe, ranges, read_ranges, repair};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 fn open(file: Box<dyn Transport>, image_size: Option<u64>) -> Option<Member> {
-    open_tar(Box::new(Raw::new(peeked(file))), image_size).ok().flatten()
+    open_tar(Box::new(Raw::new(peeked(file))), image_size, Trailing::Refuse).ok()?.ok()
 }
 
 fuzz_target!(|data: &[u8]| {
     bounded(48 * MIB, || {
-        let Some(Member { reader, size, .. }) = open(file(data), None) else { return };
+        let Some(Member { name, reader, size }) = open(file(data), None) else { return };
         let size = size.expect("a tar says all sizes");
         let whole = Outcome::of(reader);
         match &whole.end {
@@ -26,7 +27,12 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(whole, streamed);
 
         let length = whole.bytes.len() as u64;
-        let mut reader = open(file(data), Some(size)).expect("one that was found is found by its size").reader;
+        // Another file of that size, which cannot be an image, may come before it.
+        let again = open(file(data), Some(size)).expect("one that was found is found by its size");
+        if again.name != name {
+            return;
+        }
+        let mut reader = again.reader;
         let parts = ranges(&data[data.len().saturating_sub(9)..], length);
         let read = read_ranges(&mut *reader, &parts).expect("what can be read whole can be read in parts");
         for (part, bytes) in parts.iter().zip(read) {

@@ -2,7 +2,8 @@
 //! reading the index takes bounded memory.
 #![no_main]
 
-use bmaptool::source::{Format, ForwardRead, HEAD_LEN, ReadPolicy, codec};
+use bmaptool::source::codec::{self, Trailing};
+use bmaptool::source::{Format, ForwardRead, HEAD_LEN, ReadPolicy};
 use bmaptool_fuzz::{End, MIB, Outcome, bounded, file, peeked, pipe, ranges, read_ranges, repair};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
@@ -16,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
     let wanted = ranges(&data[data.len().saturating_sub(9)..], length + 1);
     let parts = bounded(8 * MIB, || {
         let policy = ReadPolicy::SkipHoles { wanted: wanted.clone() };
-        let mut image = codec::open(format, peeked(file(data)), &policy).ok()?;
+        let mut image = codec::open(format, peeked(file(data)), &policy, Trailing::Refuse).ok()?;
         let parts = read_ranges(&mut image, &wanted)?;
         Some((parts, image.size(), image.finish().ok()?))
     });

@@ -11,8 +11,9 @@ use std::io::{self, Cursor, Read};
 use std::num::NonZeroUsize;
 
 use bmaptool::range::ByteRange;
+use bmaptool::source::codec::{self, Trailing};
 use bmaptool::source::transport::{Info, Seek, Transport};
-use bmaptool::source::{Format, ForwardRead, Peek, ReadPolicy, StoredFile, codec};
+use bmaptool::source::{Format, ForwardRead, Peek, ReadPolicy, StoredFile};
 use bzip2_parallel::Decoder;
 
 pub use bounded::{MIB, bounded};
@@ -65,7 +66,7 @@ impl Outcome {
 
     /// Decompresses `file`, a chunk at a time, by the codec of `format`.
     pub fn of_codec(format: Format, file: Box<dyn Transport>) -> Self {
-        match codec::open(format, peeked(file), &ReadPolicy::ReadAll) {
+        match codec::open(format, peeked(file), &ReadPolicy::ReadAll, Trailing::Refuse) {
             Ok(decoded) => Self::of(decoded),
             Err(error) => Self { bytes: Vec::new(), end: End::failed(&error) },
         }

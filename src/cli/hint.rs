@@ -116,11 +116,14 @@ fn of_source(error: &source::Error) -> Option<&'static str> {
         source::Error::Open { location, source } if is_like_remote(location.as_path(), source) => {
             Some("the address of a file over ssh is ssh://USER@HOST/PATH")
         }
-        source::Error::Open { source, .. } | source::Error::Read { source, .. } => of_fetch(source),
+        source::Error::Open { source, .. } | source::Error::Read { source, .. } => of_read(source),
+        source::Error::MappedAsStored { .. } => Some("map the image itself, as it is before it is compressed"),
         source::Error::CompressedTwice { .. } => Some("decompress it once first"),
         source::Error::NotAnImage { what, .. } => Some(match what {
             NotAnImage::Compressed(_) => "decompress it first, or name its bmap to copy it as it is",
             NotAnImage::Image(_) => "convert it to a raw image first, or name its bmap to copy it as it is",
+            NotAnImage::PartOfZip => "join the parts first: zip -s 0 LAST_PART --out WHOLE",
+            NotAnImage::Pointer => "fetch it with 'git lfs pull'",
             NotAnImage::Page | NotAnImage::Json | NotAnImage::Xml | NotAnImage::Signed => {
                 "to copy it as it is, name its bmap"
             }
@@ -132,12 +135,20 @@ fn of_source(error: &source::Error) -> Option<&'static str> {
 
 fn of_copy(error: &copy::Error) -> Option<&'static str> {
     match error {
-        copy::Error::Read { source, .. } => of_fetch(source),
+        copy::Error::Read { source, .. } => of_read(source),
         copy::Error::Mismatch { .. } => Some("it is damaged, or not the image of this bmap"),
         copy::Error::EndedEarly { .. } => Some("it is cut off, or not the image of this bmap"),
         copy::Error::GoesOn { .. } => Some("it is not the image of this bmap"),
         copy::Error::Shrank { .. } | copy::Error::Grew { .. } => Some("copy it when nothing writes to it"),
         _ => None,
+    }
+}
+
+/// What an archive or a transport reports through an error of input.
+fn of_read(error: &io::Error) -> Option<&'static str> {
+    match error.get_ref().is_some_and(|cause| cause.is::<source::SeveralImages>()) {
+        true => Some("unpack the archive, and copy the right one"),
+        false => of_fetch(error),
     }
 }
 

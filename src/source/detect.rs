@@ -14,6 +14,17 @@ pub enum Kind {
     Raw,
 }
 
+impl Kind {
+    /// Whether the ending of a file's `name` says that it is this.
+    pub fn is_said_by(self, name: &str) -> bool {
+        match self {
+            Self::Encoded(format) => Format::of_name(name) == Some(format),
+            Self::NotAnImage(what) => FOREIGN.iter().any(|known| known.what == what && has_ending(name, known.endings)),
+            Self::Raw => false,
+        }
+    }
+}
+
 /// What a file is that begins with `head`, its first [`HEAD_LEN`] bytes or as many as there are.
 pub fn detect(head: &[u8]) -> Kind {
     match (Format::of(head), NotAnImage::of(head)) {
@@ -113,12 +124,8 @@ impl Format {
 
     /// The format that the ending of a file name says; `None` where it says none.
     pub fn of_name(name: &str) -> Option<Self> {
-        let (_, ending) = name.rsplit_once('.')?;
-        let ending = ending.to_ascii_lowercase();
-        SIGNATURES
-            .iter()
-            .find(|signature| signature.endings.contains(&ending.as_str()))
-            .map(|signature| signature.format)
+        let signature = SIGNATURES.iter().find(|signature| has_ending(name, signature.endings))?;
+        Some(signature.format)
     }
 }
 
@@ -135,6 +142,8 @@ impl fmt::Display for Format {
 pub enum NotAnImage {
     /// Compressed in a way that is not decompressed here.
     Compressed(&'static str),
+    /// The first of the files into which a zip is split.
+    PartOfZip,
     /// An image in a format of its own.
     Image(&'static str),
     /// An HTML page, which servers send for missing files.
@@ -145,27 +154,46 @@ pub enum NotAnImage {
     Xml,
     /// A clearsigned text, such as a bmap.
     Signed,
+    /// What Git LFS keeps in place of a large file that has not been fetched.
+    Pointer,
 }
 
-/// What they begin with: a byte `?` may be any.
-const MAGICS: [(NotAnImage, &[u8]); 9] = [
-    (NotAnImage::Compressed("lzip"), b"LZIP\x01"),
-    // Properties, dictionary, and a size that is unknown, as xz and lzma write it.
-    (NotAnImage::Compressed("lzma"), b"\x5d\0\0??\xff\xff\xff\xff\xff\xff\xff\xff"),
-    (NotAnImage::Compressed("compress"), b"\x1f\x9d"),
-    (NotAnImage::Compressed("7-Zip"), b"7z\xbc\xaf\x27\x1c"),
-    (NotAnImage::Compressed("RAR"), b"Rar!\x1a\x07"),
-    (NotAnImage::Image("QCOW"), b"QFI\xfb"),
-    (NotAnImage::Image("VMDK"), b"KDMV"),
-    (NotAnImage::Image("VHDX"), b"vhdxfile"),
-    (NotAnImage::Image("Android sparse"), b"\x3a\xff\x26\xed"),
+/// How something is recognised that is no disk image.
+struct Foreign {
+    what: NotAnImage,
+    /// What it begins with.
+    magic: &'static [u8],
+    /// The endings of file names, without their dot.
+    endings: &'static [&'static str],
+}
+
+const fn compressed(name: &'static str, magic: &'static [u8], endings: &'static [&'static str]) -> Foreign {
+    Foreign { what: NotAnImage::Compressed(name), magic, endings }
+}
+
+const fn image(format: &'static str, magic: &'static [u8], endings: &'static [&'static str]) -> Foreign {
+    Foreign { what: NotAnImage::Image(format), magic, endings }
+}
+
+const FOREIGN: [Foreign; 10] = [
+    compressed("lzip", b"LZIP\x01", &["lz"]),
+    compressed("compress", b"\x1f\x9d", &["z"]),
+    compressed("7-Zip", b"7z\xbc\xaf\x27\x1c", &["7z"]),
+    compressed("RAR", b"Rar!\x1a\x07", &["rar"]),
+    // APPNOTE.TXT, 8.5.4: the signature of a data descriptor, which otherwise never comes first.
+    Foreign { what: NotAnImage::PartOfZip, magic: b"PK\x07\x08PK\x03\x04", endings: &["z01"] },
+    image("QCOW", b"QFI\xfb", &["qcow", "qcow2"]),
+    image("VMDK", b"KDMV", &["vmdk"]),
+    image("VHDX", b"vhdxfile", &["vhdx"]),
+    image("Android sparse", b"\x3a\xff\x26\xed", &["simg"]),
+    Foreign { what: NotAnImage::Pointer, magic: b"version https://git-lfs.github.com/spec/", endings: &[] },
 ];
 
 impl NotAnImage {
     /// What begins with `head`; `None` where it may be an image.
     pub fn of(head: &[u8]) -> Option<Self> {
-        if let Some((what, _)) = MAGICS.iter().find(|(_, magic)| starts_with(head, magic)) {
-            return Some(*what);
+        if let Some(known) = FOREIGN.iter().find(|known| head.starts_with(known.magic)) {
+            return Some(known.what);
         }
         let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
         let begins = |tag: &[u8]| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
@@ -184,11 +212,13 @@ impl fmt::Display for NotAnImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Compressed(how) => write!(f, "compressed with {how}, which is not supported"),
+            Self::PartOfZip => f.write_str("the first part of a split zip"),
             Self::Image(format) => write!(f, "an image in the format {format}"),
             Self::Page => f.write_str("an HTML page, as a server sends it for a missing file"),
             Self::Json => f.write_str("a JSON text, as a server sends it for a missing file"),
             Self::Xml => f.write_str("an XML file, such as a bmap"),
             Self::Signed => f.write_str("a signed text, such as a bmap"),
+            Self::Pointer => f.write_str("a pointer of Git LFS, whose file has not been fetched"),
         }
     }
 }
@@ -230,6 +260,20 @@ pub(super) fn has_tar_checksum(block: &[u8]) -> bool {
     u32::from_str_radix(digits.trim(), 8).ok() == computed
 }
 
+/// Whether `start`, of which the last character may be cut, is text: without control characters, but for white space.
+/// Zeroes are such characters, and no disk image is without them.
+pub(super) fn is_text(start: &[u8]) -> bool {
+    let is_control = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
+    let is_utf_8 = std::str::from_utf8(start).map_or_else(|error| error.error_len().is_none(), |_| true);
+    is_utf_8 && !start.iter().any(is_control)
+}
+
+/// Whether `name` ends in a dot and one of `endings`, which are in lower case.
+pub(super) fn has_ending(name: &str, endings: &[&str]) -> bool {
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+    ending.is_some_and(|ending| endings.contains(&ending.as_str()))
+}
+
 /// Whether `data` begins with `magic`, in which `?` stands for any byte.
 fn starts_with(data: &[u8], magic: &[u8]) -> bool {
     data.len() >= magic.len() && data.iter().zip(magic).all(|(&byte, &wanted)| wanted == b'?' || byte == wanted)
@@ -241,7 +285,7 @@ mod tests {
 
     #[test]
     fn formats_by_their_first_bytes() {
-        let cases: [(&[u8], Option<Format>); 11] = [
+        let cases: [(&[u8], Option<Format>); 12] = [
             (b"\x1f\x8b\x08\0", Some(Format::Gzip)),
             (b"\x1f\x8b", None),
             (b"BZh91AY&SY", Some(Format::Bzip2)),
@@ -252,6 +296,7 @@ mod tests {
             (b"\x50\x2a\x4d\x18\x01\0\0\0x\x28\xb5\x2f\xfd", Some(Format::Zstd)),
             (b"\x04\x22\x4d\x18", Some(Format::Lz4)),
             (b"PK\x03\x04", Some(Format::Zip)),
+            (b"PK\x07\x08PK\x03\x04", None),
             (b"", None),
         ];
         for (head, format) in cases {
@@ -275,13 +320,28 @@ mod tests {
         assert_eq!(Format::of_name("disk.txz"), Some(Format::Xz));
         assert_eq!(Format::of_name("disk.img"), None);
         assert_eq!(Format::of_name("gz"), None);
+        assert!(Kind::Encoded(Format::Xz).is_said_by("a/disk.img.XZ"));
+        assert!(!Kind::Encoded(Format::Xz).is_said_by("disk.img.gz"));
+        assert!(Kind::NotAnImage(NotAnImage::Compressed("7-Zip")).is_said_by("disk.7z"));
+        assert!(!Kind::NotAnImage(NotAnImage::Page).is_said_by("disk.html"));
+    }
+
+    #[test]
+    fn text_is_told_from_the_start_of_an_image() {
+        for text in [&b"# README\r\n\tIt's\n"[..], b"caf\xc3\xa9", b"cut caf\xc3"] {
+            assert!(is_text(text), "{text:?}");
+        }
+        for data in [&b"\0\0"[..], b"UBI#\x01\0\0\0", b"caf\xe9 ", &[0xff; 512], b"a\x7f"] {
+            assert!(!is_text(data), "{data:?}");
+        }
     }
 
     #[test]
     fn what_is_no_image_is_told_by_its_start() {
-        let cases: [(&[u8], Option<NotAnImage>); 10] = [
+        let cases: [(&[u8], Option<NotAnImage>); 11] = [
             (b"LZIP\x01\x0c", Some(NotAnImage::Compressed("lzip"))),
-            (b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\0", Some(NotAnImage::Compressed("lzma"))),
+            (b"PK\x07\x08PK\x03\x04\x14\0", Some(NotAnImage::PartOfZip)),
+            (b"version https://git-lfs.github.com/spec/v1\noid ", Some(NotAnImage::Pointer)),
             (b"QFI\xfb\0\0\0\x03", Some(NotAnImage::Image("QCOW"))),
             (b"\n<!DOCTYPE HTML>", Some(NotAnImage::Page)),
             (b"<html lang=en>", Some(NotAnImage::Page)),

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::Location;
+use super::archive::Names;
 use super::detect::{Format, NotAnImage};
 use super::transport::FetchError;
 use crate::size::human;
@@ -21,8 +22,12 @@ pub enum Error {
     #[error("'{location}' is a directory")]
     Directory { location: Location },
     /// It is an archive without the file that is sought, which must have `expected` bytes where that is known.
-    #[error("the {format} archive '{location}' holds no file{}", of_size(*expected))]
-    NoImage { location: Location, format: Format, expected: Option<u64> },
+    #[error("the {format} archive '{location}' holds no file{}", but(*expected, others))]
+    NoImage { location: Location, format: Format, expected: Option<u64>, others: Names },
+    /// The file, or the archive's member, that is called `name` has the size that the bmap says; but its name says that
+    /// the image is compressed in it, and so do its first bytes.
+    #[error("the bmap was made of '{name}' as it is, not of the image in it")]
+    MappedAsStored { name: String },
     /// Its contents are compressed again.
     #[error("what '{location}' holds is compressed again, with {inner}")]
     CompressedTwice { location: Location, inner: Format },
@@ -37,9 +42,14 @@ pub enum Error {
     TooLarge { location: Location, what: &'static str, limit: u64 },
 }
 
-/// The words for a size that is asked for.
-fn of_size(expected: Option<u64>) -> String {
-    expected.map_or_else(String::new, |size| format!(" of {size} bytes, the image's size according to the bmap"))
+/// The words for a file that is asked for, and for the `others` that there are instead.
+fn but(expected: Option<u64>, others: &Names) -> String {
+    match expected {
+        Some(size) if others.is_empty() => format!(" of {size} bytes, the size in the bmap"),
+        Some(size) => format!(" of {size} bytes, the size in the bmap, but {others}"),
+        None if others.is_empty() => String::new(),
+        None => format!(" that can be the image, but {others}"),
+    }
 }
 
 impl Error {

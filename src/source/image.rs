@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use super::archive::Names;
+use super::codec::Trailing;
 use super::detect::{Format, Kind, detect};
 use super::peek::{Peek, StoredFile};
 use super::pipe::{Contents, Pipe};
@@ -94,8 +96,9 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// Where the file is known to have another size, is an archive without the image, or cannot be read or
-    /// decompressed; without `image_size` also where it is something else than an image.
+    /// Where the file is known to have another size, is an archive without the image or with several, is something else
+    /// than an image, or cannot be read or decompressed; and where `image_size` is that of the compressed file, of which
+    /// the bmap was made.
     pub(crate) fn unpack(self, image_size: Option<u64>, policy: ReadPolicy) -> Result<Unpacked, Error> {
         let Self { location, id, file, kind, options } = self;
         // A device is mostly larger than the image that it begins with.
@@ -111,28 +114,25 @@ impl Source {
             Some(size) => told(file, size, &options),
             None => file,
         };
+        let name = location.file_name().map(|name| String::from_utf8_lossy(name).into_owned());
         let search = Search { location: &location, image_size, options: &options };
-        let (unpacked, kind) = match kind {
-            Kind::Encoded(Format::Tar) if !is_raw_for_sure => {
-                search.identify(search.in_tar(Box::new(Raw::new(file)))?)?
-            }
+        let found = match kind {
+            Kind::Encoded(Format::Tar) if !is_raw_for_sure => search.in_tar(Box::new(Raw::new(file)))?,
             Kind::Encoded(Format::Zip) if !is_raw_for_sure => {
-                let member = archive::open_zip(file, image_size);
-                search.identify_within_tar(search.member(Format::Zip, member)?)?
+                let member = archive::open_zip(file, image_size, search.trailing(Format::Zip));
+                search.within_tar(search.member(Format::Zip, member)?)?
             }
             Kind::Encoded(format) if !is_raw_for_sure => {
-                let decoded = codec::open(format, file, &policy).map_err(|source| search.read_error(source))?;
-                search.identify_within_tar(Unpacked { size: decoded.size(), reader: Box::new(decoded) })?
+                let decoded = codec::open(format, file, &policy, search.trailing(format));
+                let decoded = decoded.map_err(|source| search.read_error(source))?;
+                let size = decoded.size();
+                let name = name.filter(|name| Format::of_name(name) == Some(format));
+                let name = name.and_then(|name| Some(name.rsplit_once('.')?.0.to_owned()));
+                search.within_tar(search.identify(Box::new(decoded), size, name)?)?
             }
-            kind => (Unpacked { reader: Box::new(Raw::image(file, limit, &policy)), size }, kind),
+            kind => Found { reader: Box::new(Raw::image(file, limit, &policy)), size, kind, name },
         };
-        match (unpacked.size, image_size, kind) {
-            (Some(found), Some(expected), _) if found != expected => Err(Error::Size { location, found, expected }),
-            // With a bmap, the size and the checksums tell whether it is the image.
-            (_, Some(_), _) | (_, None, Kind::Raw) => Ok(unpacked),
-            (_, None, Kind::Encoded(inner)) => Err(Error::CompressedTwice { location, inner }),
-            (_, None, Kind::NotAnImage(what)) => Err(Error::NotAnImage { location, what }),
-        }
+        search.check(found)
     }
 }
 
@@ -140,6 +140,16 @@ impl Source {
 fn told(file: StoredFile, size: u64, options: &OpenOptions) -> StoredFile {
     let (position, observer) = (file.head().len() as u64, Arc::clone(&options.observer));
     file.map(|file| Box::new(Told { file, position, size, observer }) as Box<dyn Transport>)
+}
+
+/// What was found in a file.
+struct Found {
+    reader: Box<dyn ForwardRead>,
+    /// Its size in bytes, where that is known beforehand.
+    size: Option<u64>,
+    kind: Kind,
+    /// Its own name, where it has one.
+    name: Option<String>,
 }
 
 /// A search for the image in a file.
@@ -150,36 +160,60 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Detects what `found` is. What has the image's size is the image, whatever it looks like.
-    fn identify(&self, found: Unpacked) -> Result<(Unpacked, Kind), Error> {
-        if found.size.is_some() && found.size == self.image_size {
-            return Ok((found, Kind::Raw));
-        }
-        let reader = Peek::new(found.reader).map_err(|source| self.read_error(source))?;
-        let (size, kind) = (found.size.or(reader.whole_size()), detect(reader.head()));
-        Ok((Unpacked { reader: Box::new(reader), size }, kind))
+    fn identify(&self, reader: Box<dyn ForwardRead>, size: Option<u64>, name: Option<String>) -> Result<Found, Error> {
+        let reader = Peek::new(reader).map_err(|source| self.read_error(source))?;
+        let (size, kind) = (size.or(reader.whole_size()), detect(reader.head()));
+        Ok(Found { reader: Box::new(reader), size, kind, name })
     }
 
-    /// The same, but where `found` is a tar, for the image in that.
-    fn identify_within_tar(&self, found: Unpacked) -> Result<(Unpacked, Kind), Error> {
-        match self.identify(found)? {
-            (tar, Kind::Encoded(Format::Tar)) => self.identify(self.in_tar(tar.reader)?),
-            found => Ok(found),
+    /// The image in `found`, where that is a tar and not the image itself.
+    fn within_tar(&self, found: Found) -> Result<Found, Error> {
+        let is_image = found.size.is_some() && found.size == self.image_size;
+        match found.kind {
+            Kind::Encoded(Format::Tar) if !is_image => self.in_tar(found.reader),
+            _ => Ok(found),
         }
     }
 
-    fn in_tar(&self, tar: Box<dyn ForwardRead>) -> Result<Unpacked, Error> {
-        self.member(Format::Tar, archive::open_tar(tar, self.image_size))
+    fn in_tar(&self, tar: Box<dyn ForwardRead>) -> Result<Found, Error> {
+        self.member(Format::Tar, archive::open_tar(tar, self.image_size, self.trailing(Format::Tar)))
     }
 
     /// The image that was found in an archive, if any was.
-    fn member(&self, format: Format, member: io::Result<Option<archive::Member>>) -> Result<Unpacked, Error> {
-        let Some(archive::Member { name, reader, size }) = member.map_err(|source| self.read_error(source))? else {
-            return Err(Error::NoImage { location: self.location.clone(), format, expected: self.image_size });
-        };
-        let notice = Notice::ReadsMember { archive: self.location, format: &format, member: &name };
-        self.options.observer.notice(notice);
-        Ok(Unpacked { reader, size })
+    fn member(&self, format: Format, member: io::Result<Result<archive::Member, Names>>) -> Result<Found, Error> {
+        let (location, expected) = (self.location, self.image_size);
+        match member.map_err(|source| self.read_error(source))? {
+            Ok(archive::Member { name, reader, size }) => {
+                self.options.observer.notice(Notice::ReadsMember { archive: location, format: &format, member: &name });
+                self.identify(reader, size, Some(name))
+            }
+            Err(others) => Err(Error::NoImage { location: location.clone(), format, expected, others }),
+        }
+    }
+
+    /// Checks that what was found is the image.
+    fn check(&self, found: Found) -> Result<Unpacked, Error> {
+        let Found { reader, size, kind, name } = found;
+        let location = self.location.clone();
+        let is_told = name.as_deref().is_some_and(|name| kind.is_said_by(name));
+        match (kind, size, self.image_size) {
+            (_, Some(size), Some(expected)) if size == expected => match name.filter(|_| is_told) {
+                Some(name) => Err(Error::MappedAsStored { name }),
+                None => Ok(Unpacked { reader, size: Some(size) }),
+            },
+            (Kind::NotAnImage(what), ..) => Err(Error::NotAnImage { location, what }),
+            // Without a size, only the checksums tell whether this is the image.
+            (Kind::Encoded(_), None, Some(_)) if !is_told => Ok(Unpacked { reader, size }),
+            (Kind::Encoded(inner), ..) => Err(Error::CompressedTwice { location, inner }),
+            (Kind::Raw, Some(found), Some(expected)) => Err(Error::Size { location, found, expected }),
+            (Kind::Raw, ..) => Ok(Unpacked { reader, size }),
+        }
+    }
+
+    /// What becomes of data that follows the end of `format`.
+    fn trailing(&self, format: Format) -> Trailing {
+        let (file, observer) = (self.location.clone(), self.options.observer.clone());
+        Trailing::Tell(Box::new(move || observer.notice(Notice::TrailingData { file: &file, format: &format })))
     }
 
     fn read_error(&self, source: io::Error) -> Error {

@@ -122,7 +122,7 @@ impl Location {
     }
 
     /// The file's name without its directory; that of a URL as it stands there, percent-encoded.
-    fn file_name(&self) -> Option<&[u8]> {
+    pub(super) fn file_name(&self) -> Option<&[u8]> {
         let name = match self {
             Self::Path(path) => path.file_name()?.as_bytes(),
             Self::Url(Url { url, .. }) => url.path().rsplit('/').next()?.as_bytes(),

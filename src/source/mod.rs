@@ -39,6 +39,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+pub use archive::{Names, SeveralImages};
 pub use decode_error::DecodeError;
 pub use detect::{Format, HEAD_LEN, Kind, NotAnImage, detect};
 pub use error::Error;

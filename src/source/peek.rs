@@ -29,7 +29,12 @@ impl<R: Read> Peek<R> {
         let mut head = vec![0; HEAD_LEN];
         let length = read_full(&mut reader, &mut head)?;
         head.truncate(length);
-        Ok(Self { head, delivered: 0, rest: reader })
+        Ok(Self::of(head, reader))
+    }
+
+    /// The reader that delivers `head` first, which has been read before, and then what `rest` delivers.
+    pub(super) fn of(head: Vec<u8>, rest: R) -> Self {
+        Self { head, delivered: 0, rest }
     }
 
     /// The same bytes, where `wrap` makes another reader of what delivers those after the head.

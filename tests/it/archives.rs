@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::device::Loop;
-use crate::common::image::{self, assert_same, disk_like, sparse};
+use crate::common::device::{Disk, Loop};
+use crate::common::image::{self, Random, assert_same, disk_like, sparse};
 use crate::common::server::{File, Server};
+use crate::common::sha256;
 use crate::common::tool::copy;
 use crate::common::work::{Work, copy_whole, never_wrong};
 use crate::registry::{Need, Test};
@@ -24,8 +25,8 @@ struct Archive {
 enum Images {
     /// The image is the first file.
     First,
-    /// Another file comes before it, so that only its size tells which it is.
-    BySize,
+    /// A text comes before it.
+    AfterText,
 }
 
 macro_rules! archive {
@@ -44,23 +45,23 @@ const LONG: &str = "mkdir long; n=long/$(printf 'x%.0s' $(seq 175)); ln disk.img
 
 const ARCHIVES: &[Archive] = &[
     archive!("tar_ustar", "tar", First, "tar -c --format=ustar directory disk.img small"),
-    archive!("tar_gnu", "tar", BySize, "tar -c --format=gnu directory link small disk.img"),
-    archive!("tar_pax", "tar", BySize, "tar -c --format=pax small disk.img"),
+    archive!("tar_gnu", "tar", AfterText, "tar -c --format=gnu directory link small disk.img"),
+    archive!("tar_pax", "tar", AfterText, "tar -c --format=pax small disk.img"),
     archive!("tar_sparse_gnu", "tar", First, "tar -cS --format=gnu disk.img small"),
-    archive!("tar_sparse_gnu_by_size", "tar", BySize, "tar -cS --format=gnu small disk.img"),
-    archive!("tar_sparse_pax_1_0", "tar", BySize, "tar -cS --format=pax --sparse-version=1.0 small disk.img"),
-    archive!("tar_bsdtar_sparse", "bsdtar", BySize, "bsdtar -c --format=pax -f - small disk.img"),
+    archive!("tar_sparse_gnu_by_size", "tar", AfterText, "tar -cS --format=gnu small disk.img"),
+    archive!("tar_sparse_pax_1_0", "tar", AfterText, "tar -cS --format=pax --sparse-version=1.0 small disk.img"),
+    archive!("tar_bsdtar_sparse", "bsdtar", AfterText, "bsdtar -c --format=pax -f - small disk.img"),
     archive!("tar_bsdtar_ustar", "bsdtar", First, "bsdtar -c --format=ustar -f - directory link disk.img"),
-    archive!("tar_in_gzip", "tar", BySize, "tar -cS small disk.img | gzip"),
+    archive!("tar_in_gzip", "tar", AfterText, "tar -cS small disk.img | gzip"),
     archive!("tar_in_bzip2", "tar", First, "tar -c disk.img | bzip2"),
-    archive!("tar_in_xz", "tar", BySize, "tar -c --format=pax -S small disk.img | xz -0 -T2 --block-size=256KiB"),
+    archive!("tar_in_xz", "tar", AfterText, "tar -c --format=pax -S small disk.img | xz -0 -T2 --block-size=256KiB"),
     archive!("tar_in_zstd", "zstd", First, "tar -cS disk.img | zstd"),
     archive!("tar_in_lz4", "lz4", First, "tar -c disk.img | lz4"),
-    archive!("tar_in_lzop", "lzop", BySize, "tar -c small disk.img | lzop"),
-    archive!("zip_deflated", "zip", BySize, "zip -qr a.zip directory small disk.img; cat a.zip"),
-    archive!("zip_stored", "zip", BySize, "zip -q0 a.zip small disk.img; cat a.zip"),
+    archive!("tar_in_lzop", "lzop", AfterText, "tar -c small disk.img | lzop"),
+    archive!("zip_deflated", "zip", AfterText, "zip -qr a.zip directory small disk.img; cat a.zip"),
+    archive!("zip_stored", "zip", AfterText, "zip -q0 a.zip small disk.img; cat a.zip"),
     archive!("zip_from_pipe_to_pipe", "zip", First, "cat disk.img | zip -q - - | cat"),
-    archive!("zip64", "zip", BySize, "zip -q -fz a.zip small disk.img; cat a.zip"),
+    archive!("zip64", "zip", AfterText, "zip -q -fz a.zip small disk.img; cat a.zip"),
     archive!("zip_to_pipe", "zip", First, "zip -q - disk.img small | cat"),
     archive!("zip_with_comment", "zip", First, "zip -q a.zip disk.img; echo hello | zip -qz a.zip; cat a.zip"),
     archive!("zip_bsdtar", "bsdtar", First, "bsdtar -c --format=zip -f - directory disk.img small"),
@@ -120,12 +121,10 @@ fn reaches(archive: &Archive) {
     let device = Loop::attach(&work.path("disk"));
     work.copy(&archived, &device.path).ok().says(&["reading '", "' from the ", " archive "]);
     assert_same(&work.image, &device.path);
-    if archive.images == Images::First {
-        copy_whole(&archived, &out).ok();
-        assert_same(&work.image, &out);
-        copy_whole(Path::new("-"), &out).stdin(fs::read(&archived).unwrap()).ok();
-        assert_same(&work.image, &out);
-    }
+    copy_whole(&archived, &out).ok();
+    assert_same(&work.image, &out);
+    copy_whole(Path::new("-"), &out).stdin(fs::read(&archived).unwrap()).ok();
+    assert_same(&work.image, &out);
     // Everything is read to its clean end where no checksum tells that it is whole.
     fs::remove_file(&out).unwrap();
     copy(["--no-verify", "--bmap"].map(AsRef::as_ref).into_iter().chain([
@@ -164,8 +163,14 @@ fn damage_is_noticed(archive: &Archive) {
             never_wrong(copy_whole(&archived, &out), &work.image, &out);
         }
     }
-    let appended = [&sound[..], b"garbage that belongs to nothing"].concat();
-    copy_whole(Path::new("-"), &out).stdin(appended).fails(&["is corrupt"]);
+    // An archive says where it ends, and so do most formats that it is compressed with.
+    let appended = copy_whole(Path::new("-"), &out).stdin([&sound[..], b"garbage that belongs to nothing"].concat());
+    if ["xz", "zstd", "lz4"].iter().any(|format| archive.name.ends_with(format)) {
+        appended.fails(&["is corrupt"]);
+    } else {
+        appended.ok().says(&["WARNING: 'standard input' goes on after its "]);
+        assert_same(&work.image, &out);
+    }
 }
 
 fn small() -> Work {
@@ -226,13 +231,97 @@ fn a_tar_without_end_is_cut_off() {
     copy_whole(&archive, &work.path("out")).fails(&["the tar data ends too early"]);
 }
 
+/// Files beside an image: texts by any name, signatures, empty files, what macOS leaves.
+const BESIDE: &str = "printf 'a text\\n' | tee README SHA256SUMS disk.manifest >disk.json; : >empty.img; \
+    printf 'R\\0' >notes.txt; printf '\\211\\0' | tee disk.img.sig ._disk.img >.hidden.bin; \
+    mkdir -p __MACOSX .git; cp disk.img __MACOSX/; cp disk.img .git/object; ";
+/// Their names, the image's among them.
+const NAMES: &str = "README SHA256SUMS ._disk.img __MACOSX/disk.img .git/object ./disk.img disk.manifest disk.json empty.img \
+    notes.txt disk.img.sig .hidden.bin";
+
 #[test(Program("tar"), Program("zip"))]
-fn the_first_of_several_is_the_image_without_a_bmap() {
+fn the_only_file_that_can_be_an_image_is_taken_without_a_bmap() {
     let work = small();
-    for command in ["tar -c directory link small disk.img", "zip -qr a.zip directory small disk.img; cat a.zip"] {
-        copy_whole(&work.output_of(command), &work.path("out")).ok().says(&["reading 'small' from"]);
-        assert_same(&work.path("small"), &work.path("out"));
+    let out = work.path("out");
+    for command in [
+        format!("tar -c {NAMES}"),
+        format!("tar -cS --format=pax {NAMES} | gzip"),
+        format!("rm -f a.zip; zip -q a.zip {NAMES}; cat a.zip"),
+        // In a stream, a file that is stored needs its size.
+        format!("zip -q - {} | cat", NAMES.replace("empty.img", "")),
+    ] {
+        let archive = work.output_of(&format!("{BESIDE} {command}"));
+        copy_whole(&archive, &out).ok().says(&["disk.img' from the "]);
+        assert_same(&work.image, &out);
+        copy_whole(Path::new("-"), &out).stdin(fs::read(&archive).unwrap()).ok();
+        assert_same(&work.image, &out);
     }
+}
+
+#[test(Root, Program("tar"), Program("zip"))]
+fn several_files_that_can_be_the_image_are_refused_without_a_bmap() {
+    let work = small();
+    let (out, disk) = (work.path("out"), Disk::new(4 << 20));
+    let make = format!("{BESIDE} cp disk.img boot.vfat;");
+    let message = ["holds several files that can be the image: 'disk.img', 'boot.vfat'; unpack the archive"];
+    for archiver in ["tar -c $n", "tar -c $n | gzip", "rm -f a.zip; zip -q a.zip $n; cat a.zip", "zip -q - $n | cat"] {
+        let archive = work.output_of(&format!("{make} n='README disk.img disk.json boot.vfat'; {archiver}"));
+        copy_whole(&archive, &out).fails(&message);
+        assert!(!out.exists());
+        copy_whole(Path::new("-"), disk.path()).stdin(fs::read(&archive).unwrap()).fails(&message);
+        assert!(fs::read(disk.path()).unwrap()[..1 << 20].iter().all(|&byte| byte == 0), "it does not boot");
+        // With its bmap, it is the one of the right size.
+        work.copy(&archive, &out).ok();
+        assert_same(&work.image, &out);
+    }
+    // The directory of a zip tells beforehand.
+    disk.refill();
+    let before = sha256(disk.path());
+    let archive = work.output_of("zip -q b.zip boot.vfat disk.img; cat b.zip");
+    copy_whole(&archive, disk.path()).fails(&["the zip archive holds several"]);
+    assert_eq!(sha256(disk.path()), before);
+}
+
+#[test(Program("tar"), Program("zip"))]
+fn an_archive_without_an_image_lists_what_it_holds() {
+    let work = small();
+    let others = "'README', 'disk.json', 'notes.txt' and 2 more";
+    for archiver in ["tar -c $n", "rm -f a.zip; zip -q a.zip $n; cat a.zip", "zip -q - $n | cat"] {
+        let names = "n='README disk.json notes.txt empty.img disk.img.sig'";
+        let archive = work.output_of(&format!("{BESIDE} {names}; {archiver}"));
+        copy_whole(&archive, &work.path("out")).fails(&[&format!("holds no file that can be the image, but {others}")]);
+        let message = format!("holds no file of 1048576 bytes, the size in the bmap, but {others}");
+        if !archiver.contains('|') {
+            work.copy(&archive, &work.path("out")).fails(&[&message]);
+        }
+    }
+    let pointer = "printf 'version https://git-lfs.github.com/spec/v1\\noid sha256:12\\nsize 5\\n' >disk.img";
+    let archive = work.output_of(&format!("mkdir a; cd a; {pointer}; tar -c disk.img"));
+    copy_whole(&archive, &work.path("out")).fails(&["not a disk image but a pointer of Git LFS", "'git lfs pull'"]);
+    assert!(!work.path("out").exists());
+}
+
+/// In a stream, a zip's sizes are unknown until its data has passed.
+#[test(Program("zip"))]
+fn a_text_before_the_image_in_a_zip_is_passed_over_with_a_bmap() {
+    let work = small();
+    let archive = work.output_of(&format!("{BESIDE} zip -q - README disk.img.sig disk.img | cat"));
+    work.copy(Path::new("-"), &work.path("out")).stdin(fs::read(&archive).unwrap()).ok();
+    assert_same(&work.image, &work.path("out"));
+}
+
+#[test(Program("tar"), Program("zip"))]
+fn the_first_part_of_a_split_archive_is_refused() {
+    let work = Work::new(|image| fs::write(image, Random::new(1).bytes(300_000)).unwrap());
+    let out = work.path("out");
+    let part = work.output_of("zip -q -s 100k a.zip disk.img; cat a.z01");
+    copy_whole(&part, &out).fails(&["not a disk image but the first part of a split zip; join the parts"]);
+    work.copy(&part, &out).fails(&["the first part of a split zip"]);
+    for part in ["zip -q b.zip disk.img; head -c 100000 b.zip", "tar -c disk.img | head -c 102400"] {
+        copy_whole(&work.output_of(part), &out).fails(&["data ends too early: the file is cut off"]);
+    }
+    let volumes = "printf 'n 2.tar\\n' | tar -c -M -L 100 -f 1.tar disk.img >/dev/null 2>&1 || true; cat 1.tar";
+    copy_whole(&work.output_of(volumes), &out).fails(&["data ends too early: the file is cut off"]);
 }
 
 #[test(Program("zip"))]
@@ -330,7 +419,7 @@ fn a_tar_in_a_zip_is_unpacked() {
     let bytes = fs::read(work.output_of(&format!("{tar} zip -q - disk.tar | cat"))).unwrap();
     work.copy(Path::new("-"), &out).stdin(bytes.clone()).ok();
     assert_same(&work.image, &out);
-    copy_whole(Path::new("-"), &out).stdin(bytes).ok().says(&["reading 'small' from the tar"]);
+    copy_whole(Path::new("-"), &out).stdin(bytes).ok().says(&["reading 'disk.img' from the tar"]);
     // Where nothing tells what follows it, the image may.
     let bytes = fs::read(work.output_of(&format!("{tar} zip -q a.zip other.tar disk.img; cat a.zip"))).unwrap();
     work.copy(Path::new("-"), &out).stdin(bytes).ok();

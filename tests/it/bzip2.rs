@@ -159,7 +159,7 @@ fn only_padding_may_follow_the_image() {
     let with = |more: &[u8]| Compressed::new(&[&compressed, more].concat());
     with(&[0; 512]).delivers(&data, "padding");
     with(&vec![0; 5 << 20]).delivers(&data, "much padding");
-    with(b"garbage").is_refused(&["bzip2 data is corrupt", "no bzip2 data"]);
-    with(&[&[0; 512], &b"garbage"[..]].concat()).is_refused(&["bzip2 data is corrupt"]);
+    with(b"\x01garbage").is_refused(&["bzip2 data is corrupt", "no bzip2 data"]);
+    with(&[&[0; 512], &b"\x01garbage"[..]].concat()).is_refused(&["bzip2 data is corrupt"]);
     with(&compressed[..40]).is_refused(&["bzip2", "cut off"]);
 }

@@ -34,6 +34,7 @@ mod hostile;
 mod hostile_peers;
 mod http;
 mod http_breaks;
+mod images;
 mod input_is_not_target;
 mod interruptions;
 mod machine;

@@ -44,6 +44,9 @@ impl Human {
             Notice::ReadsMember { archive, format, member } => {
                 (Info, format!("reading '{member}' from the {format} archive '{archive}'"))
             }
+            Notice::TrailingData { file, format } => {
+                (Warn, format!("'{file}' goes on after its {format} data: what follows is left out"))
+            }
             Notice::Retries { url, error, pause } => {
                 let pause = pause.map(|pause| format!(" in {:.1} s", pause.as_secs_f64())).unwrap_or_default();
                 (Info, format!("'{url}': {}; trying again{pause}", in_one_line(error)))

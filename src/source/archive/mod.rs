@@ -1,7 +1,9 @@
 //! Archives: finds the image among the files of an archive.
 //!
-//! It is the first regular file; where the size of the image is known, the first of that size.
+//! Where the size of the image is known, it is the first regular file of that size, else the only one that can be a disk
+//! image. An archive is read forward: that there is no second one is known once all has been read.
 
+mod choice;
 mod tar;
 mod zip;
 
@@ -17,5 +19,6 @@ pub struct Member {
     pub size: Option<u64>,
 }
 
+pub use choice::{Names, SeveralImages};
 pub use tar::open as open_tar;
 pub use zip::open as open_zip;

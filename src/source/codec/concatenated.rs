@@ -1,9 +1,8 @@
 //! Files of several members, one after another, for decoders that know only one.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, Read};
 
-use super::{Compressed, only_padding_follows};
-use crate::source::decode_error::corrupt;
+use super::{Compressed, Trailing};
 
 /// A decoder of one member.
 pub(super) trait Member: Read + Send + Sized {
@@ -17,15 +16,16 @@ pub(super) trait Member: Read + Send + Sized {
     fn into_compressed(self) -> Compressed;
 }
 
-/// All members of a file. What follows the last one is padding, or an error.
+/// All members of a file.
 pub(super) struct Concatenated<M> {
     /// `None` once the end of the file has been seen, or an error between two members.
     current: Option<M>,
+    trailing: Trailing,
 }
 
 impl<M: Member> Concatenated<M> {
-    pub(super) fn new(compressed: Compressed) -> io::Result<Self> {
-        Ok(Self { current: Some(M::begin(compressed)?) })
+    pub(super) fn new(compressed: Compressed, trailing: Trailing) -> io::Result<Self> {
+        Ok(Self { current: Some(M::begin(compressed)?), trailing })
     }
 }
 
@@ -37,12 +37,8 @@ impl<M: Member> Read for Concatenated<M> {
                 return Ok(count);
             }
             if let Some(mut compressed) = self.current.take().map(M::into_compressed)
-                && !only_padding_follows(&mut compressed)?
+                && self.trailing.member_follows(&mut compressed, M::MAGIC)?
             {
-                let next = compressed.fill_buf()?;
-                if !next.iter().zip(M::MAGIC).all(|(byte, magic)| byte == magic) {
-                    return Err(corrupt("something else follows it in the same file"));
-                }
                 self.current = Some(M::begin(compressed)?);
             }
         }

@@ -4,11 +4,11 @@ use std::io::{self, Read};
 
 use flate2::bufread::GzDecoder;
 
-use super::Compressed;
 use super::concatenated::{Concatenated, Member};
+use super::{Compressed, Trailing};
 
-pub(super) fn decoder(compressed: Compressed) -> io::Result<Box<dyn Read + Send>> {
-    Ok(Box::new(Concatenated::<GzDecoder<Compressed>>::new(compressed)?))
+pub(super) fn decoder(compressed: Compressed, trailing: Trailing) -> io::Result<Box<dyn Read + Send>> {
+    Ok(Box::new(Concatenated::<GzDecoder<Compressed>>::new(compressed, trailing)?))
 }
 
 impl Member for GzDecoder<Compressed> {

@@ -3,10 +3,9 @@
 
 use std::io::{self, Read};
 
-use super::Compressed;
 use super::block_reader::{BlockDecoder, BlockReader, first};
-use super::compressed::{array, only_padding_follows};
-use super::lzo1x;
+use super::compressed::array;
+use super::{Compressed, Trailing, lzo1x};
 use crate::source::decode_error::{corrupt, unsupported};
 
 const MAGIC: [u8; 9] = *b"\x89LZO\0\r\n\x1a\n";
@@ -30,12 +29,13 @@ mod flag {
 /// The largest block that is decompressed, in bytes, so that memory stays bounded; lzop makes blocks of 256 KiB.
 const BLOCK_MAX: usize = 8 << 20;
 
-pub(super) fn decoder(compressed: Compressed) -> Box<dyn Read + Send> {
-    Box::new(BlockReader::new(Lzop { compressed, flags: None, input: Vec::new() }))
+pub(super) fn decoder(compressed: Compressed, trailing: Trailing) -> Box<dyn Read + Send> {
+    Box::new(BlockReader::new(Lzop { compressed, trailing, flags: None, input: Vec::new() }))
 }
 
 struct Lzop {
     compressed: Compressed,
+    trailing: Trailing,
     /// Of the part that is being decompressed.
     flags: Option<u32>,
     /// The compressed block.
@@ -46,7 +46,7 @@ impl BlockDecoder for Lzop {
     fn next(&mut self, room: &mut Vec<u8>) -> io::Result<Option<usize>> {
         loop {
             let Some(flags) = self.flags else {
-                if only_padding_follows(&mut self.compressed)? {
+                if !self.trailing.member_follows(&mut self.compressed, &MAGIC)? {
                     return Ok(None);
                 }
                 self.flags = Some(header(&mut self.compressed)?);

@@ -2,8 +2,9 @@
 //!
 //! Each has a file of its own and a row in the table of `decoder`. All keep the same promises: members, streams or
 //! frames that follow one another are one file; the data ends where the format says so, and nothing but padding comes
-//! after it. The checksums of the format are verified, but where every byte that counts has a better one
-//! ([`ReadPolicy::SkipHoles`]): there some are not verified, and unwanted data is left out.
+//! after it, or what the format's own program passes over, too ([`Trailing`]). The checksums of the format are verified,
+//! but where every byte that counts has a better one ([`ReadPolicy::SkipHoles`]): there some are not verified, and
+//! unwanted data is left out.
 
 mod block_reader;
 mod bzip2;
@@ -17,6 +18,7 @@ mod lzo1x;
 mod lzop;
 mod memory_limit;
 mod subset;
+mod trailing;
 mod xz;
 mod xz_index;
 mod zstd;
@@ -26,7 +28,9 @@ use std::io::{self, Read};
 
 pub(super) use compressed::{Compressed, array, compressed, only_padding_follows, skip};
 pub(super) use subset::read_at;
+pub use trailing::Trailing;
 
+use super::archive::SeveralImages;
 use super::decode_error::{DecodeError, unsupported};
 use super::detect::{Format, HEAD_LEN};
 use super::peek::{Peek, StoredFile};
@@ -41,18 +45,18 @@ use subset::{Index, Subset};
 /// # Errors
 ///
 /// Where the decoder cannot be set up, the file cannot be read, or its first bytes cannot be decompressed.
-pub fn open(format: Format, mut file: StoredFile, policy: &ReadPolicy) -> io::Result<Decoded> {
-    match (index(format, &mut file, policy)?, policy) {
+pub fn open(format: Format, mut file: StoredFile, policy: &ReadPolicy, trailing: Trailing) -> io::Result<Decoded> {
+    match (index(format, &mut file, policy, trailing)?, policy, trailing) {
         (Some(index), ReadPolicy::SkipHoles { wanted }) => {
             let Subset { parts, decoded, size } = index.subset(wanted);
-            let codec = decoder(format, compressed(parts.of(file)), policy);
+            let codec = decoder(format, compressed(parts.of(file)), policy, trailing);
             // Without a single block there is nothing that a decoder could begin with.
             let codec = if decoded.is_empty() { codec } else { codec.and_then(begun) };
             let codec = codec.map_err(|error| explained(format, error))?;
             Ok(Decoded { size: Some(size), ranges: decoded.into(), ..Decoded::whole(format, codec) })
         }
         (index, _) => {
-            let codec = decoder(format, compressed(file), policy).and_then(begun);
+            let codec = decoder(format, compressed(file), policy, trailing).and_then(begun);
             let codec = codec.map_err(|error| explained(format, error))?;
             Ok(Decoded { size: index.map(|index| index.size()), ..Decoded::whole(format, codec) })
         }
@@ -72,7 +76,7 @@ fn begun(codec: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
 pub fn decode_all(file: Vec<u8>, limit: u64) -> io::Result<Option<Vec<u8>>> {
     let Some(format) = Format::of(&file) else { return Ok(Some(file)) };
     let compressed = compressed(io::Cursor::new(file));
-    let codec = decoder(format, compressed, &ReadPolicy::ReadAll).map_err(|error| explained(format, error))?;
+    let codec = decoder(format, compressed, &ReadPolicy::ReadAll, Trailing::Refuse).map_err(|error| explained(format, error))?;
     let decoded = Decoded::whole(format, codec);
     let mut bytes = Vec::new();
     let length = decoded.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -80,14 +84,19 @@ pub fn decode_all(file: Vec<u8>, limit: u64) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// The table of decoders.
-fn decoder(format: Format, compressed: Compressed, policy: &ReadPolicy) -> io::Result<Box<dyn Read + Send>> {
+fn decoder(
+    format: Format,
+    compressed: Compressed,
+    policy: &ReadPolicy,
+    trailing: Trailing,
+) -> io::Result<Box<dyn Read + Send>> {
     match format {
-        Format::Gzip => gzip::decoder(compressed),
-        Format::Bzip2 => bzip2::decoder(compressed),
+        Format::Gzip => gzip::decoder(compressed, trailing),
+        Format::Bzip2 => bzip2::decoder(compressed, trailing),
         Format::Xz => xz::decoder(compressed),
         Format::Zstd => zstd::decoder(compressed),
         Format::Lz4 => Ok(lz4::decoder(compressed, policy)),
-        Format::Lzop => Ok(lzop::decoder(compressed)),
+        Format::Lzop => Ok(lzop::decoder(compressed, trailing)),
         Format::Zip | Format::Tar => Err(unsupported("it is an archive")),
     }
 }
@@ -124,8 +133,11 @@ fn begins_with_tar(format: Format, file: &mut StoredFile) -> io::Result<bool> {
     Ok(decompressed.is_ok() && Format::of(&head) == Some(Format::Tar))
 }
 
-/// Turns a decoder's own error into a [`DecodeError`]; an error of reading is returned as it was.
+/// Turns a decoder's own error into a [`DecodeError`]; an error that is not about the data is returned as it was.
 pub(super) fn explained(format: Format, error: io::Error) -> io::Error {
+    if error.get_ref().is_some_and(|cause| cause.is::<SeveralImages>()) {
+        return error;
+    }
     compressed::read_error(error).unwrap_or_else(|error| DecodeError::from_decoder(format, error).into())
 }
 
@@ -248,7 +260,7 @@ mod tests {
         ];
         for (format, data) in cases {
             let compressed = compressed(Failing(io::Cursor::new(data)));
-            let codec = decoder(format, compressed, &ReadPolicy::ReadAll).unwrap();
+            let codec = decoder(format, compressed, &ReadPolicy::ReadAll, Trailing::Refuse).unwrap();
             let mut decoded = Decoded::whole(format, codec);
             let error = decoded.read(&mut [0; 10]).unwrap_err();
             assert!(error.get_ref().is_some_and(|cause| cause.is::<LineCut>()), "{format}: {error:?}");

@@ -8,9 +8,8 @@ use std::thread;
 use xz2::bufread::XzDecoder;
 use xz2::stream::{self, MtStreamBuilder};
 
-use super::Compressed;
 use super::concatenated::{Concatenated, Member};
-use super::memory_limit;
+use super::{Compressed, Trailing, memory_limit};
 use crate::size::human;
 use crate::source::decode_error::unsupported;
 use crate::source::peek::StoredFile;
@@ -18,7 +17,7 @@ use crate::source::peek::StoredFile;
 pub(super) use super::xz_index::index;
 
 pub(super) fn decoder(compressed: Compressed) -> io::Result<Box<dyn Read + Send>> {
-    Ok(Box::new(Concatenated::<Stream>::new(compressed)?))
+    Ok(Box::new(Concatenated::<Stream>::new(compressed, Trailing::Refuse)?))
 }
 
 /// Decompresses `file` from where it stands, with one thread.
@@ -51,7 +50,7 @@ impl Stream {
 }
 
 /// `error` in words, where it is about memory.
-fn explained(error: io::Error, memory_limit: u64) -> io::Error {
+pub(super) fn explained(error: io::Error, memory_limit: u64) -> io::Error {
     match error.get_ref().and_then(|cause| cause.downcast_ref::<stream::Error>()) {
         Some(stream::Error::MemLimit) => unsupported(format!(
             "it needs over {} of memory, the limit: a quarter of the machine's, but not less than 128 MiB",

@@ -37,9 +37,9 @@ impl Random {
         bytes
     }
 
-    /// Bytes that compress by about half.
+    /// Bytes that compress by about half, as those of a disk with texts on it.
     pub fn text(&mut self, length: usize) -> Vec<u8> {
-        self.bytes(length).into_iter().map(|byte| b"etaoin shrdlu\n01"[usize::from(byte & 15)]).collect()
+        self.bytes(length).into_iter().map(|byte| b"etaoin shrdlu\n0\0"[usize::from(byte & 15)]).collect()
     }
 }
 

@@ -97,6 +97,11 @@ impl Tool {
         self
     }
 
+    /// Has a file for standard input.
+    pub fn stdin_from(self, file: &Path) -> Self {
+        self.under(&["sh", "-c", "exec \"$@\" <\"$0\"", text(file)])
+    }
+
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self

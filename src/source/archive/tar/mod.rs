@@ -8,10 +8,13 @@ mod sparse;
 use std::collections::VecDeque;
 use std::io::{self, Read};
 
-use super::Member;
+use super::choice::Choice;
+use super::{Member, Names};
 use crate::range::ByteRange;
+use crate::source::codec::Trailing;
 use crate::source::decode_error::{DecodeError, corrupt};
-use crate::source::detect::Format;
+use crate::source::detect::{Format, HEAD_LEN};
+use crate::source::peek::Peek;
 use crate::source::{ForwardRead, read_full};
 use header::{BLOCK_LEN, Block, Header, Kind, until_zero};
 use pax::Records;
@@ -20,22 +23,22 @@ use sparse::{EXTENTS_MAX, Extent, too_long};
 /// The most that an extended header may have, in bytes: it holds names, or the map of a sparse file.
 const EXTENSION_MAX: u64 = 8 << 20;
 
-/// Finds the image in the tar that `data` delivers from its start; `None` where there is none.
+/// Finds the image in the tar that `data` delivers from its start; `Err` with the names of its files where there is none.
+/// `trailing` is for what follows the mark at its end, which tar passes over.
 ///
 /// # Errors
 ///
 /// Where `data` cannot be read or the tar is damaged.
-pub fn open(data: Box<dyn ForwardRead>, image_size: Option<u64>) -> io::Result<Option<Member>> {
-    let mut tar = Tar { data, offset: 0 };
-    while let Some(file) = tar.next_file()? {
-        if image_size.is_none_or(|size| size == file.size) {
-            let (name, size) = (file.name, file.size);
-            let reader = Image { tar, extents: file.extents, size, position: 0, next_header: file.next_header };
-            return Ok(Some(Member { name, reader: Box::new(reader), size: Some(size) }));
-        }
-        tar.go_to(file.next_header)?;
-    }
-    Ok(None)
+pub fn open(
+    data: Box<dyn ForwardRead>,
+    image_size: Option<u64>,
+    trailing: Trailing,
+) -> io::Result<Result<Member, Names>> {
+    let mut tar = Tar { data, offset: 0, choice: Choice::new(Format::Tar, image_size), trailing };
+    let Some((file, start)) = tar.find()? else { return Ok(Err(tar.choice.others)) };
+    let (name, size) = (file.name.clone(), file.size);
+    let image: Box<dyn ForwardRead> = Box::new(Image { tar, file });
+    Ok(Ok(Member { name, reader: Box::new(Peek::of(start, image)), size: Some(size) }))
 }
 
 /// A regular file in a tar.
@@ -43,8 +46,10 @@ struct File {
     name: String,
     /// With its holes, in bytes.
     size: u64,
-    /// Its bytes that are stored, and where.
+    /// Those of its bytes that are stored, and where, without those that end before the position.
     extents: VecDeque<Extent>,
+    /// Which of its bytes is read next.
+    position: u64,
     /// The offset of the header after it.
     next_header: u64,
 }
@@ -54,9 +59,28 @@ struct Tar {
     data: Box<dyn ForwardRead>,
     /// The next byte that is read, from the start of the tar.
     offset: u64,
+    choice: Choice,
+    trailing: Trailing,
 }
 
 impl Tar {
+    /// Goes on to the image, and reads its first bytes where the choice depends on them. `None` where it does not follow.
+    fn find(&mut self) -> io::Result<Option<(File, Vec<u8>)>> {
+        while let Some(mut file) = self.next_file()? {
+            let mut start = Vec::new();
+            if self.choice.depends_on_start(&file.name, Some(file.size)) {
+                start.resize(HEAD_LEN, 0);
+                let length = read_full(&mut Open { tar: self, file: &mut file }, &mut start)?;
+                start.truncate(length);
+            }
+            if self.choice.takes(&file.name, Some(file.size), &start)? {
+                return Ok(Some((file, start)));
+            }
+            self.go_to(file.next_header)?;
+        }
+        Ok(None)
+    }
+
     /// Goes on to the data of the next regular file, over all else; `None` at the mark at the end.
     fn next_file(&mut self) -> io::Result<Option<File>> {
         let mut extended = Records::default();
@@ -98,7 +122,7 @@ impl Tar {
             }
         };
         let extents = sparse::extents(&map, ByteRange { start: self.offset, end }, size).map_err(bad)?;
-        Ok(File { name: String::from_utf8_lossy(name).into_owned(), size, extents, next_header })
+        Ok(File { name: String::from_utf8_lossy(name).into_owned(), size, extents, position: 0, next_header })
     }
 
     /// The offsets where data of `size` bytes that begins here ends, and where the next header begins.
@@ -176,19 +200,21 @@ impl Tar {
         Ok(count)
     }
 
-    /// Checks that only zeroes follow the mark at the end, and that the data ends cleanly.
+    /// Reads what follows the mark at the end, and checks that the data ends cleanly.
     fn finish(&mut self) -> io::Result<()> {
         let mut chunk = vec![0; 64 << 10];
+        let mut is_padding = true;
         loop {
             let count = self.read(&mut chunk)?;
-            let chunk = chunk.get(..count).unwrap_or_default();
-            if chunk.iter().any(|&byte| byte != 0) {
-                return Err(bad(corrupt("there is data after its end")));
-            }
             if count == 0 {
-                return self.data.finish().map(drop);
+                break;
             }
+            is_padding &= chunk.iter().take(count).all(|&byte| byte == 0);
         }
+        if !is_padding {
+            self.trailing.pass_over().map_err(bad)?;
+        }
+        self.data.finish().map(drop)
     }
 }
 
@@ -197,56 +223,63 @@ fn bad(error: io::Error) -> io::Error {
     DecodeError::from_decoder(Format::Tar, error).into()
 }
 
-/// The image in a tar.
-struct Image {
-    tar: Tar,
-    /// Those that do not end before the position.
-    extents: VecDeque<Extent>,
-    size: u64,
-    position: u64,
-    /// The offset of the header after the image.
-    next_header: u64,
+/// A file that is read where the tar stands.
+struct Open<'a> {
+    tar: &'a mut Tar,
+    file: &'a mut File,
 }
 
-impl Read for Image {
+impl Read for Open<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        while self.extents.front().is_some_and(|extent| extent.range.end <= self.position) {
-            self.extents.pop_front();
+        let Self { tar, file } = self;
+        while file.extents.front().is_some_and(|extent| extent.range.end <= file.position) {
+            file.extents.pop_front();
         }
-        let extent = self.extents.front().filter(|extent| extent.range.start <= self.position).copied();
+        let extent = file.extents.front().filter(|extent| extent.range.start <= file.position).copied();
         let end = match extent {
             Some(extent) => extent.range.end,
-            None => self.extents.front().map_or(self.size, |next| next.range.start),
+            None => file.extents.front().map_or(file.size, |next| next.range.start),
         };
-        let length = usize::try_from(end.saturating_sub(self.position)).unwrap_or(usize::MAX).min(buf.len());
+        let length = usize::try_from(end.saturating_sub(file.position)).unwrap_or(usize::MAX).min(buf.len());
         let buf = buf.get_mut(..length).unwrap_or_default();
         match extent {
             Some(extent) => {
-                let passed = self.position.saturating_sub(extent.range.start);
-                self.tar.go_to(extent.stored.saturating_add(passed))?;
-                if self.tar.read(buf)? < length {
+                let passed = file.position.saturating_sub(extent.range.start);
+                tar.go_to(extent.stored.saturating_add(passed))?;
+                if tar.read(buf)? < length {
                     return Err(DecodeError::CutOff(Format::Tar).into());
                 }
             }
             None => buf.fill(0),
         }
-        self.position = self.position.saturating_add(length as u64);
+        file.position = file.position.saturating_add(length as u64);
         Ok(length)
+    }
+}
+
+/// The image in a tar.
+struct Image {
+    tar: Tar,
+    file: File,
+}
+
+impl Read for Image {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        Open { tar: &mut self.tar, file: &mut self.file }.read(buf)
     }
 }
 
 impl ForwardRead for Image {
     fn skip_to(&mut self, offset: u64) -> io::Result<u64> {
-        self.position = offset.min(self.size).max(self.position);
-        Ok(self.position)
+        self.file.position = offset.min(self.file.size).max(self.file.position);
+        Ok(self.file.position)
     }
 
     fn finish(&mut self) -> io::Result<u64> {
-        self.tar.go_to(self.next_header)?;
-        while let Some(file) = self.tar.next_file()? {
-            self.tar.go_to(file.next_header)?;
-        }
+        self.tar.go_to(self.file.next_header)?;
+        // The choice finds no second image, but complains of one.
+        self.tar.find()?;
         self.tar.finish()?;
-        Ok(self.size)
+        Ok(self.file.size)
     }
 }

@@ -9,6 +9,7 @@ use super::local::{Entry, Method};
 use super::signature;
 use crate::source::codec::{array, skip};
 use crate::source::decode_error::corrupt;
+use crate::source::detect::HEAD_LEN;
 
 /// The data of an entry while it is read.
 pub(super) struct Body {
@@ -20,16 +21,41 @@ pub(super) struct Body {
     taken: u64,
     /// How many bytes have been delivered.
     delivered: u64,
+    /// Whether all have been, and checked.
+    is_at_end: bool,
 }
 
 impl Body {
     pub(super) fn new(entry: Entry) -> Self {
-        Self { entry, inflate: Decompress::new(false), crc: Hasher::new(), taken: 0, delivered: 0 }
+        Self { entry, inflate: Decompress::new(false), crc: Hasher::new(), taken: 0, delivered: 0, is_at_end: false }
+    }
+
+    /// The entry, which has this data.
+    pub(super) fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// Decompresses the first bytes.
+    pub(super) fn start(&mut self, data: &mut impl BufRead) -> io::Result<Vec<u8>> {
+        self.entry.check_usable()?;
+        let mut start = vec![0; HEAD_LEN];
+        let mut length = 0;
+        while let Some(room) = start.get_mut(length..).filter(|room| !room.is_empty()) {
+            match self.read(data, room)? {
+                0 => break,
+                count => length = length.saturating_add(count),
+            }
+        }
+        start.truncate(length);
+        Ok(start)
     }
 
     /// Decompresses the next bytes into `buf`, which has room for some. At their end, where it returns 0, checks them
-    /// and reads what stands after them; it must not be called again then.
+    /// and reads what stands after them.
     pub(super) fn read(&mut self, data: &mut impl BufRead, buf: &mut [u8]) -> io::Result<usize> {
+        if self.is_at_end {
+            return Ok(0);
+        }
         let count = match self.entry.method {
             Method::Deflated => self.inflate(data, buf)?,
             _ => self.copy(data, buf)?,
@@ -38,19 +64,20 @@ impl Body {
         self.crc.update(buf.get(..count).unwrap_or_default());
         if count == 0 {
             self.check_end(data)?;
+            self.is_at_end = true;
         }
         Ok(count)
     }
 
-    /// Passes over the data, which need not be decompressed if its length is known.
+    /// Passes over the rest of the data, which need not be decompressed if its length is known.
     pub(super) fn skip(mut self, data: &mut impl BufRead) -> io::Result<()> {
-        let Some(size) = self.entry.compressed_size else {
+        let Some(size) = self.entry.compressed_size.filter(|_| !self.is_at_end) else {
             self.entry.check_usable()?;
             let mut scratch = vec![0; 64 << 10];
             while self.read(data, &mut scratch)? > 0 {}
             return Ok(());
         };
-        skip(data, size)?;
+        skip(data, self.left())?;
         if self.entry.has_descriptor {
             Descriptor::read(data, self.is_wide(size.max(self.entry.size.unwrap_or(0))))?;
         }

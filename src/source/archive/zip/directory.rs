@@ -41,6 +41,14 @@ impl Directory {
         !entries.is_empty() && !entries.values().any(|entry| entry.is_regular && entry.size == size)
     }
 
+    /// Where the local headers of the regular files begin, in order.
+    pub(super) fn files(&self) -> Vec<u64> {
+        let files = self.0.iter().filter(|(_, entry)| entry.is_regular);
+        let mut offsets: Vec<u64> = files.map(|(&offset, _)| offset).collect();
+        offsets.sort_unstable();
+        offsets
+    }
+
     /// The entry whose local header begins at `offset`.
     pub(super) fn get(&self, offset: u64) -> Option<&Listed> {
         self.0.get(&offset)

@@ -20,7 +20,7 @@ pub(super) enum Method {
 
 /// An entry, as its local header [4.3.7] describes it, or the central directory.
 pub(super) struct Entry {
-    pub(super) name: Vec<u8>,
+    pub(super) name: String,
     pub(super) is_regular: bool,
     pub(super) method: Method,
     is_encrypted: bool,
@@ -55,7 +55,7 @@ impl Entry {
         let known = |number: u64| is_known.then_some(number);
         Ok(Self {
             is_regular: !name.ends_with(b"/") && listed.is_none_or(|listed| listed.is_regular),
-            name,
+            name: String::from_utf8_lossy(&name).into_owned(),
             method,
             is_encrypted: flags & 1 != 0,
             has_descriptor,

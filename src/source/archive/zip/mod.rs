@@ -6,13 +6,15 @@ mod body;
 mod directory;
 mod local;
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
-use super::Member;
-use crate::source::codec::{self, Compressed, Decoded, array, compressed, only_padding_follows, skip};
+use super::choice::Choice;
+use super::{Member, Names, SeveralImages};
+use crate::source::codec::{self, Compressed, Decoded, Trailing, array, compressed, only_padding_follows, skip};
 use crate::source::decode_error::corrupt;
 use crate::source::detect::Format;
 use crate::source::peek::StoredFile;
+use crate::source::transport::{Seek, Transport};
 use body::Body;
 use directory::Directory;
 use local::{Counted, Entry};
@@ -29,41 +31,77 @@ mod signature {
     pub const DESCRIPTOR: [u8; 4] = *b"PK\x07\x08";
 }
 
-/// Finds the image in the zip `file`, read from its start; `None` where there is none.
+/// Finds the image in the zip `file`, read from its start; `Err` with the names of its files where there is none.
+/// `trailing` is for what follows its end, which unzip passes over.
 ///
 /// # Errors
 ///
 /// Where the file cannot be read or the zip is damaged.
-pub fn open(mut file: StoredFile, image_size: Option<u64>) -> io::Result<Option<Member>> {
+pub fn open(mut file: StoredFile, image_size: Option<u64>, trailing: Trailing) -> io::Result<Result<Member, Names>> {
     let directory = Directory::read(&mut file)?;
-    let mut zip = Zip { data: Counted { inner: compressed(file), offset: 0 }, directory };
-    let found = zip.find(image_size).map_err(|error| codec::explained(Format::Zip, error))?;
-    Ok(found.map(|entry| {
-        let (name, size) = (String::from_utf8_lossy(&entry.name).into_owned(), entry.size);
-        let image = Image { zip, body: Some(Body::new(entry)) };
-        Member { name, reader: Box::new(Decoded::whole(Format::Zip, Box::new(image))), size }
-    }))
+    let mut choice = Choice::new(Format::Zip, image_size);
+    if let Some(size) = image_size.filter(|&size| directory.lacks(size)) {
+        choice = choice.or_in_tar(size);
+    }
+    if image_size.is_none() && file.info().seek == Seek::Free {
+        refuse_several(&mut file, &directory)?;
+    }
+    let mut zip = Zip { data: Counted { inner: compressed(file), offset: 0 }, directory, choice, trailing };
+    let found = zip.find().map_err(|error| codec::explained(Format::Zip, error))?;
+    let Some((body, start)) = found else { return Ok(Err(zip.choice.others)) };
+    let (name, size) = (body.entry().name.clone(), body.entry().size);
+    let image = io::Cursor::new(start).chain(Image { zip, body: Some(body) });
+    Ok(Ok(Member { name, reader: Box::new(Decoded::whole(Format::Zip, Box::new(image))), size }))
+}
+
+/// Fails where several files can be the image, before one is taken for it. Any other error is left to the reading proper.
+fn refuse_several(file: &mut StoredFile, directory: &Directory) -> io::Result<()> {
+    let mut choice = Choice::new(Format::Zip, None);
+    for offset in directory.files() {
+        file.seek_to(offset)?;
+        let mut data = BufReader::new(&mut *file);
+        let offered = array(&mut data).and_then(|_: [u8; 4]| {
+            let entry = Entry::parse(&mut data, directory.get(offset))?;
+            offer(&mut choice, &mut Body::new(entry), &mut data)
+        });
+        if let Err(error) = offered
+            && error.get_ref().is_some_and(|cause| cause.is::<SeveralImages>())
+        {
+            return Err(error);
+        }
+    }
+    file.seek_to(0)
+}
+
+/// Lets `choice` decide whether an entry is the image, whose data begins where `data` stands; returns what was read of it.
+fn offer(choice: &mut Choice, body: &mut Body, data: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    if !body.entry().is_regular {
+        return Ok(None);
+    }
+    let (name, size) = (body.entry().name.clone(), body.entry().size);
+    let start = if choice.depends_on_start(&name, size) { body.start(data)? } else { Vec::new() };
+    Ok(choice.takes(&name, size, &start)?.then_some(start))
 }
 
 /// A zip that is read forward.
 struct Zip {
     data: Counted<Compressed>,
     directory: Directory,
+    choice: Choice,
+    trailing: Trailing,
 }
 
 impl Zip {
-    /// Goes on to the data of the image, or of a tar where no file can be the image itself. A file whose size only the
-    /// data tells is taken for the image.
-    fn find(&mut self, image_size: Option<u64>) -> io::Result<Option<Entry>> {
-        let is_in_a_tar = image_size.is_some_and(|size| self.directory.lacks(size));
+    /// Goes on to the data of the image, of which the first bytes are read where the choice depends on them. `None` where
+    /// it does not follow: then this is the clean end.
+    fn find(&mut self) -> io::Result<Option<(Body, Vec<u8>)>> {
         while let Some(entry) = self.next_entry()? {
-            let size_fits = image_size.is_none() || entry.size.is_none() || entry.size == image_size;
-            let names_tar = || Format::of_name(&String::from_utf8_lossy(&entry.name)) == Some(Format::Tar);
-            if entry.is_regular && (size_fits || is_in_a_tar && names_tar()) {
-                entry.check_usable()?;
-                return Ok(Some(entry));
+            let mut body = Body::new(entry);
+            if let Some(start) = offer(&mut self.choice, &mut body, &mut self.data)? {
+                body.entry().check_usable()?;
+                return Ok(Some((body, start)));
             }
-            Body::new(entry).skip(&mut self.data)?;
+            body.skip(&mut self.data)?;
         }
         Ok(None)
     }
@@ -89,8 +127,11 @@ impl Zip {
                 signature::END => {
                     let record = array::<18>(&mut self.data)?;
                     skip(&mut self.data, u64::from(u16_at(&record, 16)))?;
-                    let is_clean = only_padding_follows(&mut self.data.inner)?;
-                    return if is_clean { Ok(()) } else { Err(corrupt("there is data after its end")) };
+                    if !only_padding_follows(&mut self.data.inner)? {
+                        self.trailing.pass_over()?;
+                        io::copy(&mut self.data.inner, &mut io::sink())?;
+                    }
+                    return Ok(());
                 }
                 signature::END_64 => u64::from_le_bytes(array(&mut self.data)?),
                 signature::LOCATOR_64 => 16,
@@ -116,9 +157,8 @@ impl Read for Image {
         let Some(body) = self.body.as_mut().filter(|_| !buf.is_empty()) else { return Ok(0) };
         let count = body.read(&mut self.zip.data, buf)?;
         if count == 0 {
-            while let Some(entry) = self.zip.next_entry()? {
-                Body::new(entry).skip(&mut self.zip.data)?;
-            }
+            // The choice finds no second image, but complains of one.
+            self.zip.find()?;
             self.body = None;
         }
         Ok(count)
