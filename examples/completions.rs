@@ -16,7 +16,7 @@ use clap_complete::Shell;
 
 /// How the names of images end, as a pattern: as they are built, or compressed.
 const IMAGE_ENDINGS: &str = "img|raw|wic|iso|sdcard|sdimg|rpi-sdimg|hddimg|ext2|ext3|ext4|btrfs|squashfs|gz|gzip|tgz|bz2|\
-                             tbz|tbz2|xz|txz|zst|zstd|tzst|lz4|tlz4|lzo|tzo|zip|tar";
+                             tbz|tbz2|xz|txz|lzma|zst|zstd|tzst|lz4|tlz4|lzo|tzo|zip|tar";
 
 /// What is completed by hand: the argument, how its line in the script for zsh can be told, and the function there.
 const BY_HAND: [(&str, &str, &str); 6] = [

@@ -43,6 +43,8 @@ pub enum Format {
     Bzip2,
     /// xz, the .xz file format 1.2.
     Xz,
+    /// LZMA_Alone, as lzma-file-format.txt of XZ Utils describes it.
+    Lzma,
     /// Zstandard, RFC 8878.
     Zstd,
     /// LZ4, frame format 1.6 or the legacy frame.
@@ -69,7 +71,7 @@ struct Signature {
 }
 
 /// All that is known about the formats; the first that fits is it.
-const SIGNATURES: [Signature; 8] = [
+const SIGNATURES: [Signature; 9] = [
     Signature { format: Format::Gzip, name: "gzip", magics: &[b"\x1f\x8b\x08"], endings: &["gz", "gzip", "tgz"] },
     Signature {
         format: Format::Bzip2,
@@ -79,6 +81,12 @@ const SIGNATURES: [Signature; 8] = [
         endings: &["bz2", "tbz", "tbz2"],
     },
     Signature { format: Format::Xz, name: "xz", magics: &[b"\xfd7zXZ\0"], endings: &["xz", "txz"] },
+    Signature {
+        format: Format::Lzma,
+        name: "lzma",
+        magics: &[], // Only its header tells.
+        endings: &["lzma"],
+    },
     Signature { format: Format::Zstd, name: "zstd", magics: &[b"\x28\xb5\x2f\xfd"], endings: &["zst", "zstd", "tzst"] },
     Signature {
         format: Format::Lz4,
@@ -117,6 +125,7 @@ impl Format {
     fn by_signature(head: &[u8]) -> Option<Self> {
         let fits = |signature: &Signature| match signature.format {
             Self::Tar => has_tar_checksum(head),
+            Self::Lzma => has_lzma_header(head),
             _ => signature.magics.iter().any(|magic| starts_with(head, magic)),
         };
         SIGNATURES.iter().find(|&signature| fits(signature)).map(|signature| signature.format)
@@ -260,6 +269,18 @@ pub(super) fn has_tar_checksum(block: &[u8]) -> bool {
     u32::from_str_radix(digits.trim(), 8).ok() == computed
 }
 
+/// Whether `head` begins like LZMA_Alone, which has no magic. So only what XZ Utils and LZMA Utils write is taken for it:
+/// their default properties; a dictionary of 2^n or 2^n + 2^(n-1) bytes, 4 KiB or more; and a size that is unknown or
+/// plausible, by liblzma's own measure. The zero after the header is the first byte of every range coder.
+fn has_lzma_header(head: &[u8]) -> bool {
+    const SIZE_MAX: u64 = 1 << 38;
+    let Some(([0x5d, dictionary @ ..], rest)) = head.split_first_chunk::<5>() else { return false };
+    let Some((&size, [0, ..])) = rest.split_first_chunk() else { return false };
+    let (dictionary, size) = (u32::from_le_bytes(*dictionary), u64::from_le_bytes(size));
+    let is_usual = dictionary.is_power_of_two() || dictionary % 3 == 0 && (dictionary / 3).is_power_of_two();
+    dictionary >= 4096 && is_usual && (size == u64::MAX || (1..=SIZE_MAX).contains(&size))
+}
+
 /// Whether `start`, of which the last character may be cut, is text: without control characters, but for white space.
 /// Zeroes are such characters, and no disk image is without them.
 pub(super) fn is_text(start: &[u8]) -> bool {
@@ -312,6 +333,23 @@ mod tests {
         old[0] = b'a';
         old[148..156].copy_from_slice(b"000541\0 ");
         assert_eq!(Format::of(&old), Some(Format::Tar));
+    }
+
+    #[test]
+    fn lzma_is_told_by_all_of_its_header() {
+        let header = |properties: u8, dictionary: u32, size: u64, first: u8| {
+            let fields = [&[properties][..], &dictionary.to_le_bytes(), &size.to_le_bytes(), &[first]].concat();
+            Format::of(&fields) == Some(Format::Lzma)
+        };
+        for (dictionary, size) in [(1 << 23, u64::MAX), (1 << 16, 1), (3 << 20, 1 << 38), (4096, 12345)] {
+            assert!(header(0x5d, dictionary, size, 0), "{dictionary} {size}");
+        }
+        assert!(!header(0x5c, 1 << 23, u64::MAX, 0));
+        assert!(!header(0x5d, 1 << 23, u64::MAX, 1));
+        for (dictionary, size) in [(0, 1), (2048, 1), (5 << 20, 1), (1 << 23, 0), (1 << 23, (1 << 38) + 1)] {
+            assert!(!header(0x5d, dictionary, size, 0), "{dictionary} {size}");
+        }
+        assert_eq!(Format::of(b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff"), None);
     }
 
     #[test]

@@ -46,6 +46,8 @@ const COMPRESSIONS: &[Compression] = &[
         "head -c 300000 | xz -T2 --check=crc32; head -c 8 /dev/zero; xz -T2 -C sha256"
     ),
     compression!("xz_extreme", "xz", "xz -9e"),
+    compression!("lzma", "xz", "xz --format=lzma"),
+    compression!("lzma_fast", "xz", "xz --format=lzma -0"),
     compression!("zstd", "zstd", "zstd"),
     compression!("zstd_long", "zstd", "zstd --long=31 --ultra -22"),
     compression!("zstd_without_checksum_in_frames", "zstd", "head -c 300000 | zstd --no-check; zstd -3 --no-check"),
@@ -153,13 +155,13 @@ fn damage_is_noticed(compression: &Compression) {
         corrupt[place] ^= 0x55;
         fs::write(&compressed, &corrupt).unwrap();
         never_wrong(work.copy(&compressed, &out), &work.image, &out);
-        if !["without_checksum", "lz4_legacy", "lz4_frames"].iter().any(|lax| compression.name.contains(lax)) {
+        if !["without_checksum", "lz4_legacy", "lz4_frames", "lzma"].iter().any(|lax| compression.name.contains(lax)) {
             never_wrong(copy_whole(&compressed, &out), &work.image, &out);
         }
     }
     // As the formats' own programs have it.
     let appended = copy_whole(Path::new("-"), &out).stdin([&sound[..], b"garbage that belongs to nothing"].concat());
-    if ["xz", "zstd", "pzstd", "lz4"].iter().any(|strict| compression.name.starts_with(strict)) {
+    if ["xz", "lzma", "zstd", "pzstd", "lz4"].iter().any(|strict| compression.name.starts_with(strict)) {
         appended.fails(&["is corrupt"]);
     } else {
         appended.ok().says(&["WARNING: 'standard input' goes on after its ", " data: what follows is left out"]);
@@ -257,6 +259,22 @@ fn what_may_be_a_damaged_member_is_not_left_out() {
         }
         refused(&second[300..]);
     }
+}
+
+#[test(Program("xz"))]
+fn lzma_with_a_known_size_is_checked_against_it() {
+    let work = small();
+    let compressed = work.output_of("xz --format=lzma");
+    let mut bytes = fs::read(&compressed).unwrap();
+    let mut sized = |size: u64| {
+        bytes[5..13].copy_from_slice(&size.to_le_bytes());
+        fs::write(&compressed, &bytes).unwrap();
+        copy_whole(&compressed, &work.path("out"))
+    };
+    sized(1 << 20).ok();
+    assert_same(&work.image, &work.path("out"));
+    sized((1 << 20) + 1).fails(&["the lzma data is corrupt"]);
+    sized((1 << 20) - 1).fails(&["the lzma data is corrupt"]);
 }
 
 #[test(Program("lzop"))]

@@ -9,10 +9,11 @@ use crate::common::tool::copy;
 use crate::common::work::{Work, gzip};
 
 /// An image, and commands that compress or archive it, with the ending that belongs to each.
-const STORED: [(&str, &str); 10] = [
+const STORED: [(&str, &str); 11] = [
     ("gz", "gzip"),
     ("bz2", "bzip2"),
     ("xz", "xz"),
+    ("lzma", "xz --format=lzma"),
     ("zst", "zstd"),
     ("lz4", "lz4"),
     ("lzo", "lzop"),

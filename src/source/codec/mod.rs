@@ -14,6 +14,7 @@ mod concatenated;
 pub mod fuzzing;
 mod gzip;
 mod lz4;
+mod lzma;
 mod lzo1x;
 mod lzop;
 mod memory_limit;
@@ -46,7 +47,7 @@ use subset::{Index, Subset};
 ///
 /// Where the decoder cannot be set up, the file cannot be read, or its first bytes cannot be decompressed.
 pub fn open(format: Format, mut file: StoredFile, policy: &ReadPolicy, trailing: Trailing) -> io::Result<Decoded> {
-    match (index(format, &mut file, policy, trailing)?, policy, trailing) {
+    match (index(format, &mut file, policy)?, policy) {
         (Some(index), ReadPolicy::SkipHoles { wanted }) => {
             let Subset { parts, decoded, size } = index.subset(wanted);
             let codec = decoder(format, compressed(parts.of(file)), policy, trailing);
@@ -76,7 +77,8 @@ fn begun(codec: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
 pub fn decode_all(file: Vec<u8>, limit: u64) -> io::Result<Option<Vec<u8>>> {
     let Some(format) = Format::of(&file) else { return Ok(Some(file)) };
     let compressed = compressed(io::Cursor::new(file));
-    let codec = decoder(format, compressed, &ReadPolicy::ReadAll, Trailing::Refuse).map_err(|error| explained(format, error))?;
+    let codec = decoder(format, compressed, &ReadPolicy::ReadAll, Trailing::Refuse)
+        .map_err(|error| explained(format, error))?;
     let decoded = Decoded::whole(format, codec);
     let mut bytes = Vec::new();
     let length = decoded.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -94,6 +96,7 @@ fn decoder(
         Format::Gzip => gzip::decoder(compressed, trailing),
         Format::Bzip2 => bzip2::decoder(compressed, trailing),
         Format::Xz => xz::decoder(compressed),
+        Format::Lzma => lzma::decoder(compressed),
         Format::Zstd => zstd::decoder(compressed),
         Format::Lz4 => Ok(lz4::decoder(compressed, policy)),
         Format::Lzop => Ok(lzop::decoder(compressed, trailing)),
@@ -250,10 +253,11 @@ mod tests {
 
     #[test]
     fn errors_of_reading_are_not_taken_for_damage() {
-        let cases: [(Format, &[u8]); 6] = [
+        let cases: [(Format, &[u8]); 7] = [
             (Format::Gzip, b"\x1f\x8b\x08\0\0\0\0\0\0\x03"),
             (Format::Bzip2, b"BZh91AY&SY"),
             (Format::Xz, b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46"),
+            (Format::Lzma, b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\0"),
             (Format::Zstd, b"\x28\xb5\x2f\xfd"),
             (Format::Lz4, b"\x04\x22\x4d\x18"),
             (Format::Lzop, b"\x89LZO\0\r\n\x1a\n"),

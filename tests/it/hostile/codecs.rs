@@ -172,6 +172,9 @@ fn windows_and_dictionaries_beyond_all_memory_are_refused() {
         let compressed = victim.file("compressed", &[b"\x28\xb5\x2f\xfd\0", &[window], b"\x01\0\0"]);
         bounded(victim.copy(&compressed), 1, &["it needs a window of over", "a quarter of the machine's memory"]);
     }
+    // Of 2 GiB, with a size that is not known.
+    let lzma = victim.file("compressed", &[b"\x5d\0\0\0\x80", &[0xff; 8], &[0; 20]]);
+    bounded(victim.copy(&lzma), 1, &["the lzma data "]);
     // A dictionary of 4 GiB - 1, which is more than a quarter of the memory of most machines.
     let mut compressed = xz(&[0; SIZE]);
     let filter = compressed.windows(2).position(|pair| pair == b"\x21\x01").unwrap();
