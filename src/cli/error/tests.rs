@@ -5,7 +5,7 @@ use bmaptool::device::{Conflict, Sharing, Usage};
 use bmaptool::digest::ChecksumKind;
 use bmaptool::range::{BlockRange, BlockSize, ByteRange};
 use bmaptool::sink::Error as Refused;
-use bmaptool::source::DecodeError;
+use bmaptool::source::{DecodeError, Names};
 use bmaptool::trust::{Key, Refusal, Signer, VerifierError};
 
 use super::*;
@@ -85,7 +85,12 @@ fn errors() -> Vec<Error> {
             location: location("htp://example.com/disk.img"),
             source: io::Error::from(ErrorKind::NotFound),
         }),
-        Error::Source(source::Error::NoImage { location: image.clone(), format: Format::Tar, expected: Some(1 << 30) }),
+        Error::Source(source::Error::NoImage {
+            location: image.clone(),
+            format: Format::Tar,
+            expected: Some(1 << 30),
+            others: Names::default(),
+        }),
         Error::Source(source::Error::CompressedTwice { location: image.clone(), inner: Format::Gzip }),
         Error::Source(source::Error::NotAnImage { location: image.clone(), what: NotAnImage::Xml }),
         Error::Source(source::Error::NotAnImage { location: image.clone(), what: NotAnImage::Compressed("lzip") }),

@@ -10,7 +10,7 @@ use super::compressed::only_padding_follows;
 use super::{Compressed, Trailing, memory_limit, xz};
 
 pub(super) fn decoder(compressed: Compressed) -> io::Result<Box<dyn Read + Send>> {
-    let memory_limit = memory_limit::quarter();
+    let memory_limit = memory_limit::allowed();
     let stream = Stream::new_lzma_decoder(memory_limit)?;
     Ok(Box::new(Lzma { decoder: Some(XzDecoder::new_stream(compressed, stream)), memory_limit }))
 }
