@@ -11,6 +11,7 @@ use bmaptool::device::{devtmpfs, is_alias, is_mount_point};
 use bmaptool::sys::durable::{check_close, sync_directory};
 use bmaptool::sys::file_id::FileId;
 use bmaptool::sys::paths::{parent_dir, resolve_symlinks};
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, access, linkat};
 
@@ -165,10 +166,17 @@ fn new_file(path: &Path) -> OpenOptions {
     options
 }
 
-/// Links a file that was opened with O_TMPFILE to a name, in the way that open(2) describes.
+/// Links a file that was opened with O_TMPFILE to a name, in the ways that open(2) describes. Without /proc, that takes
+/// the rights of root.
 fn give_name(file: &File, name: &Path) -> io::Result<()> {
     let descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
-    Ok(linkat(AT_FDCWD, descriptor.as_str(), AT_FDCWD, name, AtFlags::AT_SYMLINK_FOLLOW)?)
+    let linked = match linkat(AT_FDCWD, descriptor.as_str(), AT_FDCWD, name, AtFlags::AT_SYMLINK_FOLLOW) {
+        // pseudo fails here with EFAULT.
+        Err(Errno::ENOENT) => linkat(file, "", AT_FDCWD, name, AtFlags::AT_EMPTY_PATH)
+            .map_err(|error| if error == Errno::EFAULT { Errno::ENOENT } else { error }),
+        linked => linked,
+    };
+    Ok(linked?)
 }
 
 fn write_whole(mut file: &File, emit: Emit<'_>) -> io::Result<()> {

@@ -312,6 +312,16 @@ fn a_killed_run_leaves_the_old_file_or_a_whole_one() {
     }
 }
 
+#[test(Root, Program("strace"))]
+fn a_killed_run_leaves_nothing_without_proc() {
+    let (directory, image) = scene();
+    let output = directory.path().join("output");
+    let script = "umount --lazy /proc && exec strace -f -o /dev/null -e inject=fsync:signal=SIGKILL:when=2 \"$@\"";
+    let outcome = create_to(&output, &image).under(&["unshare", "--mount", "sh", "-c", script, "sh"]).run();
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (None, ""));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
 #[test]
 fn a_closed_pipe_is_an_error_and_no_panic() {
     let directory = temp_dir();
