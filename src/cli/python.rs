@@ -4,6 +4,7 @@
 //! Python runs a file that is a zip archive with a `__main__.py` in it, whatever stands before the archive (zipimport
 //! of Python 3.8 and newer). There is one in a section of the executable that is not loaded, and its one line executes
 //! the file itself, in the same process. Its numbers are bytes, as the archive is little-endian on every processor.
+//! Nothing refers to the section; its flag `R` has linkers keep it.
 //!
 //! The end of the archive must lie in the last 64 KiB of the file. In a stripped executable little follows the section.
 //! A symbol table is larger: it comes first where the linker is LLD, Rust's own on x86-64, which reads `python.ld`
@@ -27,7 +28,7 @@ use std::arch::global_asm;
 
 global_asm!(
     r#"
-    .pushsection .python, "", %progbits
+    .pushsection .python, "R", %progbits
 2:  .ascii "PK\003\004"                           // local file header (APPNOTE, 4.3.7)
     .byte 10, 0,  0, 0,  0, 0,  0, 0,  0x21, 0    // version 1.0, no flags, stored, 1980-01-01 00:00
     .byte 0x4e, 0xb8, 0xd5, 0xe4                  // CRC-32
