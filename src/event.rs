@@ -9,6 +9,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::sys::read_at::ReadPath;
+
 /// Which target of a copy an event is about: its index in the order in which the targets were given, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TargetId(pub usize);
@@ -20,6 +22,8 @@ pub enum Phase {
     Copying,
     /// All data is written and is being made durable, the boot region last.
     Synchronizing,
+    /// What was written is being read back and compared.
+    Verifying,
 }
 
 /// How the work on a target ended.
@@ -40,6 +44,10 @@ pub enum Event<'a> {
     /// A target has `done` bytes of `total`, where that is known, in its current phase. Those that are held back for
     /// the boot region count as done.
     Progress { target: TargetId, done: u64, total: Option<u64> },
+    /// So many bytes of a target came back wrong, and are written again.
+    Retry { target: TargetId, bytes: u64 },
+    /// So many bytes of a target were read back in the end, and all were right.
+    ReadBack { target: TargetId, bytes: u64, path: ReadPath },
     /// The work on a target has ended.
     Target(TargetId, Outcome),
     /// Something worth telling, which stops nothing.

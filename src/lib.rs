@@ -68,6 +68,7 @@ pub mod digest;
 pub mod discover;
 pub mod event;
 pub mod filemap;
+mod hashing;
 pub mod load;
 pub mod range;
 pub mod sink;

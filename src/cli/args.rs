@@ -107,6 +107,9 @@ pub struct Copy {
     /// Do not verify the checksums of the ranges
     #[arg(long)]
     pub no_verify: bool,
+    /// Read back what was written, past the page cache, and compare it
+    #[arg(long)]
+    pub read_back: bool,
     /// Write the progress to a psplash FIFO
     #[arg(long, value_name = "FIFO")]
     pub psplash_pipe: Option<PathBuf>,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use bmaptool::copy::{self as engine, Image, Plan, Unmapped, Verdict, Verify};
+use bmaptool::copy::{self as engine, Image, Plan, ReadBack, Unmapped, Verdict, Verify};
 use bmaptool::load::LoadedBmap;
 use bmaptool::sink::{self, Accept, Claimed, InputFile, Kind, Request};
 use bmaptool::size::{human, human_time, percent, rate};
@@ -42,7 +42,8 @@ pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     if !verbosity.quiet {
         report.show_progress();
     }
-    let verdicts = engine::Copy { image, sinks: vec![sink], observer: report, cancel }.run();
+    let read_back = read_back(arguments);
+    let verdicts = engine::Copy { image, sinks: vec![sink], read_back, observer: report, cancel }.run();
     for verdict in verdicts {
         conclude(verdict, &location, arguments, &signals, stats.as_ref())?;
     }
@@ -63,6 +64,10 @@ fn plan(bmap: Option<LoadedBmap>, arguments: &Copy) -> (Plan, Option<Origin>) {
         }
         None => (Plan::whole(), None),
     }
+}
+
+fn read_back(arguments: &Copy) -> ReadBack {
+    if arguments.read_back { ReadBack::Yes } else { ReadBack::No }
 }
 
 /// Compares the format that the name says with the contents. With a bmap, size and checksums tell whether this is the
@@ -100,6 +105,7 @@ fn claim(arguments: &Copy, image: &Image, bmap: Option<&Origin>, report: &Arc<Re
         path: target,
         size: image.size(),
         inputs,
+        read_back: read_back(arguments),
         accept: if arguments.removable_device { Accept::Removable } else { Accept::Any },
         observer: report.clone(),
     };

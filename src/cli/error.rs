@@ -4,10 +4,11 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bmaptool::copy;
+use bmaptool::copy::{self, Damage, Digests, Extent, Place};
 use bmaptool::create;
 use bmaptool::load;
 use bmaptool::sink::{self, TargetState};
+use bmaptool::size::human;
 use bmaptool::source::{self, Format, Location, NotAnImage};
 use bmaptool::trust::{self, Fingerprint, KeyringError, RequiredBy};
 
@@ -90,6 +91,9 @@ impl Error {
         if let copy::Error::Mismatch { kind, expected, computed, .. } = &**source {
             log::error!("the image's {kind} is {computed}, the bmap says {expected}");
         }
+        if let copy::Error::Medium(damage) = &**source {
+            report_damage(damage);
+        }
         let target = target.display();
         match state {
             TargetState::Removed => log::info!("the incomplete file '{target}' has been removed"),
@@ -122,6 +126,27 @@ impl Error {
             }
             _ => super::FAILED,
         }
+    }
+}
+
+/// Prints what a target holds instead of what was written.
+fn report_damage(Damage { places, count, bytes, extent }: &Damage) {
+    for Place { bytes, blocks, digests, looks } in places {
+        let blocks = blocks.map(|blocks| format!(" (in blocks {blocks})")).unwrap_or_default();
+        let digests = digests.as_ref().map(|Digests { kind, expected, found }| {
+            format!(
+                "; the {kind} of these {} is {found}, not {expected}",
+                if blocks.is_empty() { "bytes" } else { "blocks" }
+            )
+        });
+        let digests = digests.unwrap_or_default();
+        log::error!("bytes {}-{}{blocks}: {looks}{digests}", bytes.start, bytes.end - 1);
+    }
+    if *count > places.len() {
+        log::error!("and {} more places, {} in all", count - places.len(), human(*bytes));
+    }
+    if *extent == Extent::Part {
+        log::error!("so much is wrong that the rest was not read");
     }
 }
 

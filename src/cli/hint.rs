@@ -103,7 +103,12 @@ fn of_copy(error: &copy::Error) -> Option<&'static str> {
         copy::Error::Mismatch { .. } => Some("the image is damaged, or not the one of this bmap"),
         copy::Error::EndedEarly { .. } => Some("it is cut off, or not the image of this bmap"),
         copy::Error::GoesOn { .. } => Some("it is not the image of this bmap"),
-        copy::Error::Shrank { .. } | copy::Error::Grew { .. } => Some("copy it when nothing writes to it"),
+        copy::Error::Shrank { .. } | copy::Error::Grew { .. } | copy::Error::Changed { .. } => {
+            Some("copy it when nothing writes to it")
+        }
+        copy::Error::Medium(_) | copy::Error::ReadBack { .. } => {
+            Some("it is worn out, or holds less than it says: use another")
+        }
         _ => None,
     }
 }

@@ -19,7 +19,8 @@ use std::thread::{self, Builder};
 
 use crate::digest::{ChecksumKind, Digest};
 use crate::range::ByteRange;
-use shard::{Numbered, ReadError, Shard, Task};
+use crate::sys::read_at::ReadError;
+use shard::{Numbered, Shard, Task};
 
 /// The buffers of so many shards take 32 MiB.
 const MAX_SHARDS: usize = 8;
@@ -43,7 +44,7 @@ pub(super) fn hash(
             (0..cores.min(2 * count)).map(|_| Builder::new().spawn_scoped(scope, || work(image, &scheduler))).collect();
         workers.map_err(super::Error::Thread)?.into_iter().try_for_each(|worker| {
             let result = worker.join().unwrap_or_else(|panic| resume_unwind(panic));
-            result.map_err(|(offset, source)| super::Error::Read { path: path.to_owned(), offset, source })
+            result.map_err(|ReadError { offset, source }| super::Error::Read { path: path.to_owned(), offset, source })
         })
     })?;
     Ok(scheduler.into_digests())

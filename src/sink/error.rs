@@ -16,6 +16,9 @@ pub enum Error {
     /// It is neither a file nor a device but `what`, with its article.
     #[error("cannot copy to '{path}': it is {what}")]
     WrongKind { path: PathBuf, what: &'static str },
+    /// It is a character device, from which nothing can be read back.
+    #[error("'{path}' is a character device: nothing can be read back from it")]
+    KeepsNothing { path: PathBuf },
     /// The user has no right to write to it.
     #[error("no permission to write to '{path}'")]
     Denied { path: PathBuf },

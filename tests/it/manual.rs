@@ -12,7 +12,7 @@ fn read(name: &str) -> String {
 }
 
 /// The options that have been promised; scripts use them.
-const PROMISED: [&str; 15] = [
+const PROMISED: [&str; 16] = [
     "--help",
     "--version",
     "--quiet",
@@ -26,6 +26,7 @@ const PROMISED: [&str; 15] = [
     "--keyring",
     "--fingerprint",
     "--no-verify",
+    "--read-back",
     "--psplash-pipe",
     "--removable-device",
 ];

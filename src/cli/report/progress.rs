@@ -41,13 +41,20 @@ impl Progress {
     pub fn note(&self, event: &Event<'_>) {
         let mut targets = self.targets();
         match *event {
-            Event::Phase(target, phase) => targets.entry(target.0).or_default().phase = phase,
+            Event::Phase(target, phase) => {
+                let target = targets.entry(target.0).or_default();
+                // What is read back is another amount, at another rate.
+                if phase != Phase::Synchronizing && phase != target.phase {
+                    *target = Target::default();
+                }
+                target.phase = phase;
+            }
             Event::Progress { target, done, total } => {
                 let target = targets.entry(target.0).or_default();
                 (target.done, target.total) = (done, total);
             }
             Event::Target(target, _) => drop(targets.remove(&target.0)),
-            Event::Notice(_) => {}
+            Event::Retry { .. } | Event::ReadBack { .. } | Event::Notice(_) => {}
         }
     }
 
@@ -86,6 +93,7 @@ impl Target {
         let phase = match self.phase {
             Phase::Copying => "copying",
             Phase::Synchronizing => "synchronizing",
+            Phase::Verifying => "verifying",
         };
         let mut figures = self.figures(rate);
         let mut line = match self.total {
@@ -114,15 +122,15 @@ impl Target {
     }
 
     fn figures(&self, rate: u64) -> Vec<String> {
-        let is_copying = self.phase == Phase::Copying;
-        let speed = is_copying.then(|| format!("{:>12}", human(rate) + "/s"));
+        let is_moving = self.phase != Phase::Synchronizing;
+        let speed = is_moving.then(|| format!("{:>12}", human(rate) + "/s"));
         match self.total {
             Some(total) => {
                 let width = human_part(total, total).len();
                 let amount = format!(" {:>width$}", human_part(self.done, total));
                 let left = total.saturating_sub(self.done).checked_div(rate);
                 let left = left.map(|seconds| short_time(Duration::from_secs(seconds)) + " left").unwrap_or_default();
-                let left = is_copying.then(|| format!("{left:>11}"));
+                let left = is_moving.then(|| format!("{left:>11}"));
                 let percent = format!("{:>3}%", whole_percent(self.done, total));
                 [percent, amount].into_iter().chain(speed).chain(left).collect()
             }
@@ -142,12 +150,16 @@ impl Target {
     /// What is printed elsewhere, with the mean rate.
     fn sentence(&self) -> String {
         let (done, speed) = (human(self.done), rate(self.done, self.started.elapsed()));
-        match (self.phase, self.total) {
-            (Phase::Synchronizing, _) => "still synchronizing".to_owned(),
-            (Phase::Copying, Some(total)) => {
-                format!("copied {done} of {} ({}), {speed}/sec", human(total), percent(self.done, total))
+        let verb = match self.phase {
+            Phase::Synchronizing => return "still synchronizing".to_owned(),
+            Phase::Copying => "copied",
+            Phase::Verifying => "verified",
+        };
+        match self.total {
+            Some(total) => {
+                format!("{verb} {done} of {} ({}), {speed}/sec", human(total), percent(self.done, total))
             }
-            (Phase::Copying, None) => format!("copied {done}, {speed}/sec"),
+            None => format!("{verb} {done}, {speed}/sec"),
         }
     }
 }
@@ -187,7 +199,7 @@ mod tests {
     #[test]
     fn no_line_is_too_long() {
         for columns in 0..=250 {
-            for phase in [Phase::Copying, Phase::Synchronizing] {
+            for phase in [Phase::Copying, Phase::Synchronizing, Phase::Verifying] {
                 for total in [None, Some(0), Some(1), Some(4 * GIB), Some(u64::MAX)] {
                     for written in [0, 1, 3 * GIB, u64::MAX] {
                         let line = target(phase, written, total).line(RATE, columns);
@@ -203,6 +215,7 @@ mod tests {
         let sentence = |phase, total| target(phase, GIB, total).sentence();
         assert_eq!(sentence(Phase::Copying, Some(4 * GIB)), "copied 1.0 GiB of 4.0 GiB (25.0%), 281.5 KiB/sec");
         assert_eq!(sentence(Phase::Copying, None), "copied 1.0 GiB, 281.5 KiB/sec");
+        assert_eq!(sentence(Phase::Verifying, Some(4 * GIB)), "verified 1.0 GiB of 4.0 GiB (25.0%), 281.5 KiB/sec");
         assert_eq!(sentence(Phase::Synchronizing, None), "still synchronizing");
     }
 

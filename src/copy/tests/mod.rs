@@ -2,6 +2,7 @@
 //! on cue.
 
 mod device;
+mod read_back;
 mod source;
 mod targets;
 
@@ -16,7 +17,7 @@ use crate::bmap::{Bmap, Checksums};
 use crate::digest::ChecksumKind;
 use crate::event::{Event, Notice};
 use crate::range::{BlockRange, BlockSize, ByteRange};
-use crate::sink::{Kind, ReadError, SinkInfo, TargetState, WriteError};
+use crate::sink::{Kind, ReadError, ReadPath, SinkInfo, TargetState, WriteError};
 
 const MIB: u64 = 1 << 20;
 const BLOCK: u64 = 1000;
@@ -73,10 +74,15 @@ enum Operation {
     Zero(u64, u64),
     Discard(u64, u64),
     Sync,
+    /// After the first write.
+    Read(u64, u64),
     Finish(Outcome),
 }
-use Operation::{Discard, Finish, Prepare, Sync, Write, Zero};
+use Operation::{Discard, Finish, Prepare, Read as ReadAt, Sync, Write, Zero};
 use Outcome::{Complete, Failed};
+
+/// Where what is stored instead of data for an offset; `None` where nothing is.
+type Lie = Box<dyn FnMut(u64, Vec<u8>) -> Option<(u64, Vec<u8>)> + Send>;
 
 #[derive(Default)]
 struct Record {
@@ -87,6 +93,8 @@ struct Record {
     /// Asks to stop at the sync with this number, from 0.
     cancel: Option<(usize, Cancel)>,
     unreadable: bool,
+    /// What the medium does with a write instead of what it is told.
+    lie: Option<Lie>,
     at_finish: Option<Box<dyn FnMut() + Send>>,
 }
 
@@ -110,7 +118,7 @@ struct Recorder {
 impl Recorder {
     fn note(&self, operation: Operation) -> io::Result<()> {
         let mut record = self.record.lock().unwrap();
-        let counted = |operation: &&Operation| !matches!(operation, Prepare | Finish(_));
+        let counted = |operation: &&Operation| !matches!(operation, Prepare | ReadAt(..) | Finish(_));
         let number = record.operations.iter().filter(counted).count();
         let syncs = record.operations.iter().filter(|&&operation| operation == Sync).count();
         record.operations.push(operation);
@@ -126,10 +134,14 @@ impl Recorder {
 
     fn fill(&self, operation: Operation, offset: u64, data: &[u8]) -> Result<(), WriteError> {
         self.note(operation).map_err(|source| WriteError { offset, source })?;
-        let contents = &mut self.record.lock().unwrap().contents;
-        let end = offset as usize + data.len();
-        contents.resize(contents.len().max(end), 0);
-        contents[offset as usize..end].copy_from_slice(data);
+        let mut record = self.record.lock().unwrap();
+        let Record { contents, lie, .. } = &mut *record;
+        let stored = lie.as_mut().map_or_else(|| Some((offset, data.to_vec())), |lie| lie(offset, data.to_vec()));
+        if let Some((offset, data)) = stored {
+            let end = offset as usize + data.len();
+            contents.resize(contents.len().max(end), 0);
+            contents[offset as usize..end].copy_from_slice(&data);
+        }
         Ok(())
     }
 }
@@ -148,13 +160,20 @@ impl Sink for Recorder {
     }
 
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
-        let record = self.record.lock().unwrap();
+        let mut record = self.record.lock().unwrap();
+        if !record.operations.is_empty() {
+            record.operations.push(ReadAt(offset, buf.len() as u64));
+        }
         if record.unreadable {
             buf[0] = 1;
             return Err(ReadError { offset, source: io::Error::from_raw_os_error(libc::EIO) });
         }
         buf.copy_from_slice(&record.contents[offset as usize..][..buf.len()]);
         Ok(())
+    }
+
+    fn read_path(&self) -> ReadPath {
+        ReadPath::Direct
     }
 
     fn zero(&mut self, range: ByteRange) -> Result<(), WriteError> {
@@ -215,6 +234,8 @@ impl Observer for Witness {
             Event::Progress { target, done, total } => format!("{} {done} of {total:?}", target.0),
             Event::Phase(target, phase) => format!("{} {phase:?}", target.0),
             Event::Target(target, outcome) => format!("{} {outcome:?}", target.0),
+            Event::Retry { target, bytes } => format!("{} {bytes} again", target.0),
+            Event::ReadBack { target, bytes, .. } => format!("{} {bytes} right", target.0),
             Event::Notice(Notice::BootRegionUnreadable { length, .. }) => format!("{length} unreadable"),
             Event::Notice(notice) => panic!("{notice:?}"),
         };
@@ -242,9 +263,9 @@ fn copy_to(
     let records: Vec<_> = records.into_iter().map(|record| Arc::new(Mutex::new(record))).collect();
     let witness = Arc::new(Witness::default());
     let observer = Arc::clone(&witness) as Arc<dyn Observer>;
-    let image = Image { plan, reader: Box::new(source), id: None };
-    let verdicts =
-        Copy { image, sinks: records.iter().map(|record| sink(kind, record)).collect(), observer, cancel }.run();
+    let image = Image { plan, reader: Box::new(source), reopen: None, id: None };
+    let sinks = records.iter().map(|record| sink(kind, record)).collect();
+    let verdicts = Copy { image, sinks, read_back: ReadBack::No, observer, cancel }.run();
     let records = records.iter().map(|record| std::mem::take(&mut *record.lock().unwrap())).collect();
     (verdicts, records, witness)
 }
