@@ -6,6 +6,7 @@ use super::damage::Damage;
 use crate::digest::{ChecksumKind, Digest};
 use crate::range::{BlockRange, ByteRange};
 use crate::sink::WriteError;
+use crate::size::human;
 use crate::source;
 
 /// Why a copy failed.
@@ -57,6 +58,9 @@ pub enum Error {
     /// The target does not hold what was written to it.
     #[error("the medium is at fault: it does not hold what was written to {}", in_words(.0))]
     Medium(Damage),
+    /// The target loses what is written from byte `holds` on, or some of it.
+    #[error("{}", capacity_in_words(*claimed, *holds))]
+    Capacity { claimed: u64, holds: u64 },
     /// The source has more bytes than the target can take.
     #[error("the image does not fit: it goes on after the {capacity} bytes that the target can hold")]
     Full { capacity: u64 },
@@ -79,6 +83,13 @@ fn in_words(Damage { places, count, .. }: &Damage) -> String {
         0 => bytes,
         1 => format!("{bytes} and 1 other place"),
         others => format!("{bytes} and {others} other places"),
+    }
+}
+
+fn capacity_in_words(claimed: u64, holds: u64) -> String {
+    match holds {
+        0 => "the device keeps nothing of what is written to it".to_owned(),
+        _ => format!("the device says that it has {}, but holds {} at most", human(claimed), human(holds)),
     }
 }
 

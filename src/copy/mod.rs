@@ -5,6 +5,7 @@
 
 mod boot_region;
 mod cancel;
+mod capacity;
 mod damage;
 mod error;
 mod fingerprints;

@@ -174,10 +174,6 @@ impl<'a> Search<'a> {
         span: ByteRange,
         length: u64,
     ) {
-        // A further pass has read all that was written to a window only where it has written something again.
-        if self.plan.parts(span).is_empty() {
-            return;
-        }
         let mut hasher = WindowHasher::new(Purpose::Locate);
         data.iter().for_each(|part| hasher.update(&buf[window.position(part.bytes)]));
         let found = hasher.finish();

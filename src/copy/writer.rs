@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::boot_region::BootRegion;
 use super::cancel::Cancel;
+use super::capacity;
 use super::damage::Extent;
 use super::error::Error;
 use super::fingerprints::Fingerprints;
@@ -67,29 +68,30 @@ impl Writer {
         };
         // The size is known in any case now.
         let plan = Plan::clone(&plan).of_size(Some(bytes));
-        self.verify(plan, &mut read_back, &fingerprints, asking)?;
+        self.verify(&plan, &mut read_back, &fingerprints, asking)?;
         self.commit_verified(&read_back)?;
         self.observer.event(Event::ReadBack { target: self.id, bytes, path: self.sink.read_path() });
         Ok(bytes)
     }
 
-    /// Reads back what `plan` has written, until all of it is right.
+    /// Reads back what `plan` has written, until all of it is right. It is always all: on a device that wraps around,
+    /// what is written again overwrites something else.
     fn verify(
         &mut self,
-        mut plan: Plan,
+        plan: &Plan,
         read_back: &mut ReadBack,
         written: &Arc<Fingerprints>,
         asking: Asking,
     ) -> Result<(), Arc<Error>> {
-        while let Some(Wrong { damage, again }) = self.check(&plan, read_back, written)? {
+        while let Some(Wrong { damage, again }) = self.check(plan, read_back, written)? {
             if damage.extent == Extent::Part {
                 return Err(Error::Medium(damage).into());
             }
-            plan = plan.only(again);
-            let wanted = Wanted { plan: plan.clone(), written: Arc::clone(written) };
+            let again = plan.only(again);
+            let wanted = Wanted { plan: again.clone(), written: Arc::clone(written) };
             let Some(pass) = asking.ask(wanted, &self.cancel)? else { return Err(Error::Medium(damage).into()) };
             self.observer.event(Event::Retry { target: self.id, bytes: damage.bytes });
-            self.write(&pass.plan, &plan, pass.chunks)?;
+            self.write(&pass.plan, &again, pass.chunks)?;
             self.sync()?;
         }
         Ok(())
@@ -127,6 +129,9 @@ impl Writer {
         self.cancel.check()?;
         if self.is_device() && self.plan.image_size() == Some(0) {
             return Err(Error::Empty);
+        }
+        if self.read_back.is_some() {
+            capacity::check(&mut *self.sink, &self.cancel)?;
         }
         // Before the boot region is zeroed: a device that cannot discard is left as it was. A file's holes are holes
         // already.

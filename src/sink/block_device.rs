@@ -22,7 +22,7 @@ use crate::device::{Claims, Device, Identity, SharedStorage, Topology};
 use crate::event::{Observer, Outcome};
 use crate::range::ByteRange;
 use crate::sys::eintr::retry_on_eintr;
-use crate::sys::read_at::{direct_len, drop_cached, read_all_at, read_direct};
+use crate::sys::read_at::{direct_len, drop_cached_device, read_all_at, read_direct};
 
 /// The boot region: where partition tables, boot loaders and the first superblock lie, in bytes.
 const BOOT_REGION: u64 = 1 << 20;
@@ -224,7 +224,7 @@ impl Sink for BlockDevice {
             }
         }
         if std::mem::replace(&mut self.cache, Cache::Fresh) == Cache::MayHoldWrites {
-            flush_cached(&self.file);
+            drop_cached_device(&self.file);
         }
         read_all_at(&self.file, buf, offset)
     }
@@ -277,6 +277,10 @@ impl Sink for BlockDevice {
         self.file.sync_all()
     }
 
+    fn note_restored(&mut self) {
+        self.contents = Contents::AsFound;
+    }
+
     fn finish(mut self: Box<Self>, outcome: Outcome) -> TargetState {
         if let Some(tuning) = &mut self.tuning {
             tuning.restore();
@@ -297,17 +301,6 @@ impl Sink for BlockDevice {
 // Both take a range of bytes, as its start and its length, that lies on sectors (linux/fs.h).
 nix::ioctl_write_ptr_bad!(blkzeroout, nix::request_code_none!(0x12, 127), [u64; 2]);
 nix::ioctl_write_ptr_bad!(blkdiscard, nix::request_code_none!(0x12, 119), [u64; 2]);
-
-/// Drops `device` from the page cache, so that it is read from the medium. BLKFLSBUF does so for all of it, but for root
-/// alone (linux/fs.h).
-fn flush_cached(device: &File) {
-    nix::ioctl_none_bad!(blkflsbuf, nix::request_code_none!(0x12, 97));
-    // SAFETY: BLKFLSBUF takes no argument; the descriptor is open as long as `device` is borrowed.
-    if let Err(error) = retry_on_eintr(|| unsafe { blkflsbuf(device.as_raw_fd()) }) {
-        log::debug!("cannot flush the buffers of the device: {error}");
-    }
-    drop_cached(device);
-}
 
 /// Gives the device a command about a range, in steps; an error comes with the offset of the step that failed.
 fn commands(

@@ -75,6 +75,9 @@ pub trait Sink: Send {
     /// Where the target fails: earlier writes may be lost.
     fn sync(&mut self) -> io::Result<()>;
 
+    /// Takes note that all that has been written was put back: the target is as it was found.
+    fn note_restored(&mut self) {}
+
     /// Releases the target, with its previous settings, and says what is on it.
     fn finish(self: Box<Self>, outcome: Outcome) -> TargetState;
 }

@@ -105,3 +105,14 @@ pub fn drop_cached(file: &File) {
     // SAFETY: posix_fadvise takes a descriptor, which is open as long as `file` is borrowed, and numbers.
     unsafe { libc::posix_fadvise64(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
 }
+
+/// Drops a device from the page cache, so that it is read from the medium. BLKFLSBUF does so for all of it, but for root
+/// alone (linux/fs.h).
+pub fn drop_cached_device(device: &File) {
+    nix::ioctl_none_bad!(blkflsbuf, nix::request_code_none!(0x12, 97));
+    // SAFETY: BLKFLSBUF takes no argument; the descriptor is open as long as `device` is borrowed.
+    if let Err(error) = retry_on_eintr(|| unsafe { blkflsbuf(device.as_raw_fd()) }) {
+        log::debug!("cannot flush the buffers of the device: {error}");
+    }
+    drop_cached(device);
+}

@@ -39,6 +39,7 @@ mod manual;
 mod nginx;
 mod overlapping_devices;
 mod python_compat;
+mod read_back;
 mod readme;
 mod scripts;
 mod signatures;

@@ -1,6 +1,7 @@
 //! The engine with a source that delivers as little as it may, and sinks that write down what is done to them and fail
 //! on cue.
 
+mod capacity;
 mod device;
 mod read_back;
 mod source;
@@ -95,6 +96,8 @@ struct Record {
     unreadable: bool,
     /// What the medium does with a write instead of what it is told.
     lie: Option<Lie>,
+    /// Where reads begin again at the start.
+    wraps_at: Option<u64>,
     at_finish: Option<Box<dyn FnMut() + Send>>,
 }
 
@@ -168,6 +171,7 @@ impl Sink for Recorder {
             buf[0] = 1;
             return Err(ReadError { offset, source: io::Error::from_raw_os_error(libc::EIO) });
         }
+        let offset = record.wraps_at.map_or(offset, |size| offset % size);
         buf.copy_from_slice(&record.contents[offset as usize..][..buf.len()]);
         Ok(())
     }
@@ -250,6 +254,12 @@ fn sink(kind: Kind, record: &Arc<Mutex<Record>>) -> Box<dyn Sink> {
     let boot_region = if kind == Kind::BlockDevice { MIB } else { 0 };
     let info = SinkInfo { capacity, boot_region, ..SinkInfo::of(kind) };
     Box::new(Recorder { info, record: Arc::clone(record) })
+}
+
+/// A device that does what its record says.
+fn recorder(record: Record) -> (Box<dyn Sink>, Arc<Mutex<Record>>) {
+    let record = Arc::new(Mutex::new(record));
+    (sink(Kind::BlockDevice, &record), record)
 }
 
 /// Copies to sinks of a kind; returns the verdicts, and what was done to each sink.

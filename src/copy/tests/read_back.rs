@@ -202,6 +202,19 @@ fn zeroes_that_did_not_arrive_are_zeroed_again() {
 }
 
 #[test]
+fn what_a_retry_has_overwritten_is_noticed() {
+    let image = image(8 * MIB);
+    let plan = mapped(map(&image, &[(1100, 1999), (6300, 6400)]));
+    // It wraps around after 5 MiB: the second range lies in the first.
+    let wraps: Lie = Box::new(|offset, data| Some((offset % (5 * MIB), data)));
+    let record = Record { lie: Some(wraps), wraps_at: Some(5 * MIB), ..Record::device() };
+    let record = Arc::new(Mutex::new(record));
+    let source = Image { plan, reader: Box::new(Reluctant::new(&image)), reopen: again(&image), id: None };
+    let copy = Copy { read_back: ReadBack::Yes, ..Copy::new(source, vec![sink(Kind::BlockDevice, &record)]) };
+    assert!(matches!(*one(copy.run()).unwrap_err().error, Error::Medium(_)));
+}
+
+#[test]
 fn targets_that_need_different_parts_again_share_one_pass() {
     let image = image(7 * MIB);
     for plan in plans(&image, &[(0, (7 * MIB).div_ceil(BLOCK) - 1)]) {

@@ -6,6 +6,7 @@ pub mod download;
 pub mod gnupg;
 pub mod image;
 pub mod inject;
+pub mod lying;
 pub mod package;
 pub mod server;
 pub mod signed;
