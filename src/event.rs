@@ -119,6 +119,8 @@ pub enum Notice<'a> {
     BootRegionUnreadable { target: TargetId, length: u64, error: &'a io::Error },
     /// What was written to a loop device over the image may not have reached the image.
     LoopDeviceNotFlushed { device: &'a Path, image: &'a Path, error: &'a io::Error },
+    /// A device that is only read is used meanwhile, and may change.
+    DeviceInUse { device: &'a Path, usage: &'a dyn Printable },
     /// The image is in use through a loop device: what is written there may be missing from its map.
     ImageInUse { image: &'a Path, usage: &'a dyn Printable },
 }

@@ -47,6 +47,7 @@
 //! | [`bmap`] | the block map: model, parser, writer |
 //! | [`create`] | makes one of a sparse image, from what [`filemap`] says is mapped |
 //! | [`copy`] | the engine: a [`copy::Plan`] says what becomes of every byte, a [`copy::Copy`] does it |
+//! | [`verify`] | whether a device or an image is what its block map says |
 //! | [`source`] | where bytes come from: transports, codecs, archives |
 //! | [`sink`] | where bytes go: block devices, regular files, /dev/null |
 //! | [`device`] | what block devices are, who uses them, and which of them share bytes |
@@ -55,7 +56,7 @@
 //! | [`event`] | what happens, told as it happens |
 //! | [`range`], [`digest`], [`size`] | blocks and bytes, checksums, sizes for people |
 //!
-//! Imports run downward, without circles: copy, create, load → discover, trust → source, sink, filemap → device, bmap →
+//! Imports run downward, without circles: copy, create, verify, load → discover, trust → source, sink, filemap → device, bmap →
 //! event, range, digest, size, sys. The library knows no command line and no terminal. ARCHITECTURE.md says more.
 
 #![warn(missing_docs)]
@@ -77,3 +78,4 @@ pub mod source;
 #[doc(hidden)] // shared with the binary, and not for others
 pub mod sys;
 pub mod trust;
+pub mod verify;

@@ -8,7 +8,8 @@ use bmaptool::copy::{self as engine, Image, Plan, ReadBack, Unmapped, Verdict, V
 use bmaptool::load::LoadedBmap;
 use bmaptool::sink::{self, Accept, Claimed, InputFile, Kind, Request};
 use bmaptool::size::{human, human_time, percent, rate};
-use bmaptool::source::{Location, Source, TransferStats};
+use bmaptool::source::{Location, OpenOptions, Source, TransferStats};
+use bmaptool::sys::file_id::FileId;
 
 use super::args::{Copy, Verbosity};
 use super::error::Error;
@@ -28,7 +29,7 @@ pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     let source = Source::open_with(&location, &options)?;
     check_name(&source, arguments)?;
     let stats = source.transfer_stats();
-    let bmap = if arguments.nobmap { None } else { Some(bmap::load(&source, arguments, &options)?) };
+    let bmap = if arguments.nobmap { None } else { Some(load_bmap(&source, arguments, &options)?) };
     let (plan, bmap) = plan(bmap, arguments);
     let image = plan.open(source)?;
     if image.size() == Some(0) && bmap.is_none() && is_stream(&location) {
@@ -48,6 +49,17 @@ pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
         conclude(verdict, &location, arguments, &signals, stats.as_ref())?;
     }
     Ok(())
+}
+
+fn load_bmap(image: &Source, arguments: &Copy, options: &OpenOptions) -> Result<LoadedBmap, Error> {
+    let loaded = bmap::load(image, &arguments.bmap, options)?;
+    let location = || image.location().clone();
+    loaded.ok_or_else(|| match image.id() {
+        Some(FileId::BlockDevice { .. }) => {
+            Error::NoBmapOfDevice { device: location(), target: arguments.target.clone() }
+        }
+        _ => Error::NoBmap { image: location() },
+    })
 }
 
 /// Where a bmap came from, and the files that it was read from and verified with.

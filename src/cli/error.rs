@@ -11,6 +11,7 @@ use bmaptool::sink::{self, TargetState};
 use bmaptool::size::human;
 use bmaptool::source::{self, Format, Location, NotAnImage};
 use bmaptool::trust::{self, Fingerprint, KeyringError, RequiredBy};
+use bmaptool::verify;
 
 use super::hint::hint;
 
@@ -55,6 +56,12 @@ pub enum Error {
     Target(#[from] sink::Error),
     #[error("copying image '{image}' to '{target}' failed")]
     Copy { image: Location, target: PathBuf, state: TargetState, signal: Option<i32>, source: Arc<copy::Error> },
+    #[error("bmap file not found for '{file}'")]
+    NothingToCompare { file: Location },
+    #[error("cannot verify {}", in_quotes(.file))]
+    Verify { file: Location, source: verify::Error },
+    #[error("{} is not what its bmap says: {wrong} of {ranges} ranges differ", in_quotes(.file))]
+    Differs { file: Location, wrong: usize, ranges: usize },
     #[error("cannot handle signals")]
     Signals(#[source] io::Error),
 }
@@ -165,6 +172,7 @@ pub fn in_one_line(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn in_quotes(location: &Location) -> String {
+/// A location, in quotes if it is a name.
+pub fn in_quotes(location: &Location) -> String {
     if *location == Location::Stdin { location.to_string() } else { format!("'{location}'") }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use bmaptool::device::{Conflict, Usage};
 use bmaptool::source::{self, FetchError, NotAnImage};
 use bmaptool::trust::{self, Refusal, VerifierError};
-use bmaptool::{copy, create, filemap, load, sink};
+use bmaptool::{copy, create, filemap, load, sink, verify};
 use nix::unistd::geteuid;
 
 use super::error::Error;
@@ -22,6 +22,13 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Source(error) => of_source(error)?,
         Error::Copy { source, .. } => of_copy(source)?,
         Error::NoBmap { .. } => "name it with '--bmap BMAP', or use '--nobmap' to copy without one",
+        Error::NothingToCompare { .. } => "name it with '--bmap BMAP'",
+        Error::Verify { source, .. } => match source {
+            verify::Error::NoChecksums => "make one with 'bmaptool create', without '--no-checksum'",
+            verify::Error::Source(error) => of_source(error)?,
+            verify::Error::Read { source, .. } => of_fetch(source)?,
+            _ => return None,
+        },
         Error::NoBmapOfDevice { target, .. } => {
             let target = target.display();
             return Some(format!(
@@ -106,6 +113,7 @@ fn of_copy(error: &copy::Error) -> Option<&'static str> {
         copy::Error::Shrank { .. } | copy::Error::Grew { .. } | copy::Error::Changed { .. } => {
             Some("copy it when nothing writes to it")
         }
+        copy::Error::Capacity { .. } => Some("it is counterfeit or broken: use another"),
         copy::Error::Medium(_) | copy::Error::ReadBack { .. } => {
             Some("it is worn out, or holds less than it says: use another")
         }

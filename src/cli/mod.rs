@@ -12,6 +12,7 @@ pub mod passwords;
 pub mod process;
 pub mod report;
 pub mod usage;
+mod verify;
 
 use std::panic::catch_unwind;
 
@@ -37,5 +38,6 @@ fn dispatch(arguments: Arguments) -> Result<(), Error> {
     match arguments.command {
         Command::Create(create) => create::run(&create),
         Command::Copy(copy) => copy::run(&copy, &arguments.verbosity),
+        Command::Verify(verify) => verify::run(&verify, &arguments.verbosity),
     }
 }

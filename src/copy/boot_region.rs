@@ -98,7 +98,7 @@ impl BootRegion {
 
     /// What is going to be at `bytes`, where these lie in the region.
     pub(super) fn held(&self, bytes: ByteRange) -> Option<&[u8]> {
-        self.contents.get(bytes.start as usize..bytes.end as usize)
+        (bytes.end <= self.contents.len() as u64).then(|| &self.contents[bytes.start as usize..bytes.end as usize])
     }
 
     /// Writes the region and makes that durable, as the rest must be.

@@ -37,6 +37,7 @@ use crate::sys::threads;
 use boot_region::BootRegion;
 use fingerprints::Purpose;
 use pipeline::{CHUNKS, Keep};
+use read_back::MediumCheck;
 use retry::{Asked, Asking};
 use writer::Writer;
 
@@ -94,7 +95,7 @@ impl Copy {
 /// A thread that waits for its sink, and what it needs beside it.
 struct Idle {
     boot_region: BootRegion,
-    read_back: Option<read_back::ReadBack>,
+    read_back: Option<MediumCheck>,
     to_thread: SyncSender<Writer>,
     thread: JoinHandle<Option<Verdict>>,
     asked: Asked,
@@ -115,7 +116,7 @@ fn start(
     for (index, sink) in sinks.iter_mut().enumerate() {
         let boot_region = BootRegion::read(&mut **sink, TargetId(index), plan.unmapped(), observer)?;
         let read_back = match read_back {
-            ReadBack::Yes => Some(read_back::ReadBack::new(plan, count)?),
+            ReadBack::Yes => Some(MediumCheck::new(plan, count)?),
             ReadBack::No => None,
         };
         let (queue, chunks) = sync_channel(CHUNKS);

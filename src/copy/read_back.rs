@@ -21,7 +21,7 @@ const BUFFERS: usize = 16;
 const HOPELESS: usize = 4096;
 
 /// Reads a target back. Memory and threads are taken before anything is written.
-pub(super) struct ReadBack {
+pub(super) struct MediumCheck {
     pool: Pool,
     hashers: Hashers,
     kind: ChecksumKind,
@@ -34,7 +34,7 @@ pub(super) struct Wrong {
     pub(super) again: Vec<ByteRange>,
 }
 
-impl ReadBack {
+impl MediumCheck {
     /// For one of `sinks` targets of `plan`.
     pub(super) fn new(plan: &Plan, sinks: usize) -> Result<Self, Error> {
         let kind = plan.checksum_kind().unwrap_or(KEPT);

@@ -12,7 +12,7 @@ use super::error::Error;
 use super::fingerprints::Fingerprints;
 use super::pipeline::{Chunk, Message, ToWriter};
 use super::plan::{Plan, Step};
-use super::read_back::{ReadBack, Wrong};
+use super::read_back::{MediumCheck, Wrong};
 use super::retry::{Asking, RETRIES, Wanted};
 use super::verdict::{Failure, Summary, Verdict};
 use crate::event::{Event, Observer, Outcome, Phase, TargetId};
@@ -36,7 +36,7 @@ pub(super) struct Writer {
     pub(super) info: SinkInfo,
     pub(super) boot_region: BootRegion,
     /// Where what was written is read back.
-    pub(super) read_back: Option<ReadBack>,
+    pub(super) read_back: Option<MediumCheck>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) cancel: Cancel,
 }
@@ -79,7 +79,7 @@ impl Writer {
     fn verify(
         &mut self,
         plan: &Plan,
-        read_back: &mut ReadBack,
+        read_back: &mut MediumCheck,
         written: &Arc<Fingerprints>,
         asking: Asking,
     ) -> Result<(), Arc<Error>> {
@@ -97,7 +97,12 @@ impl Writer {
         Ok(())
     }
 
-    fn check(&mut self, plan: &Plan, read_back: &mut ReadBack, written: &Fingerprints) -> Result<Option<Wrong>, Error> {
+    fn check(
+        &mut self,
+        plan: &Plan,
+        read_back: &mut MediumCheck,
+        written: &Fingerprints,
+    ) -> Result<Option<Wrong>, Error> {
         let (target, observer) = (self.id, &self.observer);
         observer.event(Event::Phase(target, Phase::Verifying));
         let total = Some(plan.steps().map(|step| step.bytes().len()).sum());
@@ -107,7 +112,7 @@ impl Writer {
     }
 
     /// Writes the boot region until it is read back right. It is in memory, so that no source is needed.
-    fn commit_verified(&mut self, read_back: &ReadBack) -> Result<(), Error> {
+    fn commit_verified(&mut self, read_back: &MediumCheck) -> Result<(), Error> {
         for attempt in 0.. {
             self.boot_region.commit(&mut *self.sink, &self.cancel)?;
             match read_back.check_boot_region(&mut *self.sink, &self.boot_region)? {

@@ -50,6 +50,7 @@ mod static_binary;
 mod terminals;
 mod unsafe_targets;
 mod verifiers;
+mod verify;
 
 fn main() {
     registry::run();

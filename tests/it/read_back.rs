@@ -1,20 +1,21 @@
 //! `copy --read-back`, to disks that lie.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::common::device::Mount;
 use crate::common::image::{flashed_by, sparse};
 use crate::common::lying::{Asked, Lie, LyingDisk};
 use crate::common::server::{self, Server};
-use crate::common::tool::{Tool, bmaptool, copy};
+use crate::common::tool::{Tool, bmaptool, copy, interrupt, wait_until};
 use crate::common::work::Work;
 use crate::common::{image, text};
 use crate::registry::{Need, Test};
-use nix::libc;
+use nix::sys::signal::Signal;
 
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 20 * MIB;
@@ -175,25 +176,17 @@ fn the_page_cache_is_not_asked() {
     device.read_exact_at(&mut cached, AT / 4096 * 4096).unwrap();
     assert_eq!(cached, [7; 8192]);
     drop(device);
-    let at_once = "inject=fcntl:error=EINVAL";
-    for (inject, refused) in [(None, false), (Some(at_once), true), (Some("inject=pwrite64:error=EINVAL:when=1"), true)]
-    {
-        let tool = fixture.copy(&["--read-back"], "checksums", fixture.source("raw"), disk.path());
-        let strace = inject.map(|inject| ["strace", "-f", "-o", "/dev/null", "-P", text(disk.path()), "-e", inject]);
-        let tool = strace.map_or_else(|| Ok(tool), |strace| Err(strace));
-        let tool = match tool {
-            Ok(tool) => tool,
-            Err(strace) => {
-                fixture.copy(&["--read-back"], "checksums", fixture.source("raw"), disk.path()).under(&strace)
-            }
+    let copy_to = |disk: &LyingDisk| fixture.copy(&["--read-back"], "checksums", fixture.source("raw"), disk.path());
+    copy_to(&disk).fails(&["the medium is at fault", "bytes 5242880"]);
+    // Where direct access is refused, at once or with the first write, the cache is dropped.
+    for inject in ["inject=fcntl:error=EINVAL", "inject=pwrite64:error=EINVAL:when=1"] {
+        let strace = |disk: &LyingDisk| {
+            ["strace", "-f", "-o", "/dev/null", "-P", text(disk.path()), "-e", inject].map(str::to_owned)
         };
-        tool.fails(&["the medium is at fault", "bytes 5242880"]);
+        copy_to(&disk).under(&strace(&disk)).fails(&["the medium is at fault", "bytes 5242880"]);
         let honest = LyingDisk::new(SIZE);
-        if refused {
-            let strace = ["strace", "-f", "-o", "/dev/null", "-P", text(honest.path()), "-e", inject.unwrap()];
-            let tool = fixture.copy(&["--read-back"], "checksums", fixture.source("raw"), honest.path());
-            tool.under(&strace).ok().says(&["after dropping the page cache (no O_DIRECT): all is right"]);
-        }
+        let outcome = copy_to(&honest).under(&strace(&honest)).ok();
+        outcome.says(&["after dropping the page cache (no O_DIRECT): all is right"]);
     }
 }
 
@@ -245,7 +238,6 @@ fn a_target_that_keeps_nothing_is_refused() {
         .fails(&["'/dev/null' is a character device: nothing can be read back from it"]);
 }
 
-/// What was there before is read past the page cache as well; so is what a file had that may only be written.
 #[test(Root, FileSystem("fuse"))]
 fn images_of_odd_sizes_are_read_back() {
     for size in [1, 4097, MIB - 1, MIB + 511, 3 * MIB + 12_345] {
@@ -254,11 +246,23 @@ fn images_of_odd_sizes_are_read_back() {
         for map in [vec!["--bmap", text(&work.bmap)], vec!["--nobmap"]] {
             copy(["--read-back"].into_iter().chain(map).chain([text(&work.image), text(disk.path())])).ok();
         }
-        let mut direct = vec![0; size as usize];
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC).open(disk.path()).unwrap();
-        file.read_exact_at(&mut direct, 0).unwrap();
-        assert!(direct == fs::read(&work.image).unwrap(), "{size}");
+        assert!(disk.medium().contents(0..size) == fs::read(&work.image).unwrap(), "{size}");
     }
+}
+
+#[test(Root, FileSystem("fuse"))]
+fn a_signal_ends_the_verification() {
+    let fixture = Fixture::new();
+    let disk = LyingDisk::new(SIZE).lies(Lie::Slow(Duration::from_millis(300)));
+    let mut child = fixture.copy(&["--read-back"], "no bmap", fixture.source("raw"), disk.path()).spawn();
+    let is_reading = |disk: &LyingDisk| {
+        let log = &disk.medium().log;
+        let synced = log.iter().rposition(|asked| *asked == Asked::Sync);
+        synced.is_some_and(|synced| log[synced..].iter().any(|asked| matches!(asked, Asked::Read(MIB.., _))))
+    };
+    wait_until(&mut child, "reading back", || is_reading(&disk));
+    interrupt(child, Signal::SIGTERM).says(&["holds no valid image now"]);
+    assert!(boot_region_is_zero(&disk));
 }
 
 #[test(Root, FileSystem("fuse"))]
@@ -280,7 +284,6 @@ fn psplash_is_told_of_the_verification() {
     let (copied, verified) = lines.split_once("MSG verifying\n").unwrap();
     assert!(copied.ends_with("PROGRESS 100\n") && verified.starts_with("PROGRESS 0\n"), "{lines}");
     assert!(verified.ends_with("PROGRESS 100\nEND"), "{lines}");
-    drop(File::open(disk.path()).unwrap());
 }
 
 /// Within seconds, and with all that is on it.

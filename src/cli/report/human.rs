@@ -99,6 +99,9 @@ impl Human {
                 let (device, image) = (device.display(), image.display());
                 (Warn, format!("'{image}' is attached to '{device}', recent writes may be missing from it: {error}"))
             }
+            Notice::DeviceInUse { device, usage } => {
+                (Warn, format!("'{}' may change while it is read: it is {usage}", device.display()))
+            }
             Notice::ImageInUse { image, usage } => {
                 let image = image.display();
                 (Warn, format!("writes to '{image}' may be missing from its map: its loop device is {usage}"))

@@ -34,6 +34,8 @@ pub enum Lie {
     Wrap(u64),
     /// It cannot be read here.
     Unreadable(Range<u64>),
+    /// Each read takes so long.
+    Slow(Duration),
     /// It takes no writes here.
     ReadOnly(Range<u64>),
 }
@@ -255,7 +257,14 @@ impl Filesystem for FileSystem {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match self.medium.lock().unwrap().read(offset, size.into()) {
+        let read = self.medium.lock().unwrap().read(offset, size.into());
+        // Others may look at the medium meanwhile.
+        let slow = self.medium.lock().unwrap().lies.iter().find_map(|lie| match lie {
+            Lie::Slow(time) => Some(*time),
+            _ => None,
+        });
+        std::thread::sleep(slow.unwrap_or_default());
+        match read {
             Ok(data) => reply.data(&data),
             Err(error) => reply.error(error),
         }
