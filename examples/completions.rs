@@ -19,9 +19,10 @@ const IMAGE_ENDINGS: &str = "img|raw|wic|iso|sdcard|sdimg|rpi-sdimg|hddimg|ext2|
                              tbz|tbz2|xz|txz|lzma|zst|zstd|tzst|lz4|tlz4|lzo|tzo|zip|tar";
 
 /// What is completed by hand: the argument, how its line in the script for zsh can be told, and the function there.
-const BY_HAND: [(&str, &str, &str); 6] = [
+const BY_HAND: [(&str, &str, &str); 7] = [
     ("image", "':image -- ", "_bmaptool_images"),
     ("target", "':target -- ", "_bmaptool_targets"),
+    ("file", "':file -- ", "_bmaptool_verified"),
     ("bmap", "--bmap=[", "_bmaptool_bmaps"),
     ("bmap_sig", "--bmap-sig=[", "_bmaptool_signatures"),
     ("keyring", "--keyring=[", "_bmaptool_keyrings"),
@@ -52,7 +53,7 @@ fn script(shell: Shell) -> Result<String, Box<dyn Error>> {
     let by_hand = |arg: &Arg| BY_HAND.iter().any(|(name, ..)| arg.get_id() == name);
     let unhinted = |arg: Arg| if by_hand(&arg) { arg.value_hint(ValueHint::Unknown) } else { arg };
     let mut command = args::Arguments::command();
-    for name in ["create", "copy"] {
+    for name in ["create", "copy", "verify"] {
         command = command.mut_subcommand(name, |command| command.mut_args(unhinted));
     }
     let mut script = Vec::new();

@@ -9,6 +9,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::sys::read_at::ReadPath;
+
 /// Which target of a copy an event is about: its index in the order in which the targets were given, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TargetId(pub usize);
@@ -22,6 +24,8 @@ pub enum Phase {
     Synchronizing,
     /// The ranges of an image are hashed for its map; there is one "target", the image.
     Hashing,
+    /// What was written is being read back and compared.
+    Verifying,
 }
 
 /// How the work on a target ended.
@@ -45,6 +49,10 @@ pub enum Event<'a> {
     /// Of the file that the image is read from, `done` bytes of `total` have been read, as they are stored; told where
     /// no map says how large the image is.
     SourceRead { done: u64, total: u64 },
+    /// So many bytes of a target came back wrong, and are written again.
+    Retry { target: TargetId, bytes: u64 },
+    /// So many bytes of a target were read back in the end, and all were right.
+    ReadBack { target: TargetId, bytes: u64, path: ReadPath },
     /// The work on a target has ended.
     Target(TargetId, Outcome),
     /// Something worth telling, which stops nothing.
@@ -128,6 +136,8 @@ pub enum Notice<'a> {
     BootRegionUnreadable { target: TargetId, length: u64, error: &'a io::Error },
     /// What was written to a loop device over the image may not have reached the image.
     LoopDeviceNotFlushed { device: &'a Path, image: &'a Path, error: &'a io::Error },
+    /// A device that is only read is used meanwhile, and may change.
+    DeviceInUse { device: &'a Path, usage: &'a dyn Printable },
     /// The image is in use through a loop device: what is written there may be missing from its map.
     ImageInUse { image: &'a Path, usage: &'a dyn Printable },
 }

@@ -48,6 +48,7 @@
 //! | [`bmap`] | the block map: model, parser, writer |
 //! | [`create`] | makes one of a sparse image, from what [`filemap`] says is mapped |
 //! | [`copy`] | the engine: a [`copy::Plan`] says what becomes of every byte, a [`copy::Copy`] does it |
+//! | [`verify`] | whether a device or an image is what its block map says |
 //! | [`source`] | where bytes come from: transports, codecs, archives |
 //! | [`sink`] | where bytes go: block devices, regular files, /dev/null |
 //! | [`device`] | what block devices are, who uses them, and which of them share bytes |
@@ -57,7 +58,7 @@
 //! | [`range`], [`digest`] | blocks and bytes, checksums |
 //! | [`size`], [`visible`] | sizes for people, and text from outside that is fit for them |
 //!
-//! Imports run downward, without circles: copy, create, load → discover, trust → source, sink, filemap → device, bmap →
+//! Imports run downward, without circles: copy, create, verify, load → discover, trust → source, sink, filemap → device, bmap →
 //! event, range, digest, size, visible, sys. The library knows no command line and no terminal. ARCHITECTURE.md says more.
 
 #![warn(missing_docs)]
@@ -70,6 +71,7 @@ pub mod digest;
 pub mod discover;
 pub mod event;
 pub mod filemap;
+mod hashing;
 pub mod load;
 pub mod range;
 pub mod sink;
@@ -78,4 +80,5 @@ pub mod source;
 #[doc(hidden)] // shared with the binary, and not for others
 pub mod sys;
 pub mod trust;
+pub mod verify;
 pub mod visible;

@@ -26,6 +26,15 @@ _bmaptool_targets() {
     fi
 }
 
+# Offers images, and devices for a word that begins like one.
+_bmaptool_verified() {
+    if [[ $cur == /dev/* ]]; then
+        _bmaptool_targets
+    else
+        _bmaptool_files "$1"
+    fi
+}
+
 _bmaptool_tuned() {
     local cur=$2 prev=$3 images='*.@(@IMAGE_ENDINGS@)'
     COMPREPLY=()
@@ -62,6 +71,7 @@ _bmaptool_tuned() {
     case $command,$count in
         create,0 | copy,0) _bmaptool_files "$images" ;;
         copy,1) _bmaptool_targets ;;
+        verify,0) _bmaptool_verified "$images" ;;
         ,*) _bmaptool "$@" ;;
     esac
 }

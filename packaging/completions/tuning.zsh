@@ -32,3 +32,7 @@ _bmaptool_targets() {
     done
     _alternative 'devices:block device:compadd -a devices' 'files:file:_files'
 }
+
+_bmaptool_verified() {
+    _alternative 'images:image:_bmaptool_images' 'targets:device or file:_bmaptool_targets'
+}

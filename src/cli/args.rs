@@ -72,6 +72,13 @@ Examples:
 
 'lsblk' lists the devices.")]
     Copy(Box<Copy>),
+    /// Compare a device, a file or an image with its bmap; nothing is written
+    #[command(display_name = "bmaptool")]
+    #[command(after_help = "\
+Examples:
+  bmaptool verify --bmap disk.bmap /dev/sdX
+  bmaptool verify disk.img.xz")]
+    Verify(Verify),
 }
 
 #[derive(Args, Debug)]
@@ -89,29 +96,19 @@ pub struct Create {
 
 #[derive(Args, Debug)]
 pub struct Copy {
-    /// The bmap of the image; by default it is looked for beside the image
-    #[arg(long, value_name = "BMAP", conflicts_with = "nobmap", value_parser = named())]
-    pub bmap: Option<OsString>,
+    #[command(flatten)]
+    pub bmap: Bmap,
     /// Copy the whole image, without a bmap
-    #[arg(long, conflicts_with_all = ["bmap_sig", "keyring", "fingerprint"])]
+    #[arg(long, conflicts_with_all = ["bmap", "bmap_sig", "keyring", "fingerprint"])]
     pub nobmap: bool,
-    /// The detached OpenPGP signature of the bmap; by default it is looked for beside the bmap
-    #[arg(long, value_name = "SIG", value_parser = named())]
-    pub bmap_sig: Option<OsString>,
-    /// Do not verify the signature of the bmap
-    #[arg(long, conflicts_with_all = ["bmap_sig", "keyring", "fingerprint"])]
-    pub no_sig_verify: bool,
-    /// Accept signatures of the keys in this keyring only
-    #[arg(long, value_name = "FILE")]
-    pub keyring: Option<PathBuf>,
-    /// Accept a signature of the key with this fingerprint only
-    #[arg(long, value_name = "FPR", value_hint = ValueHint::Other)]
-    pub fingerprint: Option<Fingerprint>,
     #[command(flatten)]
     pub network: Network,
     /// Do not verify the checksums of the ranges
     #[arg(long)]
     pub no_verify: bool,
+    /// Read back what was written, past the page cache, and compare it
+    #[arg(long)]
+    pub read_back: bool,
     /// Write the progress to a psplash FIFO
     #[arg(long, value_name = "FIFO")]
     pub psplash_pipe: Option<PathBuf>,
@@ -150,6 +147,38 @@ impl TypedValueParser for HeaderParser {
             command.clone().error(ErrorKind::ValueValidation, message)
         })
     }
+}
+
+#[derive(Args, Debug)]
+pub struct Verify {
+    #[command(flatten)]
+    pub bmap: Bmap,
+    #[command(flatten)]
+    pub network: Network,
+    /// What is verified: a device, a file, '-' for standard input, or a URL; it may be compressed
+    #[arg(value_name = "FILE")]
+    pub file: OsString,
+}
+
+/// Which bmap, and who must have made it.
+#[derive(Args, Debug)]
+#[group(skip)] // the group would have the name of the option
+pub struct Bmap {
+    /// The bmap of the image; by default it is looked for beside the image
+    #[arg(long, value_name = "BMAP", value_parser = named())]
+    pub bmap: Option<OsString>,
+    /// The detached OpenPGP signature of the bmap; by default it is looked for beside the bmap
+    #[arg(long, value_name = "SIG", value_parser = named())]
+    pub bmap_sig: Option<OsString>,
+    /// Do not verify the signature of the bmap
+    #[arg(long, conflicts_with_all = ["bmap_sig", "keyring", "fingerprint"])]
+    pub no_sig_verify: bool,
+    /// Accept signatures of the keys in this keyring only
+    #[arg(long, value_name = "FILE")]
+    pub keyring: Option<PathBuf>,
+    /// Accept a signature of the key with this fingerprint only
+    #[arg(long, value_name = "FPR", value_hint = ValueHint::Other)]
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// Refuses an empty name, which is an unset variable in a script.

@@ -5,11 +5,12 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use bmaptool::copy::{self as engine, Image, Plan, Unmapped, Verdict, Verify};
+use bmaptool::copy::{self as engine, Image, Plan, ReadBack, Unmapped, Verdict, Verify};
 use bmaptool::load::LoadedBmap;
 use bmaptool::sink::{self, Accept, Claimed, InputFile, Kind, Request};
 use bmaptool::size::{human_time, rate_in_mib};
-use bmaptool::source::{Location, Source, TransferStats};
+use bmaptool::source::{Location, OpenOptions, Source, TransferStats};
+use bmaptool::sys::file_id::FileId;
 
 use super::args::{Copy, Verbosity};
 use super::error::Error;
@@ -21,8 +22,7 @@ use super::{bmap, network};
 pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     let signals = Signals::handle().map_err(Error::Signals)?;
     let report = Report::new(vec![arguments.target.clone()], arguments.psplash_pipe.as_deref());
-    let names = [Some(&arguments.image), arguments.bmap.as_ref(), arguments.bmap_sig.as_ref()];
-    let options = network::options(&arguments.network, names.into_iter().flatten(), report.clone())?;
+    let options = network::options(&arguments.network, &arguments.image, &arguments.bmap, report.clone())?;
 
     let location = Location::parse(&arguments.image)?;
     if location == Location::Stdin && process::stdin_was_closed() {
@@ -31,7 +31,7 @@ pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     let source = Source::open_with(&location, &options)?;
     check_name(&source, arguments)?;
     let stats = source.transfer_stats();
-    let bmap = if arguments.nobmap { None } else { Some(bmap::load(&source, arguments, &options)?) };
+    let bmap = if arguments.nobmap { None } else { Some(load_bmap(&source, arguments, &options)?) };
     let (plan, bmap) = plan(bmap, arguments);
     let image = plan.open(source)?;
     if image.size() == Some(0) && bmap.is_none() && is_stream(&location) {
@@ -53,11 +53,23 @@ pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     if !verbosity.quiet {
         report.show_progress();
     }
-    let verdicts = engine::Copy { image, sinks: vec![sink], observer: report, cancel }.run();
+    let read_back = read_back(arguments);
+    let verdicts = engine::Copy { image, sinks: vec![sink], read_back, observer: report, cancel }.run();
     for verdict in verdicts {
         conclude(verdict, &location, arguments, assurance, &signals, stats.as_ref())?;
     }
     Ok(())
+}
+
+fn load_bmap(image: &Source, arguments: &Copy, options: &OpenOptions) -> Result<LoadedBmap, Error> {
+    let loaded = bmap::load(image, &arguments.bmap, options)?;
+    let location = || image.location().clone();
+    loaded.ok_or_else(|| match image.id() {
+        Some(FileId::BlockDevice { .. }) => {
+            Error::NoBmapOfDevice { device: location(), target: arguments.target.clone() }
+        }
+        _ => Error::NoBmap { image: location() },
+    })
 }
 
 /// Where a bmap came from, and the files that it was read from and verified with.
@@ -74,6 +86,10 @@ fn plan(bmap: Option<LoadedBmap>, arguments: &Copy) -> (Plan, Option<Origin>) {
         }
         None => (Plan::whole(), None),
     }
+}
+
+fn read_back(arguments: &Copy) -> ReadBack {
+    if arguments.read_back { ReadBack::Yes } else { ReadBack::No }
 }
 
 /// Compares the format that the name says with the contents. With a bmap, size and checksums tell whether this is the
@@ -115,6 +131,7 @@ fn claim(arguments: &Copy, image: &Image, bmap: Option<&Origin>, report: &Arc<Re
         path: target,
         size: image.size(),
         inputs,
+        read_back: read_back(arguments),
         accept: if arguments.removable_device { Accept::Removable } else { Accept::Any },
         observer: report.clone(),
     };

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bmaptool::bmap::ParseError;
-use bmaptool::copy;
+use bmaptool::copy::{self, Damage, Digests, Extent, Place};
 use bmaptool::create;
 use bmaptool::load;
 use bmaptool::sink::{self, TargetState};
+use bmaptool::size::human;
 use bmaptool::source::{self, CertificatesError, Format, Location, NotAnImage};
 use bmaptool::trust::{self, Fingerprint, KeyringError, RequiredBy};
+use bmaptool::verify;
 
 use super::hint::{COPY_AGAIN, hint};
 
@@ -55,6 +57,12 @@ pub enum Error {
     Target(#[from] sink::Error),
     #[error("cannot copy '{image}' to '{target}'")]
     Copy { image: Location, target: PathBuf, state: TargetState, signal: Option<i32>, source: Arc<copy::Error> },
+    #[error("bmap file not found for '{file}'")]
+    NothingToCompare { file: Location },
+    #[error("cannot verify {}", in_quotes(.file))]
+    Verify { file: Location, source: verify::Error },
+    #[error("{} is not what its bmap says: {wrong} of {ranges} ranges differ", in_quotes(.file))]
+    Differs { file: Location, wrong: usize, ranges: usize },
     #[error("cannot handle signals")]
     Signals(#[source] io::Error),
 }
@@ -97,6 +105,9 @@ impl Error {
         if let copy::Error::Mismatch { kind, expected, computed, .. } = &**source {
             log::debug!("the image's {kind} is {computed}, the bmap says {expected}");
         }
+        if let copy::Error::Medium(damage) = &**source {
+            report_damage(damage);
+        }
         let target = target.display();
         match state {
             TargetState::Removed => log::info!("the incomplete file '{target}' has been removed"),
@@ -132,6 +143,27 @@ impl Error {
     }
 }
 
+/// Prints what a target holds instead of what was written.
+fn report_damage(Damage { places, count, bytes, extent }: &Damage) {
+    for Place { bytes, blocks, digests, looks } in places {
+        let blocks = blocks.map(|blocks| format!(" (in blocks {blocks})")).unwrap_or_default();
+        let digests = digests.as_ref().map(|Digests { kind, expected, found }| {
+            format!(
+                "; the {kind} of these {} is {found}, not {expected}",
+                if blocks.is_empty() { "bytes" } else { "blocks" }
+            )
+        });
+        let digests = digests.unwrap_or_default();
+        log::error!("bytes {}-{}{blocks}: {looks}{digests}", bytes.start, bytes.end - 1);
+    }
+    if *count > places.len() {
+        log::error!("and {} more places, {} in all", count - places.len(), human(*bytes));
+    }
+    if *extent == Extent::Part {
+        log::error!("so much is wrong that the rest was not read");
+    }
+}
+
 /// An error and its causes.
 pub fn in_one_line(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -147,7 +179,8 @@ pub fn in_one_line(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn in_quotes(location: &Location) -> String {
+/// A location, in quotes if it is a name.
+pub fn in_quotes(location: &Location) -> String {
     if *location == Location::Stdin { location.to_string() } else { format!("'{location}'") }
 }
 

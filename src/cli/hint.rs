@@ -7,7 +7,7 @@ use bmaptool::device::{Conflict, Sharing, Usage};
 use bmaptool::event::Notice;
 use bmaptool::source::{self, CertificateFault, FetchError, NotAnImage, ProxyFault};
 use bmaptool::trust::{self, Refusal, VerifierError};
-use bmaptool::{copy, create, filemap, load, sink};
+use bmaptool::{copy, create, filemap, load, sink, verify};
 use nix::unistd::geteuid;
 
 use super::error::Error;
@@ -17,6 +17,9 @@ pub const NO_HOLES: &str = "if it had some, map it where it was built, before it
 
 /// What to do about the bmap of an image on standard input.
 pub const BMAP_OF_STDIN: &str = "use '--bmap BMAP' or '--nobmap'";
+
+/// The same, where it is only verified.
+pub const BMAP_OF_VERIFIED_STDIN: &str = "use '--bmap BMAP'";
 
 /// What to do about a target that holds a part of the image.
 pub const COPY_AGAIN: &str = "copy again before using it";
@@ -44,6 +47,13 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Source(error) => of_source(error)?,
         Error::Copy { source, .. } => of_copy(source)?,
         Error::NoBmap { .. } => "name it with '--bmap BMAP', or use '--nobmap' to copy without one",
+        Error::NothingToCompare { .. } => "name it with '--bmap BMAP'",
+        Error::Verify { source, .. } => match source {
+            verify::Error::NoChecksums => "make one with 'bmaptool create', without '--no-checksum'",
+            verify::Error::Source(error) => of_source(error)?,
+            verify::Error::Read { source, .. } => of_fetch(source)?,
+            _ => return None,
+        },
         Error::NoBmapOfDevice { target, .. } => {
             let target = target.display();
             return Some(format!(
@@ -139,7 +149,13 @@ fn of_copy(error: &copy::Error) -> Option<&'static str> {
         copy::Error::Mismatch { .. } => Some("it is damaged, or not the image of this bmap"),
         copy::Error::EndedEarly { .. } => Some("it is cut off, or not the image of this bmap"),
         copy::Error::GoesOn { .. } => Some("it is not the image of this bmap"),
-        copy::Error::Shrank { .. } | copy::Error::Grew { .. } => Some("copy it when nothing writes to it"),
+        copy::Error::Shrank { .. } | copy::Error::Grew { .. } | copy::Error::Changed { .. } => {
+            Some("copy it when nothing writes to it")
+        }
+        copy::Error::Capacity { .. } => Some("it is counterfeit or broken: use another"),
+        copy::Error::Medium(_) | copy::Error::ReadBack { .. } => {
+            Some("it is worn out, or holds less than it says: use another")
+        }
         _ => None,
     }
 }
@@ -195,7 +211,7 @@ fn of_target(error: &sink::Error) -> Option<String> {
             return Some(format!("in a container, use 'docker run --device {}' or the like", path.display()));
         }
         Replaced { .. } => "try again",
-        NoSysfs { .. } => "mount it with: mount -t sysfs sysfs /sys (a new file can be written without it)",
+        NoSysfs { .. } => "use 'mount -t sysfs sysfs /sys', or write to a new file",
         NotRemovable { .. } => "'lsblk' lists the devices, the removable ones with 1 under RM",
         UnknownDevice { .. } | NoDevice { .. } => "is the device plugged in? 'lsblk' lists the devices",
         FileAmongDevices { .. } => "is the device plugged in? Remove the file and plug the device in again",

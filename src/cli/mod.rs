@@ -14,6 +14,7 @@ mod python;
 pub mod report;
 mod summary;
 pub mod usage;
+mod verify;
 
 use std::panic::catch_unwind;
 
@@ -39,5 +40,6 @@ fn dispatch(arguments: &Arguments) -> Result<(), Error> {
     match &arguments.command {
         Command::Create(create) => create::run(create, &arguments.verbosity),
         Command::Copy(copy) => copy::run(copy, &arguments.verbosity),
+        Command::Verify(verify) => verify::run(verify, &arguments.verbosity),
     }
 }

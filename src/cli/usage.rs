@@ -8,8 +8,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser};
 use log::LevelFilter;
 
-use super::args::{Arguments, Command, Copy};
-use super::hint::BMAP_OF_STDIN;
+use super::args::{Arguments, Bmap, Command, Copy, Verify};
+use super::hint::{BMAP_OF_STDIN, BMAP_OF_VERIFIED_STDIN};
 use super::process;
 use super::report::console;
 
@@ -21,22 +21,29 @@ pub fn parse() -> Arguments {
         let message = "'--quiet' cannot be used with '--debug'";
         exit_with(&Arguments::command().error(ErrorKind::ArgumentConflict, message));
     }
-    if let Command::Copy(copy) = &arguments.command {
-        check_stdin(copy);
+    match &arguments.command {
+        Command::Copy(copy) => {
+            let command = Copy::augment_args(clap::Command::new("bmaptool copy"));
+            check_stdin(&copy.image, &copy.bmap, copy.nobmap, BMAP_OF_STDIN, command);
+        }
+        Command::Verify(verify) => {
+            let command = Verify::augment_args(clap::Command::new("bmaptool verify"));
+            check_stdin(&verify.file, &verify.bmap, false, BMAP_OF_VERIFIED_STDIN, command);
+        }
+        Command::Create(_) => {}
     }
     arguments
 }
 
-/// Standard input has no files beside it, and can be read once.
-fn check_stdin(copy: &Copy) {
+/// Standard input has no files beside it, and can be read once. The `command` is for its usage: `Arguments::command`
+/// would show that of all commands.
+fn check_stdin(image: &OsString, bmap: &Bmap, nobmap: bool, advice: &str, mut command: clap::Command) {
     let is_stdin = |source: &Option<OsString>| source.as_ref().is_some_and(|source| source == "-");
-    // `Arguments::command` would show the usage of all commands.
-    let mut command = Copy::augment_args(clap::Command::new("bmaptool copy"));
-    if copy.image == "-" && copy.bmap.is_none() && !copy.nobmap {
-        let message = format!("an image on standard input has no bmap beside it: {BMAP_OF_STDIN}");
+    if image == "-" && bmap.bmap.is_none() && !nobmap {
+        let message = format!("an image on standard input has no bmap beside it: {advice}");
         exit_with(&command.error(ErrorKind::MissingRequiredArgument, message));
     }
-    if is_stdin(&copy.bmap_sig) && (copy.image == "-" || is_stdin(&copy.bmap)) {
+    if is_stdin(&bmap.bmap_sig) && (image == "-" || is_stdin(&bmap.bmap)) {
         let message = "the signature cannot come from standard input together with the image or the bmap";
         exit_with(&command.error(ErrorKind::ArgumentConflict, message));
     }

@@ -91,10 +91,18 @@ impl BootRegion {
         &mut self.contents[range.start.min(length) as usize..range.end.min(length) as usize]
     }
 
-    /// Makes the rest durable, then writes the region and makes that durable.
+    /// What is going to be there, or is there after [`Self::commit`].
+    pub(super) fn contents(&self) -> &[u8] {
+        &self.contents
+    }
+
+    /// What is going to be at `bytes`, where these lie in the region.
+    pub(super) fn held(&self, bytes: ByteRange) -> Option<&[u8]> {
+        (bytes.end <= self.contents.len() as u64).then(|| &self.contents[bytes.start as usize..bytes.end as usize])
+    }
+
+    /// Writes the region and makes that durable, as the rest must be.
     pub(super) fn commit(&mut self, sink: &mut dyn Sink, cancel: &Cancel) -> Result<(), Error> {
-        cancel.check()?;
-        sink.sync().map_err(Error::Sync)?;
         cancel.check()?;
         if self.contents.is_empty() {
             return Ok(());

@@ -2,9 +2,12 @@
 
 use std::io;
 
+use super::damage::Damage;
 use crate::digest::{ChecksumKind, Digest};
 use crate::range::{BlockRange, ByteRange};
 use crate::sink::WriteError;
+use crate::size::human;
+use crate::source;
 
 /// Why a copy failed.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +31,12 @@ pub enum Error {
     /// A range is not what it was when it was mapped.
     #[error("checksum mismatch in blocks {range} (bytes {} to {})", bytes.start, bytes.end - 1)]
     Mismatch { range: BlockRange, bytes: ByteRange, kind: ChecksumKind, expected: Digest, computed: Digest },
+    /// The source has other bytes at `offset`, or up to 1 MiB after it, than when it was read first.
+    #[error("the image has changed since it was read first, at byte {offset} or up to 1 MiB after it")]
+    Changed { offset: u64 },
+    /// The source, which is to be read once more, cannot be opened.
+    #[error("cannot read the image again")]
+    Reopen(#[source] source::Error),
     /// The source has no bytes. A device without an image is no success: whatever produces the image has failed.
     #[error("the image is empty")]
     Empty,
@@ -43,6 +52,15 @@ pub enum Error {
     /// The target failed; `offset` is that of the first byte that may not have been written.
     #[error("cannot write at byte {offset}")]
     Write { offset: u64, source: io::Error },
+    /// What was written cannot be read back at `offset`.
+    #[error("cannot read back byte {offset}")]
+    ReadBack { offset: u64, source: io::Error },
+    /// The target does not hold what was written to it.
+    #[error("the medium is at fault: it does not hold what was written to {}", in_words(.0))]
+    Medium(Damage),
+    /// The target loses what is written from byte `holds` on, or some of it.
+    #[error("{}", capacity_in_words(*claimed, *holds))]
+    Capacity { claimed: u64, holds: u64 },
     /// The source has more bytes than the target can take.
     #[error("the image does not fit: it goes on after the {capacity} bytes that the target can hold")]
     Full { capacity: u64 },
@@ -55,6 +73,24 @@ pub enum Error {
     /// Somebody asked the copy to stop.
     #[error("interrupted")]
     Cancelled,
+}
+
+/// The places as in `bytes 0 to 1048575 and 3 other places`.
+fn in_words(Damage { places, count, .. }: &Damage) -> String {
+    let ByteRange { start, end } = places[0].bytes;
+    let bytes = format!("bytes {start} to {}", end - 1);
+    match count - 1 {
+        0 => bytes,
+        1 => format!("{bytes} and 1 other place"),
+        others => format!("{bytes} and {others} other places"),
+    }
+}
+
+fn capacity_in_words(claimed: u64, holds: u64) -> String {
+    match holds {
+        0 => "the device keeps nothing of what is written to it".to_owned(),
+        _ => format!("the device says that it has {}, but holds {} at most", human(claimed), human(holds)),
+    }
 }
 
 impl Error {

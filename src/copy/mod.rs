@@ -5,10 +5,15 @@
 
 mod boot_region;
 mod cancel;
+mod capacity;
+mod damage;
 mod drain;
 mod error;
+mod fingerprints;
 mod pipeline;
 mod plan;
+mod read_back;
+mod retry;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -20,17 +25,22 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 pub use cancel::Cancel;
+pub use damage::{Damage, Digests, Extent, Looks, Place};
 pub use error::Error;
 pub use plan::{Image, Plan, Unmapped, Verify};
 pub use verdict::{Failure, Summary, Verdict};
 
 use crate::event::{Event, Observer, Outcome, Silent, TargetId};
+pub use crate::sink::ReadBack;
 use crate::sink::Sink;
 use crate::source::ForwardRead;
 use crate::sys::threads;
 use boot_region::BootRegion;
 use drain::Drain;
-use pipeline::{CHUNKS, Pool};
+use fingerprints::Purpose;
+use pipeline::{CHUNKS, Keep};
+use read_back::MediumCheck;
+use retry::{Asked, Asking};
 use writer::Writer;
 
 /// A copy of one image to some targets.
@@ -39,6 +49,8 @@ pub struct Copy {
     pub image: Image,
     /// Where it goes. A sink that fails is given up; the others go on.
     pub sinks: Vec<Box<dyn Sink>>,
+    /// Whether what was written is read back.
+    pub read_back: ReadBack,
     /// Is told what happens.
     pub observer: Arc<dyn Observer>,
     /// Asks the copy to stop.
@@ -46,32 +58,37 @@ pub struct Copy {
 }
 
 impl Copy {
-    /// A copy without an observer, which cannot be stopped.
+    /// A copy without an observer, which cannot be stopped and reads nothing back.
     pub fn new(image: Image, sinks: Vec<Box<dyn Sink>>) -> Self {
-        Self { image, sinks, observer: Arc::new(Silent), cancel: Cancel::default() }
+        let (read_back, observer) = (ReadBack::No, Arc::new(Silent));
+        Self { image, sinks, read_back, observer, cancel: Cancel::default() }
     }
 
     /// Copies the image. The verdicts are in the order of the sinks.
     ///
     /// A copy fails where the source or the target does, a checksum does not match, the source does not end where it
-    /// must, or it is asked to stop.
+    /// must, what is read back stays wrong, or it is asked to stop.
     pub fn run(self) -> Vec<Verdict> {
-        let Self { image: Image { plan, reader, pipe, .. }, mut sinks, observer, cancel } = self;
+        let Self { image: Image { plan, reader, reopen, pipe, .. }, mut sinks, read_back, observer, cancel } = self;
         let plan = Arc::new(plan);
         let (drain, drained) = drain::drain(pipe);
-        let work = match start(&plan, reader, drain, &mut sinks, &*observer) {
+        let work = match start(&plan, reader, drain, &mut sinks, read_back, &*observer) {
             Ok(work) => work,
             Err(error) => return give_up(sinks, error, &*observer),
         };
         let begin = |(index, (work, sink)): (usize, (Idle, Box<dyn Sink>))| {
-            let Idle { boot_region, to_thread, thread } = work;
-            let (plan, observer, cancel) = (Arc::clone(&plan), Arc::clone(&observer), cancel.clone());
-            let info = sink.info();
-            let writer = Writer { id: TargetId(index), plan, sink, info, boot_region, observer, cancel };
+            let Idle { boot_region, read_back, to_thread, thread, asked } = work;
+            let (id, plan, info) = (TargetId(index), Arc::clone(&plan), sink.info());
+            let (observer, cancel) = (Arc::clone(&observer), cancel.clone());
+            let writer = Writer { id, plan, sink, info, boot_region, read_back, observer, cancel };
             let _ = to_thread.send(writer); // it waits for just that
-            thread
+            (thread, asked)
         };
-        let threads: Vec<_> = work.into_iter().zip(sinks).enumerate().map(begin).collect();
+        let (threads, lines): (Vec<_>, Vec<_>) = work.into_iter().zip(sinks).enumerate().map(begin).unzip();
+        match reopen.filter(|_| read_back == ReadBack::Yes) {
+            Some(reopen) => retry::serve(lines, reopen),
+            None => drop(lines), // there is one pass
+        }
         // All of them are complete before a panic of one goes on.
         let ended: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
         let unwrap = |ended: thread::Result<_>| ended.unwrap_or_else(|panic| resume_unwind(panic));
@@ -86,8 +103,10 @@ impl Copy {
 /// A thread that waits for its sink, and what it needs beside it.
 struct Idle {
     boot_region: BootRegion,
+    read_back: Option<MediumCheck>,
     to_thread: SyncSender<Writer>,
     thread: JoinHandle<Option<Verdict>>,
+    asked: Asked,
 }
 
 /// Takes all memory and starts all threads before anything changes on a target, for these are what may be short.
@@ -96,20 +115,33 @@ fn start(
     reader: Box<dyn ForwardRead>,
     drain: Drain,
     sinks: &mut [Box<dyn Sink>],
+    read_back: ReadBack,
     observer: &dyn Observer,
 ) -> Result<Vec<Idle>, Error> {
-    let pool = Pool::new()?;
+    let pool = pipeline::buffers()?;
     let mut work = Vec::new();
     let mut queues = Vec::new();
+    let count = sinks.len();
     for (index, sink) in sinks.iter_mut().enumerate() {
         let boot_region = BootRegion::read(&mut **sink, TargetId(index), plan.unmapped(), observer)?;
+        let read_back = match read_back {
+            ReadBack::Yes => Some(MediumCheck::new(plan, count)?),
+            ReadBack::No => None,
+        };
         let (queue, chunks) = sync_channel(CHUNKS);
         let (to_thread, inbox) = sync_channel::<Writer>(1);
-        let thread = threads::start("writer", move || Some(inbox.recv().ok()?.run(chunks))).map_err(Error::Thread)?;
+        let (asking, asked): (Asking, Asked) = retry::line();
+        let run = move || Some(inbox.recv().ok()?.run(chunks, asking));
+        let thread = threads::start("writer", run).map_err(Error::Thread)?;
         queues.push(queue);
-        work.push(Idle { boot_region, to_thread, thread });
+        work.push(Idle { boot_region, read_back, to_thread, thread, asked });
     }
-    pipeline::start(plan, reader, drain, pool, queues)?;
+    let keep = match read_back {
+        ReadBack::Yes if plan.has_checksums() => Keep::Fingerprints(Purpose::Locate, None),
+        ReadBack::Yes => Keep::Fingerprints(Purpose::Compare, None),
+        ReadBack::No => Keep::Nothing,
+    };
+    pipeline::start(plan, Box::new(move || Ok(reader)), drain, pool, keep, queues)?;
     Ok(work)
 }
 

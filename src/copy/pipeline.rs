@@ -4,22 +4,23 @@
 //! thread ended is told in the channel, after its last chunk: a channel that merely closes is no end of the data.
 
 use std::iter::Peekable;
-use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::drain::Drain;
 use super::error::Error;
+use super::fingerprints::{Fingerprints, Purpose, Recorder};
 use super::plan::{Checksum, Plan, Step};
 use crate::digest::{Digest, Hasher};
+use crate::hashing::WINDOW;
 use crate::range::ByteRange;
 use crate::source::{ForwardRead, read_full};
-use crate::sys::aligned::AlignedBuf;
+use crate::sys::pool::{Pool, PooledBuf};
 use crate::sys::threads;
 
 /// The length of a chunk in bytes. Chunks end on its multiples, so that none straddles the end of a boot region; a
 /// device that takes 4 MiB a second is done with one in time for a user who wants to stop.
-pub(super) const CHUNK_LEN: usize = 1 << 20;
+pub(super) const CHUNK_LEN: usize = WINDOW as usize;
 
 /// How many chunks there are, for any number of sinks. Some are being read, hashed and written, the others even these
 /// out.
@@ -31,8 +32,7 @@ pub(super) struct Chunk {
     pub(super) offset: u64,
     /// How much of the buffer is data.
     length: usize,
-    buf: AlignedBuf,
-    pool: SyncSender<AlignedBuf>,
+    buf: PooledBuf,
 }
 
 impl Chunk {
@@ -45,64 +45,62 @@ impl Chunk {
     }
 }
 
-impl Drop for Chunk {
-    fn drop(&mut self) {
-        // The pool has room for all buffers; once the reader is done, they are not needed.
-        let _ = self.pool.send(mem::take(&mut self.buf));
-    }
-}
-
 /// What goes through a channel.
-pub(super) enum Message<C, E> {
+#[derive(Clone)]
+pub(super) enum Message<C, D, E> {
     Chunk(C),
     /// All chunks have come, and as far as that can be told the image is complete.
-    End,
+    End(D),
     /// No more chunks come.
     Failed(E),
 }
 
-/// What a writer gets.
-pub(super) type ToWriter = Message<Arc<Chunk>, Arc<Error>>;
+/// What the verifier gets.
+type ToVerifier = Message<Chunk, (), Error>;
 
-/// The buffers, and where they are given back.
-pub(super) struct Pool {
-    take: Receiver<AlignedBuf>,
-    give_back: SyncSender<AlignedBuf>,
+/// What a writer gets; at the end the fingerprints of what has come, where they are kept.
+pub(super) type ToWriter = Message<Arc<Chunk>, Option<Arc<Fingerprints>>, Arc<Error>>;
+
+/// The buffers of one pass.
+pub(super) fn buffers() -> Result<Pool, Error> {
+    Pool::new(CHUNKS, CHUNK_LEN).map_err(Error::Memory)
 }
 
-impl Pool {
-    pub(super) fn new() -> Result<Self, Error> {
-        let (give_back, take) = sync_channel(CHUNKS);
-        for _ in 0..CHUNKS {
-            let _ = give_back.send(AlignedBuf::zeroed(CHUNK_LEN).map_err(Error::Memory)?); // there is room
-        }
-        Ok(Self { take, give_back })
-    }
+/// What is kept of the chunks that pass.
+pub(super) enum Keep {
+    Nothing,
+    /// Their fingerprints. With those of an earlier pass the image must not have changed since.
+    Fingerprints(Purpose, Option<Arc<Fingerprints>>),
 }
+
+/// Opens the source.
+pub(super) type Open = Box<dyn FnOnce() -> Result<Box<dyn ForwardRead>, Error> + Send>;
 
 /// Starts to read and verify what `plan` writes, for `writers`.
 ///
 /// The threads are not waited for: one may sit in a read that never returns. They hold nothing but the source.
 pub(super) fn start(
     plan: &Arc<Plan>,
-    mut source: Box<dyn ForwardRead>,
+    open: Open,
     drain: Drain,
     pool: Pool,
+    keep: Keep,
     writers: Vec<SyncSender<ToWriter>>,
 ) -> Result<(), Error> {
     let (to_verifier, chunks) = sync_channel(CHUNKS);
     let planned = Arc::clone(plan);
     let reader = move || {
-        let result = read(&planned, &mut *source, &pool, &to_verifier);
+        let result = open().and_then(|mut source| read(&planned, &mut *source, &pool, &to_verifier));
         let is_complete = result.is_ok();
-        let _ = to_verifier.send(result.map_or_else(Message::Failed, |()| Message::End)); // one that has gone needs no end
+        let last = result.map_or_else(Message::Failed, Message::End);
+        let _ = to_verifier.send(last); // a verifier that has gone needs no end
         if is_complete {
             drain.run(&planned);
         }
     };
     threads::start("reader", reader).map_err(Error::Thread)?;
     let planned = Arc::clone(plan);
-    threads::start("verifier", move || verify(&planned, &chunks, writers)).map_err(Error::Thread)?;
+    threads::start("verifier", move || verify(&planned, &chunks, keep, writers)).map_err(Error::Thread)?;
     Ok(())
 }
 
@@ -111,12 +109,7 @@ const RECEIVER_GONE: Result<(), Error> = Err(Error::Cancelled);
 
 /// Reads what `plan` writes from `source` and sends it on; then checks that the source is complete, as far as that can
 /// be told.
-fn read(
-    plan: &Plan,
-    source: &mut dyn ForwardRead,
-    pool: &Pool,
-    chunks: &SyncSender<Message<Chunk, Error>>,
-) -> Result<(), Error> {
+fn read(plan: &Plan, source: &mut dyn ForwardRead, pool: &Pool, chunks: &SyncSender<ToVerifier>) -> Result<(), Error> {
     let mut offset = 0;
     for range in plan.writes() {
         let reached = source.skip_to(range.start).map_err(|source| Error::Read { offset: range.start, source })?;
@@ -125,10 +118,10 @@ fn read(
         }
         offset = range.start;
         while offset < range.end {
-            let Ok(mut buf) = pool.take.recv() else { return RECEIVER_GONE };
+            let mut buf = pool.take();
             let length = chunk_len(ByteRange { start: offset, end: range.end });
             let got = read_full(source, &mut buf[..length]).map_err(|source| Error::Read { offset, source })?;
-            let chunk = Chunk { offset, length: got, buf, pool: pool.give_back.clone() };
+            let chunk = Chunk { offset, length: got, buf };
             if got > 0 && chunks.send(Message::Chunk(chunk)).is_err() {
                 return RECEIVER_GONE;
             }
@@ -174,44 +167,44 @@ fn ended_early(plan: &Plan, at: u64) -> Error {
 }
 
 /// Hashes chunks and hands them on. The last chunk of a range goes on only if the range's checksum is right.
-fn verify(plan: &Plan, chunks: &Receiver<Message<Chunk, Error>>, mut writers: Vec<SyncSender<ToWriter>>) {
-    let mut checker = Checker::new(plan);
+fn verify(plan: &Plan, chunks: &Receiver<ToVerifier>, keep: Keep, mut writers: Vec<SyncSender<ToWriter>>) {
+    let mut checker = Checker::new(plan, keep);
     for message in chunks {
         let message = match message {
-            Message::Chunk(chunk) => checker.check(&chunk).map(|()| chunk),
-            Message::End => return send_to_all(&mut writers, || Message::End),
+            Message::Chunk(chunk) => checker.check(&chunk).map(|()| Message::Chunk(Arc::new(chunk))),
+            Message::End(()) => checker.finish().map(Message::End),
             Message::Failed(error) => Err(error),
         };
-        match message {
-            Ok(chunk) => {
-                let chunk = Arc::new(chunk);
-                send_to_all(&mut writers, || Message::Chunk(Arc::clone(&chunk)));
-            }
-            Err(error) => {
-                let error = Arc::new(error);
-                return send_to_all(&mut writers, || Message::Failed(Arc::clone(&error)));
-            }
-        }
-        if writers.is_empty() {
+        let message = message.unwrap_or_else(|error| Message::Failed(Arc::new(error)));
+        let is_last = !matches!(message, Message::Chunk(_));
+        send_to_all(&mut writers, &message);
+        if is_last || writers.is_empty() {
             return;
         }
     }
 }
 
 /// Sends a message to all writers, and forgets those that have given up: they say why themselves.
-fn send_to_all(writers: &mut Vec<SyncSender<ToWriter>>, message: impl Fn() -> ToWriter) {
-    writers.retain(|writer| writer.send(message()).is_ok());
+fn send_to_all(writers: &mut Vec<SyncSender<ToWriter>>, message: &ToWriter) {
+    writers.retain(|writer| writer.send(message.clone()).is_ok());
 }
 
 /// Follows the chunks through the ranges that they make up.
-struct Checker<'a, I: Iterator<Item = Step<'a>>> {
-    steps: Peekable<I>,
+struct Checker<'a> {
+    steps: Peekable<Box<dyn Iterator<Item = Step<'a>> + 'a>>,
     hasher: Option<Hasher>,
+    recorder: Option<Recorder>,
+    /// The fingerprints of the first pass.
+    before: Option<Arc<Fingerprints>>,
 }
 
-impl<'a> Checker<'a, Box<dyn Iterator<Item = Step<'a>> + 'a>> {
-    fn new(plan: &'a Plan) -> Self {
-        Self { steps: plan.steps().peekable(), hasher: None }
+impl<'a> Checker<'a> {
+    fn new(plan: &'a Plan, keep: Keep) -> Self {
+        let (recorder, before) = match keep {
+            Keep::Nothing => (None, None),
+            Keep::Fingerprints(purpose, before) => (Some(Recorder::new(purpose)), before),
+        };
+        Self { steps: plan.steps().peekable(), hasher: None, recorder, before }
     }
 
     fn check(&mut self, chunk: &Chunk) -> Result<(), Error> {
@@ -220,6 +213,9 @@ impl<'a> Checker<'a, Box<dyn Iterator<Item = Step<'a>> + 'a>> {
         if let Some(checksum) = checksum {
             self.hasher.get_or_insert_with(|| checksum.kind.hasher()).update(chunk.data());
         }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.add(chunk.bytes(), chunk.data()).map_err(Error::Memory)?;
+        }
         if chunk.bytes().end < bytes.end {
             return Ok(());
         }
@@ -227,6 +223,16 @@ impl<'a> Checker<'a, Box<dyn Iterator<Item = Step<'a>> + 'a>> {
         match (checksum, &mut self.hasher) {
             (Some(checksum), Some(hasher)) => compare(checksum, bytes, hasher.finish()),
             _ => Ok(()),
+        }
+    }
+
+    /// The fingerprints of all chunks, where they are kept.
+    fn finish(&mut self) -> Result<Option<Arc<Fingerprints>>, Error> {
+        let Some(recorder) = self.recorder.take() else { return Ok(None) };
+        let kept = recorder.finish().map_err(Error::Memory)?;
+        match self.before.as_ref().and_then(|before| kept.difference(before)) {
+            Some(window) => Err(Error::Changed { offset: window * WINDOW }),
+            None => Ok(Some(Arc::new(kept))),
         }
     }
 }

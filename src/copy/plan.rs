@@ -1,6 +1,7 @@
 //! What becomes of every byte of a target.
 
 use std::iter;
+use std::sync::Arc;
 
 use crate::bmap::{Bmap, Range};
 use crate::digest::ChecksumKind;
@@ -31,7 +32,7 @@ pub enum Unmapped {
 /// What becomes of every byte of a target, and the only place that decides what of the image may be skipped.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    map: Option<Bmap>,
+    map: Option<Arc<Bmap>>,
     /// The size of the image in bytes, where it is known.
     size: Option<u64>,
     verify: Verify,
@@ -57,10 +58,25 @@ pub(super) struct Checksum<'a> {
     pub(super) digest: &'a [u8],
 }
 
+impl<'a> Step<'a> {
+    pub(super) fn bytes(&self) -> ByteRange {
+        match *self {
+            Self::Write(bytes, _) | Self::Zero(bytes) => bytes,
+        }
+    }
+
+    pub(super) fn checksum(&self) -> Option<Checksum<'a>> {
+        match *self {
+            Self::Write(_, checksum) => checksum,
+            Self::Zero(_) => None,
+        }
+    }
+}
+
 impl Plan {
     /// Writes what `map` lists, and nothing else of the image.
     pub fn mapped(map: Bmap, verify: Verify, unmapped: Unmapped) -> Self {
-        Self { size: Some(map.image_size()), map: Some(map), verify, unmapped, only: None }
+        Self { size: Some(map.image_size()), map: Some(Arc::new(map)), verify, unmapped, only: None }
     }
 
     /// Writes all of the image, to its end.
@@ -68,13 +84,26 @@ impl Plan {
         Self { map: None, size: None, verify: Verify::Skip, unmapped: Unmapped::Keep, only: None }
     }
 
-    /// The plan of a second pass, which writes only these bytes again: they are in order, none twice. The ranges that
-    /// they lie in are read and verified in full.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what was read back wrong is going to be written again"))]
+    /// The plan of a further pass, which writes or zeroes only these bytes again: they are in order, none twice. The
+    /// ranges with a checksum that they lie in are read and verified in full.
     pub(super) fn only(&self, mut bytes: Vec<ByteRange>) -> Self {
         bytes.retain(|bytes| !bytes.is_empty());
         assert!(bytes.is_sorted_by(|one, next| one.end <= next.start), "{bytes:?}");
         Self { only: Some(bytes), ..self.clone() }
+    }
+
+    /// A further pass that does what several do of the same copy.
+    pub(super) fn union<'a>(plans: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
+        let mut plans = plans.into_iter();
+        let first = plans.next()?;
+        let mut all: Vec<_> = plans.chain([first]).filter_map(|plan| plan.only.as_ref()).flatten().copied().collect();
+        all.sort_unstable_by_key(|bytes| bytes.start);
+        all.dedup_by(|next, bytes| {
+            let touches = next.start <= bytes.end;
+            bytes.end = if touches { bytes.end.max(next.end) } else { bytes.end };
+            touches
+        });
+        Some(first.only(all))
     }
 
     /// Opens the image in `source`. What of it is read is up to the plan: what no checksum vouches for is read to its
@@ -87,9 +116,12 @@ impl Plan {
     pub fn open(self, source: Source) -> Result<Image, source::Error> {
         let input = source.id().zip(source.location().local_path());
         let input = input.map(|(id, path)| InputFile { role: "image", id, path: path.to_owned() });
-        let pipe = source.pipe()?;
-        let Unpacked { reader, size } = source.unpack(self.size, self.read_policy())?;
-        Ok(Image { plan: self.of_size(size), reader, input, pipe })
+        let (pipe, reopen, image_size) = (source.pipe()?, source.reopen(), self.size);
+        let Unpacked { reader, size } = source.unpack(image_size, self.read_policy())?;
+        let reopen = reopen.map(|open| -> Reopen {
+            Box::new(move |plan: &Plan| Ok(open()?.unpack(image_size, plan.read_policy())?.reader))
+        });
+        Ok(Image { plan: self.of_size(size), reader, reopen, input, pipe })
     }
 
     /// The same plan, now that the source says how large the image is.
@@ -99,7 +131,7 @@ impl Plan {
 
     /// The map, where there is one.
     pub fn map(&self) -> Option<&Bmap> {
-        self.map.as_ref()
+        self.map.as_deref()
     }
 
     /// The size of the image in bytes, where it is known.
@@ -110,26 +142,36 @@ impl Plan {
     /// How many bytes are written, where that is known.
     pub fn total(&self) -> Option<u64> {
         match (&self.only, &self.map) {
-            (Some(only), _) => Some(only.iter().map(|bytes| bytes.len()).sum()),
+            (Some(_), _) => Some(self.writes().flat_map(|bytes| self.parts(bytes)).map(ByteRange::len).sum()),
             (None, Some(map)) => Some(map.mapped_bytes()),
             (None, None) => self.size,
         }
     }
 
-    /// Whether a checksum is compared for every byte that is written. If not, only the format's own checks and the
-    /// clean end of the source tell that the image is complete.
-    pub(super) fn covers_all(&self) -> bool {
+    /// Whether a checksum of the map is compared for every byte that is written.
+    pub(super) fn has_checksums(&self) -> bool {
         let Some(map) = &self.map else { return false };
         self.verify == Verify::Checksums && (map.checksum_kind().is_some() || map.mapped_blocks() == 0)
     }
 
-    fn read_policy(&self) -> ReadPolicy {
+    /// Whether every byte that is written is compared with something. If not, only the format's own checks and the
+    /// clean end of the source tell that the image is complete. A further pass is compared with the first one.
+    pub(super) fn covers_all(&self) -> bool {
+        self.has_checksums() || self.only.is_some()
+    }
+
+    /// The kind of the checksums that are compared.
+    pub(super) fn checksum_kind(&self) -> Option<ChecksumKind> {
+        self.map.as_ref()?.checksum_kind().filter(|_| self.verify == Verify::Checksums)
+    }
+
+    pub(super) fn read_policy(&self) -> ReadPolicy {
         if self.covers_all() { ReadPolicy::SkipHoles { wanted: self.writes().collect() } } else { ReadPolicy::ReadAll }
     }
 
     /// What the target is told to forget before anything is written; the last range has no end.
     pub(super) fn discards(&self) -> impl Iterator<Item = ByteRange> {
-        let map = self.map.as_ref().filter(|_| self.unmapped == Unmapped::Discard && self.only.is_none());
+        let map = self.map.as_deref().filter(|_| self.unmapped == Unmapped::Discard && self.only.is_none());
         let after = |map: &Bmap| ByteRange { start: map.image_size(), end: u64::MAX };
         map.into_iter().flat_map(move |map| holes(map).chain([after(map)])).filter(|bytes| !bytes.is_empty())
     }
@@ -137,16 +179,32 @@ impl Plan {
     /// What is written and zeroed, in the order of the bytes. Where the size of the image is not known, the last range
     /// ends where the source does.
     pub(super) fn steps(&self) -> Box<dyn Iterator<Item = Step<'_>> + '_> {
+        let all = self.all_steps();
+        let Some(only) = &self.only else { return all };
+        Box::new(all.flat_map(move |step| match step {
+            Step::Write(bytes, Some(_)) => {
+                if touches(only, bytes) {
+                    vec![step]
+                } else {
+                    Vec::new()
+                }
+            }
+            Step::Write(bytes, None) => self.parts(bytes).into_iter().map(|part| Step::Write(part, None)).collect(),
+            Step::Zero(bytes) => self.parts(bytes).into_iter().map(Step::Zero).collect(),
+        }))
+    }
+
+    /// The steps of the first pass.
+    fn all_steps(&self) -> Box<dyn Iterator<Item = Step<'_>> + '_> {
         let Some(map) = &self.map else {
             let all = ByteRange { start: 0, end: self.size.unwrap_or(u64::MAX) };
             return Box::new((!all.is_empty()).then_some(Step::Write(all, None)).into_iter());
         };
-        let compared = map.checksum_kind().filter(|_| self.verify == Verify::Checksums);
+        let compared = self.checksum_kind();
         let write = move |range| write_step(range, compared);
-        match (&self.only, self.unmapped) {
-            (Some(only), _) => Box::new(map.ranges().filter(|range| touches(only, range.bytes)).map(write)),
-            (None, Unmapped::Keep | Unmapped::Discard) => Box::new(map.ranges().map(write)),
-            (None, Unmapped::Zero) => {
+        match self.unmapped {
+            Unmapped::Keep | Unmapped::Discard => Box::new(map.ranges().map(write)),
+            Unmapped::Zero => {
                 let mut ranges = map.ranges();
                 let steps = holes(map).flat_map(move |hole| {
                     let zero = (!hole.is_empty()).then_some(Step::Zero(hole));
@@ -165,7 +223,7 @@ impl Plan {
         })
     }
 
-    /// Those of `bytes` that are written.
+    /// Those of `bytes` that are written, or zeroed.
     pub(super) fn parts(&self, bytes: ByteRange) -> Vec<ByteRange> {
         let Some(only) = &self.only else { return vec![bytes] };
         let first = only.partition_point(|wanted| wanted.end <= bytes.start);
@@ -198,10 +256,15 @@ fn touches(only: &[ByteRange], bytes: ByteRange) -> bool {
     only.get(first).is_some_and(|wanted| wanted.overlaps(bytes))
 }
 
+/// Opens the image again, for a plan of a further pass.
+pub(super) type Reopen = Box<dyn Fn(&Plan) -> Result<Box<dyn ForwardRead>, source::Error> + Send + Sync>;
+
 /// An image that is open, and the plan by which it is read.
 pub struct Image {
     pub(super) plan: Plan,
     pub(super) reader: Box<dyn ForwardRead>,
+    /// `None` where it can be read once only, as from standard input.
+    pub(super) reopen: Option<Reopen>,
     pub(super) input: Option<InputFile>,
     /// The pipe that the reader reads, if it does.
     pub(super) pipe: Option<Pipe>,

@@ -6,16 +6,21 @@ use std::time::{Duration, Instant};
 
 use super::boot_region::BootRegion;
 use super::cancel::Cancel;
+use super::capacity;
+use super::damage::Extent;
 use super::error::Error;
+use super::fingerprints::Fingerprints;
 use super::pipeline::{Chunk, Message, ToWriter};
 use super::plan::{Plan, Step};
+use super::read_back::{MediumCheck, Wrong};
+use super::retry::{Asking, RETRIES, Wanted};
 use super::verdict::{Failure, Summary, Verdict};
 use crate::event::{Event, Observer, Outcome, Phase, TargetId};
 use crate::range::ByteRange;
 use crate::sink::{Kind, Sink, SinkInfo};
 
 /// How long the writer waits for a chunk before it looks whether it shall stop.
-const POLL_INTERVAL: Duration = Duration::from_millis(100);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many bytes are zeroed between two looks whether to stop: a device may write as many zeroes.
 const ZERO_STRIDE: u64 = 4 << 20;
@@ -30,17 +35,17 @@ pub(super) struct Writer {
     pub(super) sink: Box<dyn Sink>,
     pub(super) info: SinkInfo,
     pub(super) boot_region: BootRegion,
+    /// Where what was written is read back.
+    pub(super) read_back: Option<MediumCheck>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) cancel: Cancel,
 }
 
 impl Writer {
-    /// Writes what comes through `chunks`, makes it durable, then bootable.
-    pub(super) fn run(mut self, chunks: Receiver<ToWriter>) -> Verdict {
+    /// Writes what comes through `chunks`, makes it durable, then bootable. What is read back wrong is asked for again.
+    pub(super) fn run(mut self, chunks: Receiver<ToWriter>, asking: Asking) -> Verdict {
         let started = Instant::now();
-        let copied = self.copy(&chunks);
-        // Other writers wait for the chunks that are left in there.
-        drop(chunks);
+        let copied = self.copy(chunks, asking);
         let outcome = if copied.is_ok() { Outcome::Complete } else { Outcome::Failed };
         let cleared = copied.as_ref().err().and_then(|_| self.boot_region.revoke(&mut *self.sink));
         let state = self.sink.finish(outcome);
@@ -52,19 +57,86 @@ impl Writer {
     }
 
     /// Returns how many bytes of the image have been written.
-    fn copy(&mut self, chunks: &Receiver<ToWriter>) -> Result<u64, Arc<Error>> {
+    fn copy(&mut self, chunks: Receiver<ToWriter>, asking: Asking) -> Result<u64, Arc<Error>> {
         self.prepare()?;
-        self.observer.event(Event::Phase(self.id, Phase::Copying));
-        let written = self.write(&Arc::clone(&self.plan), chunks)?;
+        let plan = Arc::clone(&self.plan);
+        let Written { bytes, fingerprints } = self.write(&plan, &plan, chunks)?;
+        self.sync()?;
+        let Some((mut read_back, fingerprints)) = self.read_back.take().zip(fingerprints) else {
+            self.boot_region.commit(&mut *self.sink, &self.cancel)?;
+            return Ok(bytes);
+        };
+        // The size is known in any case now.
+        let plan = Plan::clone(&plan).of_size(Some(bytes));
+        self.verify(&plan, &mut read_back, &fingerprints, asking)?;
+        self.commit_verified(&read_back)?;
+        self.observer.event(Event::ReadBack { target: self.id, bytes, path: self.sink.read_path() });
+        Ok(bytes)
+    }
+
+    /// Reads back what `plan` has written, until all of it is right. It is always all: on a device that wraps around,
+    /// what is written again overwrites something else.
+    fn verify(
+        &mut self,
+        plan: &Plan,
+        read_back: &mut MediumCheck,
+        written: &Arc<Fingerprints>,
+        asking: Asking,
+    ) -> Result<(), Arc<Error>> {
+        while let Some(Wrong { damage, again }) = self.check(plan, read_back, written)? {
+            if damage.extent == Extent::Part {
+                return Err(Error::Medium(damage).into());
+            }
+            let again = plan.only(again);
+            let wanted = Wanted { plan: again.clone(), written: Arc::clone(written) };
+            let Some(pass) = asking.ask(wanted, &self.cancel)? else { return Err(Error::Medium(damage).into()) };
+            self.observer.event(Event::Retry { target: self.id, bytes: damage.bytes });
+            self.write(&pass.plan, &again, pass.chunks)?;
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    fn check(
+        &mut self,
+        plan: &Plan,
+        read_back: &mut MediumCheck,
+        written: &Fingerprints,
+    ) -> Result<Option<Wrong>, Error> {
+        let (target, observer) = (self.id, &self.observer);
+        observer.event(Event::Phase(target, Phase::Verifying));
+        let total = Some(plan.steps().map(|step| step.bytes().len()).sum());
+        let progress = |done| observer.event(Event::Progress { target, done, total });
+        progress(0);
+        read_back.check(plan, written, &mut *self.sink, &self.boot_region, &self.cancel, progress)
+    }
+
+    /// Writes the boot region until it is read back right. It is in memory, so that no source is needed.
+    fn commit_verified(&mut self, read_back: &MediumCheck) -> Result<(), Error> {
+        for attempt in 0.. {
+            self.boot_region.commit(&mut *self.sink, &self.cancel)?;
+            match read_back.check_boot_region(&mut *self.sink, &self.boot_region)? {
+                None => break,
+                Some(damage) if attempt == RETRIES => return Err(Error::Medium(damage)),
+                Some(damage) => self.observer.event(Event::Retry { target: self.id, bytes: damage.bytes }),
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
         self.observer.event(Event::Phase(self.id, Phase::Synchronizing));
-        self.boot_region.commit(&mut *self.sink, &self.cancel)?;
-        Ok(written)
+        self.cancel.check()?;
+        self.sink.sync().map_err(Error::Sync)
     }
 
     fn prepare(&mut self) -> Result<(), Error> {
         self.cancel.check()?;
         if self.is_device() && self.plan.image_size() == Some(0) {
             return Err(Error::Empty);
+        }
+        if self.read_back.is_some() {
+            capacity::check(&mut *self.sink, &self.cancel)?;
         }
         // Before the boot region is zeroed: a device that cannot discard is left as it was. A file's holes are holes
         // already.
@@ -85,21 +157,26 @@ impl Writer {
         self.info.kind == Kind::BlockDevice
     }
 
-    /// Takes the steps of `plan`, until the image is complete; returns how many bytes of it have been written, or are
-    /// held back for the boot region.
-    pub(super) fn write(&mut self, plan: &Plan, chunks: &Receiver<ToWriter>) -> Result<u64, Arc<Error>> {
-        let mut written = 0;
-        self.tell_progress(written, plan);
+    /// Takes the steps of `plan`, until the image is complete, and writes what `own` has of it: in a further pass, other
+    /// targets may need more of the image.
+    pub(super) fn write(&mut self, plan: &Plan, own: &Plan, chunks: Receiver<ToWriter>) -> Result<Written, Arc<Error>> {
+        self.observer.event(Event::Phase(self.id, Phase::Copying));
+        let mut bytes = 0;
+        self.tell_progress(bytes, own);
         for step in plan.steps() {
             match step {
-                Step::Zero(range) => self.zero(range)?,
+                Step::Zero(range) => own.parts(range).into_iter().try_for_each(|part| self.zero(part))?,
                 Step::Write(range, _) => loop {
-                    let Some(chunk) = self.next(chunks)? else {
-                        assert!(plan.image_size().is_none(), "the chunks ended before the plan");
-                        return self.check_not_empty(written);
+                    let chunk = match self.next(&chunks)? {
+                        Next::Chunk(chunk) => chunk,
+                        Next::End(fingerprints) => {
+                            assert!(plan.image_size().is_none(), "the chunks ended before the plan");
+                            self.check_not_empty(bytes)?;
+                            return Ok(Written { bytes, fingerprints });
+                        }
                     };
-                    written += self.write_chunk(&chunk, plan)?;
-                    self.tell_progress(written, plan);
+                    bytes += self.write_chunk(&chunk, own)?;
+                    self.tell_progress(bytes, own);
                     if chunk.bytes().end == range.end {
                         break;
                     }
@@ -107,23 +184,23 @@ impl Writer {
             }
         }
         // The source may still turn out to be incomplete.
-        assert!(self.next(chunks)?.is_none(), "there are chunks after the plan");
-        assert!(plan.total().is_none_or(|total| total == written), "{written} bytes, the plan has {:?}", plan.total());
-        Ok(written)
+        let Next::End(fingerprints) = self.next(&chunks)? else { panic!("there are chunks after the plan") };
+        assert!(own.total().is_none_or(|total| total == bytes), "{bytes} bytes, the plan has {:?}", own.total());
+        Ok(Written { bytes, fingerprints })
     }
 
     /// An image of unknown size ends where its source does, but a device gets none without a byte.
-    fn check_not_empty(&self, written: u64) -> Result<u64, Arc<Error>> {
-        if self.is_device() && written == 0 { Err(Error::Empty.into()) } else { Ok(written) }
+    fn check_not_empty(&self, written: u64) -> Result<(), Error> {
+        if self.is_device() && written == 0 { Err(Error::Empty) } else { Ok(()) }
     }
 
-    /// The next chunk; `None` once the image is complete.
-    fn next(&mut self, chunks: &Receiver<ToWriter>) -> Result<Option<Arc<Chunk>>, Arc<Error>> {
+    /// The next chunk, or the end once the image is complete.
+    fn next(&mut self, chunks: &Receiver<ToWriter>) -> Result<Next, Arc<Error>> {
         loop {
             self.cancel.check()?;
             match chunks.recv_timeout(POLL_INTERVAL) {
-                Ok(Message::Chunk(chunk)) => return Ok(Some(chunk)),
-                Ok(Message::End) => return Ok(None),
+                Ok(Message::Chunk(chunk)) => return Ok(Next::Chunk(chunk)),
+                Ok(Message::End(fingerprints)) => return Ok(Next::End(fingerprints)),
                 // The signal may have ended the program that the image comes from as well: then it is what stopped the
                 // copy.
                 Ok(Message::Failed(error)) if self.cancel.reason().is_some() && error.is_of_source() => {
@@ -165,6 +242,20 @@ impl Writer {
     fn tell_progress(&self, done: u64, plan: &Plan) {
         self.observer.event(Event::Progress { target: self.id, done, total: plan.total() });
     }
+}
+
+/// What has been written, or is held back for the boot region.
+pub(super) struct Written {
+    /// How many bytes of the image.
+    pub(super) bytes: u64,
+    /// Their fingerprints, where these are kept.
+    pub(super) fingerprints: Option<Arc<Fingerprints>>,
+}
+
+/// What comes from the source.
+enum Next {
+    Chunk(Arc<Chunk>),
+    End(Option<Arc<Fingerprints>>),
 }
 
 /// `range`, cut at multiples of `stride`.

@@ -21,7 +21,8 @@ use std::thread::{self, Builder};
 use crate::digest::{ChecksumKind, Digest};
 use crate::event::{Event, Observer, Outcome, Phase, TargetId};
 use crate::range::ByteRange;
-use shard::{Numbered, ReadError, Shard, Task};
+use crate::sys::read_at::ReadError;
+use shard::{Numbered, Shard, Task};
 
 /// The buffers of so many shards take 32 MiB.
 const MAX_SHARDS: usize = 8;
@@ -50,7 +51,7 @@ pub(super) fn hash(
             .collect();
         workers.map_err(super::Error::Thread)?.into_iter().try_for_each(|worker| {
             let result = worker.join().unwrap_or_else(|panic| resume_unwind(panic));
-            result.map_err(|(offset, source)| super::Error::Read { path: path.to_owned(), offset, source })
+            result.map_err(|ReadError { offset, source }| super::Error::Read { path: path.to_owned(), offset, source })
         })
     })?;
     observer.event(Event::Target(IMAGE, Outcome::Complete));

@@ -89,6 +89,18 @@ impl<'a> SharedStorage<'a> {
     }
 }
 
+/// What the device at `path`, with this number, is used for at the moment, if anything.
+///
+/// # Errors
+///
+/// Where the kernel does not tell.
+pub(crate) fn usage_of(path: &Path, number: u64) -> io::Result<Option<Usage>> {
+    let topology = Topology::read()?;
+    let stack = StorageStack::of(FileId::BlockDevice { number }, &topology);
+    let shared = SharedStorage::find(path, &stack, &topology);
+    Ok(shared.usage(&shared.own))
+}
+
 /// The devices among `bases`, and those built on `bases` that have bytes of `stack`; each after what it is built on.
 fn stacked_on<'a>(bases: &[Level], stack: &StorageStack, topology: &'a Topology) -> Vec<&'a Device> {
     let mut bases: Vec<_> = bases.iter().map(|level| level.id).collect();

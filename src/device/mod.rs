@@ -22,7 +22,7 @@ mod usage;
 pub use alias::is_alias;
 pub(crate) use claim::{Claims, Lock, lock};
 pub use conflicts::Conflict;
-pub(crate) use conflicts::SharedStorage;
+pub(crate) use conflicts::{SharedStorage, usage_of};
 pub use flush::flush_loop_devices;
 pub use identity::Identity;
 pub use mounts::is_mount_point;

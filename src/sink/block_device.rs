@@ -14,21 +14,18 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::geteuid;
 
 use super::claim::refuse_replaced;
-use super::positioned::{drop_cached, is_unsupported, read_all_at, steps, write_all_at, write_zeroes};
+use super::positioned::{is_unsupported, steps, write_all_at, write_zeroes};
 use super::tuning::Tuning;
 use super::writeback::Writeback;
-use super::{Accept, Error, Kind, ReadError, Request, Sink, SinkInfo, TargetState, WriteError, partitions};
+use super::{Accept, Error, Kind, ReadError, ReadPath, Request, Sink, SinkInfo, TargetState, WriteError, partitions};
 use crate::device::{Claims, Device, Identity, SharedStorage, Topology};
 use crate::event::{Observer, Outcome};
 use crate::range::ByteRange;
-use crate::sys::aligned::AlignedBuf;
 use crate::sys::eintr::retry_on_eintr;
+use crate::sys::read_at::{direct_len, drop_cached_device, read_all_at, read_direct};
 
 /// The boot region: where partition tables, boot loaders and the first superblock lie, in bytes.
 const BOOT_REGION: u64 = 1 << 20;
-
-/// How much is read at once of what does not lie on sectors, in bytes.
-const BOUNCE: usize = 1 << 20;
 
 pub(super) struct BlockDevice {
     path: PathBuf,
@@ -41,6 +38,7 @@ pub(super) struct BlockDevice {
     /// The size of a logical sector in bytes.
     sector: u32,
     access: Access,
+    cache: Cache,
     writeback: Writeback,
     observer: Arc<dyn Observer>,
     contents: Contents,
@@ -73,6 +71,15 @@ enum Access {
     Buffered,
     /// Through the page cache for good: the device does not take O_DIRECT.
     OnlyBuffered,
+}
+
+/// What the page cache has of a device that is read through it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cache {
+    /// Perhaps what was written to the device.
+    MayHoldWrites,
+    /// Nothing but what was read from the device since the last write.
+    Fresh,
 }
 
 impl BlockDevice {
@@ -117,6 +124,7 @@ impl BlockDevice {
             capacity,
             sector,
             access: Access::Buffered,
+            cache: Cache::MayHoldWrites,
             writeback: Writeback::default(),
             observer: Arc::clone(&request.observer),
             contents: Contents::AsFound,
@@ -130,16 +138,15 @@ impl BlockDevice {
         self.sector as usize
     }
 
-    /// How many bytes of `buf`, from the first on, lie on sectors both in memory and, at `offset`, on the device.
-    fn direct_len(&self, buf: &[u8], offset: u64) -> usize {
-        let sector = self.sector_len();
-        let is_aligned = offset.is_multiple_of(self.sector.into()) && buf.as_ptr().addr().is_multiple_of(sector);
-        if is_aligned { buf.len() - buf.len() % sector } else { 0 }
+    /// Takes note that the contents change.
+    fn change(&mut self) {
+        self.contents = Contents::Changed;
+        self.cache = Cache::MayHoldWrites;
     }
 
     /// Writes the bytes that lie on sectors, from the first on; returns how many there were.
     fn write_direct(&mut self, buf: &[u8], offset: u64) -> Result<usize, WriteError> {
-        let (whole, _) = buf.split_at(self.direct_len(buf, offset));
+        let (whole, _) = buf.split_at(direct_len(buf, offset, self.sector_len()));
         if whole.is_empty() || !self.switch_to(Access::Direct) {
             return Ok(0);
         }
@@ -158,36 +165,6 @@ impl BlockDevice {
         write_all_at(&self.file, buf, offset)?;
         let bytes = ByteRange { start: offset, end: offset.saturating_add(buf.len() as u64) };
         self.writeback.written(&self.file, bytes)
-    }
-
-    /// Fills `buf` past the page cache. The kernel has what is dirty there written to the device first.
-    fn read_direct(&self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
-        let (whole, rest) = buf.split_at_mut(self.direct_len(buf, offset));
-        read_all_at(&self.file, whole, offset)?;
-        self.read_bounced(rest, offset + whole.len() as u64)
-    }
-
-    /// The same for what does not lie on sectors: reads whole sectors into memory that does, and copies from there.
-    fn read_bounced(&self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
-        if buf.is_empty() {
-            return Ok(());
-        }
-        let sector = self.sector_len();
-        let skipped = (offset % u64::from(self.sector)) as usize;
-        let length = (skipped + buf.len()).next_multiple_of(sector).min(BOUNCE.max(sector));
-        let mut bounce = AlignedBuf::zeroed(length).map_err(|source| ReadError { offset, source })?;
-        let (mut done, mut skipped) = (0, skipped);
-        while done < buf.len() {
-            let offset = offset + done as u64;
-            let count = (length - skipped).min(buf.len() - done);
-            let sectors = &mut bounce[..(skipped + count).next_multiple_of(sector)];
-            read_all_at(&self.file, sectors, offset - skipped as u64)
-                .map_err(|error| ReadError { offset: error.offset.max(offset), ..error })?;
-            buf[done..done + count].copy_from_slice(&sectors[skipped..skipped + count]);
-            done += count;
-            skipped = 0;
-        }
-        Ok(())
     }
 
     /// Changes the access, unless the device knows only one; returns whether it is now the one wanted.
@@ -229,7 +206,7 @@ impl Sink for BlockDevice {
     }
 
     fn write_at(&mut self, data: &[u8], offset: u64) -> Result<(), WriteError> {
-        self.contents = Contents::Changed;
+        self.change();
         let done = self.write_direct(data, offset)?;
         match data.split_at(done) {
             (_, []) => Ok(()),
@@ -239,20 +216,26 @@ impl Sink for BlockDevice {
 
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
         if self.switch_to(Access::Direct) {
-            match self.read_direct(buf, offset) {
+            match read_direct(&self.file, self.sector_len(), buf, offset) {
                 Err(error) if error.source.raw_os_error() == Some(libc::EINVAL) => {
                     self.switch_to(Access::OnlyBuffered);
                 }
                 result => return result,
             }
         }
-        drop_cached(&self.file);
+        if std::mem::replace(&mut self.cache, Cache::Fresh) == Cache::MayHoldWrites {
+            drop_cached_device(&self.file);
+        }
         read_all_at(&self.file, buf, offset)
+    }
+
+    fn read_path(&self) -> ReadPath {
+        if self.access == Access::OnlyBuffered { ReadPath::AfterDrop } else { ReadPath::Direct }
     }
 
     /// What does not lie on sectors is written.
     fn zero(&mut self, range: ByteRange) -> Result<(), WriteError> {
-        self.contents = Contents::Changed;
+        self.change();
         let sectors = self.sectors_of(range);
         let zeroed = commands(&self.file, sectors, |device, range| {
             // SAFETY: BLKZEROOUT reads two numbers, from `range`, which outlives the call.
@@ -284,7 +267,7 @@ impl Sink for BlockDevice {
                 Err(WriteError { source: io::ErrorKind::Unsupported.into(), ..error })
             }
             discarded => {
-                self.contents = Contents::Changed;
+                self.change();
                 discarded
             }
         }
@@ -292,6 +275,10 @@ impl Sink for BlockDevice {
 
     fn sync(&mut self) -> io::Result<()> {
         self.file.sync_all()
+    }
+
+    fn note_restored(&mut self) {
+        self.contents = Contents::AsFound;
     }
 
     fn finish(mut self: Box<Self>, outcome: Outcome) -> TargetState {
@@ -371,6 +358,7 @@ mod tests {
     use super::*;
     use crate::device::fixture::{Tree, number};
     use crate::event::Silent;
+    use crate::sys::aligned::AlignedBuf;
 
     #[test]
     fn a_partition_is_as_removable_as_its_disk() {
@@ -402,6 +390,7 @@ mod tests {
             capacity: 3 << 20,
             sector: 512,
             access,
+            cache: Cache::MayHoldWrites,
             writeback: Writeback::default(),
             observer: Arc::new(Silent),
             contents: Contents::AsFound,

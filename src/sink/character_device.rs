@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::claim::open_error;
 use super::positioned::write_all_at;
-use super::{Error, Kind, ReadError, Sink, SinkInfo, TargetState, WriteError};
+use super::{Error, Kind, ReadError, ReadPath, Sink, SinkInfo, TargetState, WriteError};
 use crate::event::Outcome;
 use crate::range::ByteRange;
 
@@ -37,6 +37,10 @@ impl Sink for CharacterDevice {
 
     fn read_at(&mut self, _buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
         Err(ReadError { offset, source: io::ErrorKind::Unsupported.into() })
+    }
+
+    fn read_path(&self) -> ReadPath {
+        ReadPath::Cache
     }
 
     fn zero(&mut self, _range: ByteRange) -> Result<(), WriteError> {

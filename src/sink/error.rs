@@ -19,6 +19,9 @@ pub enum Error {
     /// It is flash memory without a controller, a device of the kernel's MTD, which must be erased to be written to.
     #[error("cannot copy to '{path}': it is raw flash memory (MTD)")]
     RawFlash { path: PathBuf },
+    /// It is a character device, from which nothing can be read back.
+    #[error("'{path}' is a character device: nothing can be read back from it")]
+    KeepsNothing { path: PathBuf },
     /// The user has no right to write to it.
     #[error("no permission to write to '{path}'")]
     Denied { path: PathBuf },

@@ -18,6 +18,7 @@ pub use claim::{Accept, Claimed, InputFile, Request, claim};
 pub use error::Error;
 
 pub use crate::sys::file_id::FileId;
+pub use crate::sys::read_at::{ReadError, ReadPath};
 
 use crate::device::Identity;
 use crate::event::Outcome;
@@ -50,6 +51,9 @@ pub trait Sink: Send {
     /// Where the target fails or ends before `buf` is full.
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<(), ReadError>;
 
+    /// How [`Self::read_at`] has read.
+    fn read_path(&self) -> ReadPath;
+
     /// Makes `range` read as zeroes, in the cheapest way that the target has.
     ///
     /// # Errors
@@ -71,8 +75,20 @@ pub trait Sink: Send {
     /// Where the target fails: earlier writes may be lost.
     fn sync(&mut self) -> io::Result<()>;
 
+    /// Takes note that all that has been written was put back: the target is as it was found.
+    fn note_restored(&mut self) {}
+
     /// Releases the target, with its previous settings, and says what is on it.
     fn finish(self: Box<Self>, outcome: Outcome) -> TargetState;
+}
+
+/// Whether what was written is read from the target again, and compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadBack {
+    /// It is not.
+    No,
+    /// It is.
+    Yes,
 }
 
 /// What a sink is and what it can take.
@@ -101,15 +117,6 @@ impl SinkInfo {
 #[derive(Debug)]
 pub struct WriteError {
     /// The first byte that was not written, or may not have been, counted from the start of the target.
-    pub offset: u64,
-    /// The error of the system.
-    pub source: io::Error,
-}
-
-/// A read that failed.
-#[derive(Debug)]
-pub struct ReadError {
-    /// The first byte that was not read, counted from the start of the target.
     pub offset: u64,
     /// The error of the system.
     pub source: io::Error,

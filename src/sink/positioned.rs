@@ -1,11 +1,10 @@
-//! Reading and writing at an offset in a file or device, in as many calls as it takes.
+//! Writing at an offset in a file or device, in as many calls as it takes.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
-use super::{ReadError, WriteError};
+use super::WriteError;
 use crate::range::ByteRange;
 use crate::sys::aligned::AlignedBuf;
 use crate::sys::eintr::retry_on_eintr;
@@ -25,20 +24,6 @@ pub(super) fn write_all_at(file: &File, buf: &[u8], offset: u64) -> Result<(), W
             Ok(0) => return Err(WriteError { offset, source: io::ErrorKind::WriteZero.into() }),
             Ok(count) => done += count,
             Err(source) => return Err(WriteError { offset, source }),
-        }
-    }
-    Ok(())
-}
-
-/// Fills `buf` with what is at `offset`; an error comes with the offset of the first byte that was not read.
-pub(super) fn read_all_at(file: &File, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
-    let mut done = 0;
-    while done < buf.len() {
-        let offset = offset + done as u64;
-        match retry_on_eintr(|| file.read_at(&mut buf[done..], offset)) {
-            Ok(0) => return Err(ReadError { offset, source: io::ErrorKind::UnexpectedEof.into() }),
-            Ok(count) => done += count,
-            Err(source) => return Err(ReadError { offset, source }),
         }
     }
     Ok(())
@@ -77,17 +62,10 @@ pub(super) fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::ENOTTY))
 }
 
-/// Drops `file` from the page cache, so that it is read from the medium; what has not been written back yet stays. A
-/// file system in memory keeps all.
-pub(super) fn drop_cached(file: &File) {
-    // All of it, as a part of a large folio is not dropped alone.
-    // SAFETY: posix_fadvise takes a descriptor, which is open as long as `file` is borrowed, and numbers.
-    unsafe { libc::posix_fadvise64(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::read_at::read_all_at;
 
     #[test]
     fn a_long_range_is_cut_and_an_empty_one_is_nothing() {

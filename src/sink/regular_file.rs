@@ -7,11 +7,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs};
 
 use super::claim::{open_error, refuse_replaced};
-use super::positioned::{drop_cached, is_unsupported, read_all_at, steps, write_all_at, write_zeroes};
+use super::positioned::{is_unsupported, steps, write_all_at, write_zeroes};
 use super::writeback::Writeback;
-use super::{Error, Kind, ReadError, Sink, SinkInfo, TargetState, WriteError};
+use super::{Error, Kind, ReadBack, ReadError, ReadPath, Sink, SinkInfo, TargetState, WriteError};
 use crate::device::{Claims, Lock, lock};
 use crate::event::Outcome;
 use crate::range::ByteRange;
@@ -20,6 +22,10 @@ use crate::sys::eintr::retry_on_eintr;
 use crate::sys::file_id::FileId;
 use crate::sys::missing::ok_if_missing;
 use crate::sys::paths::parent_dir;
+use crate::sys::read_at::{drop_cached, read_all_at, read_direct};
+
+/// A multiple of the logical sectors that a file system may have, in bytes.
+const SECTOR: usize = 4096;
 
 pub(super) struct RegularFile {
     path: PathBuf,
@@ -30,6 +36,7 @@ pub(super) struct RegularFile {
     length: u64,
     /// Where the image ends, as far as that is known.
     end: u64,
+    read_path: ReadPath,
     /// Keep others away from loop devices over the file.
     claims: Claims,
 }
@@ -56,8 +63,8 @@ impl RegularFile {
     }
 
     /// Opens the file as it is, if it is still the one that has been `inspected`.
-    pub(super) fn open(path: &Path, inspected: FileId) -> Result<Self, Error> {
-        let file = open_unleased(path).map_err(|source| open_error(path, source))?;
+    pub(super) fn open(path: &Path, inspected: FileId, read_back: ReadBack) -> Result<Self, Error> {
+        let file = open_unleased(path, read_back).map_err(|source| open_error(path, source))?;
         let opened = Self::locked(path, file, Origin::Existed)?;
         refuse_replaced(path, inspected, &opened.file)?;
         Ok(opened)
@@ -68,7 +75,8 @@ impl RegularFile {
             return Err(Error::Locked { path: path.to_owned() });
         }
         let (path, writeback, claims) = (path.to_owned(), Writeback::default(), Claims::default());
-        Ok(Self { path, file, origin, writeback, length: 0, end: 0, claims })
+        let read_path = if lies_in_memory(&file) { ReadPath::Cache } else { ReadPath::Direct };
+        Ok(Self { path, file, origin, writeback, length: 0, end: 0, read_path, claims })
     }
 
     /// Keeps `claims` as long as this lives.
@@ -120,6 +128,17 @@ impl RegularFile {
     fn held(&self, range: ByteRange) -> Result<ByteRange, WriteError> {
         let metadata = self.file.metadata().map_err(|source| WriteError { offset: range.start, source })?;
         Ok(ByteRange { end: range.end.min(metadata.len()), ..range })
+    }
+
+    /// Reads past the page cache, through which all else goes.
+    fn read_direct(&self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        let set = |flags| {
+            fcntl(&self.file, FcntlArg::F_SETFL(flags)).map_err(|errno| ReadError { offset, source: errno.into() })
+        };
+        set(OFlag::O_DIRECT)?;
+        let read = read_direct(&self.file, SECTOR, buf, offset);
+        set(OFlag::empty())?;
+        read
     }
 
     /// Makes `range` a hole (`FALLOC_FL_PUNCH_HOLE` of fallocate(2)).
@@ -218,7 +237,19 @@ impl Sink for RegularFile {
 
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
         drop_cached(&self.file);
+        if self.read_path == ReadPath::Direct {
+            match self.read_direct(buf, offset) {
+                Err(error) if error.source.raw_os_error() == Some(libc::EINVAL) => {
+                    self.read_path = ReadPath::AfterDrop;
+                }
+                result => return result,
+            }
+        }
         read_all_at(&self.file, buf, offset)
+    }
+
+    fn read_path(&self) -> ReadPath {
+        self.read_path
     }
 
     fn zero(&mut self, range: ByteRange) -> Result<(), WriteError> {
@@ -257,12 +288,19 @@ impl Sink for RegularFile {
     }
 }
 
-/// Opens a file for writing, and for reading too where that is allowed. It does not wait for a lease on the file
+/// Whether `file` lies on a file system that is nothing but page cache. Some of them take O_DIRECT all the same.
+fn lies_in_memory(file: &File) -> bool {
+    /// linux/magic.h
+    const RAMFS_MAGIC: FsType = FsType(0x858458f6_u32 as _);
+    fstatfs(file).is_ok_and(|fs| [TMPFS_MAGIC, RAMFS_MAGIC].contains(&fs.filesystem_type()))
+}
+
+/// Opens a file for writing, and for reading too where that is allowed, or must be to read it back. It does not wait for a lease on the file
 /// (`F_SETLEASE` of fcntl(2)), as a file server may have it: no signal would end that.
-fn open_unleased(path: &Path) -> io::Result<File> {
+fn open_unleased(path: &Path, read_back: ReadBack) -> io::Result<File> {
     let open = |read| OpenOptions::new().read(read).write(true).custom_flags(libc::O_NONBLOCK).open(path);
     match open(true) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open(false),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && read_back == ReadBack::No => open(false),
         opened => opened,
     }
 }
@@ -332,7 +370,7 @@ mod tests {
         fs::write(&path, "what was there").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o200)).unwrap();
         let inspected = FileId::of(&fs::metadata(&path).unwrap());
-        let mut file = RegularFile::open(&path, inspected).unwrap();
+        let mut file = RegularFile::open(&path, inspected, ReadBack::No).unwrap();
         file.prepare(Some(1)).unwrap();
         file.write_at(&[7], 0).unwrap();
         file.sync().unwrap();

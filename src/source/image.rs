@@ -88,6 +88,17 @@ impl Source {
         }
     }
 
+    /// What opens the same file again; `None` where that cannot be, as with standard input or a FIFO.
+    pub(crate) fn reopen(&self) -> Option<impl Fn() -> Result<Self, Error> + Send + Sync + 'static> {
+        let can_be_reopened = match (&self.location, self.id) {
+            (Location::Stdin, _) => false,
+            (Location::Path(path), Some(FileId::File { .. })) => path.is_file(),
+            (Location::Path(_), _) | (Location::Url(_), _) => true,
+        };
+        let (location, options) = (self.location.clone(), self.options.clone());
+        can_be_reopened.then_some(move || Self::open_with(&location, &options))
+    }
+
     /// The image in this file.
     ///
     /// `image_size` is the size in bytes that the image must have: a file of just that size is raw, whatever its first

@@ -6,5 +6,7 @@ pub mod eintr;
 pub mod file_id;
 pub(crate) mod missing;
 pub mod paths;
+pub(crate) mod pool;
 pub(crate) mod programs;
+pub(crate) mod read_at;
 pub mod threads;

@@ -44,6 +44,7 @@ mod overlapping_devices;
 mod proxies;
 mod python;
 mod python_compat;
+mod read_back;
 mod readme;
 mod redirects;
 mod scripts;
@@ -58,6 +59,7 @@ mod terminals;
 mod tls;
 mod unsafe_targets;
 mod verifiers;
+mod verify;
 mod version;
 
 fn main() {

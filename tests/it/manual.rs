@@ -12,7 +12,7 @@ fn read(name: &str) -> String {
 }
 
 /// The options that have been promised; scripts use them.
-const PROMISED: [&str; 17] = [
+const PROMISED: [&str; 18] = [
     "--help",
     "--version",
     "--quiet",
@@ -28,6 +28,7 @@ const PROMISED: [&str; 17] = [
     "--header",
     "--cacert",
     "--no-verify",
+    "--read-back",
     "--psplash-pipe",
     "--removable-device",
 ];
@@ -48,7 +49,8 @@ fn the_manual_page_and_the_help_name_the_same_options() {
     assert_eq!(described.len(), PROMISED.len(), "{described:?}");
     let global = options(section(&page, "OPTIONS"));
     assert_eq!(options(&help(&[])), global);
-    for (command, heading) in [("create", "BMAPTOOL CREATE"), ("copy", "BMAPTOOL COPY")] {
+    for (command, heading) in [("create", "BMAPTOOL CREATE"), ("copy", "BMAPTOOL COPY"), ("verify", "BMAPTOOL VERIFY")]
+    {
         let mut expected = options(section(&page, heading));
         expected.extend(global.iter().cloned());
         assert_eq!(options(&help(&[command])), expected, "{command}");

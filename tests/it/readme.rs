@@ -32,7 +32,7 @@ struct Example {
 
 const IMAGE_ON_DEVICE: &str = "cmp -n $(stat -c %s original.img) original.img $DEVICE";
 
-const README: [Example; 12] = [
+const README: [Example; 13] = [
     Example {
         heading: "bmaptool",
         begins: "bmaptool create",
@@ -57,6 +57,12 @@ const README: [Example; 12] = [
         heading: "Flash a card",
         begins: "sudo bmaptool copy --bmap",
         how: How::Run { before: "mkdir maps; mv disk.bmap maps", after: IMAGE_ON_DEVICE },
+        needs: &[Need::Root],
+    },
+    Example {
+        heading: "Check the card",
+        begins: "sudo bmaptool copy --read-back",
+        how: How::Run { before: "", after: IMAGE_ON_DEVICE },
         needs: &[Need::Root],
     },
     Example {
@@ -100,7 +106,7 @@ const README: [Example; 12] = [
     },
 ];
 
-const GUIDE: [Example; 11] = [
+const GUIDE: [Example; 13] = [
     Example {
         heading: "Sparse files, raw images, bmaps",
         begins: "truncate",
@@ -166,6 +172,18 @@ const GUIDE: [Example; 11] = [
         begins: "lsblk",
         how: How::Run { before: "", after: IMAGE_ON_DEVICE },
         needs: &[Need::Root, Need::Program("lsblk")],
+    },
+    Example {
+        heading: "Is it really on the card?",
+        begins: "sudo bmaptool copy --read-back",
+        how: How::Run { before: "", after: IMAGE_ON_DEVICE },
+        needs: &[Need::Root],
+    },
+    Example {
+        heading: "Is it really on the card?",
+        begins: "sudo bmaptool verify",
+        how: How::Run { before: "bmaptool copy disk.img.xz $DEVICE", after: "" },
+        needs: &[Need::Root],
     },
     Example {
         heading: "Signed bmaps",

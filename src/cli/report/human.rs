@@ -4,6 +4,8 @@ use std::path::{Display, PathBuf};
 use std::sync::Arc;
 
 use bmaptool::event::{Event, Notice, Observer, Phase, TargetId};
+use bmaptool::sink::ReadPath;
+use bmaptool::size::human;
 use log::Level::{self, Info, Warn};
 
 use super::progress::Progress;
@@ -27,8 +29,16 @@ impl Observer for Human {
                 None => log::log!(level, "{text}"),
             }
         }
-        if let Event::Phase(target, Phase::Synchronizing) = event {
-            log::info!("synchronizing '{}'", self.target(target));
+        match event {
+            Event::Phase(target, Phase::Synchronizing) => log::info!("synchronizing '{}'", self.target(target)),
+            Event::Phase(target, Phase::Verifying) => log::info!("verifying '{}'", self.target(target)),
+            Event::Retry { target, bytes } => {
+                log::warn!("{} of '{}' came back wrong; copying them again", human(bytes), self.target(target));
+            }
+            Event::ReadBack { target, bytes, path } => {
+                log::info!("{}", read_back_in_words(&human(bytes), self.target(target), path));
+            }
+            _ => {}
         }
     }
 }
@@ -110,11 +120,25 @@ impl Human {
                 let (device, image) = (device.display(), image.display());
                 (Warn, format!("'{image}' is attached to '{device}', recent writes may be missing from it: {error}"))
             }
+            Notice::DeviceInUse { device, usage } => {
+                (Warn, format!("'{}' may change while it is read: it is {usage}", device.display()))
+            }
             Notice::ImageInUse { image, usage } => {
                 let image = image.display();
                 (Warn, format!("writes to '{image}' may be missing from its map: its loop device is {usage}"))
             }
         }
+    }
+}
+
+/// What was read back, as far as it was: what comes from our own cache says nothing of the medium.
+fn read_back_in_words(amount: &str, target: Display<'_>, path: ReadPath) -> String {
+    match path {
+        ReadPath::Direct => format!("read back {amount} from '{target}', past the page cache: all is right"),
+        ReadPath::AfterDrop => {
+            format!("read back {amount} from '{target}' after dropping the page cache (no O_DIRECT): all is right")
+        }
+        ReadPath::Cache => format!("compared {amount} of '{target}', which lies in memory: all is right"),
     }
 }
 

@@ -56,7 +56,14 @@ impl Progress {
     pub fn note(&self, event: &Event<'_>) {
         let mut state = self.state();
         match *event {
-            Event::Phase(target, phase) => state.target(target).phase = phase,
+            Event::Phase(target, phase) => {
+                let target = state.target(target);
+                // What is read back is another amount, at another rate.
+                if phase != Phase::Synchronizing && phase != target.phase {
+                    *target = Target { source: target.source, ..Target::default() };
+                }
+                target.phase = phase;
+            }
             Event::Progress { target, done, total } => {
                 let target = state.target(target);
                 (target.done, target.total) = (done, total);
@@ -67,7 +74,7 @@ impl Progress {
                 state.targets.values_mut().for_each(|target| target.source = source);
             }
             Event::Target(target, _) => drop(state.targets.remove(&target.0)),
-            Event::Notice(_) => {}
+            Event::Retry { .. } | Event::ReadBack { .. } | Event::Notice(_) => {}
         }
     }
 
@@ -114,6 +121,7 @@ impl Target {
             Phase::Copying => "copying",
             Phase::Synchronizing => "synchronizing",
             Phase::Hashing => "hashing",
+            Phase::Verifying => "verifying",
         };
         let mut figures = self.figures(rate);
         let mut line = match self.share() {
@@ -183,6 +191,7 @@ impl Target {
             Phase::Synchronizing => return "still synchronizing".to_owned(),
             Phase::Copying => "copied",
             Phase::Hashing => "hashed",
+            Phase::Verifying => "verified",
         };
         match (self.total, self.source) {
             (Some(total), _) => {
@@ -239,7 +248,7 @@ mod tests {
     #[test]
     fn no_line_is_too_long() {
         for columns in 0..=250 {
-            for phase in [Phase::Copying, Phase::Synchronizing, Phase::Hashing] {
+            for phase in [Phase::Copying, Phase::Synchronizing, Phase::Hashing, Phase::Verifying] {
                 for total in [None, Some(0), Some(1), Some(4 * GIB), Some(u64::MAX)] {
                     for written in [0, 1, 3 * GIB, u64::MAX] {
                         let line = target(phase, written, total).line(RATE, columns);
@@ -255,6 +264,7 @@ mod tests {
         let sentence = |phase, total| target(phase, GIB, total).sentence();
         assert_eq!(sentence(Phase::Copying, Some(4 * GIB)), "copied 1.0 GiB of 4.0 GiB (25.0%), 281.5 KiB/sec");
         assert_eq!(sentence(Phase::Copying, None), "copied 1.0 GiB, 281.5 KiB/sec");
+        assert_eq!(sentence(Phase::Verifying, Some(4 * GIB)), "verified 1.0 GiB of 4.0 GiB (25.0%), 281.5 KiB/sec");
         assert_eq!(sentence(Phase::Synchronizing, None), "still synchronizing");
     }
 

@@ -1,4 +1,4 @@
-//! Writes the progress to the FIFO of psplash, the boot splash of embedded systems: `PROGRESS 42` and a newline.
+//! Writes the progress to the FIFO of psplash, the boot splash of embedded systems: `PROGRESS 42` or `MSG text`, and a newline.
 //!
 //! The copy never waits for it, and any failure is a warning at most.
 
@@ -51,6 +51,11 @@ impl Observer for Psplash {
             }
             // All is written, also where it was not known how much that would be.
             Event::Phase(target, Phase::Synchronizing) => drop(pipe.percents.insert(target.0, 100)),
+            // The progress begins again.
+            Event::Phase(_, Phase::Verifying) => {
+                pipe.show("MSG verifying\n");
+                return;
+            }
             // A target that has failed must not hold up the others.
             Event::Target(target, _) => drop(pipe.percents.remove(&target.0)),
             _ => return,
@@ -66,15 +71,23 @@ impl Pipe {
         if self.written == Some(percent) {
             return;
         }
-        match self.write(&format!("PROGRESS {percent}\n")) {
-            Ok(()) => self.written = Some(percent),
-            // The pipe is full; the next percent may fit.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+        if self.show(&format!("PROGRESS {percent}\n")) {
+            self.written = Some(percent);
+        }
+    }
+
+    /// Writes a line; returns whether it could be.
+    fn show(&mut self, line: &str) -> bool {
+        match self.write(line) {
+            Ok(()) => true,
+            // The pipe is full; the next line may fit.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
             Err(error) => {
                 self.file = None;
                 if !mem::replace(&mut self.has_warned, true) {
                     log::warn!("the progress is not written to psplash pipe '{}': {error}", self.path.display());
                 }
+                false
             }
         }
     }

@@ -1,7 +1,9 @@
 //! The engine with a source that delivers as little as it may, and sinks that write down what is done to them and fail
 //! on cue.
 
+mod capacity;
 mod device;
+mod read_back;
 mod source;
 mod targets;
 
@@ -16,7 +18,7 @@ use crate::bmap::{Bmap, Checksums};
 use crate::digest::ChecksumKind;
 use crate::event::{Event, Notice};
 use crate::range::{BlockRange, BlockSize, ByteRange};
-use crate::sink::{Kind, ReadError, SinkInfo, TargetState, WriteError};
+use crate::sink::{Kind, ReadError, ReadPath, SinkInfo, TargetState, WriteError};
 
 const MIB: u64 = 1 << 20;
 const BLOCK: u64 = 1000;
@@ -73,10 +75,15 @@ enum Operation {
     Zero(u64, u64),
     Discard(u64, u64),
     Sync,
+    /// After the first write.
+    Read(u64, u64),
     Finish(Outcome),
 }
-use Operation::{Discard, Finish, Prepare, Sync, Write, Zero};
+use Operation::{Discard, Finish, Prepare, Read as ReadAt, Sync, Write, Zero};
 use Outcome::{Complete, Failed};
+
+/// Where what is stored instead of data for an offset; `None` where nothing is.
+type Lie = Box<dyn FnMut(u64, Vec<u8>) -> Option<(u64, Vec<u8>)> + Send>;
 
 #[derive(Default)]
 struct Record {
@@ -87,6 +94,10 @@ struct Record {
     /// Asks to stop at the sync with this number, from 0.
     cancel: Option<(usize, Cancel)>,
     unreadable: bool,
+    /// What the medium does with a write instead of what it is told.
+    lie: Option<Lie>,
+    /// Where reads begin again at the start.
+    wraps_at: Option<u64>,
     at_finish: Option<Box<dyn FnMut() + Send>>,
 }
 
@@ -110,7 +121,7 @@ struct Recorder {
 impl Recorder {
     fn note(&self, operation: Operation) -> io::Result<()> {
         let mut record = self.record.lock().unwrap();
-        let counted = |operation: &&Operation| !matches!(operation, Prepare | Finish(_));
+        let counted = |operation: &&Operation| !matches!(operation, Prepare | ReadAt(..) | Finish(_));
         let number = record.operations.iter().filter(counted).count();
         let syncs = record.operations.iter().filter(|&&operation| operation == Sync).count();
         record.operations.push(operation);
@@ -126,10 +137,14 @@ impl Recorder {
 
     fn fill(&self, operation: Operation, offset: u64, data: &[u8]) -> Result<(), WriteError> {
         self.note(operation).map_err(|source| WriteError { offset, source })?;
-        let contents = &mut self.record.lock().unwrap().contents;
-        let end = offset as usize + data.len();
-        contents.resize(contents.len().max(end), 0);
-        contents[offset as usize..end].copy_from_slice(data);
+        let mut record = self.record.lock().unwrap();
+        let Record { contents, lie, .. } = &mut *record;
+        let stored = lie.as_mut().map_or_else(|| Some((offset, data.to_vec())), |lie| lie(offset, data.to_vec()));
+        if let Some((offset, data)) = stored {
+            let end = offset as usize + data.len();
+            contents.resize(contents.len().max(end), 0);
+            contents[offset as usize..end].copy_from_slice(&data);
+        }
         Ok(())
     }
 }
@@ -148,13 +163,21 @@ impl Sink for Recorder {
     }
 
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
-        let record = self.record.lock().unwrap();
+        let mut record = self.record.lock().unwrap();
+        if !record.operations.is_empty() {
+            record.operations.push(ReadAt(offset, buf.len() as u64));
+        }
         if record.unreadable {
             buf[0] = 1;
             return Err(ReadError { offset, source: io::Error::from_raw_os_error(libc::EIO) });
         }
+        let offset = record.wraps_at.map_or(offset, |size| offset % size);
         buf.copy_from_slice(&record.contents[offset as usize..][..buf.len()]);
         Ok(())
+    }
+
+    fn read_path(&self) -> ReadPath {
+        ReadPath::Direct
     }
 
     fn zero(&mut self, range: ByteRange) -> Result<(), WriteError> {
@@ -216,6 +239,8 @@ impl Observer for Witness {
             Event::Phase(target, phase) => format!("{} {phase:?}", target.0),
             Event::Target(target, outcome) => format!("{} {outcome:?}", target.0),
             Event::SourceRead { .. } => panic!("the source is in memory"),
+            Event::Retry { target, bytes } => format!("{} {bytes} again", target.0),
+            Event::ReadBack { target, bytes, .. } => format!("{} {bytes} right", target.0),
             Event::Notice(Notice::BootRegionUnreadable { length, .. }) => format!("{length} unreadable"),
             Event::Notice(notice) => panic!("{notice:?}"),
         };
@@ -232,6 +257,12 @@ fn sink(kind: Kind, record: &Arc<Mutex<Record>>) -> Box<dyn Sink> {
     Box::new(Recorder { info, record: Arc::clone(record) })
 }
 
+/// A device that does what its record says.
+fn recorder(record: Record) -> (Box<dyn Sink>, Arc<Mutex<Record>>) {
+    let record = Arc::new(Mutex::new(record));
+    (sink(Kind::BlockDevice, &record), record)
+}
+
 /// Copies to sinks of a kind; returns the verdicts, and what was done to each sink.
 fn copy_to(
     kind: Kind,
@@ -243,9 +274,9 @@ fn copy_to(
     let records: Vec<_> = records.into_iter().map(|record| Arc::new(Mutex::new(record))).collect();
     let witness = Arc::new(Witness::default());
     let observer = Arc::clone(&witness) as Arc<dyn Observer>;
-    let image = Image { plan, reader: Box::new(source), input: None, pipe: None };
-    let verdicts =
-        Copy { image, sinks: records.iter().map(|record| sink(kind, record)).collect(), observer, cancel }.run();
+    let image = Image { plan, reader: Box::new(source), reopen: None, input: None, pipe: None };
+    let sinks = records.iter().map(|record| sink(kind, record)).collect();
+    let verdicts = Copy { image, sinks, read_back: ReadBack::No, observer, cancel }.run();
     let records = records.iter().map(|record| std::mem::take(&mut *record.lock().unwrap())).collect();
     (verdicts, records, witness)
 }

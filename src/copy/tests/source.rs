@@ -21,16 +21,18 @@ fn a_second_pass_writes_only_the_bytes_that_are_asked_for() {
         info: sink.info(),
         sink,
         boot_region,
+        read_back: None,
         observer: Arc::new(Silent),
         cancel: Cancel::default(),
     };
     let mut pass = |plan: &Plan| {
         let (queue, chunks) = sync_channel(CHUNKS);
-        let source = Box::new(Reluctant::new(&image));
-        pipeline::start(&Arc::new(plan.clone()), source, drain::drain(None).0, Pool::new().unwrap(), vec![queue])
-            .unwrap();
+        let source: Box<dyn ForwardRead> = Box::new(Reluctant::new(&image));
+        let open: pipeline::Open = Box::new(move || Ok(source));
+        let pool = pipeline::buffers().unwrap();
+        pipeline::start(&Arc::new(plan.clone()), open, drain::drain(None).0, pool, Keep::Nothing, vec![queue]).unwrap();
         record.lock().unwrap().operations.clear();
-        let written = writer.write(plan, &chunks).unwrap();
+        let written = writer.write(plan, plan, chunks).unwrap().bytes;
         (written, record.lock().unwrap().operations.clone())
     };
     assert_eq!(pass(&plan).0, plan.total().unwrap());

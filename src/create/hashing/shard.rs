@@ -2,11 +2,10 @@
 
 use std::collections::{TryReserveError, VecDeque};
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 
 use crate::digest::{ChecksumKind, Digest, Hasher};
 use crate::range::ByteRange;
+use crate::sys::read_at::{ReadError, read_all_at};
 
 /// Small enough to stay in the CPU's cache until it is hashed, large enough to make the hand-over cheap.
 const BUFFER_LEN: usize = 1 << 20;
@@ -16,9 +15,6 @@ const BUFFERS: usize = 4;
 
 /// The index of a range in the map, and the range, or what is left of it.
 pub(super) type Numbered = (usize, ByteRange);
-
-/// The offset of the byte that cannot be read, and why.
-pub(super) type ReadError = (u64, io::Error);
 
 type Buffer = Box<[u8]>;
 
@@ -118,7 +114,7 @@ impl Reader {
         let mut filled = 0;
         while let Some((bytes, _)) = self.0.take(buffer.len() - filled) {
             let end = filled + bytes.len() as usize;
-            read_exact_at(image, &mut buffer[filled..end], bytes.start)?;
+            read_all_at(image, &mut buffer[filled..end], bytes.start)?;
             filled = end;
         }
         Ok(())
@@ -148,19 +144,4 @@ impl RangeHasher {
         }
         hashed as u64
     }
-}
-
-/// Fills `buf` from `offset` on.
-fn read_exact_at(image: &File, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
-    let mut filled = 0;
-    while filled < buf.len() {
-        let at = offset + filled as u64;
-        match image.read_at(&mut buf[filled..], at) {
-            Ok(0) => return Err((at, io::ErrorKind::UnexpectedEof.into())),
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err((at, error)),
-        }
-    }
-    Ok(())
 }

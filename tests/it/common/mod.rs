@@ -8,6 +8,7 @@ pub mod gnupg;
 pub mod image;
 pub mod inject;
 pub mod layered;
+pub mod lying;
 pub mod package;
 pub mod server;
 pub mod signed;

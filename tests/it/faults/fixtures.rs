@@ -56,6 +56,8 @@ pub struct ToDevice {
     pub disk: Disk,
     /// What the device holds when all is well.
     pub expected: Vec<u8>,
+    /// Options of the copy.
+    pub options: &'static [&'static str],
 }
 
 impl ToDevice {
@@ -63,7 +65,7 @@ impl ToDevice {
         let work = Work::new();
         let disk = Disk::new(DISK);
         let expected = flashed(&work.image, DISK);
-        Self { work, disk, expected }
+        Self { work, disk, expected, options: &[] }
     }
 
     fn judge_settings(&self) -> Result<(), String> {
@@ -90,7 +92,9 @@ impl Scene for ToDevice {
     }
 
     fn tool(&self) -> Tool {
-        copy([self.work.image.as_path(), self.disk.path()])
+        let mut tool = copy(self.options);
+        tool.command.args([self.work.image.as_path(), self.disk.path()]);
+        tool
     }
 
     fn judge_success(&self, outcome: &Outcome) -> Result<(), String> {

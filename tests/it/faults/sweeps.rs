@@ -91,6 +91,11 @@ fn a_copy_to_a_device_survives_or_tells_every_fault() {
     sweep("a copy to a device", &ToDevice::new());
 }
 
+#[test(Minutes, Root, Scheduler("mq-deadline"))]
+fn a_copy_that_is_read_back_survives_or_tells_every_fault() {
+    sweep("a copy that is read back", &ToDevice { options: &["--read-back"], ..ToDevice::new() });
+}
+
 #[test(Minutes)]
 fn a_copy_to_a_new_file_survives_or_tells_every_fault() {
     sweep("a copy to a new file", &ToFile { work: Work::new(), before: None });

@@ -27,6 +27,7 @@ pub struct Case {
     pub target: Target,
     pub map: Map,
     pub no_verify: bool,
+    pub read_back: bool,
     pub damage: Option<Damage>,
 }
 
@@ -171,6 +172,7 @@ impl Case {
             target,
             map,
             no_verify: random.below(5) == 0,
+            read_back: random.below(3) == 0,
             damage: None,
         };
         let damage = match random.below(12) {

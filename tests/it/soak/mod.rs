@@ -134,6 +134,9 @@ impl Bench {
         if case.no_verify {
             tool.command.arg("--no-verify");
         }
+        if case.read_back {
+            tool.command.arg("--read-back");
+        }
         let (mut tool, _server) = from(case, tool, converted, map, path("converted"));
         tool.command.arg(&target);
         let outcome = tool.run();

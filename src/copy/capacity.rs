@@ -1,0 +1,132 @@
+//! Whether a device holds as much as it says.
+//!
+//! Some cards and sticks say that they are larger than they are. What is written past their real size goes nowhere, or
+//! wraps around and overwrites their start. Marks at the powers of two, written from the end to the start, show that: a
+//! mark that was lost is not there, and one that wrapped around has been overwritten by a later one. Whatever was in
+//! the place of a mark is put back. A power cut in between leaves some marks, of 4096 bytes each, where they are.
+
+use std::hash::{BuildHasher, RandomState};
+
+use super::cancel::Cancel;
+use super::error::Error;
+use crate::sink::{Kind, Sink, WriteError};
+use crate::sys::aligned::AlignedBuf;
+
+/// The length of a mark in bytes; at least a sector.
+const MARK: u64 = 4096;
+
+/// The lowest power of two that is marked.
+const LOWEST: u64 = 16 << 20;
+
+/// Nobody sells a device this small for a larger one, in bytes.
+const SMALL: u64 = 64 << 20;
+
+/// Checks a device, on which nothing has been written yet, and leaves it as it was.
+///
+/// What cannot be marked is spared: a device may be read-only at its end.
+pub(super) fn check(sink: &mut dyn Sink, cancel: &Cancel) -> Result<(), Error> {
+    let info = sink.info();
+    let Some(capacity) = info.capacity.filter(|&capacity| info.kind == Kind::BlockDevice && capacity >= SMALL) else {
+        return Ok(());
+    };
+    let mut marks = Marks::read(sink, capacity)?;
+    let holds = marks.check(sink, cancel);
+    marks.put_back(sink)?;
+    match holds? {
+        Some(holds) => Err(Error::Capacity { claimed: capacity, holds }),
+        None => Ok(()),
+    }
+}
+
+/// Places on a device, and what was there.
+struct Marks {
+    /// From the end to the start.
+    places: Vec<(u64, AlignedBuf)>,
+    /// How many of them have been written to.
+    written: usize,
+    /// Tells these marks from others that may be there.
+    seed: u64,
+    buf: AlignedBuf,
+}
+
+impl Marks {
+    /// Reads what is in the places. One that cannot be read is left out.
+    fn read(sink: &mut dyn Sink, capacity: u64) -> Result<Self, Error> {
+        let end = capacity - MARK;
+        let mut offsets = vec![0];
+        offsets.extend((0..).map(|power| LOWEST << power).take_while(|offset| offset + MARK <= end));
+        offsets.push(end);
+        let mut places = Vec::new();
+        for offset in offsets.into_iter().rev() {
+            let mut there = buffer()?;
+            match sink.read_at(&mut there, offset) {
+                Ok(()) => places.push((offset, there)),
+                Err(error) => log::debug!("byte {} cannot be read and is not marked: {}", error.offset, error.source),
+            }
+        }
+        Ok(Self { places, written: 0, seed: RandomState::new().hash_one(capacity), buf: buffer()? })
+    }
+
+    /// Writes the marks and looks which are there: the lowest offset at which one is missing, or `None`.
+    fn check(&mut self, sink: &mut dyn Sink, cancel: &Cancel) -> Result<Option<u64>, Error> {
+        if let Err(error) = self.write(sink, cancel)? {
+            log::debug!("byte {} cannot be written to, the capacity is not checked: {}", error.offset, error.source);
+            return Ok(None);
+        }
+        let mut missing = None;
+        for &(offset, _) in &self.places {
+            cancel.check()?;
+            let mut found = buffer()?;
+            let read = sink.read_at(&mut found, offset);
+            self.buf.copy_from_slice(&mark(self.seed, offset));
+            if read.is_err() || found[..] != self.buf[..] {
+                missing = Some(offset);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Writes the marks; the inner result is that of the device.
+    fn write(&mut self, sink: &mut dyn Sink, cancel: &Cancel) -> Result<Result<(), WriteError>, Error> {
+        for (offset, there) in &self.places {
+            cancel.check()?;
+            self.buf.copy_from_slice(&mark(self.seed, *offset));
+            if let Err(error) = sink.write_at(&self.buf, *offset) {
+                let _ = sink.write_at(there, *offset); // should a part of it have been written
+                return Ok(Err(error));
+            }
+            self.written += 1;
+        }
+        sink.sync().map_err(Error::Sync)?;
+        Ok(Ok(()))
+    }
+
+    /// Puts back what was there.
+    fn put_back(&self, sink: &mut dyn Sink) -> Result<(), Error> {
+        let mut result = Ok(());
+        // One that fails does not keep the others from being put back.
+        for (offset, there) in self.places[..self.written].iter().rev() {
+            result = sink.write_at(there, *offset).and(result);
+        }
+        sink.sync().map_err(Error::Sync)?;
+        result?;
+        sink.note_restored();
+        Ok(())
+    }
+}
+
+fn buffer() -> Result<AlignedBuf, Error> {
+    AlignedBuf::zeroed(MARK as usize).map_err(Error::Memory)
+}
+
+/// What is written at `offset`: numbers that are found nowhere else (SplitMix64).
+fn mark(seed: u64, offset: u64) -> [u8; MARK as usize] {
+    let mut mark = [0; MARK as usize];
+    let mut state = seed ^ offset;
+    for word in mark.as_chunks_mut::<8>().0 {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        *word = (mixed ^ (mixed >> 27)).to_le_bytes();
+    }
+    mark
+}

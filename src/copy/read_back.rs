@@ -1,0 +1,262 @@
+//! What was written is read from the target again, and compared with what was to be written.
+
+use std::sync::Arc;
+
+use super::boot_region::BootRegion;
+use super::cancel::Cancel;
+use super::damage::{Classifier, Damage, Digests, Extent, Looks, Place};
+use super::error::Error;
+use super::fingerprints::{Fingerprints, KEPT, Purpose, WindowHasher};
+use super::plan::{Plan, Step};
+use crate::digest::ChecksumKind;
+use crate::hashing::{Expected, Hashers, Mismatch, Part, WINDOW, Window, windows};
+use crate::range::ByteRange;
+use crate::sink::{ReadError, Sink};
+use crate::sys::pool::{Pool, PooledBuf};
+
+/// How many buffers there are, for all sinks together; each has two at least.
+const BUFFERS: usize = 16;
+
+/// A target with so many wrong places is not worth reading on.
+const HOPELESS: usize = 4096;
+
+/// Reads a target back. Memory and threads are taken before anything is written.
+pub(super) struct MediumCheck {
+    pool: Pool,
+    hashers: Hashers,
+    kind: ChecksumKind,
+}
+
+/// What was not read back right.
+pub(super) struct Wrong {
+    pub(super) damage: Damage,
+    /// What must be written or zeroed again; in order, none twice.
+    pub(super) again: Vec<ByteRange>,
+}
+
+impl MediumCheck {
+    /// For one of `sinks` targets of `plan`.
+    pub(super) fn new(plan: &Plan, sinks: usize) -> Result<Self, Error> {
+        let kind = plan.checksum_kind().unwrap_or(KEPT);
+        let pool = Pool::new((BUFFERS / sinks).max(2), WINDOW as usize).map_err(Error::Memory)?;
+        Ok(Self { pool, hashers: Hashers::start(sinks, kind).map_err(Error::Thread)?, kind })
+    }
+
+    /// Reads what `plan`, whose size is known, has written or zeroed, and compares it. The boot region is not written
+    /// yet, and taken from memory. `progress` is told how many bytes have been read.
+    pub(super) fn check(
+        &mut self,
+        plan: &Plan,
+        written: &Fingerprints,
+        sink: &mut dyn Sink,
+        boot_region: &BootRegion,
+        cancel: &Cancel,
+        mut progress: impl FnMut(u64),
+    ) -> Result<Option<Wrong>, Error> {
+        let mut search = Search::new(plan, written, self.kind);
+        let mut done = 0;
+        for window in windows(plan.steps().map(|step| (step.bytes(), step))) {
+            cancel.check()?;
+            let mut buf = self.pool.take();
+            let span = window.span();
+            match boot_region.held(span) {
+                Some(held) => buf[window.position(span)].copy_from_slice(held),
+                None => sink.read_at(&mut buf[window.position(span)], span.start)?,
+            }
+            search.compare(&window, &Arc::new(buf), &mut self.hashers);
+            search.note(self.hashers.mismatches());
+            done += window.parts.iter().map(|part| part.bytes.len()).sum::<u64>();
+            progress(done);
+            if search.is_hopeless() {
+                return Ok(search.conclude(Extent::Part));
+            }
+        }
+        search.note(self.hashers.finish());
+        Ok(search.conclude(Extent::All))
+    }
+
+    /// Reads the boot region, which has been written, and compares it.
+    pub(super) fn check_boot_region(
+        &self,
+        sink: &mut dyn Sink,
+        boot_region: &BootRegion,
+    ) -> Result<Option<Damage>, Error> {
+        let expected = boot_region.contents();
+        let mut buf = self.pool.take();
+        let found = &mut buf[..expected.len()];
+        sink.read_at(found, 0)?;
+        if found == expected {
+            return Ok(None);
+        }
+        let digest = |data: &[u8]| {
+            let mut hasher = KEPT.hasher();
+            hasher.update(data);
+            hasher.finish()
+        };
+        let place = Place {
+            bytes: ByteRange { start: 0, end: expected.len() as u64 },
+            blocks: None,
+            digests: Some(Digests { kind: KEPT, expected: digest(expected), found: digest(found) }),
+            looks: Looks::of(found),
+        };
+        Ok(Some(Damage::of(vec![place], Extent::All)))
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(ReadError { offset, source }: ReadError) -> Self {
+        Self::ReadBack { offset, source }
+    }
+}
+
+/// Collects what is wrong.
+struct Search<'a> {
+    plan: &'a Plan,
+    written: &'a Fingerprints,
+    kind: ChecksumKind,
+    classifier: Classifier<'a>,
+    /// What must be zero and is not.
+    not_zero: Vec<Place>,
+    /// Windows whose fingerprint is wrong; the checksums of their ranges tell whether they count.
+    suspects: Vec<(ByteRange, Looks)>,
+    /// Wrong ranges of the bmap where these have checksums, else wrong windows.
+    mismatches: Vec<Mismatch>,
+}
+
+impl<'a> Search<'a> {
+    fn new(plan: &'a Plan, written: &'a Fingerprints, kind: ChecksumKind) -> Self {
+        let classifier = Classifier::new(written);
+        let (not_zero, suspects, mismatches) = (Vec::new(), Vec::new(), Vec::new());
+        Self { plan, written, kind, classifier, not_zero, suspects, mismatches }
+    }
+
+    /// Compares what was read of a window, or has it compared by `hashers`.
+    fn compare(&mut self, window: &Window<Step<'_>>, buf: &Arc<PooledBuf>, hashers: &mut Hashers) {
+        let (zeroes, data): (Vec<_>, Vec<_>) = window.parts.iter().partition(|part| matches!(part.of, Step::Zero(_)));
+        for Part { bytes, .. } in zeroes {
+            let found = &buf[window.position(*bytes)];
+            if found.iter().any(|&byte| byte != 0) {
+                self.not_zero.push(Place { bytes: *bytes, blocks: None, digests: None, looks: Looks::of(found) });
+            }
+        }
+        let [first, ..] = data.as_slice() else { return };
+        let last = data[data.len() - 1];
+        let span = ByteRange { start: first.bytes.start, end: last.bytes.end };
+        let length = data.iter().map(|part| part.bytes.len()).sum();
+        match self.written.purpose {
+            Purpose::Compare => {
+                let kept = self.written.get(window.index).expect("what was written has a fingerprint");
+                let mut expected = Some(Expected { bytes: span, length, blocks: None, digest: kept.into() });
+                for part in &data {
+                    let is_last = part.bytes.end == span.end;
+                    hashers.feed(buf, window.position(part.bytes), expected.take_if(|_| is_last));
+                }
+            }
+            Purpose::Locate => {
+                self.locate(window, &data, buf, span, length);
+                for Part { bytes, of, is_last } in data {
+                    let expected = of.checksum().filter(|_| *is_last).map(|checksum| {
+                        let (bytes, blocks) = (of.bytes(), Some(checksum.blocks));
+                        Expected { bytes, length: bytes.len(), blocks, digest: checksum.digest.into() }
+                    });
+                    hashers.feed(buf, window.position(*bytes), expected);
+                }
+            }
+        }
+    }
+
+    /// Notes a window whose fingerprint is wrong.
+    fn locate(
+        &mut self,
+        window: &Window<Step<'_>>,
+        data: &[&Part<Step<'_>>],
+        buf: &PooledBuf,
+        span: ByteRange,
+        length: u64,
+    ) {
+        let mut hasher = WindowHasher::new(Purpose::Locate);
+        data.iter().for_each(|part| hasher.update(&buf[window.position(part.bytes)]));
+        let found = hasher.finish();
+        if self.written.get(window.index) != Some(found.as_bytes()) {
+            self.suspects.push((span, self.classifier.looks(window.index, length, &found)));
+        }
+    }
+
+    fn note(&mut self, mismatches: Vec<Mismatch>) {
+        self.mismatches.extend(mismatches);
+    }
+
+    fn is_hopeless(&self) -> bool {
+        [self.not_zero.len(), self.suspects.len(), self.mismatches.len()].into_iter().max() >= Some(HOPELESS)
+    }
+
+    /// Sums up what is wrong, if anything is.
+    fn conclude(mut self, extent: Extent) -> Option<Wrong> {
+        self.mismatches.sort_unstable_by_key(|mismatch| mismatch.expected.bytes.start);
+        let mut places = std::mem::take(&mut self.not_zero);
+        match (self.written.purpose, extent) {
+            (Purpose::Compare, _) => places.extend(self.wrong_windows()),
+            (Purpose::Locate, Extent::All) => places.extend(self.wrong_ranges()),
+            // The range that they lie in has not been hashed to its end.
+            (Purpose::Locate, Extent::Part) => {
+                let place = |&(bytes, looks)| Place { bytes, blocks: None, digests: None, looks };
+                places.extend(self.suspects.iter().map(place));
+                places.extend(self.wrong_ranges().into_iter().filter(|_| self.suspects.is_empty()));
+            }
+        }
+        if places.is_empty() {
+            return None;
+        }
+        places.sort_unstable_by_key(|place| place.bytes.start);
+        let again = self.again(&places);
+        Some(Wrong { damage: Damage::of(places, extent), again })
+    }
+
+    fn wrong_windows(&mut self) -> Vec<Place> {
+        let place = |Mismatch { expected, found }| {
+            let looks = self.classifier.looks(expected.bytes.start / WINDOW, expected.length, &found);
+            let digests = Some(Digests { kind: self.kind, expected: expected.digest, found });
+            Place { bytes: expected.bytes, blocks: None, digests, looks }
+        };
+        std::mem::take(&mut self.mismatches).into_iter().map(place).collect()
+    }
+
+    /// The suspects in each range whose checksum is wrong; should there be none, all of the range.
+    fn wrong_ranges(&self) -> Vec<Place> {
+        let mut places = Vec::new();
+        for Mismatch { expected, found } in &self.mismatches {
+            let range = expected.bytes;
+            let digests = Digests { kind: self.kind, expected: expected.digest.clone(), found: found.clone() };
+            let place = |bytes, looks| Place { bytes, blocks: expected.blocks, digests: Some(digests.clone()), looks };
+            let first = self.suspects.partition_point(|(suspect, _)| suspect.end <= range.start);
+            let within = self.suspects[first..].iter().take_while(|(suspect, _)| suspect.start < range.end);
+            let before = places.len();
+            places.extend(within.map(|(suspect, looks)| {
+                place(ByteRange { start: suspect.start.max(range.start), end: suspect.end.min(range.end) }, *looks)
+            }));
+            if places.len() == before {
+                places.push(place(range, Looks::Unknown));
+            }
+        }
+        places
+    }
+
+    /// All that the plan writes or zeroes in the windows that have one of `places`.
+    fn again(&self, places: &[Place]) -> Vec<ByteRange> {
+        let mut again: Vec<ByteRange> = Vec::new();
+        for window in windows(self.plan.steps().map(|step| (step.bytes(), step))) {
+            let whole = ByteRange { start: window.start(), end: window.start().saturating_add(WINDOW) };
+            let first = places.partition_point(|place| place.bytes.end <= whole.start);
+            if !places.get(first).is_some_and(|place| place.bytes.overlaps(whole)) {
+                continue;
+            }
+            for Part { bytes, .. } in window.parts {
+                match again.last_mut().filter(|last| last.end == bytes.start) {
+                    Some(last) => last.end = bytes.end,
+                    None => again.push(bytes),
+                }
+            }
+        }
+        again
+    }
+}

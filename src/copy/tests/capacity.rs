@@ -1,0 +1,64 @@
+//! Devices that hold less than they say.
+
+use super::*;
+use crate::copy::capacity::check;
+
+/// Checks a device of 70 MiB that is full of a pattern; returns what it is said to hold, and what it holds then.
+fn checked(lie: Option<Lie>, failing: Range<usize>) -> (Result<(), Error>, Record) {
+    let contents = (0..70 * MIB).map(|at| (at / 4096 + at / 512) as u8).collect();
+    let (mut sink, record) = recorder(Record { contents, lie, failing, ..Record::default() });
+    let result = check(&mut *sink, &Cancel::default());
+    let record = std::mem::take(&mut *record.lock().unwrap());
+    (result, record)
+}
+
+fn is_as_it_was(record: &Record) -> bool {
+    record.contents.iter().enumerate().all(|(at, &byte)| byte == (at / 4096 + at / 512) as u8)
+}
+
+#[test]
+fn a_device_that_holds_what_it_says_is_left_as_it_was() {
+    let (result, record) = checked(None, 0..0);
+    assert!(result.is_ok() && is_as_it_was(&record), "{result:?}");
+    let writes = record.operations.iter().filter(|operation| matches!(operation, Write(..))).count();
+    assert_eq!(writes, 2 * 5, "at 0, 16, 32 and 64 MiB, and at the end");
+}
+
+#[test]
+fn a_device_that_holds_less_is_found_out() {
+    let wraps: Lie = Box::new(|offset, data| Some((offset % (32 * MIB), data)));
+    let swallows: Lie = Box::new(|offset, data| (offset < 40 * MIB).then_some((offset, data)));
+    let keeps_nothing: Lie = Box::new(|_, _| None);
+    for (lie, expected) in [(wraps, 32 * MIB), (swallows, 64 * MIB), (keeps_nothing, 0)] {
+        let (result, _) = checked(Some(lie), 0..0);
+        assert!(
+            matches!(result, Err(Error::Capacity { claimed, holds }) if (claimed, holds) == (70 * MIB, expected)),
+            "{result:?}"
+        );
+    }
+}
+
+#[test]
+fn a_device_that_cannot_be_marked_is_spared_and_left_as_it_was() {
+    for number in 0..5 {
+        let (result, record) = checked(None, number..number + 1);
+        assert!(result.is_ok() && is_as_it_was(&record), "{number}: {result:?}");
+    }
+    let (result, record) = checked(None, 5..6);
+    assert!(matches!(result, Err(Error::Sync(_))) && is_as_it_was(&record), "{result:?}");
+}
+
+#[test]
+fn a_check_that_is_stopped_leaves_the_device_as_it_was() {
+    let cancel = Cancel::default();
+    let flag = cancel.flag();
+    let mut count = 0;
+    let stop: Lie = Box::new(move |offset, data| {
+        count += 1;
+        flag.store(usize::from(count == 4) * 15, Ordering::Relaxed);
+        Some((offset, data))
+    });
+    let (mut sink, record) = recorder(Record { contents: vec![7; 64 << 20], lie: Some(stop), ..Record::default() });
+    assert!(matches!(check(&mut *sink, &cancel), Err(Error::Cancelled)));
+    assert!(record.lock().unwrap().contents.iter().all(|&byte| byte == 7));
+}
