@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use bmaptool::bmap::Bmap;
 use bmaptool::copy::{Copy, Plan, Unmapped, Verify};
-use bmaptool::create;
+use bmaptool::create::{self, create};
 use bmaptool::digest::ChecksumKind;
 use bmaptool::event::Silent;
 use bmaptool::sink::{self, Request};
@@ -97,7 +97,8 @@ fn make_image(path: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 fn create_map(image: &Path, map: &Path) -> Result<(), Box<dyn Error>> {
-    let bmap = create::create(&File::open(image)?, image, Some(ChecksumKind::Sha256), &Silent)?;
+    let request = create::Request { checksums: Some(ChecksumKind::Sha256), ..create::Request::default() };
+    let bmap = create(&File::open(image)?, image, &request, &Silent)?;
     let mut out = BufWriter::new(File::create(map)?);
     bmap.emit(&mut out)?;
     Ok(out.flush()?)

@@ -138,6 +138,8 @@ pub enum Notice<'a> {
     LoopDeviceNotFlushed { device: &'a Path, image: &'a Path, error: &'a io::Error },
     /// A device that is only read is used meanwhile, and may change.
     DeviceInUse { device: &'a Path, usage: &'a dyn Printable },
+    /// A partition of the image is for dm-verity, which reads all of it, and some of it is in holes.
+    VerityInHoles { image: &'a Path, partition: u32 },
     /// The image is in use through a loop device: what is written there may be missing from its map.
     ImageInUse { image: &'a Path, usage: &'a dyn Printable },
 }

@@ -23,13 +23,14 @@
 //! Three lines map one:
 //!
 //! ```no_run
-//! use bmaptool::create::create;
+//! use bmaptool::create::{Request, create};
 //! use bmaptool::digest::ChecksumKind;
 //! use bmaptool::event::Silent;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let path = "disk.img".as_ref();
-//! let map = create(&std::fs::File::open(path)?, path, Some(ChecksumKind::Sha256), &Silent)?;
+//! let request = Request { checksums: Some(ChecksumKind::Sha256), ..Request::default() };
+//! let map = create(&std::fs::File::open(path)?, path, &request, &Silent)?;
 //! map.emit(&mut std::fs::File::create("disk.bmap")?)?;
 //! # Ok(())
 //! # }
@@ -54,6 +55,7 @@
 //! | [`device`] | what block devices are, who uses them, and which of them share bytes |
 //! | [`trust`] | signatures: one on a bmap authenticates it and, through its checksums, every byte that is written |
 //! | [`discover`], [`load`] | the bmap and the signature beside an image |
+//! | [`partition`] | partition tables: GPT and MBR |
 //! | [`event`] | what happens, told as it happens |
 //! | [`range`], [`digest`] | blocks and bytes, checksums |
 //! | [`size`], [`visible`] | sizes for people, and text from outside that is fit for them |
@@ -73,6 +75,7 @@ pub mod event;
 pub mod filemap;
 mod hashing;
 pub mod load;
+pub mod partition;
 pub mod range;
 pub mod sink;
 pub mod size;

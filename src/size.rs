@@ -11,6 +11,16 @@ pub fn human(bytes: u64) -> String {
     }
 }
 
+/// A number of bytes as people type it: decimal digits, and perhaps K, M, G or T for powers of 1024. `None` where it is
+/// none, or over 64 bits.
+pub fn parse(text: &str) -> Option<u64> {
+    let power = "KMGT".find(text.chars().next_back()?.to_ascii_uppercase());
+    let digits = if power.is_some() { &text[..text.len() - 1] } else { text };
+    let is_number = digits.bytes().all(|digit| digit.is_ascii_digit()); // a sign parses as well
+    let number: u64 = digits.parse().ok().filter(|_| is_number)?;
+    number.checked_mul(power.map_or(1, |power| 1 << (10 * (power + 1))))
+}
+
 /// `part` and `whole` in the unit of the whole, as in `0.3 of 1.1 GiB`.
 pub fn human_part(part: u64, whole: u64) -> String {
     let part = unit(whole).map_or_else(|| part.to_string(), |(size, _)| format!("{:.1}", part as f64 / size));
@@ -102,6 +112,17 @@ mod tests {
         ];
         for (bytes, text) in cases {
             assert_eq!(human(bytes), text);
+        }
+    }
+
+    #[test]
+    fn sizes_are_parsed_with_their_suffixes() {
+        let cases = [("0", 0), ("4096", 4096), ("4K", 4096), ("4m", 4 << 20), ("3G", 3 << 30)];
+        for (text, bytes) in cases {
+            assert_eq!(parse(text), Some(bytes), "{text}");
+        }
+        for text in ["", "K", "4KB", "-1", "+1", " 1", "1.5M", "0x10", "16777216T", "18446744073709551616", "1é"] {
+            assert_eq!(parse(text), None, "{text}");
         }
     }
 

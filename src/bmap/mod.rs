@@ -203,6 +203,18 @@ impl Bmap {
         })
     }
 
+    /// Whether all of `bytes` is mapped.
+    pub fn maps(&self, bytes: ByteRange) -> bool {
+        let mut mapped_to = bytes.start;
+        for range in self.ranges().skip_while(|range| range.bytes.end <= bytes.start) {
+            if range.bytes.start > mapped_to {
+                break;
+            }
+            mapped_to = range.bytes.end;
+        }
+        mapped_to >= bytes.end
+    }
+
     /// Parses the bytes of a bmap file of any version up to 2.x, and verifies the file's own checksum.
     ///
     /// # Errors
@@ -238,6 +250,14 @@ mod tests {
         assert!(matches!(build(&[(3, 5), (5, 6)]), Err(Invalid::Overlap { .. })));
         assert!(matches!(build(&[(3, 5), (3, 3)]), Err(Invalid::Overlap { .. })));
         assert!(matches!(build(&[(3, 5), (1, 2)]), Err(Invalid::OutOfOrder { .. })));
+    }
+
+    #[test]
+    fn bytes_are_mapped_where_no_hole_is_among_them() {
+        let map = build(&[(0, 1), (2, 2), (4, 5)]).unwrap();
+        let maps = |start, end| map.maps(ByteRange { start, end });
+        assert!(maps(0, 3000) && maps(2500, 3000) && maps(4000, 4001) && maps(3500, 3500));
+        assert!(!maps(0, 3001) && !maps(2999, 4001) && !maps(3000, 3001) && !maps(5999, 6001) && !maps(9000, 9001));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! The command line, as `bmaptool --help` shows it.
 
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use bmaptool::create::Include;
+use bmaptool::size;
 use bmaptool::source::Header;
 use bmaptool::trust::Fingerprint;
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -89,6 +92,12 @@ pub struct Create {
     /// Leave out the checksums of the ranges
     #[arg(long)]
     pub no_checksum: bool,
+    /// Cut ranges at multiples of SIZE bytes, with K, M or G for powers of 1024; by default a range is a whole extent
+    #[arg(long, value_name = "SIZE", value_parser = size, value_hint = ValueHint::Other)]
+    pub range_size: Option<NonZeroU64>,
+    /// Map this part in any case, even if it is a hole: START-END in bytes, or pN for partition N
+    #[arg(long, value_name = "RANGE", value_hint = ValueHint::Other)]
+    pub map: Vec<Include>,
     /// The image: a regular file that is not compressed
     #[arg(value_name = "IMAGE")]
     pub image: PathBuf,
@@ -179,6 +188,10 @@ pub struct Bmap {
     /// Accept a signature of the key with this fingerprint only
     #[arg(long, value_name = "FPR", value_hint = ValueHint::Other)]
     pub fingerprint: Option<Fingerprint>,
+}
+
+fn size(text: &str) -> Result<NonZeroU64, &'static str> {
+    size::parse(text).and_then(NonZeroU64::new).ok_or("not a number of bytes, as in 4M")
 }
 
 /// Refuses an empty name, which is an unset variable in a script.

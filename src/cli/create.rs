@@ -1,9 +1,10 @@
 //! `bmaptool create`.
 
 use std::fs::{self, File};
+use std::num::NonZeroU64;
 use std::path::Path;
 
-use bmaptool::create as engine;
+use bmaptool::create::{self as engine, Request};
 use bmaptool::device::flush_loop_devices;
 use bmaptool::digest::ChecksumKind;
 use bmaptool::size::{counted, human};
@@ -39,14 +40,13 @@ pub fn run(arguments: &Create, verbosity: &Verbosity) -> Result<(), Error> {
         // That is not fatal: nothing is written to the image.
         log::debug!("cannot tell which loop devices are attached to '{}': {error}", path.display());
     }
-    let checksums = if arguments.no_checksum { None } else { Some(ChecksumKind::Sha256) };
     // Elsewhere standard error may go where the bmap goes.
     let is_watched = console::is_terminal() && !verbosity.quiet;
     if is_watched {
         signals.print_in_background();
         report.show_progress();
     }
-    let map = engine::create(&image, path, checksums, &*report)?;
+    let map = engine::create(&image, path, &request(arguments), &*report)?;
     // The bmap may go to the same terminal.
     console::finish();
     if map.mapped_blocks() == map.blocks() {
@@ -59,6 +59,14 @@ pub fn run(arguments: &Create, verbosity: &Verbosity) -> Result<(), Error> {
         log::info!("'{}': {} in {ranges}", path.display(), summary::mapped(&map));
     }
     Ok(())
+}
+
+fn request(arguments: &Create) -> Request {
+    Request {
+        checksums: (!arguments.no_checksum).then_some(ChecksumKind::Sha256),
+        range_size: arguments.range_size.map(NonZeroU64::get),
+        include: arguments.map.clone(),
+    }
 }
 
 /// Refuses what may be an output that was mixed up with the image, and warns of what looks compressed: build systems

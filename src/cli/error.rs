@@ -138,6 +138,8 @@ impl Error {
             Self::Output { source, signal: Some(signal), .. } if source.kind() == io::ErrorKind::Interrupted => {
                 128 + signal
             }
+            // What is wrong with these arguments is only known once the image is.
+            Self::Create(create::Error::RangeSize { .. } | create::Error::PastTheEnd { .. }) => super::WRONG_USAGE,
             _ => super::FAILED,
         }
     }

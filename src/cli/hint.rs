@@ -33,6 +33,7 @@ pub fn of_notice(notice: &Notice<'_>) -> Option<String> {
         Notice::PartitionTableNotReread { device, .. } => {
             Some(format!("plug it in again, or use 'blockdev --rereadpt {}'", device.display()))
         }
+        Notice::VerityInHoles { partition, .. } => Some(format!("map it whole with '--map p{partition}'")),
         _ => None,
     }
 }
@@ -97,6 +98,10 @@ fn of_create(error: &create::Error) -> Option<&'static str> {
     match error {
         create::Error::NotAFile { .. } => Some("only a regular file can be mapped"),
         create::Error::Changed { .. } => Some("map it when nothing writes to it"),
+        create::Error::RangeSize { .. } => Some("use a multiple of it, such as 4M"),
+        create::Error::TooManyRanges { .. } => Some("use a larger '--range-size'"),
+        create::Error::PastTheEnd { .. } => Some("the form is START-END in bytes, as in 1M-4M, or pN for partition N"),
+        create::Error::NoPartition { .. } => Some("'fdisk -l IMAGE' lists the partitions"),
         create::Error::Map(filemap::Error::Unsupported { .. }) => {
             Some("map a copy made by 'cp --sparse=always' on ext4, XFS, btrfs or tmpfs")
         }

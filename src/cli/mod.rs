@@ -24,6 +24,9 @@ use error::Error;
 /// The exit status after an error.
 const FAILED: i32 = 1;
 
+/// The exit status after wrong usage, clap's own.
+const WRONG_USAGE: i32 = 2;
+
 /// Runs the command, prints its error, and returns the exit status.
 pub fn run(arguments: &Arguments) -> i32 {
     match catch_unwind(|| dispatch(arguments)) {

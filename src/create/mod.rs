@@ -1,16 +1,40 @@
-//! Making a block map: what the file system says is mapped, with a checksum for each range.
+//! Making a block map: what the file system says is mapped, and what the caller adds, with a checksum for each range.
 
 mod hashing;
+mod include;
+mod ranges;
 
 use std::fs::{File, FileType, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+pub use include::{Include, InvalidInclude};
+
 use crate::bmap::{Bmap, Checksums, Invalid};
 use crate::digest::ChecksumKind;
-use crate::event::Observer;
+use crate::event::{Notice, Observer};
 use crate::filemap::{self, FileMap};
+use crate::partition::{self, PartitionTable};
+use crate::range::{BlockRange, ByteRange};
+
+/// What a map shall be like.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The kind of checksum that each range gets.
+    pub checksums: Option<ChecksumKind>,
+    /// Ranges are cut at the multiples of this many bytes, itself a multiple of the block size. `None`: a range is a
+    /// whole extent.
+    pub range_size: Option<u64>,
+    /// What is mapped though the file system may call it a hole.
+    pub include: Vec<Include>,
+}
+
+impl Request {
+    fn names_partitions(&self) -> bool {
+        self.include.iter().any(|include| matches!(include, Include::Partition(_)))
+    }
+}
 
 /// Why the image at `path` cannot be mapped.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +61,21 @@ pub enum Error {
     /// There is not enough memory.
     #[error("cannot make the buffers")]
     Memory(#[source] io::Error),
+    /// The ranges cannot have this size, in bytes.
+    #[error("a range size of {size} bytes is no multiple of the block size of '{path}', {block_size} bytes")]
+    RangeSize { path: PathBuf, size: u64, block_size: u64 },
+    /// There would be `count` ranges, more than a bmap can list.
+    #[error("the map of '{path}' would have {count} ranges, a bmap can list {max}")]
+    TooManyRanges { path: PathBuf, count: u64, max: u64 },
+    /// What is to be included ends past the image, which has `size` bytes.
+    #[error("cannot map {include} of '{path}': the image has {size} bytes")]
+    PastTheEnd { path: PathBuf, include: Include, size: u64 },
+    /// The image has a partition table or not, but not this partition.
+    #[error("cannot map {include} of '{path}': there is no such partition")]
+    NoPartition { path: PathBuf, include: Include },
+    /// The partition table, which says where a partition lies, cannot be used.
+    #[error("cannot find the partitions of '{path}'")]
+    Partitions { path: PathBuf, source: partition::Error },
     /// The file system does not tell what is mapped.
     #[error(transparent)]
     Map(#[from] filemap::Error),
@@ -45,18 +84,13 @@ pub enum Error {
     Impossible { path: PathBuf, source: Invalid },
 }
 
-/// Maps the image that was opened from `path`. With a kind of `checksums`, hashes its ranges on all cores, and tells
-/// `observer` how far that is, with the image as its only target.
+/// Maps the image that was opened from `path`, as `request` says; hashes its ranges on all cores, and tells `observer`
+/// how far that is, with the image as its only target.
 ///
 /// # Errors
 ///
 /// Among others, where the image is not a regular file with data, or changes meanwhile.
-pub fn create(
-    image: &File,
-    path: &Path,
-    checksums: Option<ChecksumKind>,
-    observer: &dyn Observer,
-) -> Result<Bmap, Error> {
+pub fn create(image: &File, path: &Path, request: &Request, observer: &dyn Observer) -> Result<Bmap, Error> {
     let access = |action, source| Error::Access { path: path.to_owned(), action, source };
     let inspect = || image.metadata().map_err(|source| access("inspect", source));
     // What changes when a file is written to.
@@ -74,14 +108,36 @@ pub fn create(
     if map.size == 0 {
         return Err(Error::Empty { path: path.to_owned() });
     }
-    let checksums = checksums.map(|kind| hash(image, path, &map, kind, observer));
+    let partitions = match PartitionTable::read(&mut &*image) {
+        Err(source) if request.names_partitions() => {
+            return Err(Error::Partitions { path: path.to_owned(), source });
+        }
+        partitions => partitions.unwrap_or(None),
+    };
+    let ranges = ranges::all(&map, path, request, partitions.as_ref())?;
+    let checksums = request.checksums.map(|kind| hash(image, path, &map, &ranges, kind, observer));
     // Before the errors of hashing: a file that shrinks ends too early.
     if state(&inspect()?) != state(&before) || map.size != before.size() {
         return Err(Error::Changed { path: path.to_owned() });
     }
     let checksums = checksums.transpose()?;
-    Bmap::new(map.size, map.block_size, map.ranges, checksums)
-        .map_err(|source| Error::Impossible { path: path.to_owned(), source })
+    let bmap = Bmap::new(map.size, map.block_size, ranges, checksums)
+        .map_err(|source| Error::Impossible { path: path.to_owned(), source })?;
+    if let Some(partitions) = partitions {
+        tell_verity_in_holes(&bmap, path, &partitions, observer);
+    }
+    Ok(bmap)
+}
+
+/// A partition with hashes or signatures of dm-verity is read as it is: a device that keeps old data in its holes fails
+/// to verify.
+fn tell_verity_in_holes(bmap: &Bmap, path: &Path, table: &PartitionTable, observer: &dyn Observer) {
+    for partition in table.partitions.iter().filter(|partition| partition.kind.is_verity()) {
+        let bytes = ByteRange { end: partition.bytes.end.min(bmap.image_size()), ..partition.bytes };
+        if !bmap.maps(bytes) {
+            observer.notice(Notice::VerityInHoles { image: path, partition: partition.number });
+        }
+    }
 }
 
 /// Refuses the file at `path` unless it is a regular file by its `kind`. To be called before the file is opened:
@@ -106,10 +162,11 @@ fn hash(
     image: &File,
     path: &Path,
     map: &FileMap,
+    ranges: &[BlockRange],
     kind: ChecksumKind,
     observer: &dyn Observer,
 ) -> Result<Checksums, Error> {
-    let ranges: Vec<_> = map.ranges.iter().map(|range| range.bytes(map.block_size, map.size)).collect();
+    let ranges: Vec<_> = ranges.iter().map(|range| range.bytes(map.block_size, map.size)).collect();
     let digests = hashing::hash(image, path, &ranges, kind, observer)?;
     let mut checksums = Checksums::new(kind);
     digests.iter().for_each(|digest| checksums.push(digest));

@@ -12,13 +12,15 @@ fn read(name: &str) -> String {
 }
 
 /// The options that have been promised; scripts use them.
-const PROMISED: [&str; 18] = [
+const PROMISED: [&str; 20] = [
     "--help",
     "--version",
     "--quiet",
     "--debug",
     "--output",
     "--no-checksum",
+    "--range-size",
+    "--map",
     "--bmap",
     "--nobmap",
     "--bmap-sig",

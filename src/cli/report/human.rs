@@ -123,6 +123,9 @@ impl Human {
             Notice::DeviceInUse { device, usage } => {
                 (Warn, format!("'{}' may change while it is read: it is {usage}", device.display()))
             }
+            Notice::VerityInHoles { image, partition } => {
+                (Warn, format!("partition {partition} of '{}' is for dm-verity and has holes", image.display()))
+            }
             Notice::ImageInUse { image, usage } => {
                 let image = image.display();
                 (Warn, format!("writes to '{image}' may be missing from its map: its loop device is {usage}"))

@@ -1,0 +1,92 @@
+//! The master boot record, and the chain of extended boot records that logical partitions lie in.
+
+use std::io::{self, Read, Seek};
+
+use super::{Partition, PartitionType, number, read_at};
+use crate::range::ByteRange;
+
+/// The size of a sector in bytes: the table does not say it, and images are made for this one.
+pub(super) const SECTOR: u32 = 512;
+
+const ENTRIES: usize = 446;
+const ENTRY_LEN: usize = 16;
+
+/// How many logical partitions are looked for: a chain may be a circle. The kernel stops at as many in all.
+const MAX_LOGICAL: u32 = 256;
+
+/// The type of the entry that protects a GPT.
+const PROTECTIVE: u8 = 0xee;
+
+/// The first sector of a disk.
+pub(super) struct BootRecord([u8; SECTOR as usize]);
+
+/// A used entry of a boot record; its numbers are sectors.
+#[derive(Clone, Copy)]
+struct Entry {
+    kind: u8,
+    start: u64,
+    length: u64,
+}
+
+impl Entry {
+    fn is_extended(self) -> bool {
+        matches!(self.kind, 0x05 | 0x0f | 0x85)
+    }
+
+    fn partition(self, number: u32, origin: u64) -> Partition {
+        let start = origin + self.start;
+        let bytes = ByteRange { start: start * u64::from(SECTOR), end: (start + self.length) * u64::from(SECTOR) };
+        Partition { number, bytes, kind: PartitionType::Id(self.kind), name: String::new() }
+    }
+}
+
+impl BootRecord {
+    /// The record at `offset`; `None` where there is none, but the boot sector of a file system perhaps.
+    pub(super) fn read<R: Read + Seek>(source: &mut R, offset: u64) -> io::Result<Option<Self>> {
+        let mut record = Self([0; SECTOR as usize]);
+        let is_record = read_at(source, &mut record.0, offset)? && record.0.ends_with(&[0x55, 0xaa]);
+        let has_boot_flags = (0..4).all(|slot| matches!(record.0[ENTRIES + slot * ENTRY_LEN], 0x00 | 0x80));
+        Ok((is_record && has_boot_flags).then_some(record))
+    }
+
+    /// Whether a GPT counts.
+    pub(super) fn is_protective(&self) -> bool {
+        self.entries().any(|(_, entry)| entry.kind == PROTECTIVE)
+    }
+
+    /// The used entries, each with its slot from 0.
+    fn entries(&self) -> impl Iterator<Item = (u32, Entry)> {
+        let entry = |slot: u32| {
+            let bytes = &self.0[ENTRIES + slot as usize * ENTRY_LEN..][..ENTRY_LEN];
+            Entry { kind: bytes[4], start: number::<4>(bytes, 8), length: number::<4>(bytes, 12) }
+        };
+        (0..4).map(move |slot| (slot, entry(slot))).filter(|(_, entry)| entry.kind != 0 && entry.length > 0)
+    }
+}
+
+/// The partitions of the MBR at the start of `source`; `None` where there is none.
+pub(super) fn read<R: Read + Seek>(source: &mut R) -> io::Result<Option<Vec<Partition>>> {
+    let Some(record) = BootRecord::read(source, 0)? else { return Ok(None) };
+    let mut partitions: Vec<_> = record.entries().map(|(slot, entry)| entry.partition(slot + 1, 0)).collect();
+    if let Some((_, extended)) = record.entries().find(|(_, entry)| entry.is_extended()) {
+        add_logical(source, extended.start, &mut partitions)?;
+    }
+    // A boot sector without any entry is that of a boot loader or a file system.
+    Ok(Some(partitions).filter(|partitions| !partitions.is_empty()))
+}
+
+/// Adds the logical partitions: each record of the chain has an entry for one, counted from that record, and one that
+/// leads to the next record, counted from the start of the extended partition.
+fn add_logical<R: Read + Seek>(source: &mut R, extended: u64, partitions: &mut Vec<Partition>) -> io::Result<()> {
+    let mut at = extended;
+    for _ in 0..MAX_LOGICAL {
+        let Some(record) = BootRecord::read(source, at * u64::from(SECTOR))? else { return Ok(()) };
+        let next_number = partitions.last().map_or(5, |last| (last.number + 1).max(5));
+        if let Some((_, entry)) = record.entries().find(|(_, entry)| !entry.is_extended()) {
+            partitions.push(entry.partition(next_number, at));
+        }
+        let Some((_, next)) = record.entries().find(|(_, entry)| entry.is_extended()) else { return Ok(()) };
+        at = extended + next.start;
+    }
+    Ok(())
+}
