@@ -90,11 +90,11 @@ impl Medium {
                             // It need not be set again: this is a device that does not take it.
                             let _ = fcntl(&*file, FcntlArg::F_SETFL(OFlag::empty()));
                             *path = ReadPath::AfterDrop;
-                            drop_cached_device(file);
                         }
                         read => return read.map_err(failed),
                     }
                 }
+                drop_cached_device(file);
                 read_all_at(file, buf, span.start).map_err(failed)
             }
         }
