@@ -139,15 +139,16 @@ pub fn read_full(reader: &mut (impl Read + ?Sized), buf: &mut [u8]) -> io::Resul
     Ok(filled)
 }
 
-/// How many unwanted bytes are read at a time.
-const SCRATCH_LEN: usize = 128 << 10;
+/// How many unwanted bytes are read at a time: they lie on the stack, as there may be no memory left for them.
+const SCRATCH_LEN: usize = 32 << 10;
 
 /// Reads and drops up to `count` bytes; returns how many there were.
 ///
 /// # Errors
 ///
 /// Where `reader` fails, except for interruptions.
-pub fn discard(reader: &mut (impl Read + ?Sized), scratch: &mut [u8], count: u64) -> io::Result<u64> {
+pub fn discard(reader: &mut (impl Read + ?Sized), count: u64) -> io::Result<u64> {
+    let mut scratch = [0; SCRATCH_LEN];
     let mut left = count;
     while left > 0 {
         let want = usize::try_from(left).unwrap_or(usize::MAX).min(scratch.len());

@@ -38,9 +38,8 @@ impl Pipe {
             Contents::Image => image_size.saturating_sub(offset),
             Contents::Encoded => image_size,
         };
-        let mut scratch = vec![0; SCRATCH_LEN];
         // Whatever is wrong with these bytes, they are not wanted.
-        while let Ok(count @ 1..) = discard(&mut self.file, &mut scratch, left.min(SCRATCH_LEN as u64)) {
+        while let Ok(count @ 1..) = discard(&mut self.file, left.min(SCRATCH_LEN as u64)) {
             left = left.saturating_sub(count);
             on_read();
         }

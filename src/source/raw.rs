@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::peek::StoredFile;
 use super::transport::{Seek, Transport};
-use super::{ForwardRead, ReadPolicy, SCRATCH_LEN, discard};
+use super::{ForwardRead, ReadPolicy, discard};
 
 /// The bytes of a file, as they are stored.
 pub struct Raw {
@@ -35,8 +35,7 @@ impl Raw {
     }
 
     fn discard(&mut self, count: u64) -> io::Result<()> {
-        let mut scratch = vec![0; SCRATCH_LEN];
-        self.position = self.position.saturating_add(discard(&mut self.file, &mut scratch, count)?);
+        self.position = self.position.saturating_add(discard(&mut self.file, count)?);
         Ok(())
     }
 }

@@ -36,7 +36,7 @@ use super::decode_error::{DecodeError, unsupported};
 use super::detect::{Format, HEAD_LEN};
 use super::peek::{Peek, StoredFile};
 use super::transport::{Seek, Transport};
-use super::{ForwardRead, ReadPolicy, SCRATCH_LEN, discard, read_full};
+use super::{ForwardRead, ReadPolicy, discard, read_full};
 use crate::range::ByteRange;
 use subset::{Index, Subset};
 
@@ -152,13 +152,12 @@ pub struct Decoded {
     /// The ranges of the image that the codec delivers, one after another: of a subset only some.
     ranges: VecDeque<ByteRange>,
     size: Option<u64>,
-    scratch: Vec<u8>,
 }
 
 impl Decoded {
     /// All that `codec` delivers, which decompresses `format`.
     pub(super) fn whole(format: Format, codec: Box<dyn Read + Send>) -> Self {
-        Self { format, codec, position: 0, ranges: VecDeque::from([ByteRange::ALL]), size: None, scratch: Vec::new() }
+        Self { format, codec, position: 0, ranges: VecDeque::from([ByteRange::ALL]), size: None }
     }
 
     /// How many bytes there are, where an index says so.
@@ -197,12 +196,7 @@ impl ForwardRead for Decoded {
             let wanted = self.available().min(offset.saturating_sub(self.position));
             let from = self.position;
             if wanted > 0 {
-                // Taken out, as `self` is borrowed for reading into it.
-                let mut scratch = std::mem::take(&mut self.scratch);
-                scratch.resize(SCRATCH_LEN, 0);
-                let done = discard(self, &mut scratch, wanted);
-                self.scratch = scratch;
-                done?;
+                discard(self, wanted)?;
             } else {
                 self.position = self.end_of_hole(offset);
             }

@@ -73,7 +73,7 @@ impl Body {
     pub(super) fn skip(mut self, data: &mut impl BufRead) -> io::Result<()> {
         let Some(size) = self.entry.compressed_size.filter(|_| !self.is_at_end) else {
             self.entry.check_usable()?;
-            let mut scratch = vec![0; 64 << 10];
+            let mut scratch = [0; 32 << 10];
             while self.read(data, &mut scratch)? > 0 {}
             return Ok(());
         };
