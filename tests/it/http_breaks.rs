@@ -93,6 +93,22 @@ fn a_busy_server_is_asked_again_when_it_says() {
 }
 
 #[test]
+fn a_server_is_waited_for_until_a_date_by_its_own_clock() {
+    let case = Case::full();
+    let file = case.file();
+    let server = Server::start(move |request, reply| match request.number {
+        0 => {
+            let at = |seconds| format!("Sun, 06 Nov 1994 08:49:{seconds} GMT");
+            let [now, then] = [format!("Date: {}", at(37)), format!("Retry-After: {}", at(38))];
+            reply.status("503 Service Unavailable", &[&now, &then]);
+        }
+        _ => reply.file(request, &file),
+    });
+    case.copy_all(&server.url("x")).ok().says(&["503 Service Unavailable; trying again in 1.0 s"]);
+    case.assert_copied();
+}
+
+#[test]
 fn a_server_that_stays_in_trouble_is_given_up() {
     let case = Case::full();
     let file = case.file();

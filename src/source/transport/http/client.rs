@@ -2,13 +2,14 @@
 
 use std::error::Error;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use percent_encoding::{CONTROLS, percent_encode};
 use reqwest::StatusCode;
 use reqwest::blocking::Response;
 use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, DATE, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE,
+    RETRY_AFTER,
 };
 
 use super::certificates::CertificateFault;
@@ -179,9 +180,16 @@ fn add_part(headers: &mut HeaderMap, part: Option<&Part<'_>>) -> Result<(), Fetc
     Ok(())
 }
 
-/// The pause that a server asks for, where it says that in seconds (RFC 9110, section 10.2.3).
+/// The pause that a server asks for, in seconds or until a date (RFC 9110, section 10.2.3).
 fn retry_after(response: &Response) -> Option<Duration> {
-    header(response, &RETRY_AFTER)?.trim().parse().ok().map(Duration::from_secs)
+    let asked_for = header(response, &RETRY_AFTER)?.trim();
+    if let Ok(seconds) = asked_for.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text: &str| httpdate::parse_http_date(text.trim()).ok();
+    // By the server's clock: that of a board may be wrong.
+    let now = header(response, &DATE).and_then(date).unwrap_or_else(SystemTime::now);
+    date(asked_for)?.duration_since(now).ok()
 }
 
 /// `error` and its causes, from the outermost on. Those within an [`io::Error`] count, which it does not name as its
