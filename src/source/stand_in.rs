@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::detect::NotAnImage;
+use super::detect::{NotAnImage, is_text};
 use super::{Location, Source};
 
 /// What a server sent in place of a bmap or a signature.
@@ -21,6 +21,7 @@ impl StandIn {
     pub fn for_bmap(file: &Source) -> Option<Self> {
         match Self::known(file)? {
             known @ (Self::Nothing | Self::Known(NotAnImage::Page | NotAnImage::Json)) => Some(known),
+            Self::Unknown if is_plain_text(file.file.head()) => Some(Self::Unknown),
             _ => None,
         }
     }
@@ -43,6 +44,12 @@ impl StandIn {
         }
         Some(NotAnImage::of(head).map_or(Self::Unknown, Self::Known))
     }
+}
+
+/// Whether `head` is text, and neither XML nor armoured: `404 page not found`.
+fn is_plain_text(head: &[u8]) -> bool {
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+    is_text(text) && !matches!(text, [] | [b'<', ..]) && !text.starts_with(b"-----BEGIN PGP ")
 }
 
 /// What it is, as in `an HTML page`.

@@ -5,11 +5,12 @@ use crate::common::server::{File, Server};
 use crate::common::tool::copy;
 
 /// What servers send for files that they do not have, and the words for it.
-const STAND_INS: [(&str, &str); 4] = [
+const STAND_INS: [(&str, &str); 5] = [
     ("<!DOCTYPE html>\n<html><body>Please log in</body></html>", "an HTML page"),
     ("<?xml version=\"1.0\"?>\n<!DOCTYPE html PUBLIC \"x\">\n<html/>", "an HTML page"),
     ("{\n  \"errors\": [{\"status\": 404}]\n}", "a JSON text"),
     ("\n", "an empty file"),
+    ("404 page not found\n", "something else"),
 ];
 
 /// A server with an image, a bmap where one is given, and `stand_in` under every other name.
@@ -40,7 +41,7 @@ fn what_a_server_sends_for_a_missing_bmap_is_no_bmap() {
 #[test]
 fn what_a_server_sends_for_a_missing_signature_is_no_bad_one() {
     let case = Case::disk_like();
-    for (stand_in, what) in STAND_INS.into_iter().chain([("404 page not found", "something else")]) {
+    for (stand_in, what) in STAND_INS {
         let bmap = File::new(std::fs::read(&case.bmap).unwrap());
         let server = server_with_stand_ins(case.file(), Some(bmap), stand_in);
         let tool = || hasty(copy([server.url("disk.img").as_ref(), case.out().as_os_str()]));
