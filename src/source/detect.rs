@@ -184,7 +184,7 @@ const fn image(format: &'static str, magic: &'static [u8], endings: &'static [&'
     Foreign { what: NotAnImage::Image(format), magic, endings }
 }
 
-const FOREIGN: [Foreign; 10] = [
+const FOREIGN: [Foreign; 13] = [
     compressed("lzip", b"LZIP\x01", &["lz"]),
     compressed("compress", b"\x1f\x9d", &["z"]),
     compressed("7-Zip", b"7z\xbc\xaf\x27\x1c", &["7z"]),
@@ -193,7 +193,12 @@ const FOREIGN: [Foreign; 10] = [
     Foreign { what: NotAnImage::PartOfZip, magic: b"PK\x07\x08PK\x03\x04", endings: &["z01"] },
     image("QCOW", b"QFI\xfb", &["qcow", "qcow2"]),
     image("VMDK", b"KDMV", &["vmdk"]),
+    image("VMDK", b"# Disk DescriptorFile", &["vmdk"]),
+    // One of fixed size is an image, with a footer.
+    image("VHD", b"conectix", &["vhd"]),
     image("VHDX", b"vhdxfile", &["vhdx"]),
+    // `<<< Oracle VM VirtualBox Disk Image >>>`, `<<< QEMU VM Virtual Disk Image >>>`.
+    image("VDI", b"<<< ", &["vdi"]),
     image("Android sparse", b"\x3a\xff\x26\xed", &["simg"]),
     Foreign { what: NotAnImage::Pointer, magic: b"version https://git-lfs.github.com/spec/", endings: &[] },
 ];
@@ -376,11 +381,14 @@ mod tests {
 
     #[test]
     fn what_is_no_image_is_told_by_its_start() {
-        let cases: [(&[u8], Option<NotAnImage>); 11] = [
+        let cases: [(&[u8], Option<NotAnImage>); 14] = [
             (b"LZIP\x01\x0c", Some(NotAnImage::Compressed("lzip"))),
             (b"PK\x07\x08PK\x03\x04\x14\0", Some(NotAnImage::PartOfZip)),
             (b"version https://git-lfs.github.com/spec/v1\noid ", Some(NotAnImage::Pointer)),
             (b"QFI\xfb\0\0\0\x03", Some(NotAnImage::Image("QCOW"))),
+            (b"# Disk DescriptorFile\nversion=1", Some(NotAnImage::Image("VMDK"))),
+            (b"conectix\0\0\0\x02", Some(NotAnImage::Image("VHD"))),
+            (b"<<< Oracle VM VirtualBox Disk Image >>>\n", Some(NotAnImage::Image("VDI"))),
             (b"\n<!DOCTYPE HTML>", Some(NotAnImage::Page)),
             (b"<html lang=en>", Some(NotAnImage::Page)),
             (b"\xef\xbb\xbf<?xml version", Some(NotAnImage::Xml)),
