@@ -13,9 +13,9 @@ pub enum ParseError {
     /// A web page, as some servers send it for a missing file.
     #[error("not a bmap but an HTML page")]
     HtmlPage,
-    /// The byte at `offset`, counted from 0, is the first that is not UTF-8.
-    #[error("not a bmap: not XML, byte {offset} is not UTF-8")]
-    NotUtf8 { offset: usize },
+    /// The byte at `offset`, counted from 0, is the first that is not UTF-8, or is a zero.
+    #[error("not a bmap: not XML, byte {offset} is no text")]
+    NotText { offset: usize },
     /// The XML parser stopped at `line`.
     #[error("line {line}: not well-formed XML")]
     Xml { line: usize, source: quick_xml::Error },

@@ -45,7 +45,11 @@ const BYTE_ORDER_MARK: &str = "\u{feff}";
 const CDATA: &str = "<![CDATA[";
 
 pub(super) fn parse(file: &[u8]) -> Result<Bmap, ParseError> {
-    let text = std::str::from_utf8(file).map_err(|error| ParseError::NotUtf8 { offset: error.valid_up_to() })?;
+    let text = std::str::from_utf8(file).map_err(|error| ParseError::NotText { offset: error.valid_up_to() })?;
+    // XML has none (section 2.2), and no disk image is without them.
+    if let Some(offset) = text.find('\0') {
+        return Err(ParseError::NotText { offset });
+    }
     if text.trim().is_empty() {
         return Err(ParseError::NotABmap { reason: "the file is empty".to_owned() });
     }

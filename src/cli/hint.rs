@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use bmaptool::bmap::ParseError;
 use bmaptool::device::{Conflict, Sharing, Usage};
 use bmaptool::event::Notice;
 use bmaptool::source::{self, CertificateFault, FetchError, NotAnImage, ProxyFault};
@@ -65,6 +66,7 @@ pub fn hint(error: &Error) -> Option<String> {
             "it may be damaged, or a web page; if it is the image, rename it or name its bmap"
         }
         Error::Bmap(load::Error::Trust(error)) => of_signature(error)?,
+        Error::Bmap(load::Error::Invalid { source: ParseError::NotText { .. }, .. }) => SWAPPED_BMAP,
         Error::Bmap(load::Error::StandIn { .. }) => "check the address: some servers send this for a missing file",
         Error::Target(error) => return of_target(error),
         _ => return None,
@@ -143,7 +145,7 @@ fn of_source(error: &source::Error) -> Option<&'static str> {
                 "to copy it as it is, name its bmap"
             }
         }),
-        source::Error::TooLarge { what: "bmap", .. } => Some("are the image and '--bmap' swapped?"),
+        source::Error::TooLarge { what: "bmap", .. } => Some(SWAPPED_BMAP),
         _ => None,
     }
 }
@@ -207,7 +209,7 @@ fn of_target(error: &sink::Error) -> Option<String> {
     };
 
     let hint = match error {
-        Access { path, source, .. } if is_like_url(Some(path), source) => {
+        Access { path, source, .. } if is_like_url(Some(path), source) || is_like_remote(Some(path), source) => {
             "the target is a device or a file of this machine, not an address"
         }
         WrongKind { .. } => "the target must be a block device or a regular file",
@@ -242,6 +244,8 @@ fn of_target(error: &sink::Error) -> Option<String> {
     };
     Some(hint.to_owned())
 }
+
+const SWAPPED_BMAP: &str = "are the image and '--bmap' swapped?";
 
 const AS_ROOT: &str = "run this as root, with sudo for example";
 

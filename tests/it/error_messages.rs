@@ -65,11 +65,12 @@ fn help_shows_how_it_is_done() {
 #[test]
 fn names_that_lead_nowhere_are_named() {
     let directory = directory();
-    let cases: [(&str, &[&str]); 11] = [
+    let cases: [(&str, &[&str]); 12] = [
         ("copy dsik.img out", &["cannot open 'dsik.img': No such file or directory"]),
         ("copy --bmap dsik.bmap disk.img out", &["cannot open 'dsik.bmap': No such file or directory"]),
         ("copy htp://host/disk.img out", &["cannot open 'htp://host/disk.img'", "http, https, ftp, ssh and file"]),
         ("copy disk.img ssh://host/out", &["cannot create 'ssh://host/out'", "not an address"]),
+        ("copy disk.img me@host:/out", &["cannot create 'me@host:/out'", "not an address"]),
         ("create http://host/disk.img", &["cannot open image 'http://host/disk.img'", "not an address"]),
         ("copy . out", &["'.' is a directory"]),
         ("copy disk.img .", &["cannot copy to '.': it is a directory"]),
@@ -99,6 +100,8 @@ fn no_bmap_or_a_wrong_one_is_told() {
     run(&directory, "copy lone.img out", 1, &["bmap file not found for 'lone.img'", "'--nobmap'"]);
     run(&directory, "copy disk.img.bmap out", 1, &["the image and the bmap are the same file, 'disk.img.bmap'"]);
     run(&directory, "copy --bmap ./disk.img disk.img out", 1, &["'disk.img' and './disk.img' are the same file"]);
+
+    run(&directory, "copy --bmap lone.img disk.img.bmap out", 1, &["'lone.img' cannot be used", "swapped?"]);
 
     // A bmap of another image of the same size.
     let size = fs::metadata(path("disk.img")).unwrap().len();

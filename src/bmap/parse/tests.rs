@@ -95,7 +95,9 @@ fn what_is_no_bmap_is_refused() {
         let refusal = refuse(file);
         assert!(refusal.contains(reason), "{file}: {refusal}");
     }
-    assert!(matches!(Bmap::parse(b"<bmap>\xff</bmap>"), Err(ParseError::NotUtf8 { offset: 6 })));
+    for file in [&b"<bmap>\xff</bmap>"[..], b"<bmap>\0</bmap>"] {
+        assert!(matches!(Bmap::parse(file), Err(ParseError::NotText { offset: 6 })));
+    }
 }
 
 #[test]
