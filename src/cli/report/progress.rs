@@ -28,8 +28,8 @@ struct Target {
     /// How much of the source has been read, which is shown where no total is known.
     source: Option<Share>,
     started: Instant,
-    /// Measures the current rate, once that is shown. It is hidden: indicatif fills its lines up to the last column.
-    meter: Option<ProgressBar>,
+    /// Measures the current rate, from the start on. It is hidden: indicatif fills its lines up to the last column.
+    meter: ProgressBar,
 }
 
 /// Bytes, and how many there are.
@@ -47,7 +47,14 @@ const SHORTEST_BAR: usize = 10;
 
 impl Default for Target {
     fn default() -> Self {
-        Self { phase: Phase::Copying, done: 0, total: None, source: None, started: Instant::now(), meter: None }
+        Self {
+            phase: Phase::Copying,
+            done: 0,
+            total: None,
+            source: None,
+            started: Instant::now(),
+            meter: ProgressBar::hidden(),
+        }
     }
 }
 
@@ -80,12 +87,7 @@ impl Progress {
 
     /// A line for each target on a terminal of that many columns.
     pub fn lines(&self, columns: u16) -> Vec<String> {
-        let mut state = self.state();
-        let draw = |target: &mut Target| {
-            let rate = target.rate();
-            target.line(rate, columns)
-        };
-        state.targets.values_mut().map(draw).collect()
+        self.state().targets.values().map(|target| target.line(target.rate(), columns)).collect()
     }
 
     /// A sentence for each target.
@@ -107,11 +109,10 @@ impl State {
 
 impl Target {
     /// The current rate, in bytes per second.
-    fn rate(&mut self) -> u64 {
-        let meter = self.meter.get_or_insert_with(ProgressBar::hidden);
-        meter.set_position(self.done);
-        meter.tick();
-        meter.per_sec() as u64
+    fn rate(&self) -> u64 {
+        self.meter.set_position(self.done);
+        self.meter.tick();
+        self.meter.per_sec() as u64
     }
 
     /// The line for a terminal, in ASCII. Figures have a fixed width, so that the line does not jump.
@@ -286,6 +287,13 @@ mod tests {
         assert!(progress.lines(80)[0].contains(" 25% "), "{:?}", progress.lines(80));
         progress.note(&Event::SourceRead { done: 2, total: 4 });
         assert!(progress.lines(80)[0].contains(" 50% "), "{:?}", progress.lines(80));
+    }
+
+    #[test]
+    fn the_first_rate_is_one_since_the_start() {
+        let target = Target { done: GIB, ..Target::default() };
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(target.rate() <= 50 * GIB, "{}", target.rate());
     }
 
     #[test]
