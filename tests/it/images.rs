@@ -48,7 +48,7 @@ fn copy_by(map: &Path, image: &Path, out: &Path) -> crate::common::tool::Tool {
     copy(["--bmap".as_ref(), map.as_os_str(), image.as_os_str(), out.as_os_str()])
 }
 
-#[test(Program("bzip2"), Program("xz"), Program("zstd"), Program("lz4"), Program("lzop"), Program("zip"))]
+#[test(Program("bzip2"), Program("xz"), Program("zstd"), Program("lz4"), Program("lzop"), Program("zip"), Loopback)]
 fn a_bmap_of_the_compressed_file_is_refused() {
     let work = small();
     let out = work.path("out");
@@ -138,7 +138,7 @@ fn what_is_no_image_is_named_with_a_bmap_too() {
     }
 }
 
-#[test(Root)]
+#[test(Root, Loopback)]
 fn an_image_of_another_size_than_the_bmap_says_is_refused() {
     let work = small();
     let image = fs::read(&work.image).unwrap();

@@ -87,7 +87,7 @@ fn lies() -> Vec<Test> {
         ("an_unreadable_sector", Lie::Unreadable(AT..AT + 1), ["cannot read back byte 5", "it is worn out"]),
     ];
     let test = |(name, lie, fragments): (&str, Lie, [&'static str; 2])| {
-        let needs = [Need::Root, Need::FileSystem("fuse"), Need::Program("zstd")];
+        let needs = [Need::Root, Need::FileSystem("fuse"), Need::Program("zstd"), Need::Loopback];
         Test::new(format!("{name}_is_found_in_what_was_read_back"), &needs, move || is_found(&lie, &fragments))
     };
     lies.into_iter().map(test).collect()
@@ -107,7 +107,7 @@ fn is_found(lie: &Lie, fragments: &[&str]) {
     assert!(!boot_region_is_zero(&disk));
 }
 
-#[test(Root, FileSystem("fuse"), Program("zstd"))]
+#[test(Root, FileSystem("fuse"), Program("zstd"), Loopback)]
 fn what_was_wrong_once_is_right_in_the_end() {
     let fixture = Fixture::new();
     for (map, source) in MAPS.into_iter().flat_map(|map| SOURCES.map(|source| (map, source))) {

@@ -29,7 +29,20 @@ enum Tests {
 inventory::collect!(Entry);
 
 /// The modules whose tests start servers.
-const WITH_SERVERS: [&str; 6] = ["ftp", "hostile_peers", "http", "http_breaks", "nginx", "ssh"];
+const WITH_SERVERS: [&str; 12] = [
+    "archives",
+    "codecs",
+    "ftp",
+    "hostile_peers",
+    "http",
+    "http_breaks",
+    "nginx",
+    "proxies",
+    "redirects",
+    "ssh",
+    "stand_ins",
+    "tls",
+];
 
 impl Entry {
     /// What `#[test]` registers.

@@ -33,7 +33,7 @@ fn damage(path: &Path, at: u64) {
     file.sync_all().unwrap();
 }
 
-#[test(Program("zstd"), Program("xz"))]
+#[test(Program("zstd"), Program("xz"), Loopback)]
 fn images_of_all_kinds_are_verified() {
     let work = work();
     let (bmap, image) = (text(&work.bmap).to_owned(), text(&work.image).to_owned());
