@@ -254,7 +254,8 @@ fn psplash_is_told_the_progress() {
 
 #[test(Program("gzip"))]
 fn psplash_is_told_the_share_of_the_source_where_the_size_is_not_known() {
-    let work = Work::new(|image| fs::write(image, Random::new(1).bytes(6 << 20)).unwrap());
+    // More than twice what the buffers hold: the reader waits for the writer at least twice.
+    let work = Work::new(|image| fs::write(image, Random::new(1).bytes(40 << 20)).unwrap());
     let compressed = work.output_of("gzip -1");
     let pipe = pipe(work.directory.path());
     let mut reader = reader(&pipe);
