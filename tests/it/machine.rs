@@ -333,7 +333,7 @@ fn a_usb_stick_and_an_sd_card_are_flashed() {
     let disks = disk_options(&stick, &card, &fixed);
     let report = machine.run(&disks.iter().map(String::as_str).collect::<Vec<_>>(), |_| None);
     report.expect(to_fixed, "1", &["'/dev/vda' is not a removable device"]);
-    report.expect(to_vda1, "1", &["'/dev/vda1' shares its data with '/dev/vda2', which is in use by another program"]);
+    report.expect(to_vda1, "1", &["'/dev/vda1' shares its data with '/dev/vda2', in use by another program"]);
     assert_eq!(crate::common::sha256(&fixed), pattern);
     for (step, device) in [(to_stick, "/dev/sda"), (to_card, "/dev/mmcblk0")] {
         report.expect(step, "0", &[&format!("to block device '{device}'"), "copying time"]);
