@@ -9,7 +9,8 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     bounded(48 * MIB, || {
-        let open = |image_size| -> Option<Member> { open_zip(peeked(file(data)), image_size, Trailing::Refuse).ok()?.ok() };
+        let open =
+            |image_size| -> Option<Member> { open_zip(peeked(file(data)), image_size, Trailing::Refuse).ok()?.ok() };
         let Some(Member { name, reader, size }) = open(None) else { return };
         let whole = Outcome::of(reader);
         if whole.end != End::Clean {
