@@ -101,6 +101,17 @@ impl BootRegion {
         (bytes.end <= self.contents.len() as u64).then(|| &self.contents[bytes.start as usize..bytes.end as usize])
     }
 
+    /// Whether `sink` holds in the region what is going to be there.
+    pub(super) fn is_right(&self, sink: &mut dyn Sink) -> Result<bool, Error> {
+        let mut found = AlignedBuf::zeroed(self.contents.len()).map_err(Error::Memory)?;
+        Ok(sink.read_at(&mut found, 0).is_ok() && found[..] == self.contents[..])
+    }
+
+    /// Zeroes, as many as the region has bytes.
+    pub(super) fn zeroes(&self) -> &[u8] {
+        &self.zeroes
+    }
+
     /// Writes the region and makes that durable, as the rest must be.
     pub(super) fn commit(&mut self, sink: &mut dyn Sink, cancel: &Cancel) -> Result<(), Error> {
         cancel.check()?;

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::peek::StoredFile;
 use super::transport::{Seek, Transport};
-use super::{ForwardRead, ReadPolicy, SCRATCH_LEN, discard};
+use super::{ForwardRead, ReadPolicy, SCRATCH_LEN, Skipping, discard};
 
 /// The bytes of a file, as they are stored.
 pub struct Raw {
@@ -60,6 +60,10 @@ impl ForwardRead for Raw {
             _ => self.discard(offset.saturating_sub(self.position))?,
         }
         Ok(self.position)
+    }
+
+    fn skipping(&self) -> Skipping {
+        if self.seekable.is_some() { Skipping::LeavesOut } else { Skipping::Reads }
     }
 
     fn finish(&mut self) -> io::Result<u64> {
