@@ -16,7 +16,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// A device of `size` bytes that takes up to `limit` bytes a second.
+    /// A device of `size` bytes that takes, and gives, up to `limit` bytes a second.
     pub fn new(directory: &Path, size: u64, limit: Option<u64>) -> Self {
         let directory = tempfile::tempdir_in(directory).unwrap();
         let backing = directory.path().join("device");
@@ -38,9 +38,10 @@ impl Target {
 
 /// Where the kernel is told how much a device takes (cgroup-v1/blkio-controller.rst). In the root group it holds for
 /// all that is written to the device, also by the kernel's own threads from the page cache.
-const LIMITS: &str = "/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device";
+const LIMITS: [&str; 2] =
+    ["/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device", "/sys/fs/cgroup/blkio/blkio.throttle.read_bps_device"];
 
-/// A limit on what a device takes.
+/// A limit on what a device takes, and on what it gives.
 struct Throttle {
     number: String,
 }
@@ -49,13 +50,16 @@ impl Throttle {
     fn new(device: &Loop, limit: u64) -> Self {
         let name = device.path.file_name().unwrap();
         let number = fs::read_to_string(Path::new("/sys/block").join(name).join("dev")).unwrap().trim().to_owned();
-        fs::write(LIMITS, format!("{number} {limit}")).expect("the throttled table needs cgroup v1's blkio controller");
+        for limits in LIMITS {
+            let set = fs::write(limits, format!("{number} {limit}"));
+            set.expect("the throttled tables need cgroup v1's blkio controller");
+        }
         Self { number }
     }
 }
 
 impl Drop for Throttle {
     fn drop(&mut self) {
-        let _ = fs::write(LIMITS, format!("{} 0", self.number));
+        LIMITS.iter().for_each(|limits| drop(fs::write(limits, format!("{} 0", self.number))));
     }
 }

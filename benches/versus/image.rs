@@ -7,6 +7,10 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use bmaptool::bmap::{Bmap, Checksums};
+use bmaptool::digest::ChecksumKind;
+use bmaptool::range::BlockRange;
+
 use crate::common::find_program;
 use crate::common::image::{Random, create};
 
@@ -115,6 +119,36 @@ impl Images {
             Compression::Raw => self.raw.clone(),
             _ => self.directory.join(format!("disk.img.{}", compression.name())),
         }
+    }
+
+    /// A bmap of the image whose ranges are cut at multiples of 4 MiB.
+    pub fn bmap_of_short_ranges(&self) -> PathBuf {
+        const LENGTH: u64 = 4 << 20;
+        let path = self.directory.join("short-ranges.bmap");
+        make_once(&path, |path| {
+            let map = Bmap::parse(&fs::read(&self.bmap).unwrap()).unwrap();
+            let blocks = LENGTH / map.block_size().bytes();
+            let image = File::open(&self.raw).unwrap();
+            let (mut ranges, mut checksums) = (Vec::new(), Checksums::new(ChecksumKind::Sha256));
+            let mut hasher = ChecksumKind::Sha256.hasher();
+            for range in map.ranges() {
+                let mut start = range.blocks.start();
+                while start < range.blocks.end() {
+                    let end = range.blocks.end().min((start / blocks + 1) * blocks);
+                    let part = BlockRange::new(start, end).unwrap();
+                    let bytes = part.bytes(map.block_size(), map.image_size());
+                    let mut data = vec![0; bytes.len() as usize];
+                    image.read_exact_at(&mut data, bytes.start).unwrap();
+                    hasher.update(&data);
+                    checksums.push(&hasher.finish());
+                    ranges.push(part);
+                    start = end;
+                }
+            }
+            let map = Bmap::new(map.image_size(), map.block_size(), ranges, Some(checksums)).unwrap();
+            map.emit(&mut File::create(path).unwrap()).unwrap();
+        });
+        path
     }
 
     /// A file to write to.

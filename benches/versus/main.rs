@@ -1,7 +1,8 @@
 //! How long a flash takes: ours, the peer's, and the least that it could take.
 //!
-//! `cargo bench --bench versus` makes an image, compresses it, and prints three tables: copies to a loop device over
-//! tmpfs, copies to one that takes no more than an SD card reader's 126 MB/s, and maps. Run it as root, with
+//! `cargo bench --bench versus` makes an image, compresses it, and prints five tables: copies to a loop device over
+//! tmpfs, copies to one that takes no more than an SD card reader's 126 MB/s, maps, devices that are compared with their
+//! bmap, and copies that are read back from a device that gives no more than that. Run it as root, with
 //! bmap-tools, lbzip2, xz, zstd, lz4, pigz and losetup installed, and 8 GB of memory to spare.
 //!
 //! `cargo bench --bench versus -- --help` lists the options. The images are made on tmpfs, so that no disk is measured.
@@ -40,7 +41,7 @@ struct Options {
     /// How many times each program is run
     #[arg(long, value_name = "N", default_value_t = 5)]
     runs: usize,
-    /// A table to print: copy, throttled or create; all by default
+    /// A table to print: copy, throttled, create, verify or read-back; all by default
     #[arg(long = "table", value_name = "TABLE", value_parser = TABLES)]
     tables: Vec<String>,
     /// A case to measure: raw or how the image is compressed; all by default
@@ -60,7 +61,7 @@ struct Options {
     bench: bool,
 }
 
-const TABLES: [&str; 3] = ["copy", "throttled", "create"];
+const TABLES: [&str; 5] = ["copy", "throttled", "create", "verify", "read-back"];
 
 impl Options {
     /// What is compared, by name and path.
@@ -129,6 +130,64 @@ fn main() {
         }
         table.print();
     }
+    if options.wants_table("verify") {
+        verify(&options, &images);
+    }
+    if options.wants_table("read-back") {
+        read_back(&options, &images);
+    }
+}
+
+/// Devices that hold the image are compared with a bmap of many ranges, and with one that a large range dominates.
+fn verify(options: &Options, images: &Images) {
+    let target = Target::new(&options.directory, images.size, None);
+    let flash = copies(options, images, Compression::Raw, &target);
+    flash[0].run();
+    let mut table = Table::new("Verify on a loop device over tmpfs");
+    for (name, bmap) in
+        [("ranges of 4 MiB", images.bmap_of_short_ranges()), ("one range dominates", images.bmap.clone())]
+    {
+        let verify = |(name, tool): (&'static str, String)| {
+            let arguments: [OsString; 4] =
+                ["verify".into(), "--bmap".into(), bmap.clone().into(), target.path().into()];
+            Program::new(name, tool, arguments).preceded_by(target.forget())
+        };
+        let mut programs: Vec<_> =
+            options.tools().into_iter().filter(|(name, _)| *name != "bmap-tools").map(verify).collect();
+        programs.push(Floor::HashingMapped.program(images));
+        programs.push(shell(
+            "dd iflag=direct | sha256sum",
+            "dd if=\"$1\" iflag=direct bs=4M count=\"$2\" | sha256sum",
+            &target,
+            images,
+        ));
+        table.add(name, &programs, options.runs);
+    }
+    table.print();
+}
+
+/// What reading back costs on a device that is as slow to read as to write.
+fn read_back(options: &Options, images: &Images) {
+    let target = Target::new(&options.directory, images.size, Some(THROTTLE));
+    let mut table = Table::new("Copy with --read-back to a loop device of 126 MB/s");
+    table.floor("twice the mapped bytes ÷ 126 MB/s", 2.0 * images.mapped as f64 / THROTTLE as f64);
+    let arguments = |option: &str| -> Vec<OsString> {
+        let bmap = images.bmap.clone().into();
+        ["copy".into(), option.into(), "--bmap".into(), bmap, images.raw.clone().into(), target.path().into()].into()
+    };
+    let ours = Program::new("ours", OURS, arguments("--read-back")).preceded_by(target.forget());
+    let copy = format!("'{OURS}' copy --bmap '{}' '{}' \"$1\"", images.bmap.display(), images.raw.display());
+    let read = "dd if=\"$1\" iflag=direct bs=4M count=\"$2\" of=/dev/null";
+    let apart = shell("ours, then dd iflag=direct", &format!("{copy} && {read}"), &target, images);
+    table.add("raw", &[ours, apart], options.runs);
+    table.print();
+}
+
+/// A script with the device and the number of mapped units of 4 MiB as its arguments.
+fn shell(name: &str, script: &str, target: &Target, images: &Images) -> Program {
+    let count = images.mapped.div_ceil(4 << 20).to_string();
+    let arguments: [OsString; 5] = ["-c".into(), script.into(), "sh".into(), target.path().into(), count.into()];
+    Program::new(name, "/bin/sh", arguments).preceded_by(target.forget())
 }
 
 /// The copies of an image by all that are compared.

@@ -33,6 +33,11 @@ _bmaptool_targets() {
     _alternative 'devices:block device:compadd -a devices' 'files:file:_files'
 }
 
+# Images, and devices for a word that begins like one.
 _bmaptool_verified() {
-    _alternative 'images:image:_bmaptool_images' 'targets:device or file:_bmaptool_targets'
+    if [[ $PREFIX == /dev/* ]]; then
+        _bmaptool_targets
+    else
+        _bmaptool_images
+    fi
 }

@@ -5,7 +5,7 @@
 //! mark that was lost is not there, and one that wrapped around has been overwritten by a later one. Whatever was in
 //! the place of a mark is put back. A power cut in between leaves some marks, of 4096 bytes each, where they are.
 
-use std::hash::{BuildHasher, RandomState};
+use std::time::UNIX_EPOCH;
 
 use super::cancel::Cancel;
 use super::error::Error;
@@ -64,7 +64,9 @@ impl Marks {
                 Err(error) => log::debug!("byte {} cannot be read and is not marked: {}", error.offset, error.source),
             }
         }
-        Ok(Self { places, written: 0, seed: RandomState::new().hash_one(capacity), buf: buffer()? })
+        // A clock before 1970 does no harm.
+        let seed = UNIX_EPOCH.elapsed().map_or(0, |time| time.as_nanos() as u64);
+        Ok(Self { places, written: 0, seed, buf: buffer()? })
     }
 
     /// Writes the marks and looks which are there: the lowest offset at which one is missing, or `None`.
@@ -104,9 +106,10 @@ impl Marks {
     /// Puts back what was there.
     fn put_back(&self, sink: &mut dyn Sink) -> Result<(), Error> {
         let mut result = Ok(());
-        // One that fails does not keep the others from being put back.
+        // One that fails is tried again, and does not keep the others from being put back.
         for (offset, there) in self.places[..self.written].iter().rev() {
-            result = sink.write_at(there, *offset).and(result);
+            let written = sink.write_at(there, *offset).or_else(|_| sink.write_at(there, *offset));
+            result = written.and(result);
         }
         sink.sync().map_err(Error::Sync)?;
         result?;

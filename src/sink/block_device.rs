@@ -41,7 +41,6 @@ pub(super) struct BlockDevice {
     /// The size of a logical sector in bytes.
     sector: u32,
     access: Access,
-    cache: Cache,
     writeback: Writeback,
     observer: Arc<dyn Observer>,
     contents: Contents,
@@ -74,15 +73,6 @@ enum Access {
     Buffered,
     /// Through the page cache for good: the device does not take O_DIRECT.
     OnlyBuffered,
-}
-
-/// What the page cache has of a device that is read through it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Cache {
-    /// Perhaps what was written to the device.
-    MayHoldWrites,
-    /// Nothing but what was read from the device since the last write.
-    Fresh,
 }
 
 impl BlockDevice {
@@ -127,7 +117,6 @@ impl BlockDevice {
             capacity,
             sector,
             access: Access::Buffered,
-            cache: Cache::MayHoldWrites,
             writeback: Writeback::default(),
             observer: Arc::clone(&request.observer),
             contents: Contents::AsFound,
@@ -139,12 +128,6 @@ impl BlockDevice {
     /// The size of a logical sector in memory, a power of two.
     fn sector_len(&self) -> usize {
         self.sector as usize
-    }
-
-    /// Takes note that the contents change.
-    fn change(&mut self) {
-        self.contents = Contents::Changed;
-        self.cache = Cache::MayHoldWrites;
     }
 
     /// Writes the bytes that lie on sectors, from the first on; returns how many there were.
@@ -213,7 +196,7 @@ impl Sink for BlockDevice {
     }
 
     fn write_at(&mut self, data: &[u8], offset: u64) -> Result<(), WriteError> {
-        self.change();
+        self.contents = Contents::Changed;
         let done = self.write_direct(data, offset)?;
         match data.split_at(done) {
             (_, []) => Ok(()),
@@ -230,9 +213,7 @@ impl Sink for BlockDevice {
                 result => return result,
             }
         }
-        if std::mem::replace(&mut self.cache, Cache::Fresh) == Cache::MayHoldWrites {
-            drop_cached_device(&self.file);
-        }
+        drop_cached_device(&self.file);
         read_all_at(&self.file, buf, offset)
     }
 
@@ -242,7 +223,7 @@ impl Sink for BlockDevice {
 
     /// What does not lie on sectors is written.
     fn zero(&mut self, range: ByteRange) -> Result<(), WriteError> {
-        self.change();
+        self.contents = Contents::Changed;
         let sectors = self.sectors_of(range);
         let zeroed = commands(&self.file, sectors, |device, range| {
             // SAFETY: BLKZEROOUT reads two numbers, from `range`, which outlives the call.
@@ -274,7 +255,7 @@ impl Sink for BlockDevice {
                 Err(WriteError { source: io::ErrorKind::Unsupported.into(), ..error })
             }
             discarded => {
-                self.change();
+                self.contents = Contents::Changed;
                 discarded
             }
         }
@@ -397,7 +378,6 @@ mod tests {
             capacity: 3 << 20,
             sector: 512,
             access,
-            cache: Cache::MayHoldWrites,
             writeback: Writeback::default(),
             observer: Arc::new(Silent),
             contents: Contents::AsFound,

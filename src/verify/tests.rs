@@ -35,7 +35,7 @@ fn verify(map: &Bmap, file: &[u8]) -> Result<Report, Error> {
 }
 
 fn image() -> Vec<u8> {
-    (0..5_000_500_u32).map(|at| (at / 3 ^ at / 1001) as u8).collect()
+    (0..5_000_500_u32).map(|at| ((at / 3) ^ (at / 1001)) as u8).collect()
 }
 
 const RANGES: [(u64, u64); 6] = [(0, 9), (10, 19), (20, 29), (1000, 2999), (3500, 3500), (4990, 5000)];

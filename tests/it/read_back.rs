@@ -134,34 +134,17 @@ fn the_boot_region_is_written_after_the_rest_was_read_back() {
     let fixture = Fixture::new();
     let disk = LyingDisk::new(SIZE).lies(Lie::Flip(AT, 1));
     fixture.copy(&["--read-back"], "no bmap", fixture.source("raw"), disk.path()).ok();
-    let asked = disk.asked();
-    let size = SIZE - 4 * MIB + 1024 - MIB; // in whole sectors
-    let rest = |asked: &Asked, read: bool| match *asked {
-        Asked::Read(MIB, length) => read && length >= size - 1024,
-        Asked::Write(MIB, length) => !read && length >= size - 1024,
-        _ => false,
-    };
-    let is = |wanted: &'static [Asked]| move |asked: &Asked| wanted.contains(asked);
-    let (zero, boot) = (Asked::Write(0, MIB), Asked::Write(0, MIB));
-    // What is looked for, one after another; the kernel may read more than that.
-    let steps: Vec<Box<dyn Fn(&Asked) -> bool>> = vec![
-        Box::new(move |asked| *asked == zero),
-        Box::new(move |asked| rest(asked, false)),
-        Box::new(is(&[Asked::Sync])),
-        Box::new(move |asked| rest(asked, true)),
-        Box::new(is(&[Asked::Write(5 * MIB, MIB)])),
-        Box::new(is(&[Asked::Sync])),
-        Box::new(move |asked| rest(asked, true)),
-        Box::new(move |asked| *asked == boot),
-        Box::new(is(&[Asked::Sync])),
-        Box::new(is(&[Asked::Read(0, MIB)])),
+    // The kernel may look for partitions.
+    let asked = disk.asked().into_iter().filter(|asked| !matches!(asked, Asked::Read(_, ..MIB)));
+    // The image ends in the second sector after 16 MiB, whose page is written through the cache.
+    let all = Asked::Read(MIB, 15 * MIB + 1024);
+    let expected = [
+        &[Asked::Read(0, MIB), Asked::Write(0, MIB), Asked::Sync][..],
+        &[Asked::Write(MIB, 15 * MIB + 512), Asked::Write(16 * MIB, 4096), Asked::Sync, all],
+        &[Asked::Write(5 * MIB, MIB), Asked::Sync, all],
+        &[Asked::Write(0, MIB), Asked::Sync, Asked::Read(0, MIB)],
     ];
-    let mut left = asked.iter();
-    for (number, step) in steps.iter().enumerate() {
-        assert!(left.by_ref().any(step), "step {number} of {asked:?}");
-    }
-    let writes = asked.iter().filter(|asked| matches!(asked, Asked::Write(..))).count();
-    assert_eq!(writes, 5, "the end of the image is less than a sector: {asked:?}");
+    assert_eq!(asked.collect::<Vec<_>>(), expected.concat());
 }
 
 /// The page cache has what was written, the medium has not.

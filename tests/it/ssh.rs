@@ -222,9 +222,11 @@ fn an_interrupted_copy_leaves_no_ssh_behind() {
     drop(fifo);
 }
 
+/// Those of all its threads.
 fn children(process: u32) -> Vec<u32> {
-    let list = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap();
-    list.split_whitespace().map(|id| id.parse().unwrap()).collect()
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let lists: Vec<_> = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("children"))).collect();
+    lists.iter().flatten().flat_map(|list| list.split_whitespace()).map(|id| id.parse().unwrap()).collect()
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn no_setting_of_gnupg_makes_an_unknown_key_known() {
     let refused_with_all_options = || {
         for options in copies {
             let tool = bench.copy(options).env("GNUPGHOME", home.path());
-            bench.refuses(tool, &[BAD, "unknown key", stranger]);
+            bench.refuses(tool, &[BAD, "is not in the keyring", stranger]);
         }
     };
     bench.write_beside(".sig", keys().sign(Who::Stranger, &[DETACHED, WITH_KEY].concat(), &text));
@@ -145,7 +145,7 @@ fn keyrings_and_weak_digests_of_the_users_settings_count() {
         bench.copy(&[]).env("GNUPGHOME", home.path())
     };
     let keyring = format!("keyring {}\n", ring.display());
-    bench.refuses(copy_with(""), &[BAD, "unknown key"]);
+    bench.refuses(copy_with(""), &[BAD, "is not in the keyring"]);
     bench.accepts(copy_with(&keyring), &[&good(Who::Ed)]);
     bench.write_beside(".sig", keys().sign(Who::Ed, &["--detach-sign", "--digest-algo=SHA512"], &bench.text()));
     bench.refuses(copy_with(&format!("{keyring}weak-digest SHA512")), &[BAD, "too weak or not supported"]);

@@ -117,7 +117,8 @@ fn a_medium_that_stays_wrong_is_at_fault() {
 fn what_wrong_bytes_look_like_is_told() {
     let image = image(6 * MIB);
     let ranges = [(0, (6 * MIB).div_ceil(BLOCK) - 1)];
-    let at = |wanted: u64, store: fn(u64, Vec<u8>) -> Option<(u64, Vec<u8>)>| -> Option<Lie> {
+    type Store = fn(u64, Vec<u8>) -> Option<(u64, Vec<u8>)>;
+    let at = |wanted: u64, store: Store| -> Option<Lie> {
         Some(Box::new(move |offset, data| if offset == wanted { store(offset, data) } else { Some((offset, data)) }))
     };
     for plan in plans(&image, &ranges) {

@@ -62,9 +62,13 @@ pub struct ToDevice {
 
 impl ToDevice {
     pub fn new() -> Self {
+        Self::of_size(DISK)
+    }
+
+    pub fn of_size(size: u64) -> Self {
         let work = Work::new();
-        let disk = Disk::new(DISK);
-        let expected = flashed(&work.image, DISK);
+        let disk = Disk::new(size);
+        let expected = flashed(&work.image, size);
         Self { work, disk, expected, options: &[] }
     }
 
@@ -78,7 +82,7 @@ impl ToDevice {
     /// After a failure: returns whether the device has what it had.
     pub fn judge_contents(&self) -> Result<bool, String> {
         let device = fs::read(&self.disk.backing).unwrap();
-        let untouched = device.iter().all(|&byte| byte == UNTOUCHED);
+        let untouched = device == vec![UNTOUCHED; device.len()];
         let zeroed = device[..MIB as usize].iter().all(|&byte| byte == 0);
         expect(untouched || zeroed, "the device may look valid")?;
         Ok(untouched)
@@ -130,9 +134,15 @@ pub struct ToFile {
     pub work: Work,
     /// What the file has before, if it exists.
     pub before: Option<&'static [u8]>,
+    /// Options of the copy.
+    pub options: &'static [&'static str],
 }
 
 impl ToFile {
+    pub fn new(before: Option<&'static [u8]>) -> Self {
+        Self { work: Work::new(), before, options: &[] }
+    }
+
     pub fn target(&self) -> PathBuf {
         self.work.path("copy")
     }
@@ -147,7 +157,9 @@ impl Scene for ToFile {
     }
 
     fn tool(&self) -> Tool {
-        copy([self.work.image.as_path(), &self.target()])
+        let mut tool = copy(self.options);
+        tool.command.args([self.work.image.as_path(), &self.target()]);
+        tool
     }
 
     fn judge_success(&self, _outcome: &Outcome) -> Result<(), String> {

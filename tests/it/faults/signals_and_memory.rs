@@ -104,9 +104,15 @@ fn a_copy_to_a_device_ends_at_a_signal_at_every_call() {
     interrupt_everywhere("signals in a copy to a device", &ToDevice::new());
 }
 
+#[test(Minutes, Root, Scheduler("mq-deadline"))]
+fn a_copy_that_is_read_back_ends_at_a_signal_at_every_call() {
+    let scene = ToDevice { options: &["--read-back"], ..ToDevice::new() };
+    interrupt_everywhere("signals in a copy that is read back", &scene);
+}
+
 #[test(Minutes)]
 fn a_copy_to_a_file_ends_at_a_signal_at_every_call() {
-    interrupt_everywhere("signals in a copy to a file", &ToFile { work: Work::new(), before: None });
+    interrupt_everywhere("signals in a copy to a file", &ToFile::new(None));
 }
 
 #[test(Minutes)]
@@ -140,10 +146,12 @@ fn formats() -> Vec<Test> {
 
 #[test(Minutes, Root)]
 fn short_counts_and_interruptions_change_nothing() {
-    succeed_with_a_hostile_kernel(&ToFile { work: Work::new(), before: None });
-    succeed_with_a_hostile_kernel(&ToFile { work: Work::new(), before: Some(b"old") });
+    succeed_with_a_hostile_kernel(&ToFile::new(None));
+    succeed_with_a_hostile_kernel(&ToFile::new(Some(b"old")));
     succeed_with_a_hostile_kernel(&Map::new(None));
     succeed_with_a_hostile_kernel(&ToDevice::new());
+    // Large enough to have its capacity checked.
+    succeed_with_a_hostile_kernel(&ToDevice { options: &["--read-back"], ..ToDevice::of_size(64 * MIB) });
 }
 
 /// Programs, and commands that compress or archive `disk.img`, which is also their standard input.

@@ -93,17 +93,26 @@ fn a_copy_to_a_device_survives_or_tells_every_fault() {
 
 #[test(Minutes, Root, Scheduler("mq-deadline"))]
 fn a_copy_that_is_read_back_survives_or_tells_every_fault() {
-    sweep("a copy that is read back", &ToDevice { options: &["--read-back"], ..ToDevice::new() });
+    const OPTIONS: &[&str] = &["--read-back"];
+    sweep("a copy that is read back", &ToDevice { options: OPTIONS, ..ToDevice::new() });
+    sweep("a copy to a file that is read back", &ToFile { options: OPTIONS, ..ToFile::new(None) });
+}
+
+/// What is marked is put back.
+#[test(Minutes, Root, Scheduler("mq-deadline"))]
+fn a_check_of_the_capacity_survives_or_tells_every_fault() {
+    let scene = ToDevice { options: &["--read-back"], ..ToDevice::of_size(64 << 20) };
+    sweep("a copy to a device whose capacity is checked", &scene);
 }
 
 #[test(Minutes)]
 fn a_copy_to_a_new_file_survives_or_tells_every_fault() {
-    sweep("a copy to a new file", &ToFile { work: Work::new(), before: None });
+    sweep("a copy to a new file", &ToFile::new(None));
 }
 
 #[test(Minutes)]
 fn a_copy_to_an_old_file_survives_or_tells_every_fault() {
-    sweep("a copy to an old file", &ToFile { work: Work::new(), before: Some(b"old") });
+    sweep("a copy to an old file", &ToFile::new(Some(b"old")));
 }
 
 #[test(Minutes)]
