@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use super::Write;
 use super::boot_region::BootRegion;
 use super::cancel::Cancel;
 use super::capacity;
@@ -199,7 +200,7 @@ impl Writer {
         let prepared = if self.held.is_some() { self.sink.prepare_in_place(size) } else { self.sink.prepare(size) };
         prepared.map_err(Error::Prepare)?;
         if begins_at_once {
-            self.clear()?;
+            self.clear(Write::All)?;
         }
         self.held.iter().for_each(Held::begin);
         Ok(())
@@ -209,7 +210,7 @@ impl Writer {
     fn begin(&mut self) -> Result<(), Error> {
         if self.found == Found::Unchanged {
             self.check_capacity()?;
-            self.clear()?;
+            self.clear(Write::Changed)?;
         }
         Ok(())
     }
@@ -221,9 +222,9 @@ impl Writer {
         Ok(())
     }
 
-    fn clear(&mut self) -> Result<(), Error> {
+    fn clear(&mut self, write: Write) -> Result<(), Error> {
         self.found = Found::Changed;
-        self.boot_region.clear(&mut *self.sink)
+        self.boot_region.clear(&mut *self.sink, write)
     }
 
     fn is_device(&self) -> bool {

@@ -90,6 +90,28 @@ fn where_only_the_boot_region_differs_nothing_else_is_written() {
 }
 
 #[test]
+fn what_is_zero_of_the_boot_region_is_not_zeroed() {
+    let image = image(SIZE);
+    let plan = || mapped(map(&image, &[(10, 19), (1100, 3100)]));
+    let cases = [
+        (0..0, None),
+        (9000..12_000, Some(Operation::Write(8192, 4096))),
+        (4095..9000, Some(Operation::Write(0, 12_288))),
+    ];
+    for (not_zero, clear) in cases {
+        let mut record = device(&image, &[3_000_000]);
+        record.contents[..MIB as usize].fill(0);
+        record.contents[not_zero].fill(7);
+        let (verdict, record) = changed(plan(), &image, record);
+        assert!(verdict.is_ok());
+        let start: Vec<_> = [Prepare].into_iter().chain(clear).chain([Sync]).collect();
+        assert!(record.operations.starts_with(&start), "{:?}", record.operations);
+        let writes = record.operations.iter().filter(|operation| matches!(operation, Operation::Write(..)));
+        assert_eq!(writes.count(), start.len() - 2 + 2, "{:?}", record.operations);
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_written() {
     let image = image(SIZE);
     let (verdict, record) = changed(sized(SIZE), &image, Record { unreadable: true, ..device(&image, &[]) });
