@@ -146,7 +146,6 @@ fn a_server_is_asked_for_what_differs_only() {
     OpenOptions::new().write(true).open(&disk.backing).unwrap().write_all_at(b"other", 50 * MIB).unwrap();
     copy(arguments).ok().says(&["written 1.1 MiB", "94.9 MiB was right already", "4.2 MiB fetched of 96.0 MiB"]);
     assert_same(&work.image, &disk.backing);
-    assert!(server.sent() < 96 * MIB / 10, "{}", server.sent());
     let ranges: Vec<_> = server.requests().iter().filter_map(|request| request.range(96 << 20)).collect();
     assert_eq!(ranges.last(), Some(&(48 << 20, (48 << 20) + RANGE as usize)), "{ranges:?}");
     let requests = server.requests().len();
