@@ -114,12 +114,15 @@ pub trait Sink: Send {
     fn finish(self: Box<Self>, outcome: Outcome) -> TargetState;
 }
 
+/// Fills a buffer with what is at an offset in bytes.
+pub type ReadAt = dyn FnMut(&mut [u8], u64) -> Result<(), ReadError> + Send;
+
 /// Reads what a target holds.
 pub struct TargetReader {
     /// How long the target is in bytes.
     pub length: u64,
     /// Fills a buffer with what is at an offset, if possible from the medium and not from the page cache.
-    pub read_at: Box<dyn FnMut(&mut [u8], u64) -> Result<(), ReadError> + Send>,
+    pub read_at: Box<ReadAt>,
 }
 
 impl TargetReader {

@@ -225,7 +225,9 @@ fn ranges_that_all_targets_hold_are_left_out_of_the_image() {
     let ranges = [(0, 999), (1000, 1499), (1500, 1999), (2100, 2999)];
     let map = map(&image, &ranges);
     // Wrong in the second range on one target, and in the third on the other; then in a hole; then nowhere.
-    let cases: [([&[u64]; 2], &[(u64, u64)], u64); 3] = [
+    type Places = &'static [u64];
+    type Ranges = &'static [(u64, u64)];
+    let cases: [([Places; 2], Ranges, u64); 3] = [
         ([&[1_200_000], &[1_700_000]], &[(1_000_000, 1_500_000), (1_500_000, 2_000_000)], 1_900_000),
         ([&[2_000_500], &[]], &[], 2_900_000),
         ([&[], &[]], &[], 2_900_000),
