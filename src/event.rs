@@ -26,6 +26,8 @@ pub enum Phase {
     Hashing,
     /// What was written is being read back and compared.
     Verifying,
+    /// What the target holds is being compared with the checksums of the map.
+    Comparing,
 }
 
 /// How the work on a target ended.

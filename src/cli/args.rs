@@ -118,6 +118,9 @@ pub struct Copy {
     /// Read back what was written, past the page cache, and compare it
     #[arg(long)]
     pub read_back: bool,
+    /// Write only what the target does not hold already
+    #[arg(long)]
+    pub only_changed: bool,
     /// Write the progress to a psplash FIFO
     #[arg(long, value_name = "FIFO")]
     pub psplash_pipe: Option<PathBuf>,

@@ -39,9 +39,13 @@ pub fn options(
 
 /// As in `12.3 MiB of 64.0 MiB`; without the size if some of it was fetched twice.
 pub fn amount(stats: &TransferStats) -> String {
-    let fetched = human(stats.fetched());
-    match stats.size().filter(|&size| stats.fetched() <= size) {
-        Some(size) => format!("{fetched} of {}", human(size)),
-        None => fetched,
+    match fetched(stats) {
+        (fetched, Some(size)) => format!("{fetched} of {size}"),
+        (fetched, None) => fetched,
     }
+}
+
+/// How much was fetched, and of how much, where that is known and not less.
+pub fn fetched(stats: &TransferStats) -> (String, Option<String>) {
+    (human(stats.fetched()), stats.size().filter(|&size| stats.fetched() <= size).map(human))
 }

@@ -49,6 +49,9 @@ pub enum Error {
     /// The target could not be made ready.
     #[error("cannot prepare the target")]
     Prepare(#[source] io::Error),
+    /// What the target holds, which is to be compared, cannot be read.
+    #[error("cannot read what the target holds")]
+    ReadTarget(#[source] io::Error),
     /// The target failed; `offset` is that of the first byte that may not have been written.
     #[error("cannot write at byte {offset}")]
     Write { offset: u64, source: io::Error },

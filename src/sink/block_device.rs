@@ -17,7 +17,10 @@ use super::claim::refuse_replaced;
 use super::positioned::{is_unsupported, steps, write_all_at, write_zeroes};
 use super::tuning::Tuning;
 use super::writeback::Writeback;
-use super::{Accept, Error, Kind, ReadError, ReadPath, Request, Sink, SinkInfo, TargetState, WriteError, partitions};
+use super::{
+    Accept, Error, FileId, Kind, ReadError, ReadPath, Request, Sink, SinkInfo, TargetReader, TargetState, WriteError,
+    partitions,
+};
 use crate::device::{Claims, Device, Identity, SharedStorage, Topology};
 use crate::event::{Observer, Outcome};
 use crate::range::ByteRange;
@@ -186,6 +189,10 @@ impl Sink for BlockDevice {
     fn prepare(&mut self, _size: Option<u64>) -> io::Result<()> {
         self.tuning = Some(Tuning::apply(&self.disk, Arc::clone(&self.observer)));
         Ok(())
+    }
+
+    fn reader(&self) -> io::Result<TargetReader> {
+        TargetReader::open(&self.path, FileId::of(&self.file.metadata()?), self.capacity)
     }
 
     fn write_at(&mut self, data: &[u8], offset: u64) -> Result<(), WriteError> {

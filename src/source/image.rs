@@ -95,8 +95,14 @@ impl Source {
             (Location::Path(path), Some(FileId::File { .. })) => path.is_file(),
             (Location::Path(_), _) | (Location::Url(_), _) => true,
         };
-        let (location, options) = (self.location.clone(), self.options.clone());
-        can_be_reopened.then_some(move || Self::open_with(&location, &options))
+        let (location, options, stats) = (self.location.clone(), self.options.clone(), self.transfer_stats());
+        can_be_reopened.then_some(move || {
+            let source = Self::open_with(&location, &options)?;
+            if let (Some(first), Some(again)) = (&stats, source.transfer_stats()) {
+                first.include(again);
+            }
+            Ok(source)
+        })
     }
 
     /// The image in this file.

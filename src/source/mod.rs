@@ -103,12 +103,26 @@ pub trait ForwardRead: Read + Send {
     /// Where the data cannot be read.
     fn skip_to(&mut self, offset: u64) -> io::Result<u64>;
 
+    /// Whether [`Self::skip_to`] reads what lies between.
+    fn skipping(&self) -> Skipping {
+        Skipping::Reads
+    }
+
     /// Goes on to the end of the data and checks that it is a clean one. Returns the size of the image in bytes.
     ///
     /// # Errors
     ///
     /// Where the data cannot be read, is cut off or has a wrong trailer.
     fn finish(&mut self) -> io::Result<u64>;
+}
+
+/// What becomes of bytes that an image is moved past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skipping {
+    /// They are read, or decompressed, and dropped.
+    Reads,
+    /// They are neither fetched nor decompressed.
+    LeavesOut,
 }
 
 /// Whether bytes that are not asked for may stay unread.

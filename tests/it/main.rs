@@ -41,6 +41,7 @@ mod interruptions;
 mod machine;
 mod manual;
 mod nginx;
+mod only_changed;
 mod overlapping_devices;
 mod partitions;
 mod proxies;

@@ -106,7 +106,7 @@ const README: [Example; 13] = [
     },
 ];
 
-const GUIDE: [Example; 13] = [
+const GUIDE: [Example; 14] = [
     Example {
         heading: "Sparse files, raw images, bmaps",
         begins: "truncate",
@@ -183,6 +183,12 @@ const GUIDE: [Example; 13] = [
         heading: "Is it really on the card?",
         begins: "sudo bmaptool verify",
         how: How::Run { before: "bmaptool copy disk.img.xz $DEVICE", after: "" },
+        needs: &[Need::Root],
+    },
+    Example {
+        heading: "Nightly builds onto the same board",
+        begins: "bmaptool create --range-size",
+        how: How::Run { before: "rm disk.bmap", after: IMAGE_ON_DEVICE },
         needs: &[Need::Root],
     },
     Example {

@@ -31,6 +31,7 @@ impl Observer for Human {
         }
         match event {
             Event::Phase(target, Phase::Synchronizing) => log::info!("synchronizing '{}'", self.target(target)),
+            Event::Phase(target, Phase::Comparing) => log::info!("comparing what '{}' holds", self.target(target)),
             Event::Phase(target, Phase::Verifying) => log::info!("verifying '{}'", self.target(target)),
             Event::Retry { target, bytes } => {
                 log::warn!("{} of '{}' came back wrong; copying them again", human(bytes), self.target(target));
