@@ -7,6 +7,7 @@ mod boot_region;
 mod cancel;
 mod capacity;
 mod damage;
+mod discarded;
 mod drain;
 mod error;
 mod fingerprints;

@@ -8,6 +8,7 @@ use super::boot_region::BootRegion;
 use super::cancel::Cancel;
 use super::capacity;
 use super::damage::Extent;
+use super::discarded;
 use super::error::Error;
 use super::fingerprints::Fingerprints;
 use super::pipeline::{Chunk, Message, ToWriter};
@@ -24,9 +25,6 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many bytes are zeroed between two looks whether to stop: a device may write as many zeroes.
 const ZERO_STRIDE: u64 = 4 << 20;
-
-/// How many bytes are discarded between two looks whether to stop.
-const DISCARD_STRIDE: u64 = 256 << 20;
 
 /// Writes to one sink.
 pub(super) struct Writer {
@@ -46,6 +44,9 @@ impl Writer {
     pub(super) fn run(mut self, chunks: Receiver<ToWriter>, asking: Asking) -> Verdict {
         let started = Instant::now();
         let copied = self.copy(chunks, asking);
+        if copied.is_ok() {
+            discarded::tell_contents(&self.plan, &mut *self.sink, self.id, &*self.observer);
+        }
         let outcome = if copied.is_ok() { Outcome::Complete } else { Outcome::Failed };
         let cleared = copied.as_ref().err().and_then(|_| self.boot_region.revoke(&mut *self.sink));
         let state = self.sink.finish(outcome);
@@ -138,17 +139,9 @@ impl Writer {
         if self.read_back.is_some() {
             capacity::check(&mut *self.sink, &self.cancel)?;
         }
-        // Before the boot region is zeroed: a device that cannot discard is left as it was. A file's holes are holes
-        // already.
-        if let Some(capacity) = self.info.capacity {
-            for hole in Arc::clone(&self.plan).discards() {
-                for bytes in strides(ByteRange { start: hole.start, end: hole.end.min(capacity) }, DISCARD_STRIDE) {
-                    self.cancel.check()?;
-                    self.sink.discard(bytes)?;
-                    self.boot_region.rest_changed();
-                }
-            }
-        }
+        // Before the boot region is zeroed: a device that cannot discard is left as it was.
+        let boot_region = &mut self.boot_region;
+        discarded::discard(&self.plan, &mut *self.sink, &self.cancel, || boot_region.rest_changed())?;
         self.sink.prepare(self.plan.image_size()).map_err(Error::Prepare)?;
         self.boot_region.clear(&mut *self.sink)
     }
@@ -259,7 +252,7 @@ enum Next {
 }
 
 /// `range`, cut at multiples of `stride`.
-fn strides(range: ByteRange, stride: u64) -> impl Iterator<Item = ByteRange> {
+pub(super) fn strides(range: ByteRange, stride: u64) -> impl Iterator<Item = ByteRange> {
     let mut start = range.start;
     std::iter::from_fn(move || {
         let end = range.end.min((start / stride + 1).saturating_mul(stride));

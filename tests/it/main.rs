@@ -59,6 +59,7 @@ mod stand_ins;
 mod static_binary;
 mod terminals;
 mod tls;
+mod unmapped;
 mod unsafe_targets;
 mod verifiers;
 mod verify;

@@ -12,7 +12,7 @@ fn read(name: &str) -> String {
 }
 
 /// The options that have been promised; scripts use them.
-const PROMISED: [&str; 20] = [
+const PROMISED: [&str; 21] = [
     "--help",
     "--version",
     "--quiet",
@@ -31,6 +31,7 @@ const PROMISED: [&str; 20] = [
     "--cacert",
     "--no-verify",
     "--read-back",
+    "--unmapped",
     "--psplash-pipe",
     "--removable-device",
 ];

@@ -242,6 +242,7 @@ impl Observer for Witness {
             Event::Retry { target, bytes } => format!("{} {bytes} again", target.0),
             Event::ReadBack { target, bytes, .. } => format!("{} {bytes} right", target.0),
             Event::Notice(Notice::BootRegionUnreadable { length, .. }) => format!("{length} unreadable"),
+            Event::Notice(Notice::DiscardedNotZero { offset, .. }) => format!("not zero at {offset}"),
             Event::Notice(notice) => panic!("{notice:?}"),
         };
         self.0.lock().unwrap().push(words);
