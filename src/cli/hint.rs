@@ -37,6 +37,7 @@ pub fn of_notice(notice: &Notice<'_>) -> Option<String> {
             Some(format!("plug it in again, or use 'blockdev --rereadpt {}'", device.display()))
         }
         Notice::DiscardedNotZero { .. } => Some("if old data may not stay there, use '--unmapped zero'".to_owned()),
+        Notice::GptSectorSize { device, .. } => Some(format!("build it for sectors of {device}")),
         Notice::VerityInHoles { partition, .. } => Some(format!("map it whole with '--map p{partition}'")),
         _ => None,
     }

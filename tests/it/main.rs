@@ -50,6 +50,7 @@ mod read_back;
 mod readme;
 mod redirects;
 mod scripts;
+mod sector_sizes;
 mod signatures;
 mod silent_devices;
 mod sinks;

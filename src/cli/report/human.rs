@@ -116,6 +116,15 @@ impl Human {
                 let target = self.target(target);
                 (Warn, format!("cannot read the first {length} bytes of '{target}', holes become zero: {error}"))
             }
+            Notice::GptSectorSize { target, image, device } => {
+                let target = self.target(target);
+                (
+                    Warn,
+                    format!(
+                        "the GPT of the image is for sectors of {image} bytes: on '{target}', with {device}, it will not boot"
+                    ),
+                )
+            }
             Notice::DiscardedZero { target, samples } => {
                 let (target, places) = (self.target(target), counted(samples, "place"));
                 (Info, format!("what was discarded on '{target}' reads as zeroes ({places} looked at)"))

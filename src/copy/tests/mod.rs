@@ -16,7 +16,7 @@ use super::pipeline::CHUNK_LEN;
 use super::*;
 use crate::bmap::{Bmap, Checksums};
 use crate::digest::ChecksumKind;
-use crate::event::{Event, Notice};
+use crate::event::Event;
 use crate::range::{BlockRange, BlockSize, ByteRange};
 use crate::sink::{Kind, ReadError, ReadPath, SinkInfo, TargetState, WriteError};
 
@@ -275,7 +275,7 @@ fn copy_to(
     let records: Vec<_> = records.into_iter().map(|record| Arc::new(Mutex::new(record))).collect();
     let witness = Arc::new(Witness::default());
     let observer = Arc::clone(&witness) as Arc<dyn Observer>;
-    let image = Image { plan, reader: Box::new(source), reopen: None, input: None, pipe: None };
+    let image = Image { plan, reader: Box::new(source), reopen: None, input: None, pipe: None, gpt_sectors: None };
     let sinks = records.iter().map(|record| sink(kind, record)).collect();
     let verdicts = Copy { image, sinks, read_back: ReadBack::No, observer, cancel }.run();
     let records = records.iter().map(|record| std::mem::take(&mut *record.lock().unwrap())).collect();
