@@ -51,7 +51,7 @@ _bmaptool_tuned() {
         --cacert) _bmaptool_files '*.@(pem|crt|cer)'; return ;;
         --fingerprint | --header) return ;;
     esac
-    if [[ $cur == -* || $prev == @(-o|--output|--psplash-pipe) ]]; then
+    if [[ $cur == -* || $prev == @(-o|--output|--psplash-pipe|--unmapped) ]]; then
         _bmaptool "$@"
         return
     fi
@@ -60,7 +60,7 @@ _bmaptool_tuned() {
     for ((index = 1; index < COMP_CWORD; index++)); do
         word=${COMP_WORDS[index]}
         case $word in
-            --bmap | --bmap-sig | --keyring | --fingerprint | --header | --cacert | --psplash-pipe | --output | -o)
+            --bmap | --bmap-sig | --keyring | --fingerprint | --header | --cacert | --unmapped | --psplash-pipe | --output | -o)
                 [[ ${COMP_WORDS[index + 1]} == = ]] && ((index++))
                 ((index++))
                 ;;

@@ -22,7 +22,7 @@ end
 function __fish_bmaptool_after -a command count
     set -l words (commandline -opc)
     set -e words[1]
-    argparse -i q/quiet d/debug o/output= bmap= bmap-sig= keyring= fingerprint= header= cacert= psplash-pipe= -- $words 2>/dev/null
+    argparse -i q/quiet d/debug o/output= bmap= bmap-sig= keyring= fingerprint= header= cacert= unmapped= psplash-pipe= -- $words 2>/dev/null
     or return
     set -l words (string match -v -- '-?*' $argv)
     test "$words[1]" = $command -a (count $words) -eq (math $count + 1)

@@ -11,7 +11,7 @@ use bmaptool::source::Header;
 use bmaptool::trust::Fingerprint;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Arg, Args, Parser, Subcommand, ValueHint};
+use clap::{Arg, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 /// Maps sparse disk images and flashes them: only the mapped blocks, every range verified.
 #[derive(Debug, Parser)]
@@ -121,6 +121,10 @@ pub struct Copy {
     /// Write only what the target does not hold already
     #[arg(long)]
     pub only_changed: bool,
+    /// What becomes of the holes of the image on a device; 'discard' includes what follows the image
+    #[arg(long, value_enum, value_name = "ACTION", default_value = "keep", hide_default_value = true)]
+    #[arg(conflicts_with = "nobmap")]
+    pub unmapped: Unmapped,
     /// Write the progress to a psplash FIFO
     #[arg(long, value_name = "FIFO")]
     pub psplash_pipe: Option<PathBuf>,
@@ -133,6 +137,17 @@ pub struct Copy {
     /// Where it is written: a block device or a file
     #[arg(value_name = "TARGET")]
     pub target: PathBuf,
+}
+
+/// What becomes of the holes of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Unmapped {
+    /// The device keeps what it has there
+    Keep,
+    /// They are zeroed
+    Zero,
+    /// They are discarded
+    Discard,
 }
 
 /// How files are fetched.

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use bmaptool::copy::{self as engine, Image, Plan, ReadBack, Unmapped, Verdict, Verify, Write};
 use bmaptool::load::LoadedBmap;
-use bmaptool::sink::{self, Accept, Access, Claimed, InputFile, Kind, Request};
+use bmaptool::sink::{self, Accept, Access, Claimed, Discard, InputFile, Kind, Request};
 use bmaptool::size::{human_time, rate_in_mib};
 use bmaptool::source::{Location, OpenOptions, Source, TransferStats};
 use bmaptool::sys::file_id::FileId;
 
-use super::args::{Copy, Verbosity};
+use super::args::{self, Copy, Verbosity};
 use super::error::Error;
 use super::process::{self, Signals};
 use super::report::Report;
@@ -83,7 +83,7 @@ fn plan(bmap: Option<LoadedBmap>, arguments: &Copy) -> (Plan, Option<Origin>) {
     let verify = if arguments.no_verify { Verify::Skip } else { Verify::Checksums };
     match bmap {
         Some(LoadedBmap { location, bmap, inputs, .. }) => {
-            (Plan::mapped(bmap, verify, Unmapped::Keep), Some(Origin { location, inputs }))
+            (Plan::mapped(bmap, verify, unmapped(arguments)), Some(Origin { location, inputs }))
         }
         None => (Plan::whole(), None),
     }
@@ -91,6 +91,18 @@ fn plan(bmap: Option<LoadedBmap>, arguments: &Copy) -> (Plan, Option<Origin>) {
 
 fn write(arguments: &Copy) -> Write {
     if arguments.only_changed { Write::Changed } else { Write::All }
+}
+
+fn unmapped(arguments: &Copy) -> Unmapped {
+    match arguments.unmapped {
+        args::Unmapped::Keep => Unmapped::Keep,
+        args::Unmapped::Zero => Unmapped::Zero,
+        args::Unmapped::Discard => Unmapped::Discard,
+    }
+}
+
+fn read_back(arguments: &Copy) -> ReadBack {
+    if arguments.read_back { ReadBack::Yes } else { ReadBack::No }
 }
 
 /// Compares the format that the name says with the contents. With a bmap, size and checksums tell whether this is the
@@ -133,6 +145,7 @@ fn claim(arguments: &Copy, image: &Image, bmap: Option<&Origin>, report: &Arc<Re
         size: image.size(),
         inputs,
         access: if arguments.read_back || arguments.only_changed { Access::ReadAndWrite } else { Access::Write },
+        discard: if arguments.unmapped == args::Unmapped::Discard { Discard::Yes } else { Discard::No },
         accept: if arguments.removable_device { Accept::Removable } else { Accept::Any },
         observer: report.clone(),
     };

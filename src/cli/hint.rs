@@ -25,6 +25,9 @@ pub const BMAP_OF_VERIFIED_STDIN: &str = "use '--bmap BMAP'";
 /// What to do about a target that holds a part of the image.
 pub const COPY_AGAIN: &str = "copy again before using it";
 
+/// What to do about a device that cannot discard.
+const ZERO_INSTEAD: &str = "use '--unmapped zero'";
+
 /// What to do about a panic.
 pub const DEFECT: &str = "this is a defect of bmaptool, please report it";
 
@@ -34,6 +37,8 @@ pub fn of_notice(notice: &Notice<'_>) -> Option<String> {
         Notice::PartitionTableNotReread { device, .. } => {
             Some(format!("plug it in again, or use 'blockdev --rereadpt {}'", device.display()))
         }
+        Notice::DiscardedNotZero { .. } => Some("if old data may not stay there, use '--unmapped zero'".to_owned()),
+        Notice::GptSectorSize { device, .. } => Some(format!("build it for sectors of {device}")),
         Notice::VerityInHoles { partition, .. } => Some(format!("map it whole with '--map p{partition}'")),
         _ => None,
     }
@@ -159,6 +164,7 @@ fn of_copy(error: &copy::Error) -> Option<&'static str> {
         copy::Error::Shrank { .. } | copy::Error::Grew { .. } | copy::Error::Changed { .. } => {
             Some("copy it when nothing writes to it")
         }
+        copy::Error::Discard { source, .. } if source.kind() == ErrorKind::Unsupported => Some(ZERO_INSTEAD),
         copy::Error::Capacity { .. } => Some("it is counterfeit or broken: use another"),
         copy::Error::Medium(_) | copy::Error::ReadBack { .. } => {
             Some("it is worn out, or holds less than it says: use another")
@@ -204,8 +210,8 @@ fn of_fetch(error: &io::Error) -> Option<&'static str> {
 
 fn of_target(error: &sink::Error) -> Option<String> {
     use sink::Error::{
-        Access, Busy, Denied, FileAmongDevices, Forbidden, Locked, NoDevice, NoMedium, NoSysfs, NotRemovable, RawFlash,
-        ReadOnly, Replaced, Source, Swapped, UnknownDevice, WrongKind,
+        Access, Busy, CannotDiscard, Denied, FileAmongDevices, Forbidden, Locked, NoDevice, NoMedium, NoSysfs,
+        NotRemovable, RawFlash, ReadOnly, Replaced, Source, Swapped, UnknownDevice, WrongKind,
     };
 
     let hint = match error {
@@ -240,6 +246,7 @@ fn of_target(error: &sink::Error) -> Option<String> {
             return Some(format!("'touch {}' tells them apart if they are two files", path.display()));
         }
         NoMedium { .. } => "insert one and try again",
+        CannotDiscard { .. } => ZERO_INSTEAD,
         _ => return None,
     };
     Some(hint.to_owned())

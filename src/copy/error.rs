@@ -55,6 +55,9 @@ pub enum Error {
     /// The target failed; `offset` is that of the first byte that may not have been written.
     #[error("cannot write at byte {offset}")]
     Write { offset: u64, source: io::Error },
+    /// The target failed to discard what it holds from `offset` on.
+    #[error("cannot discard from byte {offset} on")]
+    Discard { offset: u64, source: io::Error },
     /// What was written cannot be read back at `offset`.
     #[error("cannot read back byte {offset}")]
     ReadBack { offset: u64, source: io::Error },

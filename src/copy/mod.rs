@@ -8,6 +8,7 @@ mod cancel;
 mod capacity;
 mod compare;
 mod damage;
+mod discarded;
 mod drain;
 mod error;
 mod fingerprints;
@@ -32,7 +33,7 @@ pub use error::Error;
 pub use plan::{Image, Plan, Unmapped, Verify};
 pub use verdict::{Failure, Summary, Verdict};
 
-use crate::event::{Event, Observer, Outcome, Silent, TargetId};
+use crate::event::{Event, Notice, Observer, Outcome, Silent, TargetId};
 pub use crate::sink::ReadBack;
 use crate::sink::Sink;
 use crate::source::{ForwardRead, Skipping};
@@ -84,8 +85,15 @@ impl Copy {
     /// A copy fails where the source or the target does, a checksum does not match, the source does not end where it
     /// must, what is read back stays wrong, or it is asked to stop.
     pub fn run(self) -> Vec<Verdict> {
-        let Self { image: Image { plan, reader, reopen, pipe, .. }, mut sinks, write, read_back, observer, cancel } =
-            self;
+        let Self {
+            image: Image { plan, reader, reopen, pipe, gpt_sectors, .. },
+            mut sinks,
+            write,
+            read_back,
+            observer,
+            cancel,
+        } = self;
+        tell_sector_sizes(gpt_sectors, &sinks, &*observer);
         let reopen = reopen.map(Arc::new);
         let (drain, drained) = drain::drain(pipe);
         let started = match write {
@@ -162,6 +170,16 @@ fn leave_out_right(
     drop(reader);
     let (again, reopen) = (plan.clone(), Arc::clone(reopen));
     Ok((plan, Box::new(move || reopen(&again).map_err(Error::Reopen))))
+}
+
+/// Tells of each device that has other sectors than the GPT of the image was made for.
+fn tell_sector_sizes(gpt_sectors: Option<u32>, sinks: &[Box<dyn Sink>], observer: &dyn Observer) {
+    let Some(image) = gpt_sectors else { return };
+    for (index, sink) in sinks.iter().enumerate() {
+        if let Some(device) = sink.info().sector_size.filter(|&device| device != image) {
+            observer.notice(Notice::GptSectorSize { target: TargetId(index), image, device });
+        }
+    }
 }
 
 /// Takes all memory and starts all threads before anything changes on a target, for these are what may be short.

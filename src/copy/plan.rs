@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::bmap::{Bmap, Range};
 use crate::digest::ChecksumKind;
+use crate::partition::{Gpt, HEAD_LEN};
 use crate::range::{BlockRange, ByteRange};
 use crate::sink::InputFile;
-use crate::source::{self, ForwardRead, Pipe, ReadPolicy, Source, Unpacked};
+use crate::source::{self, ForwardRead, Head, Pipe, ReadPolicy, Source, Unpacked};
 
 /// Whether checksums are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +153,21 @@ impl Plan {
         let reopen = reopen.map(|open| -> Reopen {
             Box::new(move |plan: &Plan| Ok(open()?.unpack(image_size, plan.read_policy())?.reader))
         });
-        Ok(Image { plan: self.of_size(size), reader, reopen, input, pipe })
+        let head = Head::read(reader, self.head_len());
+        let gpt_sectors = Gpt::sector_size_of(head.as_bytes());
+        Ok(Image { plan: self.of_size(size), reader: Box::new(head), reopen, input, pipe, gpt_sectors })
+    }
+
+    /// How much at the start of the image is looked at beforehand: nothing that is not read anyway.
+    fn head_len(&self) -> usize {
+        let mut end = 0;
+        for bytes in self.writes().take_while(|bytes| bytes.start < HEAD_LEN as u64) {
+            if bytes.start > end {
+                break;
+            }
+            end = bytes.end;
+        }
+        end.min(HEAD_LEN as u64) as usize
     }
 
     /// The same plan, now that the source says how large the image is.
@@ -301,6 +316,8 @@ pub struct Image {
     pub(super) input: Option<InputFile>,
     /// The pipe that the reader reads, if it does.
     pub(super) pipe: Option<Pipe>,
+    /// The size in bytes of the sectors that its GPT was made for, if it has one.
+    pub(super) gpt_sectors: Option<u32>,
 }
 
 impl Image {

@@ -10,6 +10,7 @@ use super::cancel::Cancel;
 use super::capacity;
 use super::compare::Held;
 use super::damage::Extent;
+use super::discarded;
 use super::error::Error;
 use super::fingerprints::Fingerprints;
 use super::pipeline::{Chunk, Message, ToWriter};
@@ -27,9 +28,6 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many bytes are zeroed between two looks whether to stop: a device may write as many zeroes.
 const ZERO_STRIDE: u64 = 4 << 20;
-
-/// How many bytes are discarded between two looks whether to stop.
-const DISCARD_STRIDE: u64 = 256 << 20;
 
 /// Writes to one sink.
 pub(super) struct Writer {
@@ -60,6 +58,9 @@ impl Writer {
     pub(super) fn run(mut self, chunks: Receiver<ToWriter>, asking: Asking) -> Verdict {
         let started = Instant::now();
         let copied = self.copy(chunks, asking);
+        if copied.is_ok() {
+            discarded::tell_contents(&self.plan, &mut *self.sink, self.id, &*self.observer);
+        }
         let outcome = if copied.is_ok() { Outcome::Complete } else { Outcome::Failed };
         let cleared = copied.as_ref().err().and_then(|_| self.boot_region.revoke(&mut *self.sink));
         let state = self.sink.finish(outcome);
@@ -185,17 +186,9 @@ impl Writer {
         if begins_at_once {
             self.check_capacity()?;
         }
-        // Before the boot region is zeroed: a device that cannot discard is left as it was. A file's holes are holes
-        // already.
-        if let Some(capacity) = self.info.capacity {
-            for hole in Arc::clone(&self.plan).discards() {
-                for bytes in strides(ByteRange { start: hole.start, end: hole.end.min(capacity) }, DISCARD_STRIDE) {
-                    self.cancel.check()?;
-                    self.sink.discard(bytes)?;
-                    self.boot_region.rest_changed();
-                }
-            }
-        }
+        // Before the boot region is zeroed: a device that cannot discard is left as it was.
+        let boot_region = &mut self.boot_region;
+        discarded::discard(&self.plan, &mut *self.sink, &self.cancel, || boot_region.rest_changed())?;
         let size = self.plan.image_size();
         let prepared = if self.held.is_some() { self.sink.prepare_in_place(size) } else { self.sink.prepare(size) };
         prepared.map_err(Error::Prepare)?;

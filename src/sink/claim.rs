@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::block_device::BlockDevice;
 use super::character_device::CharacterDevice;
 use super::regular_file::RegularFile;
-use super::{Access, Error, Kind, Sink};
+use super::{Access, Discard, Error, Kind, Sink};
 use crate::device::{SharedStorage, Sharing, StorageStack, Topology, devtmpfs, is_alias, source_overlap};
 use crate::event::{Observer, Silent};
 use crate::sys::file_id::FileId;
@@ -47,6 +47,8 @@ pub struct Request<'a> {
     pub accept: Accept,
     /// What it is opened for.
     pub access: Access,
+    /// Whether something in it is discarded.
+    pub discard: Discard,
     /// Receives notices, as long as the target is claimed.
     pub observer: Arc<dyn Observer>,
 }
@@ -54,7 +56,8 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// Asks for the target at `path`, any that is free, for an image of `size` bytes that is read from `inputs`.
     pub fn new(path: &'a Path, size: Option<u64>, inputs: Vec<InputFile>) -> Self {
-        Self { path, size, inputs, accept: Accept::Any, access: Access::Write, observer: Arc::new(Silent) }
+        let (accept, access, discard) = (Accept::Any, Access::Write, Discard::No);
+        Self { path, size, inputs, accept, access, discard, observer: Arc::new(Silent) }
     }
 }
 

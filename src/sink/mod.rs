@@ -151,6 +151,15 @@ pub enum ReadBack {
     Yes,
 }
 
+/// Whether the target is told to discard something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discard {
+    /// It is not.
+    No,
+    /// It is: a block device must be able to.
+    Yes,
+}
+
 /// What a sink is and what it can take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkInfo {

@@ -12,7 +12,7 @@ fn read(name: &str) -> String {
 }
 
 /// The options that have been promised; scripts use them.
-const PROMISED: [&str; 21] = [
+const PROMISED: [&str; 22] = [
     "--help",
     "--version",
     "--quiet",
@@ -32,6 +32,7 @@ const PROMISED: [&str; 21] = [
     "--no-verify",
     "--read-back",
     "--only-changed",
+    "--unmapped",
     "--psplash-pipe",
     "--removable-device",
 ];

@@ -141,8 +141,8 @@ const GUIDE: [Example; 14] = [
         needs: &[Need::Root, Need::Program("mkfs.ext4")],
     },
     Example {
-        heading: "A hole is not a zero",
-        begins: "sudo blkdiscard",
+        heading: "Old data in the holes",
+        begins: "sudo bmaptool copy --unmapped",
         how: How::Run { before: "", after: IMAGE_ON_DEVICE },
         needs: &[Need::Root],
     },

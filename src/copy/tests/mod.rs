@@ -17,7 +17,7 @@ use super::pipeline::CHUNK_LEN;
 use super::*;
 use crate::bmap::{Bmap, Checksums};
 use crate::digest::ChecksumKind;
-use crate::event::{Event, Notice};
+use crate::event::Event;
 use crate::range::{BlockRange, BlockSize, ByteRange};
 use crate::sink::{Kind, ReadError, ReadPath, SinkInfo, TargetReader, TargetState, WriteError};
 
@@ -257,6 +257,7 @@ impl Observer for Witness {
             Event::Retry { target, bytes } => format!("{} {bytes} again", target.0),
             Event::ReadBack { target, bytes, .. } => format!("{} {bytes} right", target.0),
             Event::Notice(Notice::BootRegionUnreadable { length, .. }) => format!("{length} unreadable"),
+            Event::Notice(Notice::DiscardedNotZero { offset, .. }) => format!("not zero at {offset}"),
             Event::Notice(notice) => panic!("{notice:?}"),
         };
         self.0.lock().unwrap().push(words);
@@ -289,7 +290,7 @@ fn copy_to(
     let records: Vec<_> = records.into_iter().map(|record| Arc::new(Mutex::new(record))).collect();
     let witness = Arc::new(Witness::default());
     let observer = Arc::clone(&witness) as Arc<dyn Observer>;
-    let image = Image { plan, reader: Box::new(source), reopen: None, input: None, pipe: None };
+    let image = Image { plan, reader: Box::new(source), reopen: None, input: None, pipe: None, gpt_sectors: None };
     let sinks = records.iter().map(|record| sink(kind, record)).collect();
     let verdicts = Copy { observer, cancel, ..Copy::new(image, sinks) }.run();
     let records = records.iter().map(|record| std::mem::take(&mut *record.lock().unwrap())).collect();
