@@ -43,8 +43,8 @@ pub use archive::{Names, SeveralImages};
 pub use decode_error::DecodeError;
 pub use detect::{Format, HEAD_LEN, Kind, NotAnImage, detect};
 pub use error::Error;
-pub use image::Source;
 pub(crate) use image::Unpacked;
+pub use image::{Member, Source};
 pub use location::{InvalidUrl, Location, Protocol, Url};
 #[doc(hidden)]
 pub use peek::{Peek, StoredFile};
