@@ -1,6 +1,5 @@
 //! The command line, as `bmaptool --help` shows it.
 
-use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStrExt;
@@ -211,9 +210,6 @@ pub struct Signature {
 
 #[derive(Args, Debug)]
 pub struct Info {
-    // Without this, the option of other commands would be taken for an abbreviation of '--bmap-sig'.
-    #[arg(long = "bmap", hide = true, value_name = "BMAP", value_parser = no_bmap)]
-    _bmap: Option<Infallible>,
     #[command(flatten)]
     pub signature: Signature,
     #[command(flatten)]
@@ -241,10 +237,6 @@ impl Bmap {
     pub fn files(&self) -> impl Iterator<Item = &OsString> {
         self.bmap.iter().chain(&self.signature.bmap_sig)
     }
-}
-
-fn no_bmap(_: &str) -> Result<Infallible, &'static str> {
-    Err("to look at a bmap, name it as FILE")
 }
 
 fn size(text: &str) -> Result<NonZeroU64, &'static str> {

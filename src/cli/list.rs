@@ -120,7 +120,7 @@ mod tests {
 DEVICE            SIZE  MODEL                     USED FOR
 /dev/sdb      29.7 GiB  SanDisk Ultra             free
   by-id/usb-SanDisk_Ultra_4C53-0:0
-/dev/nvme0n1   1.0 TiB  {}…  mounted on /, /boot, /a/direct…
+/dev/nvme0n1   1.0 TiB  {}…  mounted on /, /boot, /a/direc…
 /dev/vda       1.0 MiB  -                         swap, read-only
 ",
             "x".repeat(23)

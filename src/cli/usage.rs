@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory, Parser};
 use log::LevelFilter;
 
 use super::args::{Arguments, Bmap, Command, Copy, Info, Signature, Verify};
-use super::hint::{BMAP_OF_STDIN, BMAP_OF_VERIFIED_STDIN};
+use super::hint::{BMAP_AS_FILE, BMAP_OF_STDIN, BMAP_OF_VERIFIED_STDIN};
 use super::process;
 use super::report::console;
 
@@ -32,6 +32,7 @@ pub fn parse() -> Arguments {
         }
         Command::Info(info) => {
             let command = Info::augment_args(clap::Command::new("bmaptool info"));
+            check_abbreviation(command.clone());
             check_signature(&[Some(&info.file)], &info.signature, command);
         }
         Command::Create(_) | Command::List(_) => {}
@@ -47,6 +48,15 @@ fn check_stdin(image: &OsString, bmap: &Bmap, nobmap: bool, advice: &str, mut co
         exit_with(&command.error(ErrorKind::MissingRequiredArgument, message));
     }
     check_signature(&[Some(image), bmap.bmap.as_ref()], &bmap.signature, command);
+}
+
+/// `info` takes no bmap: clap would take the option of other commands for an abbreviation of `--bmap-sig`.
+fn check_abbreviation(mut command: clap::Command) {
+    let is_bmap = |argument: OsString| argument == "--bmap" || argument.as_encoded_bytes().starts_with(b"--bmap=");
+    if std::env::args_os().take_while(|argument| argument != "--").any(is_bmap) {
+        let message = format!("unexpected argument '--bmap' found: {BMAP_AS_FILE}");
+        exit_with(&command.error(ErrorKind::UnknownArgument, message));
+    }
 }
 
 /// Only one of the `others` and the signature can come from standard input.
