@@ -167,8 +167,9 @@ mod tests {
 
     #[test]
     fn a_partition_has_its_own_size_and_the_identity_of_its_disk() {
+        let tree = tree(); // the attributes are read when they are asked for
         let topology =
-            Topology { mounts: vec![Mount { number: number(8, 1), point: "/card".into() }], ..tree().topology() };
+            Topology { mounts: vec![Mount { number: number(8, 1), point: "/card".into() }], ..tree.topology() };
         let partition = topology.info(topology.device(number(8, 1)).unwrap(), &[]);
         assert_eq!((partition.size, partition.identity.size), (Some(512_000), Some(2_048_000)));
         assert_eq!(partition.partition_of.as_deref(), Some(Path::new("/dev/sda")));
