@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,7 +23,8 @@ use super::{bmap, network};
 pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     let signals = Signals::handle().map_err(Error::Signals)?;
     let report = Report::new(vec![arguments.target.clone()], arguments.psplash_pipe.as_deref());
-    let options = network::options(&arguments.network, &arguments.image, &arguments.bmap, report.clone())?;
+    let files = iter::once(&arguments.image).chain(arguments.bmap.files());
+    let options = network::options(&arguments.network, files, report.clone())?;
 
     let location = Location::parse(&arguments.image)?;
     if location == Location::Stdin && process::stdin_was_closed() {

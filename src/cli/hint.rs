@@ -22,11 +22,17 @@ pub const BMAP_OF_STDIN: &str = "use '--bmap BMAP' or '--nobmap'";
 /// The same, where it is only verified.
 pub const BMAP_OF_VERIFIED_STDIN: &str = "use '--bmap BMAP'";
 
+/// What to do where a bmap is named, and the file beside which it lies is told of.
+pub const BMAP_AS_FILE: &str = "to look at a bmap, name it as FILE";
+
 /// What to do about a target that holds a part of the image.
 pub const COPY_AGAIN: &str = "copy again before using it";
 
 /// What to do about a device that cannot discard.
 const ZERO_INSTEAD: &str = "use '--unmapped zero'";
+
+/// What to do where no removable device was found.
+pub const LIST_ALL: &str = "'bmaptool list --all' lists all disks";
 
 /// What to do about a panic.
 pub const DEFECT: &str = "this is a defect of bmaptool, please report it";
@@ -225,8 +231,8 @@ fn of_target(error: &sink::Error) -> Option<String> {
         }
         Replaced { .. } => "try again",
         NoSysfs { .. } => "use 'mount -t sysfs sysfs /sys', or write to a new file",
-        NotRemovable { .. } => "'lsblk' lists the devices, the removable ones with 1 under RM",
-        UnknownDevice { .. } | NoDevice { .. } => "is the device plugged in? 'lsblk' lists the devices",
+        NotRemovable { .. } => "'bmaptool list' lists the removable devices",
+        UnknownDevice { .. } | NoDevice { .. } => "is the device plugged in? 'bmaptool list --all' lists the devices",
         FileAmongDevices { .. } => "is the device plugged in? Remove the file and plug the device in again",
         Swapped { .. } => "the image comes first, then the target; to save the device, remove the file",
         sink::Error::Conflict(conflict) => return of_conflict(conflict),

@@ -149,7 +149,7 @@ impl Plan {
         let input = source.id().zip(source.location().local_path());
         let input = input.map(|(id, path)| InputFile { role: "image", id, path: path.to_owned() });
         let (pipe, reopen, image_size) = (source.pipe()?, source.reopen(), self.size);
-        let Unpacked { reader, size } = source.unpack(image_size, self.read_policy())?;
+        let Unpacked { reader, size, .. } = source.unpack(image_size, self.read_policy())?;
         let reopen = reopen.map(|open| -> Reopen {
             Box::new(move |plan: &Plan| Ok(open()?.unpack(image_size, plan.read_policy())?.reader))
         });

@@ -45,8 +45,8 @@ pub use decode_error::DecodeError;
 pub use detect::{Format, HEAD_LEN, Kind, NotAnImage, detect};
 pub use error::Error;
 pub(crate) use head::Head;
-pub use image::Source;
 pub(crate) use image::Unpacked;
+pub use image::{Member, Source};
 pub use location::{InvalidUrl, Location, Protocol, Url};
 #[doc(hidden)]
 pub use peek::{Peek, StoredFile};

@@ -18,7 +18,7 @@ start=4MiB, size=3MiB, type=2c7357ed-ebd2-46d9-aec1-23d437ec2bf5
 8: start=8MiB, size=1MiB, type=linux
 ";
 
-const MBR: &str = "\
+pub const MBR: &str = "\
 label: dos
 start=1MiB, size=1MiB, type=c
 start=2MiB, size=12MiB, type=5

@@ -32,7 +32,7 @@ struct Example {
 
 const IMAGE_ON_DEVICE: &str = "cmp -n $(stat -c %s original.img) original.img $DEVICE";
 
-const README: [Example; 13] = [
+const README: [Example; 14] = [
     Example {
         heading: "bmaptool",
         begins: "bmaptool create",
@@ -49,9 +49,9 @@ const README: [Example; 13] = [
     },
     Example {
         heading: "Flash a card",
-        begins: "lsblk",
+        begins: "bmaptool list",
         how: How::Run { before: "", after: IMAGE_ON_DEVICE },
-        needs: &[Need::Root, Need::Program("lsblk")],
+        needs: &[Need::Root],
     },
     Example {
         heading: "Flash a card",
@@ -63,6 +63,12 @@ const README: [Example; 13] = [
         heading: "Check the card",
         begins: "sudo bmaptool copy --read-back",
         how: How::Run { before: "", after: IMAGE_ON_DEVICE },
+        needs: &[Need::Root],
+    },
+    Example {
+        heading: "See what it is",
+        begins: "bmaptool info",
+        how: How::Run { before: "bmaptool copy disk.img.xz $DEVICE", after: IMAGE_ON_DEVICE },
         needs: &[Need::Root],
     },
     Example {
@@ -169,9 +175,9 @@ const GUIDE: [Example; 14] = [
     },
     Example {
         heading: "Flashing",
-        begins: "lsblk",
+        begins: "bmaptool list",
         how: How::Run { before: "", after: IMAGE_ON_DEVICE },
-        needs: &[Need::Root, Need::Program("lsblk")],
+        needs: &[Need::Root],
     },
     Example {
         heading: "Is it really on the card?",
