@@ -103,10 +103,6 @@ fn unmapped(arguments: &Copy) -> Unmapped {
     }
 }
 
-fn read_back(arguments: &Copy) -> ReadBack {
-    if arguments.read_back { ReadBack::Yes } else { ReadBack::No }
-}
-
 /// Compares the format that the name says with the contents. With a bmap, size and checksums tell whether this is the
 /// image; without one, a damaged file or a server's page would be taken for it.
 fn check_name(source: &Source, arguments: &Copy) -> Result<(), Error> {

@@ -12,7 +12,7 @@ fn read(name: &str) -> String {
 }
 
 /// The options that have been promised; scripts use them.
-const PROMISED: [&str; 22] = [
+const PROMISED: [&str; 24] = [
     "--help",
     "--version",
     "--quiet",

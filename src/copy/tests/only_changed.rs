@@ -30,7 +30,7 @@ fn changed_to(kind: Kind, image: Image, read_back: ReadBack, record: Record) -> 
 }
 
 fn image_of(plan: Plan, image: &[u8]) -> Image {
-    Image { plan, reader: Box::new(Reluctant::new(image)), reopen: None, input: None, pipe: None }
+    Image { plan, reader: Box::new(Reluctant::new(image)), reopen: None, input: None, pipe: None, gpt_sectors: None }
 }
 
 fn changed(plan: Plan, image: &[u8], record: Record) -> (Verdict, Record) {
@@ -240,7 +240,7 @@ fn ranges_that_all_targets_hold_are_left_out_of_the_image() {
             Ok(Box::new(Indexed(Reluctant::new(&again))))
         });
         let reader = Box::new(Indexed(Reluctant::new(&image)));
-        let source = Image { plan: mapped(map.clone()), reader, reopen: Some(reopen), input: None, pipe: None };
+        let source = Image { plan: mapped(map.clone()), reader, reopen: Some(reopen), input: None, pipe: None, gpt_sectors: None };
         let records = wrong.map(|wrong| Arc::new(Mutex::new(device(&image, wrong))));
         let sinks = records.iter().map(|record| sink(Kind::BlockDevice, record)).collect();
         let verdicts = Copy { write: Write::Changed, ..Copy::new(source, sinks) }.run();
