@@ -28,8 +28,9 @@ struct Target {
     /// How much of the source has been read, which is shown where no total is known.
     source: Option<Share>,
     started: Instant,
-    /// Measures the current rate, from the start on. It is hidden: indicatif fills its lines up to the last column.
-    meter: ProgressBar,
+    /// Measures the current rate, once that is shown: it wants random numbers, and panics where there are none. It is
+    /// hidden: indicatif fills its lines up to the last column.
+    meter: Option<ProgressBar>,
 }
 
 /// Bytes, and how many there are.
@@ -47,14 +48,7 @@ const SHORTEST_BAR: usize = 10;
 
 impl Default for Target {
     fn default() -> Self {
-        Self {
-            phase: Phase::Copying,
-            done: 0,
-            total: None,
-            source: None,
-            started: Instant::now(),
-            meter: ProgressBar::hidden(),
-        }
+        Self { phase: Phase::Copying, done: 0, total: None, source: None, started: Instant::now(), meter: None }
     }
 }
 
@@ -87,7 +81,12 @@ impl Progress {
 
     /// A line for each target on a terminal of that many columns.
     pub fn lines(&self, columns: u16) -> Vec<String> {
-        self.state().targets.values().map(|target| target.line(target.rate(), columns)).collect()
+        let mut state = self.state();
+        let draw = |target: &mut Target| {
+            let rate = target.rate();
+            target.line(rate, columns)
+        };
+        state.targets.values_mut().map(draw).collect()
     }
 
     /// A sentence for each target.
@@ -108,11 +107,14 @@ impl State {
 }
 
 impl Target {
-    /// The current rate, in bytes per second.
-    fn rate(&self) -> u64 {
-        self.meter.set_position(self.done);
-        self.meter.tick();
-        self.meter.per_sec() as u64
+    /// The current rate, in bytes per second; the first time, the mean since the start.
+    fn rate(&mut self) -> u64 {
+        let is_first = self.meter.is_none();
+        let meter = self.meter.get_or_insert_with(ProgressBar::hidden);
+        meter.set_position(self.done);
+        meter.tick();
+        let seconds = self.started.elapsed().as_secs_f64();
+        if is_first { (self.done as f64 / seconds) as u64 } else { meter.per_sec() as u64 }
     }
 
     /// The line for a terminal, in ASCII. Figures have a fixed width, so that the line does not jump.
@@ -293,7 +295,7 @@ mod tests {
 
     #[test]
     fn the_first_rate_is_one_since_the_start() {
-        let target = Target { done: GIB, ..Target::default() };
+        let mut target = Target { done: GIB, ..Target::default() };
         std::thread::sleep(Duration::from_millis(20));
         assert!(target.rate() <= 50 * GIB, "{}", target.rate());
     }
