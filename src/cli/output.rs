@@ -158,7 +158,7 @@ fn named(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<(Temporar
     Ok((temporary, file))
 }
 
-/// How the file is created that is to have the name `path`: open to nobody to whom the one there is closed.
+/// The options for the new file at `path`: its mode gives no access that the file there now does not give.
 fn new_file(path: &Path) -> OpenOptions {
     let mode = replaced(path).map_or(0o666, |metadata| metadata.mode() & 0o666);
     let mut options = OpenOptions::new();

@@ -18,7 +18,7 @@ const MARK: u64 = 4096;
 /// The lowest power of two that is marked.
 const LOWEST: u64 = 16 << 20;
 
-/// Nobody sells a device this small for a larger one, in bytes.
+/// Devices below this size, in bytes, are not checked: counterfeits claim far more.
 const SMALL: u64 = 64 << 20;
 
 /// Checks a device, on which nothing has been written yet, and leaves it as it was.

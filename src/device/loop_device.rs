@@ -146,7 +146,7 @@ fn close_all_but(kept: &PipeWriter) {
     let kept = kept.as_raw_fd().cast_unsigned();
     for (first, last) in [(0, kept.checked_sub(1)), (kept + 1, Some(u32::MAX))] {
         let Some(last) = last else { continue };
-        // SAFETY: close_range takes numbers. Nobody uses the descriptors in this process any more.
+        // SAFETY: close_range takes numbers. The child uses no other descriptor.
         unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     }
 }

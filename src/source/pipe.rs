@@ -1,6 +1,6 @@
 //! The pipe that an image comes through.
 //!
-//! A program that writes to a pipe is killed (SIGPIPE) where nobody reads it any more, and a script with
+//! A program that writes to a pipe is killed (SIGPIPE) once its reader has gone, and a script with
 //! `set -o pipefail` takes that for a failure. So what the copy does not need is read all the same.
 
 use std::fs::File;
