@@ -53,7 +53,7 @@ fn script(shell: Shell) -> Result<String, Box<dyn Error>> {
     let by_hand = |arg: &Arg| BY_HAND.iter().any(|(name, ..)| arg.get_id() == name);
     let unhinted = |arg: Arg| if by_hand(&arg) { arg.value_hint(ValueHint::Unknown) } else { arg };
     let mut command = args::Arguments::command();
-    for name in ["create", "copy", "verify"] {
+    for name in ["create", "copy", "verify", "info"] {
         command = command.mut_subcommand(name, |command| command.mut_args(unhinted));
     }
     let mut script = Vec::new();

@@ -26,6 +26,8 @@ pub enum Phase {
     Hashing,
     /// What was written is being read back and compared.
     Verifying,
+    /// What the target holds is being compared with the checksums of the map.
+    Comparing,
 }
 
 /// How the work on a target ended.
@@ -134,6 +136,12 @@ pub enum Notice<'a> {
     PartitionTableNotReread { device: &'a Path, error: &'a io::Error },
     /// The boot region of `length` bytes could not be read beforehand: it becomes zero where the image has no data.
     BootRegionUnreadable { target: TargetId, length: u64, error: &'a io::Error },
+    /// The GPT of the image was made for sectors of `image` bytes, and those of the device have `device`.
+    GptSectorSize { target: TargetId, image: u32, device: u32 },
+    /// What was discarded reads as zeroes, in so many places as were looked at.
+    DiscardedZero { target: TargetId, samples: u64 },
+    /// What was discarded does not read as zeroes, or cannot be read, at `offset`, in bytes.
+    DiscardedNotZero { target: TargetId, offset: u64 },
     /// What was written to a loop device over the image may not have reached the image.
     LoopDeviceNotFlushed { device: &'a Path, image: &'a Path, error: &'a io::Error },
     /// A device that is only read is used meanwhile, and may change.

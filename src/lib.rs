@@ -50,6 +50,7 @@
 //! | [`create`] | makes one of a sparse image, from what [`filemap`] says is mapped |
 //! | [`copy`] | the engine: a [`copy::Plan`] says what becomes of every byte, a [`copy::Copy`] does it |
 //! | [`verify`] | whether a device or an image is what its block map says |
+//! | [`info`] | what an image, a bmap or a device is |
 //! | [`source`] | where bytes come from: transports, codecs, archives |
 //! | [`sink`] | where bytes go: block devices, regular files, /dev/null |
 //! | [`device`] | what block devices are, who uses them, and which of them share bytes |
@@ -60,7 +61,7 @@
 //! | [`range`], [`digest`] | blocks and bytes, checksums |
 //! | [`size`], [`visible`] | sizes for people, and text from outside that is fit for them |
 //!
-//! Imports run downward, without circles: copy, create, verify, load → discover, trust → source, sink, filemap → device, bmap →
+//! Imports run downward, without circles: info → copy, create, verify, load → discover, trust → source, sink, filemap → device, bmap →
 //! event, range, digest, size, visible, sys. The library knows no command line and no terminal. ARCHITECTURE.md says more.
 
 #![warn(missing_docs)]
@@ -74,6 +75,7 @@ pub mod discover;
 pub mod event;
 pub mod filemap;
 mod hashing;
+pub mod info;
 pub mod load;
 pub mod partition;
 pub mod range;

@@ -30,6 +30,16 @@ pub struct LoadedBmap {
     pub inputs: Vec<InputFile>,
 }
 
+/// A bmap as it is, whether it may be used or not.
+pub struct ExaminedBmap {
+    /// Where it was.
+    pub location: Location,
+    /// Its contents.
+    pub bmap: Result<Bmap, Error>,
+    /// The result of verification, or why the policy does not accept it.
+    pub signatures: Result<Signatures, Error>,
+}
+
 /// Why there is no bmap that may be used.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the variants say what their fields are")]
@@ -69,6 +79,15 @@ impl Loader<'_> {
     ///
     /// Where there is none, its signatures are not what the policy asks for, or it is not valid.
     pub fn load_for(&self, image: &Source, given: Option<&Location>) -> Result<LoadedBmap, Error> {
+        self.load(self.find(image, given)?)
+    }
+
+    /// Opens the bmap of `image`: the `given` one, or the one that lies beside it.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, or it cannot be opened.
+    pub fn find(&self, image: &Source, given: Option<&Location>) -> Result<Source, Error> {
         let file = match given {
             Some(given) => self.open_given(given, "bmap", StandIn::for_bmap)?,
             None => discover::bmap(image.location(), self.open, self.observer)?
@@ -77,7 +96,26 @@ impl Loader<'_> {
         if file.location() == image.location() || (file.id().is_some() && file.id() == image.id()) {
             return Err(Error::IsImage { image: image.location().clone(), bmap: file.location().clone() });
         }
-        self.load(file)
+        Ok(file)
+    }
+
+    /// Reads the bmap in `file` to tell what it is, not to use it: it is parsed also where its signatures are not good.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read or decompressed.
+    pub fn examine(&self, file: Source) -> Result<ExaminedBmap, Error> {
+        let location = file.location().clone();
+        let stored = file.read_small("bmap", bmap::MAX_FILE_SIZE)?;
+        let authentic = self
+            .signature(&location)
+            .and_then(|signature| Ok(trust::authenticate(stored.clone(), signature.as_ref(), self.policy)?));
+        let (text, signatures) = match authentic {
+            Ok(Authentic { text, signatures }) => (text, Ok(signatures)),
+            Err(refused) => (trust::authenticate(stored, None, &Policy::Skip)?.text, Err(refused)),
+        };
+        let bmap = Bmap::parse(&text).map_err(|source| Error::Invalid { bmap: location.clone(), source });
+        Ok(ExaminedBmap { location, bmap, signatures })
     }
 
     /// Loads the bmap in `file`. Nothing of it is parsed before its signatures have been verified.

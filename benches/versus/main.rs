@@ -41,7 +41,7 @@ struct Options {
     /// How many times each program is run
     #[arg(long, value_name = "N", default_value_t = 5)]
     runs: usize,
-    /// A table to print: copy, throttled, create, verify or read-back; all by default
+    /// A table to print: copy, throttled, create, verify, read-back or only-changed; all by default
     #[arg(long = "table", value_name = "TABLE", value_parser = TABLES)]
     tables: Vec<String>,
     /// A case to measure: raw or how the image is compressed; all by default
@@ -61,7 +61,7 @@ struct Options {
     bench: bool,
 }
 
-const TABLES: [&str; 5] = ["copy", "throttled", "create", "verify", "read-back"];
+const TABLES: [&str; 6] = ["copy", "throttled", "create", "verify", "read-back", "only-changed"];
 
 impl Options {
     /// What is compared, by name and path.
@@ -136,6 +136,9 @@ fn main() {
     if options.wants_table("read-back") {
         read_back(&options, &images);
     }
+    if options.wants_table("only-changed") {
+        only_changed(&options, &images);
+    }
 }
 
 /// Devices that hold the image are compared with a bmap of many ranges, and with one that a large range dominates.
@@ -180,6 +183,26 @@ fn read_back(options: &Options, images: &Images) {
     let read = "dd if=\"$1\" iflag=direct bs=4M count=\"$2\" of=/dev/null";
     let apart = shell("ours, then dd iflag=direct", &format!("{copy} && {read}"), &target, images);
     table.add("raw", &[ours, apart], options.runs);
+    table.print();
+}
+
+/// What it costs to find that a device holds the image already, beside reading it.
+fn only_changed(options: &Options, images: &Images) {
+    let target = Target::new(&options.directory, images.size, Some(THROTTLE));
+    copies(options, images, Compression::Raw, &target)[0].run();
+    let mut table = Table::new("Copy with --only-changed to a loop device of 126 MB/s that holds the image");
+    table.floor("the mapped bytes ÷ 126 MB/s", images.mapped as f64 / THROTTLE as f64);
+    let cases = Compression::ALL.into_iter().filter(|&compression| options.wants_case(compression));
+    for compression in cases.filter(|compression| compression.keeps_up()) {
+        let image = images.compressed(compression).into();
+        let bmap = images.bmap_of_short_ranges().into();
+        let arguments: [OsString; 6] =
+            ["copy".into(), "--only-changed".into(), "--bmap".into(), bmap, image, target.path().into()];
+        let ours = Program::new("ours", OURS, arguments).preceded_by(target.forget());
+        let read =
+            shell("dd iflag=direct", "dd if=\"$1\" iflag=direct bs=4M count=\"$2\" of=/dev/null", &target, images);
+        table.add(compression.name(), &[ours, read], options.runs);
+    }
     table.print();
 }
 

@@ -12,13 +12,17 @@ _bmaptool_files() {
     compopt -o filenames
 }
 
-# Offers disks that hold something, and their partitions; where none fits, any file.
+# Offers the devices that are listed: removable ones, else any disk; where none fits, any file.
 _bmaptool_targets() {
-    local entry device
-    for entry in /sys/class/block/{sd,vd,xvd,nvme,mmcblk,loop}*; do
-        device=/dev/${entry##*/}
-        if [[ $device == "$cur"* && -b $device && $(<"$entry/size") != 0 ]]; then
-            COMPREPLY+=("$device")
+    local device all
+    for all in '' --all; do
+        while IFS= read -r device; do
+            if [[ $device == "$cur"* ]]; then
+                COMPREPLY+=("$device")
+            fi
+        done < <(bmaptool list $all 2>/dev/null | sed -n 's|^\(/dev/[^ ]*\) .*|\1|p')
+        if ((${#COMPREPLY[@]})); then
+            return
         fi
     done
     if ((${#COMPREPLY[@]} == 0)); then
@@ -51,7 +55,7 @@ _bmaptool_tuned() {
         --cacert) _bmaptool_files '*.@(pem|crt|cer)'; return ;;
         --fingerprint | --header) return ;;
     esac
-    if [[ $cur == -* || $prev == @(-o|--output|--psplash-pipe) ]]; then
+    if [[ $cur == -* || $prev == @(-o|--output|--psplash-pipe|--unmapped) ]]; then
         _bmaptool "$@"
         return
     fi
@@ -60,7 +64,7 @@ _bmaptool_tuned() {
     for ((index = 1; index < COMP_CWORD; index++)); do
         word=${COMP_WORDS[index]}
         case $word in
-            --bmap | --bmap-sig | --keyring | --fingerprint | --header | --cacert | --psplash-pipe | --output | -o)
+            --bmap | --bmap-sig | --keyring | --fingerprint | --header | --cacert | --unmapped | --psplash-pipe | --output | -o)
                 [[ ${COMP_WORDS[index + 1]} == = ]] && ((index++))
                 ((index++))
                 ;;
@@ -71,7 +75,7 @@ _bmaptool_tuned() {
     case $command,$count in
         create,0 | copy,0) _bmaptool_files "$images" ;;
         copy,1) _bmaptool_targets ;;
-        verify,0) _bmaptool_verified "$images" ;;
+        verify,0 | info,0) _bmaptool_verified "$images" ;;
         ,*) _bmaptool "$@" ;;
     esac
 }

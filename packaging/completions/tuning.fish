@@ -9,12 +9,13 @@ function __fish_bmaptool_files -a pattern
     printf '%s\n' $matches
 end
 
-# Disks that hold something, and their partitions.
+# The devices that are listed: removable ones, else any disk.
 function __fish_bmaptool_devices
-    for entry in /sys/class/block/{sd,vd,xvd,nvme,mmcblk,loop}*
-        set -l device /dev/(basename $entry)
-        test -b $device -a (cat $entry/size) != 0
-        and printf '%s\tblock device\n' $device
+    for list in list 'list --all'
+        set -l devices (bmaptool (string split ' ' $list) 2>/dev/null | string match -r '^/dev/\S+')
+        set -l fitting (string match -- (commandline -ct)'*' $devices)
+        and printf '%s\tblock device\n' $fitting
+        and return
     end
 end
 
@@ -22,7 +23,7 @@ end
 function __fish_bmaptool_after -a command count
     set -l words (commandline -opc)
     set -e words[1]
-    argparse -i q/quiet d/debug o/output= bmap= bmap-sig= keyring= fingerprint= header= cacert= psplash-pipe= -- $words 2>/dev/null
+    argparse -i q/quiet d/debug o/output= bmap= bmap-sig= keyring= fingerprint= header= cacert= unmapped= psplash-pipe= -- $words 2>/dev/null
     or return
     set -l words (string match -v -- '-?*' $argv)
     test "$words[1]" = $command -a (count $words) -eq (math $count + 1)
@@ -34,7 +35,9 @@ complete -c bmaptool -n "__fish_bmaptool_after copy 0" -k -f -a "(__fish_bmaptoo
 complete -c bmaptool -n "__fish_bmaptool_after copy 1" -F -a "(__fish_bmaptool_devices)"
 complete -c bmaptool -n "__fish_bmaptool_after verify 0" -k -f -a "(__fish_bmaptool_files '$images')"
 complete -c bmaptool -n "__fish_bmaptool_after verify 0" -a "(__fish_bmaptool_devices)"
+complete -c bmaptool -n "__fish_bmaptool_after info 0" -k -f -a "(__fish_bmaptool_files '$images')"
+complete -c bmaptool -n "__fish_bmaptool_after info 0" -a "(__fish_bmaptool_devices)"
 complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy; or __fish_bmaptool_using_subcommand verify" -l bmap -r -f -a "(__fish_bmaptool_files '\.bmap(?:\..*)?')"
-complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy; or __fish_bmaptool_using_subcommand verify" -l bmap-sig -r -f -a "(__fish_bmaptool_files '\.(?:asc|sig|gpg)')"
-complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy; or __fish_bmaptool_using_subcommand verify" -l keyring -r -f -a "(__fish_bmaptool_files '\.(?:gpg|kbx|asc|pgp)')"
-complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy; or __fish_bmaptool_using_subcommand verify" -l cacert -r -f -a "(__fish_bmaptool_files '\.(?:pem|crt|cer)')"
+complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy; or __fish_bmaptool_using_subcommand verify; or __fish_bmaptool_using_subcommand info" -l bmap-sig -r -f -a "(__fish_bmaptool_files '\.(?:asc|sig|gpg)')"
+complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy; or __fish_bmaptool_using_subcommand verify; or __fish_bmaptool_using_subcommand info" -l keyring -r -f -a "(__fish_bmaptool_files '\.(?:gpg|kbx|asc|pgp)')"
+complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy; or __fish_bmaptool_using_subcommand verify; or __fish_bmaptool_using_subcommand info" -l cacert -r -f -a "(__fish_bmaptool_files '\.(?:pem|crt|cer)')"

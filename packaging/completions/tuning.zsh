@@ -21,13 +21,14 @@ _bmaptool_certificates() {
     _files -g '*.(pem|crt|cer)(-.)'
 }
 
-# Disks that hold something, and their partitions.
+# The devices that are listed: removable ones, else any disk.
 _bmaptool_targets() {
     local -a devices
-    local entry
-    for entry in /sys/class/block/(sd|vd|xvd|nvme|mmcblk|loop)*(N); do
-        if [[ -b /dev/$entry:t && $(<$entry/size) != 0 ]]; then
-            devices+=(/dev/$entry:t)
+    local all
+    for all in '' --all; do
+        devices=(${(M)${(f)"$(bmaptool list $=all 2>/dev/null | sed -n 's|^\(/dev/[^ ]*\) .*|\1|p')"}:#$PREFIX*})
+        if (($#devices)); then
+            break
         fi
     done
     _alternative 'devices:block device:compadd -a devices' 'files:file:_files'

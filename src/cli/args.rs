@@ -11,7 +11,7 @@ use bmaptool::source::Header;
 use bmaptool::trust::Fingerprint;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Arg, Args, Parser, Subcommand, ValueHint};
+use clap::{Arg, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 /// Maps sparse disk images and flashes them: only the mapped blocks, every range verified.
 #[derive(Debug, Parser)]
@@ -73,7 +73,7 @@ Examples:
   bmaptool copy https://example.com/disk.img.gz /dev/sdX
   xzcat disk.img.xz | bmaptool copy --bmap disk.bmap - /dev/sdX
 
-'lsblk' lists the devices.")]
+'bmaptool list' lists the devices.")]
     Copy(Box<Copy>),
     /// Compare a device, a file or an image with its bmap; nothing is written
     #[command(display_name = "bmaptool")]
@@ -82,6 +82,16 @@ Examples:
   bmaptool verify --bmap disk.bmap /dev/sdX
   bmaptool verify disk.img.xz")]
     Verify(Verify),
+    /// Tell what an image, a bmap or a device is; nothing is written
+    #[command(display_name = "bmaptool")]
+    #[command(after_help = "\
+Examples:
+  bmaptool info disk.img.xz
+  bmaptool info /dev/sdX")]
+    Info(Info),
+    /// List the removable devices, and what they are used for
+    #[command(display_name = "bmaptool")]
+    List(List),
 }
 
 #[derive(Args, Debug)]
@@ -118,6 +128,13 @@ pub struct Copy {
     /// Read back what was written, past the page cache, and compare it
     #[arg(long)]
     pub read_back: bool,
+    /// Write only what the target does not hold already
+    #[arg(long)]
+    pub only_changed: bool,
+    /// What becomes of the holes of the image on a device; 'discard' includes what follows the image
+    #[arg(long, value_enum, value_name = "ACTION", default_value = "keep", hide_default_value = true)]
+    #[arg(conflicts_with = "nobmap")]
+    pub unmapped: Unmapped,
     /// Write the progress to a psplash FIFO
     #[arg(long, value_name = "FIFO")]
     pub psplash_pipe: Option<PathBuf>,
@@ -130,6 +147,17 @@ pub struct Copy {
     /// Where it is written: a block device or a file
     #[arg(value_name = "TARGET")]
     pub target: PathBuf,
+}
+
+/// What becomes of the holes of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Unmapped {
+    /// The device keeps what it has there
+    Keep,
+    /// They are zeroed
+    Zero,
+    /// They are discarded
+    Discard,
 }
 
 /// How files are fetched.
@@ -176,6 +204,14 @@ pub struct Bmap {
     /// The bmap of the image; by default it is looked for beside the image
     #[arg(long, value_name = "BMAP", value_parser = named())]
     pub bmap: Option<OsString>,
+    #[command(flatten)]
+    pub signature: Signature,
+}
+
+/// Who must have made the bmap.
+#[derive(Args, Debug)]
+#[group(skip)]
+pub struct Signature {
     /// The detached OpenPGP signature of the bmap; by default it is looked for beside the bmap
     #[arg(long, value_name = "SIG", value_parser = named())]
     pub bmap_sig: Option<OsString>,
@@ -188,6 +224,37 @@ pub struct Bmap {
     /// Accept a signature of the key with this fingerprint only
     #[arg(long, value_name = "FPR", value_hint = ValueHint::Other)]
     pub fingerprint: Option<Fingerprint>,
+}
+
+#[derive(Args, Debug)]
+pub struct Info {
+    #[command(flatten)]
+    pub signature: Signature,
+    #[command(flatten)]
+    pub network: Network,
+    /// Print a JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// An image, a bmap or a device: a path, '-' for standard input, or a URL
+    #[arg(value_name = "FILE")]
+    pub file: OsString,
+}
+
+#[derive(Args, Debug)]
+pub struct List {
+    /// List fixed disks and loop devices too
+    #[arg(long)]
+    pub all: bool,
+    /// Print a JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Bmap {
+    /// The files that are named.
+    pub fn files(&self) -> impl Iterator<Item = &OsString> {
+        self.bmap.iter().chain(&self.signature.bmap_sig)
+    }
 }
 
 fn size(text: &str) -> Result<NonZeroU64, &'static str> {

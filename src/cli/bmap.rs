@@ -11,14 +11,15 @@ use super::error::Error;
 pub fn load(image: &Source, arguments: &args::Bmap, options: &OpenOptions) -> Result<Option<LoadedBmap>, Error> {
     let given = arguments.bmap.as_deref().map(Location::parse).transpose()?;
     let open = |location: &Location| Source::open_with(location, options);
-    let loader = Loader { policy: &policy(arguments)?, open: &open, observer: &*options.observer };
+    let loader = Loader { policy: &policy(&arguments.signature)?, open: &open, observer: &*options.observer };
     match loader.load_for(image, given.as_ref()) {
         Err(load::Error::NotFound { .. }) => Ok(None),
         loaded => Ok(Some(loaded?)),
     }
 }
 
-fn policy(arguments: &args::Bmap) -> Result<Policy, Error> {
+/// The signatures that a bmap must have.
+pub fn policy(arguments: &args::Signature) -> Result<Policy, Error> {
     if arguments.no_sig_verify {
         return Ok(Policy::Skip);
     }

@@ -2,17 +2,18 @@
 
 use std::fs;
 use std::io;
+use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 
-use bmaptool::copy::{self as engine, Image, Plan, ReadBack, Unmapped, Verdict, Verify};
+use bmaptool::copy::{self as engine, Image, Plan, ReadBack, Unmapped, Verdict, Verify, Write};
 use bmaptool::load::LoadedBmap;
-use bmaptool::sink::{self, Accept, Claimed, InputFile, Kind, Request};
+use bmaptool::sink::{self, Accept, Access, Claimed, Discard, InputFile, Kind, Request};
 use bmaptool::size::{human_time, rate_in_mib};
 use bmaptool::source::{Location, OpenOptions, Source, TransferStats};
 use bmaptool::sys::file_id::FileId;
 
-use super::args::{Copy, Verbosity};
+use super::args::{self, Copy, Verbosity};
 use super::error::Error;
 use super::process::{self, Signals};
 use super::report::Report;
@@ -22,7 +23,8 @@ use super::{bmap, network};
 pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     let signals = Signals::handle().map_err(Error::Signals)?;
     let report = Report::new(vec![arguments.target.clone()], arguments.psplash_pipe.as_deref());
-    let options = network::options(&arguments.network, &arguments.image, &arguments.bmap, report.clone())?;
+    let files = iter::once(&arguments.image).chain(arguments.bmap.files());
+    let options = network::options(&arguments.network, files, report.clone())?;
 
     let location = Location::parse(&arguments.image)?;
     if location == Location::Stdin && process::stdin_was_closed() {
@@ -53,8 +55,9 @@ pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     if !verbosity.quiet {
         report.show_progress();
     }
-    let read_back = read_back(arguments);
-    let verdicts = engine::Copy { image, sinks: vec![sink], read_back, observer: report, cancel }.run();
+    let read_back = if arguments.read_back { ReadBack::Yes } else { ReadBack::No };
+    let write = write(arguments);
+    let verdicts = engine::Copy { image, sinks: vec![sink], write, read_back, observer: report, cancel }.run();
     for verdict in verdicts {
         conclude(verdict, &location, arguments, assurance, &signals, stats.as_ref())?;
     }
@@ -82,14 +85,22 @@ fn plan(bmap: Option<LoadedBmap>, arguments: &Copy) -> (Plan, Option<Origin>) {
     let verify = if arguments.no_verify { Verify::Skip } else { Verify::Checksums };
     match bmap {
         Some(LoadedBmap { location, bmap, inputs, .. }) => {
-            (Plan::mapped(bmap, verify, Unmapped::Keep), Some(Origin { location, inputs }))
+            (Plan::mapped(bmap, verify, unmapped(arguments)), Some(Origin { location, inputs }))
         }
         None => (Plan::whole(), None),
     }
 }
 
-fn read_back(arguments: &Copy) -> ReadBack {
-    if arguments.read_back { ReadBack::Yes } else { ReadBack::No }
+fn write(arguments: &Copy) -> Write {
+    if arguments.only_changed { Write::Changed } else { Write::All }
+}
+
+fn unmapped(arguments: &Copy) -> Unmapped {
+    match arguments.unmapped {
+        args::Unmapped::Keep => Unmapped::Keep,
+        args::Unmapped::Zero => Unmapped::Zero,
+        args::Unmapped::Discard => Unmapped::Discard,
+    }
 }
 
 /// Compares the format that the name says with the contents. With a bmap, size and checksums tell whether this is the
@@ -131,7 +142,8 @@ fn claim(arguments: &Copy, image: &Image, bmap: Option<&Origin>, report: &Arc<Re
         path: target,
         size: image.size(),
         inputs,
-        read_back: read_back(arguments),
+        access: if arguments.read_back || arguments.only_changed { Access::ReadAndWrite } else { Access::Write },
+        discard: if arguments.unmapped == args::Unmapped::Discard { Discard::Yes } else { Discard::No },
         accept: if arguments.removable_device { Accept::Removable } else { Accept::Any },
         observer: report.clone(),
     };
@@ -181,14 +193,19 @@ fn conclude(
         signal: signals.received(),
         source: failure.error,
     })?;
+    if write(arguments) == Write::Changed {
+        log::info!("{}", summary::changed(&done, stats.map(network::fetched)));
+    }
     if let Some(stats) = stats {
-        log::info!("fetched {}", network::amount(stats));
+        if write(arguments) == Write::All {
+            log::info!("fetched {}", network::amount(stats));
+        }
         // With a bmap, the end of the image is known. Compressed data may be cut off between two members.
         if arguments.nobmap && stats.has_unmarked_end() {
             log::warn!("the server does not say where '{image}' ends: if it is cut off, that cannot be noticed");
         }
     }
-    log::info!("{}", assurance.done(&arguments.target, &done));
+    log::info!("{}", assurance.done(&arguments.target, write(arguments), &done));
     // The last line, and always in this unit: programs of test laboratories read it.
     log::info!("copying time: {}, copying speed {}/sec", human_time(done.time), rate_in_mib(done.bytes, done.time));
     Ok(())

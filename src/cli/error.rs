@@ -7,7 +7,9 @@ use std::sync::Arc;
 use bmaptool::bmap::ParseError;
 use bmaptool::copy::{self, Damage, Digests, Extent, Place};
 use bmaptool::create;
+use bmaptool::info::Problem;
 use bmaptool::load;
+use bmaptool::partition;
 use bmaptool::sink::{self, TargetState};
 use bmaptool::size::human;
 use bmaptool::source::{self, CertificatesError, Format, Location, NotAnImage};
@@ -63,6 +65,14 @@ pub enum Error {
     Verify { file: Location, source: verify::Error },
     #[error("{} is not what its bmap says: {wrong} of {ranges} ranges differ", in_quotes(.file))]
     Differs { file: Location, wrong: usize, ranges: usize },
+    #[error("the partition table of {} cannot be used", in_quotes(.file))]
+    Partitions { file: Location, source: partition::Error },
+    #[error("cannot tell what '{device}' is used for")]
+    Unclear { device: PathBuf, source: io::Error },
+    #[error("cannot tell what devices there are")]
+    Devices(#[source] io::Error),
+    #[error("cannot write to standard output")]
+    Stdout(#[source] io::Error),
     #[error("cannot handle signals")]
     Signals(#[source] io::Error),
 }
@@ -84,6 +94,17 @@ impl From<load::Error> for Error {
                 Self::WrongSigner { bmap, found, expected }
             }
             error => Self::Bmap(error),
+        }
+    }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        match problem {
+            Problem::Source(error) => Self::Source(error),
+            Problem::Bmap(error) => error.into(),
+            Problem::Partitions { location, source } => Self::Partitions { file: location, source },
+            Problem::Device { device, source } => Self::Unclear { device, source },
         }
     }
 }

@@ -22,8 +22,17 @@ pub const BMAP_OF_STDIN: &str = "use '--bmap BMAP' or '--nobmap'";
 /// The same, where it is only verified.
 pub const BMAP_OF_VERIFIED_STDIN: &str = "use '--bmap BMAP'";
 
+/// What to do where a bmap is named, and the file beside which it lies is told of.
+pub const BMAP_AS_FILE: &str = "to look at a bmap, name it as FILE";
+
 /// What to do about a target that holds a part of the image.
 pub const COPY_AGAIN: &str = "copy again before using it";
+
+/// What to do about a device that cannot discard.
+const ZERO_INSTEAD: &str = "use '--unmapped zero'";
+
+/// What to do where no removable device was found.
+pub const LIST_ALL: &str = "'bmaptool list --all' lists all disks";
 
 /// What to do about a panic.
 pub const DEFECT: &str = "this is a defect of bmaptool, please report it";
@@ -34,6 +43,8 @@ pub fn of_notice(notice: &Notice<'_>) -> Option<String> {
         Notice::PartitionTableNotReread { device, .. } => {
             Some(format!("plug it in again, or use 'blockdev --rereadpt {}'", device.display()))
         }
+        Notice::DiscardedNotZero { .. } => Some("if old data may not stay there, use '--unmapped zero'".to_owned()),
+        Notice::GptSectorSize { device, .. } => Some(format!("build it for sectors of {device}")),
         Notice::VerityInHoles { partition, .. } => Some(format!("map it whole with '--map p{partition}'")),
         _ => None,
     }
@@ -159,6 +170,7 @@ fn of_copy(error: &copy::Error) -> Option<&'static str> {
         copy::Error::Shrank { .. } | copy::Error::Grew { .. } | copy::Error::Changed { .. } => {
             Some("copy it when nothing writes to it")
         }
+        copy::Error::Discard { source, .. } if source.kind() == ErrorKind::Unsupported => Some(ZERO_INSTEAD),
         copy::Error::Capacity { .. } => Some("it is counterfeit or broken: use another"),
         copy::Error::Medium(_) | copy::Error::ReadBack { .. } => {
             Some("it is worn out, or holds less than it says: use another")
@@ -204,8 +216,8 @@ fn of_fetch(error: &io::Error) -> Option<&'static str> {
 
 fn of_target(error: &sink::Error) -> Option<String> {
     use sink::Error::{
-        Access, Busy, Denied, FileAmongDevices, Forbidden, Locked, NoDevice, NoMedium, NoSysfs, NotRemovable, RawFlash,
-        ReadOnly, Replaced, Source, Swapped, UnknownDevice, WrongKind,
+        Access, Busy, CannotDiscard, Denied, FileAmongDevices, Forbidden, Locked, NoDevice, NoMedium, NoSysfs,
+        NotRemovable, RawFlash, ReadOnly, Replaced, Source, Swapped, UnknownDevice, WrongKind,
     };
 
     let hint = match error {
@@ -219,8 +231,8 @@ fn of_target(error: &sink::Error) -> Option<String> {
         }
         Replaced { .. } => "try again",
         NoSysfs { .. } => "use 'mount -t sysfs sysfs /sys', or write to a new file",
-        NotRemovable { .. } => "'lsblk' lists the devices, the removable ones with 1 under RM",
-        UnknownDevice { .. } | NoDevice { .. } => "is the device plugged in? 'lsblk' lists the devices",
+        NotRemovable { .. } => "'bmaptool list' lists the removable devices",
+        UnknownDevice { .. } | NoDevice { .. } => "is the device plugged in? 'bmaptool list --all' lists the devices",
         FileAmongDevices { .. } => "is the device plugged in? Remove the file and plug the device in again",
         Swapped { .. } => "the image comes first, then the target; to save the device, remove the file",
         sink::Error::Conflict(conflict) => return of_conflict(conflict),
@@ -240,6 +252,7 @@ fn of_target(error: &sink::Error) -> Option<String> {
             return Some(format!("'touch {}' tells them apart if they are two files", path.display()));
         }
         NoMedium { .. } => "insert one and try again",
+        CannotDiscard { .. } => ZERO_INSTEAD,
         _ => return None,
     };
     Some(hint.to_owned())

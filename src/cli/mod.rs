@@ -2,10 +2,14 @@
 
 mod args;
 mod bmap;
+mod columns;
 mod copy;
 mod create;
 mod error;
 mod hint;
+mod info;
+mod json;
+mod list;
 mod network;
 mod output;
 pub mod passwords;
@@ -44,5 +48,7 @@ fn dispatch(arguments: &Arguments) -> Result<(), Error> {
         Command::Create(create) => create::run(create, &arguments.verbosity),
         Command::Copy(copy) => copy::run(copy, &arguments.verbosity),
         Command::Verify(verify) => verify::run(verify, &arguments.verbosity),
+        Command::Info(info) => info::run(info),
+        Command::List(list) => list::run(list),
     }
 }

@@ -1,4 +1,4 @@
-//! Where `create` writes the bmap.
+//! Where `create` writes the bmap, and what other commands print.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Seek, Write};
@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, access, linkat};
 
+use super::error::Error;
 use super::process::{self, Signals};
 
 /// Writes the contents of an output.
@@ -91,6 +92,12 @@ fn check_directory(directory: &Path) -> io::Result<()> {
         let directory = directory.display();
         io::Error::other(format!("no file can be created in the directory '{directory}': {}", error.desc()))
     })
+}
+
+/// Prints what was asked for to standard output.
+pub fn answer(text: &str) -> Result<(), Error> {
+    let print = |mut out: io::Stdout| out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    process::stdout().and_then(print).and_then(|()| check_close(io::stdout())).map_err(Error::Stdout)
 }
 
 fn emit_to(out: &mut dyn Write, emit: Emit<'_>) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bmaptool::bmap::Bmap;
-use bmaptool::copy::Summary;
+use bmaptool::copy::{Summary, Write};
 use bmaptool::sink::SinkInfo;
 use bmaptool::size::{counted, human, human_part, percent};
 
@@ -32,6 +32,18 @@ pub fn device(target: &Path, info: &SinkInfo) -> String {
     format!("{}: {}", target.display(), words.join(", "))
 }
 
+/// What a copy that writes only what differs has written, and `fetched` over a network:
+/// `written 12.3 MiB, 1.1 GiB was right already, 48.2 MiB fetched of 420.0 MiB`.
+pub fn changed(summary: &Summary, fetched: Option<(String, Option<String>)>) -> String {
+    let Summary { bytes, written, .. } = *summary;
+    let mut words = format!("written {}, {} was right already", human(written), human(bytes - written));
+    if let Some((fetched, size)) = fetched {
+        words += &format!(", {fetched} fetched");
+        words.extend(size.map(|size| format!(" of {size}")));
+    }
+    words
+}
+
 /// What vouches for the bytes that a copy writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assurance {
@@ -55,16 +67,20 @@ impl Assurance {
         }
     }
 
-    /// What was written to `target`, and how far that was verified.
-    pub fn done(self, target: &Path, summary: &Summary) -> String {
-        let (written, target) = (human(summary.bytes), target.display());
+    /// What was written to `target`, or is there, and how far that was verified.
+    pub fn done(self, target: &Path, write: Write, summary: &Summary) -> String {
+        let verb = match write {
+            Write::All => "written to",
+            Write::Changed => "on",
+        };
+        let (bytes, target) = (human(summary.bytes), target.display());
         let verified = match self {
             Self::Checksums(kind) => format!("all ranges of the image verified ({kind})"),
             Self::NotWanted => "the image not verified (--no-verify)".to_owned(),
             Self::NoChecksums => "the image not verified: its bmap has no checksums".to_owned(),
             Self::NoBmap => "the image read to its end, without a bmap to verify it".to_owned(),
         };
-        format!("done: {written} written to '{target}' and synchronized, {verified}")
+        format!("done: {bytes} {verb} '{target}' and synchronized, {verified}")
     }
 }
 
@@ -105,7 +121,7 @@ mod tests {
 
     #[test]
     fn what_was_verified_is_said() {
-        let summary = Summary { bytes: 3 << 20, time: Duration::ZERO };
+        let summary = Summary { bytes: 3 << 20, written: 3 << 20, left_out: 0, time: Duration::ZERO };
         let cases = [
             (Assurance::Checksums("sha256"), "all ranges of the image verified (sha256)"),
             (Assurance::NotWanted, "the image not verified (--no-verify)"),
@@ -114,7 +130,7 @@ mod tests {
         ];
         for (assurance, words) in cases {
             let expected = format!("done: 3.0 MiB written to 'out' and synchronized, {words}");
-            assert_eq!(assurance.done("out".as_ref(), &summary), expected);
+            assert_eq!(assurance.done("out".as_ref(), Write::All, &summary), expected);
         }
     }
 }

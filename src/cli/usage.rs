@@ -8,8 +8,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser};
 use log::LevelFilter;
 
-use super::args::{Arguments, Bmap, Command, Copy, Verify};
-use super::hint::{BMAP_OF_STDIN, BMAP_OF_VERIFIED_STDIN};
+use super::args::{Arguments, Bmap, Command, Copy, Info, Signature, Verify};
+use super::hint::{BMAP_AS_FILE, BMAP_OF_STDIN, BMAP_OF_VERIFIED_STDIN};
 use super::process;
 use super::report::console;
 
@@ -30,7 +30,12 @@ pub fn parse() -> Arguments {
             let command = Verify::augment_args(clap::Command::new("bmaptool verify"));
             check_stdin(&verify.file, &verify.bmap, false, BMAP_OF_VERIFIED_STDIN, command);
         }
-        Command::Create(_) => {}
+        Command::Info(info) => {
+            let command = Info::augment_args(clap::Command::new("bmaptool info"));
+            check_abbreviation(command.clone());
+            check_signature(&[Some(&info.file)], &info.signature, command);
+        }
+        Command::Create(_) | Command::List(_) => {}
     }
     arguments
 }
@@ -38,12 +43,25 @@ pub fn parse() -> Arguments {
 /// Standard input has no files beside it, and can be read once. The `command` is for its usage: `Arguments::command`
 /// would show that of all commands.
 fn check_stdin(image: &OsString, bmap: &Bmap, nobmap: bool, advice: &str, mut command: clap::Command) {
-    let is_stdin = |source: &Option<OsString>| source.as_ref().is_some_and(|source| source == "-");
     if image == "-" && bmap.bmap.is_none() && !nobmap {
         let message = format!("an image on standard input has no bmap beside it: {advice}");
         exit_with(&command.error(ErrorKind::MissingRequiredArgument, message));
     }
-    if is_stdin(&bmap.bmap_sig) && (image == "-" || is_stdin(&bmap.bmap)) {
+    check_signature(&[Some(image), bmap.bmap.as_ref()], &bmap.signature, command);
+}
+
+/// `info` takes no bmap: clap would take the option of other commands for an abbreviation of `--bmap-sig`.
+fn check_abbreviation(mut command: clap::Command) {
+    let is_bmap = |argument: OsString| argument == "--bmap" || argument.as_encoded_bytes().starts_with(b"--bmap=");
+    if std::env::args_os().take_while(|argument| argument != "--").any(is_bmap) {
+        let message = format!("unexpected argument '--bmap' found: {BMAP_AS_FILE}");
+        exit_with(&command.error(ErrorKind::UnknownArgument, message));
+    }
+}
+
+/// Only one of the `others` and the signature can come from standard input.
+fn check_signature(others: &[Option<&OsString>], signature: &Signature, mut command: clap::Command) {
+    if signature.bmap_sig.as_ref().is_some_and(|file| file == "-") && others.iter().flatten().any(|&file| file == "-") {
         let message = "the signature cannot come from standard input together with the image or the bmap";
         exit_with(&command.error(ErrorKind::ArgumentConflict, message));
     }

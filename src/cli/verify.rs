@@ -1,5 +1,7 @@
 //! `bmaptool verify`.
 
+use std::iter;
+
 use bmaptool::copy::Cancel;
 use bmaptool::digest::ChecksumKind;
 use bmaptool::sink::ReadPath;
@@ -17,7 +19,8 @@ pub fn run(arguments: &Verify, verbosity: &Verbosity) -> Result<(), Error> {
     // Nothing is written, so that a signal may end the program at any time.
     Signals::handle().map_err(Error::Signals)?;
     let report = report::Report::new(vec![arguments.file.clone().into()], None);
-    let options = network::options(&arguments.network, &arguments.file, &arguments.bmap, report.clone())?;
+    let files = iter::once(&arguments.file).chain(arguments.bmap.files());
+    let options = network::options(&arguments.network, files, report.clone())?;
 
     let location = Location::parse(&arguments.file)?;
     if location == Location::Stdin && process::stdin_was_closed() {

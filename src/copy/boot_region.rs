@@ -5,6 +5,7 @@
 
 use std::io;
 
+use super::Write;
 use super::cancel::Cancel;
 use super::error::Error;
 use super::plan::Unmapped;
@@ -19,6 +20,8 @@ pub(super) struct BootRegion {
     contents: AlignedBuf,
     /// As long, and there from the start: when they are needed, there may be no memory left.
     zeroes: AlignedBuf,
+    /// What of the region was found not to be zero, in whole sectors.
+    not_zero: ByteRange,
     state: State,
 }
 
@@ -50,8 +53,10 @@ impl BootRegion {
         {
             contents.fill(0);
             observer.notice(Notice::BootRegionUnreadable { target, length, error: &error.source });
+            return Ok(Self { contents, zeroes, not_zero: ByteRange { start: 0, end: length }, state: State::Safe });
         }
-        Ok(Self { contents, zeroes, state: State::Safe })
+        let not_zero = not_zero(&contents);
+        Ok(Self { contents, zeroes, not_zero, state: State::Safe })
     }
 
     /// Takes note that something outside of the region is not what it was.
@@ -59,10 +64,16 @@ impl BootRegion {
         self.state = State::Misleading;
     }
 
-    /// Zeroes the region in `sink`, if it has one, and makes that durable.
-    pub(super) fn clear(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
+    /// Zeroes the region in `sink`, if it has one, or what of it is not zero, and makes that durable.
+    pub(super) fn clear(&mut self, sink: &mut dyn Sink, write: Write) -> Result<(), Error> {
+        let ByteRange { start, end } = match write {
+            Write::All => ByteRange { start: 0, end: self.zeroes.len() as u64 },
+            Write::Changed => self.not_zero,
+        };
+        if start < end {
+            sink.write_at(&self.zeroes[start as usize..end as usize], start)?;
+        }
         if !self.zeroes.is_empty() {
-            sink.write_at(&self.zeroes, 0)?;
             sink.sync().map_err(Error::Sync)?;
         }
         self.state = State::Safe;
@@ -101,6 +112,17 @@ impl BootRegion {
         (bytes.end <= self.contents.len() as u64).then(|| &self.contents[bytes.start as usize..bytes.end as usize])
     }
 
+    /// Whether `sink` holds in the region what is going to be there.
+    pub(super) fn is_right(&self, sink: &mut dyn Sink) -> Result<bool, Error> {
+        let mut found = AlignedBuf::zeroed(self.contents.len()).map_err(Error::Memory)?;
+        Ok(sink.read_at(&mut found, 0).is_ok() && found[..] == self.contents[..])
+    }
+
+    /// Zeroes, as many as the region has bytes.
+    pub(super) fn zeroes(&self) -> &[u8] {
+        &self.zeroes
+    }
+
     /// Writes the region and makes that durable, as the rest must be.
     pub(super) fn commit(&mut self, sink: &mut dyn Sink, cancel: &Cancel) -> Result<(), Error> {
         cancel.check()?;
@@ -123,4 +145,14 @@ impl BootRegion {
             sink.write_at(&self.zeroes, 0).map_err(|error| error.source).and_then(|()| sink.sync());
         Some(if cleared.is_ok() { TargetState::BootRegionCleared } else { TargetState::MaybeBootable })
     }
+}
+
+/// From the first to the last sector of `contents` that is not zero.
+fn not_zero(contents: &[u8]) -> ByteRange {
+    /// A multiple of the logical sectors that devices have, in bytes.
+    const SECTOR: usize = 4096;
+    let is_set = |sector: &[u8]| sector.iter().any(|&byte| byte != 0);
+    let first = contents.chunks(SECTOR).position(is_set).unwrap_or(0) * SECTOR;
+    let end = contents.chunks(SECTOR).rposition(is_set).map_or(0, |last| (last + 1) * SECTOR).min(contents.len());
+    ByteRange { start: first as u64, end: end as u64 }
 }

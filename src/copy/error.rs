@@ -49,9 +49,15 @@ pub enum Error {
     /// The target could not be made ready.
     #[error("cannot prepare the target")]
     Prepare(#[source] io::Error),
+    /// What the target holds, which is to be compared, cannot be read.
+    #[error("cannot read what the target holds")]
+    ReadTarget(#[source] io::Error),
     /// The target failed; `offset` is that of the first byte that may not have been written.
     #[error("cannot write at byte {offset}")]
     Write { offset: u64, source: io::Error },
+    /// The target failed to discard what it holds from `offset` on.
+    #[error("cannot discard from byte {offset} on")]
+    Discard { offset: u64, source: io::Error },
     /// What was written cannot be read back at `offset`.
     #[error("cannot read back byte {offset}")]
     ReadBack { offset: u64, source: io::Error },

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::bmap::{Bmap, Range};
 use crate::digest::ChecksumKind;
+use crate::partition::{Gpt, HEAD_LEN};
 use crate::range::{BlockRange, ByteRange};
 use crate::sink::InputFile;
-use crate::source::{self, ForwardRead, Pipe, ReadPolicy, Source, Unpacked};
+use crate::source::{self, ForwardRead, Head, Pipe, ReadPolicy, Source, Unpacked};
 
 /// Whether checksums are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Plan {
     unmapped: Unmapped,
     /// The bytes to write, in order, where that is not all that the map has.
     only: Option<Vec<ByteRange>>,
+    /// Ranges of the map that all targets hold already, in order: they are neither read nor written.
+    right: Arc<[ByteRange]>,
 }
 
 /// A step of a plan.
@@ -76,12 +79,20 @@ impl<'a> Step<'a> {
 impl Plan {
     /// Writes what `map` lists, and nothing else of the image.
     pub fn mapped(map: Bmap, verify: Verify, unmapped: Unmapped) -> Self {
-        Self { size: Some(map.image_size()), map: Some(Arc::new(map)), verify, unmapped, only: None }
+        Self {
+            size: Some(map.image_size()),
+            map: Some(Arc::new(map)),
+            verify,
+            unmapped,
+            only: None,
+            right: Arc::default(),
+        }
     }
 
     /// Writes all of the image, to its end.
     pub fn whole() -> Self {
-        Self { map: None, size: None, verify: Verify::Skip, unmapped: Unmapped::Keep, only: None }
+        let (verify, unmapped) = (Verify::Skip, Unmapped::Keep);
+        Self { map: None, size: None, verify, unmapped, only: None, right: Arc::default() }
     }
 
     /// The plan of a further pass, which writes or zeroes only these bytes again: they are in order, none twice. The
@@ -90,6 +101,27 @@ impl Plan {
         bytes.retain(|bytes| !bytes.is_empty());
         assert!(bytes.is_sorted_by(|one, next| one.end <= next.start), "{bytes:?}");
         Self { only: Some(bytes), ..self.clone() }
+    }
+
+    /// The same plan without `right`: ranges of the map, in order, that all targets hold already.
+    pub(super) fn without(self, right: Vec<ByteRange>) -> Self {
+        Self { right: right.into(), ..self }
+    }
+
+    /// How many bytes are left out because all targets hold them.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out_before(u64::MAX)
+    }
+
+    /// How many of these lie before `end`.
+    pub(super) fn left_out_before(&self, end: u64) -> u64 {
+        self.right.iter().map(|bytes| bytes.end.min(end) - bytes.start.min(end)).sum()
+    }
+
+    /// The same plan, where holes become zeroes if they are kept otherwise.
+    pub(super) fn zeroing_holes(&self) -> Self {
+        let unmapped = if self.unmapped == Unmapped::Keep { Unmapped::Zero } else { self.unmapped };
+        Self { unmapped, ..self.clone() }
     }
 
     /// A further pass that does what several do of the same copy.
@@ -117,11 +149,25 @@ impl Plan {
         let input = source.id().zip(source.location().local_path());
         let input = input.map(|(id, path)| InputFile { role: "image", id, path: path.to_owned() });
         let (pipe, reopen, image_size) = (source.pipe()?, source.reopen(), self.size);
-        let Unpacked { reader, size } = source.unpack(image_size, self.read_policy())?;
+        let Unpacked { reader, size, .. } = source.unpack(image_size, self.read_policy())?;
         let reopen = reopen.map(|open| -> Reopen {
             Box::new(move |plan: &Plan| Ok(open()?.unpack(image_size, plan.read_policy())?.reader))
         });
-        Ok(Image { plan: self.of_size(size), reader, reopen, input, pipe })
+        let head = Head::read(reader, self.head_len());
+        let gpt_sectors = Gpt::sector_size_of(head.as_bytes());
+        Ok(Image { plan: self.of_size(size), reader: Box::new(head), reopen, input, pipe, gpt_sectors })
+    }
+
+    /// How much at the start of the image is looked at beforehand: nothing that is not read anyway.
+    fn head_len(&self) -> usize {
+        let mut end = 0;
+        for bytes in self.writes().take_while(|bytes| bytes.start < HEAD_LEN as u64) {
+            if bytes.start > end {
+                break;
+            }
+            end = bytes.end;
+        }
+        end.min(HEAD_LEN as u64) as usize
     }
 
     /// The same plan, now that the source says how large the image is.
@@ -143,7 +189,7 @@ impl Plan {
     pub fn total(&self) -> Option<u64> {
         match (&self.only, &self.map) {
             (Some(_), _) => Some(self.writes().flat_map(|bytes| self.parts(bytes)).map(ByteRange::len).sum()),
-            (None, Some(map)) => Some(map.mapped_bytes()),
+            (None, Some(map)) => Some(map.mapped_bytes() - self.left_out()),
             (None, None) => self.size,
         }
     }
@@ -179,8 +225,10 @@ impl Plan {
     /// What is written and zeroed, in the order of the bytes. Where the size of the image is not known, the last range
     /// ends where the source does.
     pub(super) fn steps(&self) -> Box<dyn Iterator<Item = Step<'_>> + '_> {
-        let all = self.all_steps();
-        let Some(only) = &self.only else { return all };
+        let is_right =
+            |step: &Step<'_>| self.right.binary_search_by_key(&step.bytes().start, |bytes| bytes.start).is_ok();
+        let all = self.all_steps().filter(move |step| matches!(step, Step::Zero(_)) || !is_right(step));
+        let Some(only) = &self.only else { return Box::new(all) };
         Box::new(all.flat_map(move |step| match step {
             Step::Write(bytes, Some(_)) => {
                 if touches(only, bytes) {
@@ -268,6 +316,8 @@ pub struct Image {
     pub(super) input: Option<InputFile>,
     /// The pipe that the reader reads, if it does.
     pub(super) pipe: Option<Pipe>,
+    /// The size in bytes of the sectors that its GPT was made for, if it has one.
+    pub(super) gpt_sectors: Option<u32>,
 }
 
 impl Image {

@@ -67,8 +67,7 @@ impl Asking {
 }
 
 /// Reads the image again for the writers that ask for it, until none does.
-pub(super) fn serve(mut lines: Vec<Asked>, reopen: Reopen) {
-    let reopen = Arc::new(reopen);
+pub(super) fn serve(mut lines: Vec<Asked>, reopen: &Arc<Reopen>) {
     for _ in 0..RETRIES {
         // Each asks, or hangs up, in its own time.
         let asking = |line: Asked| line.wanted.recv().ok().map(|wanted| (wanted, line));
@@ -81,7 +80,7 @@ pub(super) fn serve(mut lines: Vec<Asked>, reopen: Reopen) {
             }
             _ => Keep::Nothing, // the checksums tell
         };
-        start(&Arc::new(plan), &reopen, keep, &lines);
+        start(&Arc::new(plan), reopen, keep, &lines);
     }
 }
 

@@ -13,8 +13,12 @@ pub type Verdict = Result<Summary, Failure>;
 /// A copy that is complete: verified, durable, and bootable if the image is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// How many bytes of the image were copied.
+    /// How many bytes of the image were copied: the target holds them.
     pub bytes: u64,
+    /// How many of them were written. The others the target held already.
+    pub written: u64,
+    /// How many of them were neither fetched nor decompressed, as all targets held them already.
+    pub left_out: u64,
     /// How long it took, the last sync included.
     pub time: Duration,
 }

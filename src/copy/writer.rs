@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use super::Write;
 use super::boot_region::BootRegion;
 use super::cancel::Cancel;
 use super::capacity;
+use super::compare::Held;
 use super::damage::Extent;
+use super::discarded;
 use super::error::Error;
 use super::fingerprints::Fingerprints;
 use super::pipeline::{Chunk, Message, ToWriter};
@@ -16,6 +19,7 @@ use super::read_back::{MediumCheck, Wrong};
 use super::retry::{Asking, RETRIES, Wanted};
 use super::verdict::{Failure, Summary, Verdict};
 use crate::event::{Event, Observer, Outcome, Phase, TargetId};
+use crate::hashing::WINDOW;
 use crate::range::ByteRange;
 use crate::sink::{Kind, Sink, SinkInfo};
 
@@ -25,9 +29,6 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How many bytes are zeroed between two looks whether to stop: a device may write as many zeroes.
 const ZERO_STRIDE: u64 = 4 << 20;
 
-/// How many bytes are discarded between two looks whether to stop.
-const DISCARD_STRIDE: u64 = 256 << 20;
-
 /// Writes to one sink.
 pub(super) struct Writer {
     pub(super) id: TargetId,
@@ -35,10 +36,21 @@ pub(super) struct Writer {
     pub(super) sink: Box<dyn Sink>,
     pub(super) info: SinkInfo,
     pub(super) boot_region: BootRegion,
+    /// What the target holds, where only what differs is written.
+    pub(super) held: Option<Held>,
+    pub(super) found: Found,
     /// Where what was written is read back.
     pub(super) read_back: Option<MediumCheck>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) cancel: Cancel,
+}
+
+/// Whether the target is as it was found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    Unchanged,
+    /// It has been written to, or that was begun.
+    Changed,
 }
 
 impl Writer {
@@ -46,32 +58,67 @@ impl Writer {
     pub(super) fn run(mut self, chunks: Receiver<ToWriter>, asking: Asking) -> Verdict {
         let started = Instant::now();
         let copied = self.copy(chunks, asking);
+        if copied.is_ok() {
+            discarded::tell_contents(&self.plan, &mut *self.sink, self.id, &*self.observer);
+        }
         let outcome = if copied.is_ok() { Outcome::Complete } else { Outcome::Failed };
         let cleared = copied.as_ref().err().and_then(|_| self.boot_region.revoke(&mut *self.sink));
         let state = self.sink.finish(outcome);
         self.observer.event(Event::Target(self.id, outcome));
         match copied {
-            Ok(bytes) => Ok(Summary { bytes, time: started.elapsed() }),
+            Ok(Amount { bytes, written, .. }) => {
+                let left_out = self.plan.left_out();
+                Ok(Summary { bytes: bytes + left_out, written, left_out, time: started.elapsed() })
+            }
             Err(error) => Err(Failure { error, state: cleared.unwrap_or(state) }),
         }
     }
 
-    /// Returns how many bytes of the image have been written.
-    fn copy(&mut self, chunks: Receiver<ToWriter>, asking: Asking) -> Result<u64, Arc<Error>> {
+    /// Returns what has come of the image.
+    fn copy(&mut self, chunks: Receiver<ToWriter>, asking: Asking) -> Result<Amount, Arc<Error>> {
         self.prepare()?;
         let plan = Arc::clone(&self.plan);
-        let Written { bytes, fingerprints } = self.write(&plan, &plan, chunks)?;
+        let Written { mut amount, fingerprints } = self.write_first(&plan, chunks)?;
+        // In any case: what a copy wrote that was interrupted may be in the cache of the device only.
         self.sync()?;
+        if self.found == Found::Unchanged && self.boot_region.is_right(&mut *self.sink)? {
+            if self.read_back.is_some() {
+                // All of it has been read, and nothing was written.
+                self.tell_read_back(amount.bytes + plan.left_out());
+            }
+            return Ok(amount);
+        }
+        self.begin()?; // perhaps only the boot region differs
+        amount.written += amount.held_back + plan.left_out_before(self.info.boot_region);
         let Some((mut read_back, fingerprints)) = self.read_back.take().zip(fingerprints) else {
             self.boot_region.commit(&mut *self.sink, &self.cancel)?;
-            return Ok(bytes);
+            return Ok(amount);
         };
         // The size is known in any case now.
-        let plan = Plan::clone(&plan).of_size(Some(bytes));
+        let plan = Plan::clone(&plan).of_size(Some(amount.bytes));
         self.verify(&plan, &mut read_back, &fingerprints, asking)?;
         self.commit_verified(&read_back)?;
+        self.tell_read_back(amount.bytes);
+        Ok(amount)
+    }
+
+    /// Writes what comes through `chunks`, or what of it differs from what the target holds.
+    fn write_first(&mut self, plan: &Plan, chunks: Receiver<ToWriter>) -> Result<Written, Arc<Error>> {
+        if self.held.is_none() {
+            return self.write(plan, plan, chunks);
+        }
+        // A file that was not emptied may have data where the image has holes.
+        let plan = if self.is_device() { plan.clone() } else { plan.zeroing_holes() };
+        let written = self.write(&plan, &plan, chunks)?;
+        if plan.image_size().is_none() {
+            self.sink.set_size(written.amount.bytes).map_err(Error::Prepare)?;
+        }
+        self.held = None; // what comes in a further pass was wrong
+        Ok(written)
+    }
+
+    fn tell_read_back(&self, bytes: u64) {
         self.observer.event(Event::ReadBack { target: self.id, bytes, path: self.sink.read_path() });
-        Ok(bytes)
     }
 
     /// Reads back what `plan` has written, until all of it is right. It is always all: on a device that wraps around,
@@ -135,22 +182,42 @@ impl Writer {
         if self.is_device() && self.plan.image_size() == Some(0) {
             return Err(Error::Empty);
         }
+        let begins_at_once = self.held.is_none() || (self.is_device() && self.plan.discards().next().is_some());
+        if begins_at_once {
+            self.check_capacity()?;
+        }
+        // Before the boot region is zeroed: a device that cannot discard is left as it was.
+        let boot_region = &mut self.boot_region;
+        discarded::discard(&self.plan, &mut *self.sink, &self.cancel, || boot_region.rest_changed())?;
+        let size = self.plan.image_size();
+        let prepared = if self.held.is_some() { self.sink.prepare_in_place(size) } else { self.sink.prepare(size) };
+        prepared.map_err(Error::Prepare)?;
+        if begins_at_once {
+            self.clear(Write::All)?;
+        }
+        self.held.iter().for_each(Held::begin);
+        Ok(())
+    }
+
+    /// Makes the target ready for its first write.
+    fn begin(&mut self) -> Result<(), Error> {
+        if self.found == Found::Unchanged {
+            self.check_capacity()?;
+            self.clear(Write::Changed)?;
+        }
+        Ok(())
+    }
+
+    fn check_capacity(&mut self) -> Result<(), Error> {
         if self.read_back.is_some() {
             capacity::check(&mut *self.sink, &self.cancel)?;
         }
-        // Before the boot region is zeroed: a device that cannot discard is left as it was. A file's holes are holes
-        // already.
-        if let Some(capacity) = self.info.capacity {
-            for hole in Arc::clone(&self.plan).discards() {
-                for bytes in strides(ByteRange { start: hole.start, end: hole.end.min(capacity) }, DISCARD_STRIDE) {
-                    self.cancel.check()?;
-                    self.sink.discard(bytes)?;
-                    self.boot_region.rest_changed();
-                }
-            }
-        }
-        self.sink.prepare(self.plan.image_size()).map_err(Error::Prepare)?;
-        self.boot_region.clear(&mut *self.sink)
+        Ok(())
+    }
+
+    fn clear(&mut self, write: Write) -> Result<(), Error> {
+        self.found = Found::Changed;
+        self.boot_region.clear(&mut *self.sink, write)
     }
 
     fn is_device(&self) -> bool {
@@ -161,8 +228,8 @@ impl Writer {
     /// targets may need more of the image.
     pub(super) fn write(&mut self, plan: &Plan, own: &Plan, chunks: Receiver<ToWriter>) -> Result<Written, Arc<Error>> {
         self.observer.event(Event::Phase(self.id, Phase::Copying));
-        let mut bytes = 0;
-        self.tell_progress(bytes, own);
+        let mut amount = Amount::default();
+        self.tell_progress(amount.bytes, own);
         for step in plan.steps() {
             match step {
                 Step::Zero(range) => own.parts(range).into_iter().try_for_each(|part| self.zero(part))?,
@@ -171,12 +238,12 @@ impl Writer {
                         Next::Chunk(chunk) => chunk,
                         Next::End(fingerprints) => {
                             assert!(plan.image_size().is_none(), "the chunks ended before the plan");
-                            self.check_not_empty(bytes)?;
-                            return Ok(Written { bytes, fingerprints });
+                            self.check_not_empty(amount.bytes)?;
+                            return Ok(Written { amount, fingerprints });
                         }
                     };
-                    bytes += self.write_chunk(&chunk, own)?;
-                    self.tell_progress(bytes, own);
+                    self.write_chunk(&chunk, own, &mut amount)?;
+                    self.tell_progress(amount.bytes, own);
                     if chunk.bytes().end == range.end {
                         break;
                     }
@@ -185,8 +252,9 @@ impl Writer {
         }
         // The source may still turn out to be incomplete.
         let Next::End(fingerprints) = self.next(&chunks)? else { panic!("there are chunks after the plan") };
+        let Amount { bytes, .. } = amount;
         assert!(own.total().is_none_or(|total| total == bytes), "{bytes} bytes, the plan has {:?}", own.total());
-        Ok(Written { bytes, fingerprints })
+        Ok(Written { amount, fingerprints })
     }
 
     /// An image of unknown size ends where its source does, but a device gets none without a byte.
@@ -213,28 +281,53 @@ impl Writer {
         }
     }
 
-    /// Writes what `plan` writes of a chunk; returns how many bytes that are.
-    fn write_chunk(&mut self, chunk: &Chunk, plan: &Plan) -> Result<u64, Error> {
+    /// Writes what `plan` writes of a chunk, and adds it to `amount`.
+    fn write_chunk(&mut self, chunk: &Chunk, plan: &Plan, amount: &mut Amount) -> Result<(), Error> {
         if let Some(capacity) = self.info.capacity.filter(|&capacity| capacity < chunk.bytes().end) {
             return Err(Error::Full { capacity });
         }
-        let mut written = 0;
         for part in plan.parts(chunk.bytes()) {
             let start = (part.start - chunk.offset) as usize;
             let data = &chunk.data()[start..start + part.len() as usize];
             let (rest, offset) = self.boot_region.hold(data, part.start);
-            if !rest.is_empty() {
-                self.sink.write_at(rest, offset)?;
+            amount.bytes += part.len();
+            amount.held_back += part.len() - rest.len() as u64;
+            for different in self.differences(rest, offset)? {
+                self.begin()?;
+                let start = (different.start - offset) as usize;
+                self.sink.write_at(&rest[start..start + different.len() as usize], different.start)?;
+                amount.written += different.len();
             }
-            written += part.len();
         }
-        Ok(written)
+        Ok(())
+    }
+
+    /// What of `data`, which belongs at `offset`, must be written.
+    fn differences(&mut self, data: &[u8], offset: u64) -> Result<Vec<ByteRange>, Error> {
+        let bytes = ByteRange { start: offset, end: offset + data.len() as u64 };
+        match &mut self.held {
+            _ if bytes.is_empty() => Ok(Vec::new()),
+            Some(held) if self.sink.is_stored(bytes) => held.differences(data, offset, &self.cancel),
+            _ => Ok(vec![bytes]),
+        }
     }
 
     fn zero(&mut self, range: ByteRange) -> Result<(), Error> {
-        for bytes in strides(self.boot_region.hold_zeroes(range), ZERO_STRIDE) {
+        let rest = self.boot_region.hold_zeroes(range);
+        let is_compared = self.held.is_some() && self.is_device();
+        for bytes in strides(rest, if is_compared { WINDOW } else { ZERO_STRIDE }) {
             self.cancel.check()?;
-            self.sink.zero(bytes)?;
+            let differences = match &mut self.held {
+                Some(held) if is_compared => {
+                    let zeroes = &self.boot_region.zeroes()[..bytes.len() as usize];
+                    held.differences(zeroes, bytes.start, &self.cancel)?
+                }
+                _ => vec![bytes],
+            };
+            for different in differences {
+                self.begin()?;
+                self.sink.zero(different)?;
+            }
         }
         Ok(())
     }
@@ -246,10 +339,19 @@ impl Writer {
 
 /// What has been written, or is held back for the boot region.
 pub(super) struct Written {
-    /// How many bytes of the image.
-    pub(super) bytes: u64,
+    pub(super) amount: Amount,
     /// Their fingerprints, where these are kept.
     pub(super) fingerprints: Option<Arc<Fingerprints>>,
+}
+
+/// How many bytes of the image have come, and what became of them.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Amount {
+    pub(super) bytes: u64,
+    /// How many of them have been written; the target held the others already, or they are held back.
+    pub(super) written: u64,
+    /// How many are held back for the boot region.
+    pub(super) held_back: u64,
 }
 
 /// What comes from the source.
@@ -259,7 +361,7 @@ enum Next {
 }
 
 /// `range`, cut at multiples of `stride`.
-fn strides(range: ByteRange, stride: u64) -> impl Iterator<Item = ByteRange> {
+pub(super) fn strides(range: ByteRange, stride: u64) -> impl Iterator<Item = ByteRange> {
     let mut start = range.start;
     std::iter::from_fn(move || {
         let end = range.end.min((start / stride + 1).saturating_mul(stride));

@@ -95,10 +95,14 @@ impl<'a> SharedStorage<'a> {
 ///
 /// Where the kernel does not tell.
 pub(crate) fn usage_of(path: &Path, number: u64) -> io::Result<Option<Usage>> {
-    let topology = Topology::read()?;
-    let stack = StorageStack::of(FileId::BlockDevice { number }, &topology);
-    let shared = SharedStorage::find(path, &stack, &topology);
-    Ok(shared.usage(&shared.own))
+    Ok(usage_in(&Topology::read()?, path, number))
+}
+
+/// What the device at `path`, with this number, is used for, if anything.
+pub(super) fn usage_in(topology: &Topology, path: &Path, number: u64) -> Option<Usage> {
+    let stack = StorageStack::of(FileId::BlockDevice { number }, topology);
+    let shared = SharedStorage::find(path, &stack, topology);
+    shared.usage(&shared.own)
 }
 
 /// The devices among `bases`, and those built on `bases` that have bytes of `stack`; each after what it is built on.

@@ -38,8 +38,15 @@ impl fmt::Display for Usage {
                 write!(f, "mounted: {}", join(points, ", "))
             }
             Self::Swap(nodes) => write!(f, "in use as swap: {}", join(nodes.iter().map(|node| node.display()), " ")),
-            Self::Held(holders) => write!(f, "held by {}", join(holders.iter().map(|holder| &holder.name), ", ")),
+            Self::Held(holders) => write!(f, "held by {}", join(holders.iter(), ", ")),
         }
+    }
+}
+
+/// What it is called, as in `dm-0 (vg-root)`.
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The GUID Partition Table (UEFI specification 2.10, section 5.3).
 
 use std::fmt;
-use std::io::{Read, Seek};
+use std::io::{Cursor, Read, Seek};
 
 use super::mbr::BootRecord;
 use super::{Error, Partition, PartitionType, number, read_at};
@@ -11,6 +11,9 @@ const SIGNATURE: &[u8; 8] = b"EFI PART";
 
 /// The sizes of sectors, in bytes, that a table may have been made for. It lies in the second sector.
 const SECTOR_SIZES: [u32; 2] = [512, 4096];
+
+/// How many bytes at the start of a disk have the header, whatever the size of the sectors.
+pub const HEAD_LEN: usize = 2 * 4096;
 
 /// The length of a header, in bytes, up to the last field that is defined.
 const HEADER_LEN: usize = 92;
@@ -81,30 +84,29 @@ impl Gpt {
         for sector_size in SECTOR_SIZES {
             let mut header = vec![0; sector_size as usize];
             if read_at(source, &mut header, sector_size.into())? && header.starts_with(SIGNATURE) {
-                return Self::of_header(source, sector_size, header).map(Some);
+                return Self::of_header(source, sector_size, &header).map(Some);
             }
         }
         Ok(None)
     }
 
-    fn of_header<R: Read + Seek>(source: &mut R, sector_size: u32, header: Vec<u8>) -> Result<Self, Error> {
-        let damaged = |problem| Error::Damaged { problem };
-        let length = number::<4>(&header, field::HEADER_LEN) as usize;
-        if !(HEADER_LEN..=header.len()).contains(&length) {
-            return Err(damaged("its header has an impossible length"));
-        }
-        if crc_of_header(&header[..length]) != number::<4>(&header, field::HEADER_CRC) {
-            return Err(damaged("the checksum of its header is wrong"));
-        }
-        if number::<8>(&header, field::THIS_LBA) != 1 {
-            return Err(damaged("its header belongs elsewhere"));
-        }
-        let (count, entry_len) = (number::<4>(&header, field::ENTRY_COUNT), number::<4>(&header, field::ENTRY_LEN));
+    /// The size in bytes of the sectors that the table at the start of a disk was made for, by its header alone. Of the
+    /// disk, `head` are its first [`HEAD_LEN`] bytes; `None` where they have no header that is right.
+    pub fn sector_size_of(head: &[u8]) -> Option<u32> {
+        let record = BootRecord::read(&mut Cursor::new(head), 0).ok().flatten();
+        record.filter(BootRecord::is_protective)?;
+        let is_header = |sector: &[u8]| sector.starts_with(SIGNATURE) && check_header(sector).is_ok();
+        SECTOR_SIZES.into_iter().find(|&size| head.get(size as usize..2 * size as usize).is_some_and(is_header))
+    }
+
+    fn of_header<R: Read + Seek>(source: &mut R, sector_size: u32, header: &[u8]) -> Result<Self, Error> {
+        check_header(header)?;
+        let (count, entry_len) = (number::<4>(header, field::ENTRY_COUNT), number::<4>(header, field::ENTRY_LEN));
         if !(entry_len / u64::from(ENTRY_LEN)).is_power_of_two() || entry_len % u64::from(ENTRY_LEN) != 0 {
             return Err(damaged("its entries have an impossible length"));
         }
         let entries_len = count * entry_len;
-        let start = number::<8>(&header, field::ENTRIES_LBA).checked_mul(sector_size.into());
+        let start = number::<8>(header, field::ENTRIES_LBA).checked_mul(sector_size.into());
         let Some(start) = start.filter(|_| entries_len <= MAX_ENTRIES_LEN) else {
             return Err(damaged("its entries lie at an impossible place"));
         };
@@ -112,7 +114,7 @@ impl Gpt {
         if !read_at(source, &mut entries, start)? {
             return Err(damaged("its entries lie past the end"));
         }
-        if u64::from(crc32fast::hash(&entries)) != number::<4>(&header, field::ENTRIES_CRC) {
+        if u64::from(crc32fast::hash(&entries)) != number::<4>(header, field::ENTRIES_CRC) {
             return Err(damaged("the checksum of its entries is wrong"));
         }
         Ok(Self { sector_size, entries, entry_len: entry_len as usize })
@@ -146,6 +148,25 @@ impl Gpt {
             name,
         })
     }
+}
+
+/// Checks a header but for the entries that it leads to. `header` is a sector.
+fn check_header(header: &[u8]) -> Result<(), Error> {
+    let length = number::<4>(header, field::HEADER_LEN) as usize;
+    if !(HEADER_LEN..=header.len()).contains(&length) {
+        return Err(damaged("its header has an impossible length"));
+    }
+    if crc_of_header(&header[..length]) != number::<4>(header, field::HEADER_CRC) {
+        return Err(damaged("the checksum of its header is wrong"));
+    }
+    if number::<8>(header, field::THIS_LBA) != 1 {
+        return Err(damaged("its header belongs elsewhere"));
+    }
+    Ok(())
+}
+
+fn damaged(problem: &'static str) -> Error {
+    Error::Damaged { problem }
 }
 
 /// The checksum of a header, which is computed with zeroes in its own place.

@@ -10,7 +10,7 @@ mod types;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 
-pub use gpt::{Gpt, Guid};
+pub use gpt::{Gpt, Guid, HEAD_LEN};
 
 use crate::range::ByteRange;
 

@@ -17,7 +17,10 @@ use super::claim::refuse_replaced;
 use super::positioned::{is_unsupported, steps, write_all_at, write_zeroes};
 use super::tuning::Tuning;
 use super::writeback::Writeback;
-use super::{Accept, Error, Kind, ReadError, ReadPath, Request, Sink, SinkInfo, TargetState, WriteError, partitions};
+use super::{
+    Accept, Discard, Error, FileId, Kind, ReadError, ReadPath, Request, Sink, SinkInfo, TargetReader, TargetState, WriteError,
+    partitions,
+};
 use crate::device::{Claims, Device, Identity, SharedStorage, Topology};
 use crate::event::{Observer, Outcome};
 use crate::range::ByteRange;
@@ -92,6 +95,9 @@ impl BlockDevice {
         let read_only = device.attribute("ro").map_err(|source| Error::Unclear { path: path.clone(), source })?;
         if read_only.as_deref() == Some("1") {
             return Err(Error::ReadOnly { path, force_ro: force_ro(disk) });
+        }
+        if request.discard == Discard::Yes && !discards(disk) {
+            return Err(Error::CannotDiscard { path });
         }
         let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_EXCL).open(&path);
         let mut file = opened.map_err(|source| open_error(path.clone(), source))?;
@@ -186,6 +192,10 @@ impl Sink for BlockDevice {
     fn prepare(&mut self, _size: Option<u64>) -> io::Result<()> {
         self.tuning = Some(Tuning::apply(&self.disk, Arc::clone(&self.observer)));
         Ok(())
+    }
+
+    fn reader(&self) -> io::Result<TargetReader> {
+        TargetReader::open(&self.path, FileId::of(&self.file.metadata()?), self.capacity)
     }
 
     fn write_at(&mut self, data: &[u8], offset: u64) -> Result<(), WriteError> {
@@ -305,6 +315,11 @@ fn refuse_fixed(path: &Path, disk: &Identity) -> Result<(), Error> {
     Err(Error::NotRemovable { path: path.to_owned(), why })
 }
 
+/// Whether `disk` can discard, as far as the kernel says (Documentation/ABI/stable/sysfs-block).
+fn discards(disk: &Device) -> bool {
+    disk.attribute("queue/discard_max_bytes").ok().flatten().as_deref() != Some("0")
+}
+
 /// The setting that makes `disk` read-only, if that is what does it: the driver of eMMC protects its boot areas so
 /// (Documentation/driver-api/mmc/mmc-dev-attrs.rst).
 fn force_ro(disk: &Device) -> Option<PathBuf> {
@@ -387,6 +402,16 @@ mod tests {
         assert_eq!(force_ro(&tree.disk()), Some(fs::canonicalize(&setting).unwrap()));
         tree.write("usb/sda/force_ro", "0\n");
         assert_eq!(force_ro(&tree.disk()), None);
+    }
+
+    #[test]
+    fn a_disk_that_discards_nothing_at_once_cannot_discard() {
+        let tree = Tree::new();
+        assert!(discards(&tree.disk()), "an old kernel does not say");
+        for (bytes, expected) in [("0\n", false), ("4096\n", true)] {
+            tree.write("usb/sda/queue/discard_max_bytes", bytes);
+            assert_eq!(discards(&tree.disk()), expected);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::claim::open_error;
 use super::positioned::write_all_at;
-use super::{Error, Kind, ReadError, ReadPath, Sink, SinkInfo, TargetState, WriteError};
+use super::{Error, Kind, ReadError, ReadPath, Sink, SinkInfo, TargetReader, TargetState, WriteError};
 use crate::event::Outcome;
 use crate::range::ByteRange;
 
@@ -29,6 +29,10 @@ impl Sink for CharacterDevice {
 
     fn prepare(&mut self, _size: Option<u64>) -> io::Result<()> {
         Ok(())
+    }
+
+    fn reader(&self) -> io::Result<TargetReader> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn write_at(&mut self, data: &[u8], offset: u64) -> Result<(), WriteError> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::block_device::BlockDevice;
 use super::character_device::CharacterDevice;
 use super::regular_file::RegularFile;
-use super::{Error, Kind, ReadBack, Sink};
+use super::{Access, Discard, Error, Kind, Sink};
 use crate::device::{SharedStorage, Sharing, StorageStack, Topology, devtmpfs, is_alias, source_overlap};
 use crate::event::{Observer, Silent};
 use crate::sys::file_id::FileId;
@@ -45,8 +45,10 @@ pub struct Request<'a> {
     pub inputs: Vec<InputFile>,
     /// Which devices it may be.
     pub accept: Accept,
-    /// Whether it must be readable, so that it can be read back.
-    pub read_back: ReadBack,
+    /// What it is opened for.
+    pub access: Access,
+    /// Whether something in it is discarded.
+    pub discard: Discard,
     /// Receives notices, as long as the target is claimed.
     pub observer: Arc<dyn Observer>,
 }
@@ -54,7 +56,8 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// Asks for the target at `path`, any that is free, for an image of `size` bytes that is read from `inputs`.
     pub fn new(path: &'a Path, size: Option<u64>, inputs: Vec<InputFile>) -> Self {
-        Self { path, size, inputs, accept: Accept::Any, read_back: ReadBack::No, observer: Arc::new(Silent) }
+        let (accept, access, discard) = (Accept::Any, Access::Write, Discard::No);
+        Self { path, size, inputs, accept, access, discard, observer: Arc::new(Silent) }
     }
 }
 
@@ -163,7 +166,7 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, topology: &Topol
     Ok(match kind {
         Kind::RegularFile => Box::new(open_file(request, metadata, &shared)?),
         Kind::BlockDevice => Box::new(BlockDevice::open(request, metadata.rdev(), &shared, topology)?),
-        Kind::CharacterDevice if request.read_back == ReadBack::Yes => {
+        Kind::CharacterDevice if request.access == Access::ReadAndWrite => {
             return Err(Error::KeepsNothing { path: path.to_owned() });
         }
         Kind::CharacterDevice => Box::new(CharacterDevice::open(path)?),
@@ -192,7 +195,7 @@ fn open_file(request: &Request<'_>, metadata: &Metadata, shared: &SharedStorage<
     if metadata.len() > 0 && request.inputs.iter().any(|input| matches!(input.id, FileId::BlockDevice { .. })) {
         return Err(Error::Swapped { path: path.to_owned() });
     }
-    let mut file = RegularFile::open(path, FileId::of(metadata), request.read_back)?;
+    let mut file = RegularFile::open(path, FileId::of(metadata), request.access)?;
     // Loop devices over it change with it.
     shared.refuse_used()?;
     file.keep(shared.claim(&*request.observer)?);

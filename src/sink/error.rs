@@ -67,6 +67,9 @@ pub enum Error {
     /// It is a drive or a card reader without a medium.
     #[error("block device '{path}' has no medium, or none that works")]
     NoMedium { path: PathBuf },
+    /// It has no command to discard, which is asked for.
+    #[error("block device '{path}' cannot discard")]
+    CannotDiscard { path: PathBuf },
     /// Another program has opened it exclusively.
     #[error("block device '{path}' is in use by another program or mount namespace")]
     Busy { path: PathBuf },

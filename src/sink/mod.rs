@@ -13,6 +13,7 @@ mod tuning;
 mod writeback;
 
 use std::io;
+use std::path::Path;
 
 pub use claim::{Accept, Claimed, InputFile, Request, claim};
 pub use error::Error;
@@ -23,6 +24,7 @@ pub use crate::sys::read_at::{ReadError, ReadPath};
 use crate::device::Identity;
 use crate::event::Outcome;
 use crate::range::ByteRange;
+use crate::sys::past_cache::PastCache;
 
 /// A target that is claimed until it is finished.
 pub trait Sink: Send {
@@ -35,6 +37,36 @@ pub trait Sink: Send {
     ///
     /// Where the file system refuses that.
     fn prepare(&mut self, size: Option<u64>) -> io::Result<()>;
+
+    /// Like [`Self::prepare`], but the target, which may hold much of the image already, loses nothing of that.
+    ///
+    /// # Errors
+    ///
+    /// Where the file system refuses that.
+    fn prepare_in_place(&mut self, size: Option<u64>) -> io::Result<()> {
+        self.prepare(size)
+    }
+
+    /// After [`Self::prepare_in_place`] for an image of unknown size, takes note that it has `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// Where a file cannot be made as long.
+    fn set_size(&mut self, _size: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// A second handle, which reads what the target holds while another thread writes to it.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be opened for reading.
+    fn reader(&self) -> io::Result<TargetReader>;
+
+    /// Whether all of `bytes` is stored, and none of it a hole that only reads as zeroes.
+    fn is_stored(&self, _bytes: ByteRange) -> bool {
+        true
+    }
 
     /// Writes all of `data` at `offset`, both in bytes.
     ///
@@ -82,12 +114,49 @@ pub trait Sink: Send {
     fn finish(self: Box<Self>, outcome: Outcome) -> TargetState;
 }
 
+/// Fills a buffer with what is at an offset in bytes.
+pub type ReadAt = dyn FnMut(&mut [u8], u64) -> Result<(), ReadError> + Send;
+
+/// Reads what a target holds.
+pub struct TargetReader {
+    /// How long the target is in bytes.
+    pub length: u64,
+    /// Fills a buffer with what is at an offset, if possible from the medium and not from the page cache.
+    pub read_at: Box<ReadAt>,
+}
+
+impl TargetReader {
+    /// Opens the target at `path` once more, which must still be `id`.
+    fn open(path: &Path, id: FileId, length: u64) -> io::Result<Self> {
+        let mut opened = PastCache::open_same(path, id)?;
+        Ok(Self { length, read_at: Box::new(move |buf, offset| opened.read_at(buf, offset)) })
+    }
+}
+
+/// What a target is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Writing; reading too where that is allowed.
+    Write,
+    /// Both: it is read back, or compared before it is written to.
+    ReadAndWrite,
+}
+
 /// Whether what was written is read from the target again, and compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadBack {
     /// It is not.
     No,
     /// It is.
+    Yes,
+}
+
+/// Whether the target is told to discard something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discard {
+    /// It is not.
+    No,
+    /// It is: a block device must be able to.
     Yes,
 }
 

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs};
+use nix::unistd::{Whence, lseek64};
 
 use super::claim::{open_error, refuse_replaced};
 use super::positioned::{is_unsupported, steps, write_all_at, write_zeroes};
 use super::writeback::Writeback;
-use super::{Error, Kind, ReadBack, ReadError, ReadPath, Sink, SinkInfo, TargetState, WriteError};
+use super::{Access, Error, Kind, ReadError, ReadPath, Sink, SinkInfo, TargetReader, TargetState, WriteError};
 use crate::device::{Claims, Lock, lock};
 use crate::event::Outcome;
 use crate::range::ByteRange;
@@ -48,8 +49,8 @@ enum Origin {
     Created,
     /// It existed, and has still what it had.
     Existed,
-    /// It existed, and has been emptied.
-    Emptied,
+    /// It existed, and has been changed.
+    Changed,
     /// It is complete, or has been removed.
     Settled,
 }
@@ -63,8 +64,8 @@ impl RegularFile {
     }
 
     /// Opens the file as it is, if it is still the one that has been `inspected`.
-    pub(super) fn open(path: &Path, inspected: FileId, read_back: ReadBack) -> Result<Self, Error> {
-        let file = open_unleased(path, read_back).map_err(|source| open_error(path, source))?;
+    pub(super) fn open(path: &Path, inspected: FileId, access: Access) -> Result<Self, Error> {
+        let file = open_unleased(path, access).map_err(|source| open_error(path, source))?;
         let opened = Self::locked(path, file, Origin::Existed)?;
         refuse_replaced(path, inspected, &opened.file)?;
         Ok(opened)
@@ -98,9 +99,16 @@ impl RegularFile {
             self.set_len(size.max(length))?;
         }
         self.file.set_len(0).inspect_err(|_| drop(self.file.set_len(length)))?;
-        self.origin = Origin::Emptied;
+        self.origin = Origin::Changed;
         self.length = self.end;
         self.set_len(self.end)
+    }
+
+    /// Takes note that a file that existed has no longer what it had.
+    fn change(&mut self) {
+        if self.origin == Origin::Existed {
+            self.origin = Origin::Changed;
+        }
     }
 
     /// Gives a new file the length of the image, so that its holes stay holes: XFS allocates blocks after the end of a
@@ -139,6 +147,20 @@ impl RegularFile {
         let read = read_direct(&self.file, SECTOR, buf, offset);
         set(OFlag::empty())?;
         read
+    }
+
+    /// The first part of `range` that is no hole; all of it where the file system cannot tell.
+    fn data_in(&self, range: ByteRange) -> Option<ByteRange> {
+        if range.is_empty() {
+            return None;
+        }
+        let start = match next(&self.file, Whence::SeekData, range.start) {
+            Ok(start) => start,
+            Err(Errno::ENXIO) => return None, // a hole up to the end of the file
+            Err(_) => return Some(range),
+        };
+        let end = next(&self.file, Whence::SeekHole, start).unwrap_or(range.end).min(range.end);
+        (start < end).then_some(ByteRange { start, end })
     }
 
     /// Makes `range` a hole (`FALLOC_FL_PUNCH_HOLE` of fallocate(2)).
@@ -217,7 +239,36 @@ impl Sink for RegularFile {
         }
     }
 
+    fn prepare_in_place(&mut self, size: Option<u64>) -> io::Result<()> {
+        match (self.origin, size) {
+            (Origin::Created, _) => self.prepare(size),
+            (_, Some(size)) => self.set_size(size),
+            (_, None) => Ok(()),
+        }
+    }
+
+    fn set_size(&mut self, size: u64) -> io::Result<()> {
+        self.end = size;
+        self.length = self.file.metadata()?.len();
+        if self.length != size {
+            self.change();
+            self.set_len(size)?;
+            self.length = size;
+        }
+        Ok(())
+    }
+
+    fn reader(&self) -> io::Result<TargetReader> {
+        let metadata = self.file.metadata()?;
+        TargetReader::open(&self.path, FileId::of(&metadata), metadata.len())
+    }
+
+    fn is_stored(&self, bytes: ByteRange) -> bool {
+        bytes.end <= next(&self.file, Whence::SeekHole, bytes.start).unwrap_or(0)
+    }
+
     fn write_at(&mut self, data: &[u8], offset: u64) -> Result<(), WriteError> {
+        self.change();
         write_all_at(&self.file, data, offset)?;
         let bytes = ByteRange { start: offset, end: offset.saturating_add(data.len() as u64) };
         self.length = self.length.max(bytes.end);
@@ -259,16 +310,23 @@ impl Sink for RegularFile {
         let held = self.held(range)?;
         // What the file grows by, when it is synchronized, is a hole.
         self.end = self.end.max(range.end);
-        match self.punch(held) {
-            Err(error) if is_unsupported(&error.source) => {
-                let rest = ByteRange { start: error.offset, ..held };
-                write_zeroes(rest, |zeroes, offset| self.write_at(zeroes, offset))
+        let mut left = held;
+        while let Some(data) = self.data_in(left) {
+            self.change();
+            match self.punch(data) {
+                Err(error) if is_unsupported(&error.source) => {
+                    let rest = ByteRange { start: error.offset, ..data };
+                    write_zeroes(rest, |zeroes, offset| self.write_at(zeroes, offset))?;
+                }
+                result => result?,
             }
-            result => result,
+            left.start = data.end;
         }
+        Ok(())
     }
 
     fn discard(&mut self, range: ByteRange) -> Result<(), WriteError> {
+        self.change();
         match self.punch(self.held(range)?) {
             Err(error) if is_unsupported(&error.source) => {
                 Err(WriteError { source: io::ErrorKind::Unsupported.into(), ..error })
@@ -288,6 +346,12 @@ impl Sink for RegularFile {
     }
 }
 
+/// Where the next hole or the next data of `file` begins, from `offset` on (lseek(2)).
+fn next(file: &File, whence: Whence, offset: u64) -> nix::Result<u64> {
+    let offset = libc::off64_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
+    lseek64(file, offset, whence).map(|found| found.unsigned_abs())
+}
+
 /// Whether `file` lies on a file system that is nothing but page cache. Some of them take O_DIRECT all the same.
 fn lies_in_memory(file: &File) -> bool {
     /// linux/magic.h
@@ -295,12 +359,12 @@ fn lies_in_memory(file: &File) -> bool {
     fstatfs(file).is_ok_and(|fs| [TMPFS_MAGIC, RAMFS_MAGIC].contains(&fs.filesystem_type()))
 }
 
-/// Opens a file for writing, and for reading too where that is allowed, or must be to read it back. It does not wait for a lease on the file
-/// (`F_SETLEASE` of fcntl(2)), as a file server may have it: no signal would end that.
-fn open_unleased(path: &Path, read_back: ReadBack) -> io::Result<File> {
+/// Opens a file for writing, and for reading too where that is allowed or asked for. It does not wait for a lease on the
+/// file (`F_SETLEASE` of fcntl(2)), as a file server may have it: no signal would end that.
+fn open_unleased(path: &Path, access: Access) -> io::Result<File> {
     let open = |read| OpenOptions::new().read(read).write(true).custom_flags(libc::O_NONBLOCK).open(path);
     match open(true) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && read_back == ReadBack::No => open(false),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && access == Access::Write => open(false),
         opened => opened,
     }
 }
@@ -370,7 +434,7 @@ mod tests {
         fs::write(&path, "what was there").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o200)).unwrap();
         let inspected = FileId::of(&fs::metadata(&path).unwrap());
-        let mut file = RegularFile::open(&path, inspected, ReadBack::No).unwrap();
+        let mut file = RegularFile::open(&path, inspected, Access::Write).unwrap();
         file.prepare(Some(1)).unwrap();
         file.write_at(&[7], 0).unwrap();
         file.sync().unwrap();

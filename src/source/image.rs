@@ -30,6 +30,17 @@ pub(crate) struct Unpacked {
     pub(crate) reader: Box<dyn ForwardRead>,
     /// Its size in bytes, where that is known beforehand.
     pub(crate) size: Option<u64>,
+    /// The archives that it was in, from the outermost on, and its path in each.
+    pub(crate) members: Vec<Member>,
+}
+
+/// A file in an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The format of the archive.
+    pub archive: Format,
+    /// The path of the file in it, as the archive has it.
+    pub name: String,
 }
 
 impl Source {
@@ -80,6 +91,16 @@ impl Source {
         Ok(pipe.map(|file| Pipe { file, contents }))
     }
 
+    /// What its first bytes say that it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The size of the file as it is stored, in bytes, where it is known.
+    pub fn stored_size(&self) -> Option<u64> {
+        self.file.info().size.or(self.file.whole_size())
+    }
+
     /// The format that it is compressed in, or that of the archive that it is; `None` where it is stored as it is.
     pub fn format(&self) -> Option<Format> {
         match self.kind {
@@ -95,8 +116,14 @@ impl Source {
             (Location::Path(path), Some(FileId::File { .. })) => path.is_file(),
             (Location::Path(_), _) | (Location::Url(_), _) => true,
         };
-        let (location, options) = (self.location.clone(), self.options.clone());
-        can_be_reopened.then_some(move || Self::open_with(&location, &options))
+        let (location, options, stats) = (self.location.clone(), self.options.clone(), self.transfer_stats());
+        can_be_reopened.then_some(move || {
+            let source = Self::open_with(&location, &options)?;
+            if let (Some(first), Some(again)) = (&stats, source.transfer_stats()) {
+                first.include(again);
+            }
+            Ok(source)
+        })
     }
 
     /// The image in this file.
@@ -128,10 +155,10 @@ impl Source {
         let name = location.file_name().map(|name| String::from_utf8_lossy(name).into_owned());
         let search = Search { location: &location, image_size, options: &options };
         let found = match kind {
-            Kind::Encoded(Format::Tar) if !is_raw_for_sure => search.in_tar(Box::new(Raw::new(file)))?,
+            Kind::Encoded(Format::Tar) if !is_raw_for_sure => search.in_tar(Box::new(Raw::new(file)), Vec::new())?,
             Kind::Encoded(Format::Zip) if !is_raw_for_sure => {
                 let member = archive::open_zip(file, image_size, search.trailing(Format::Zip));
-                search.within_tar(search.member(Format::Zip, member)?)?
+                search.within_tar(search.member(Format::Zip, member, Vec::new())?)?
             }
             Kind::Encoded(format) if !is_raw_for_sure => {
                 let decoded = codec::open(format, file, &policy, search.trailing(format));
@@ -139,9 +166,12 @@ impl Source {
                 let size = decoded.size();
                 let name = name.filter(|name| Format::of_name(name) == Some(format));
                 let name = name.and_then(|name| Some(name.rsplit_once('.')?.0.to_owned()));
-                search.within_tar(search.identify(Box::new(decoded), size, name)?)?
+                search.within_tar(search.identify(Box::new(decoded), size, name, Vec::new())?)?
             }
-            kind => Found { reader: Box::new(Raw::image(file, limit, &policy)), size, kind, name },
+            kind => {
+                let reader = Box::new(Raw::image(file, limit, &policy));
+                Found { reader, size, kind, name, members: Vec::new() }
+            }
         };
         search.check(found)
     }
@@ -161,6 +191,7 @@ struct Found {
     kind: Kind,
     /// Its own name, where it has one.
     name: Option<String>,
+    members: Vec<Member>,
 }
 
 /// A search for the image in a file.
@@ -171,32 +202,44 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn identify(&self, reader: Box<dyn ForwardRead>, size: Option<u64>, name: Option<String>) -> Result<Found, Error> {
+    fn identify(
+        &self,
+        reader: Box<dyn ForwardRead>,
+        size: Option<u64>,
+        name: Option<String>,
+        members: Vec<Member>,
+    ) -> Result<Found, Error> {
         let reader = Peek::new(reader).map_err(|source| self.read_error(source))?;
         let (size, kind) = (size.or(reader.whole_size()), detect(reader.head()));
-        Ok(Found { reader: Box::new(reader), size, kind, name })
+        Ok(Found { reader: Box::new(reader), size, kind, name, members })
     }
 
     /// The image in `found`, where that is a tar and not the image itself.
     fn within_tar(&self, found: Found) -> Result<Found, Error> {
         let is_image = found.size.is_some() && found.size == self.image_size;
         match found.kind {
-            Kind::Encoded(Format::Tar) if !is_image => self.in_tar(found.reader),
+            Kind::Encoded(Format::Tar) if !is_image => self.in_tar(found.reader, found.members),
             _ => Ok(found),
         }
     }
 
-    fn in_tar(&self, tar: Box<dyn ForwardRead>) -> Result<Found, Error> {
-        self.member(Format::Tar, archive::open_tar(tar, self.image_size, self.trailing(Format::Tar)))
+    fn in_tar(&self, tar: Box<dyn ForwardRead>, members: Vec<Member>) -> Result<Found, Error> {
+        self.member(Format::Tar, archive::open_tar(tar, self.image_size, self.trailing(Format::Tar)), members)
     }
 
-    /// The image that was found in an archive, if any was.
-    fn member(&self, format: Format, member: io::Result<Result<archive::Member, Names>>) -> Result<Found, Error> {
+    /// The image that was found in an archive, if any was; the archive itself was in others, as `members` tell.
+    fn member(
+        &self,
+        format: Format,
+        member: io::Result<Result<archive::Member, Names>>,
+        mut members: Vec<Member>,
+    ) -> Result<Found, Error> {
         let (location, expected) = (self.location, self.image_size);
         match member.map_err(|source| self.read_error(source))? {
             Ok(archive::Member { name, reader, size }) => {
                 self.options.observer.notice(Notice::ReadsMember { archive: location, format: &format, member: &name });
-                self.identify(reader, size, Some(name))
+                members.push(Member { archive: format, name: name.clone() });
+                self.identify(reader, size, Some(name), members)
             }
             Err(others) => Err(Error::NoImage { location: location.clone(), format, expected, others }),
         }
@@ -204,20 +247,20 @@ impl Search<'_> {
 
     /// Checks that what was found is the image.
     fn check(&self, found: Found) -> Result<Unpacked, Error> {
-        let Found { reader, size, kind, name } = found;
+        let Found { reader, size, kind, name, members } = found;
         let location = self.location.clone();
         let is_told = name.as_deref().is_some_and(|name| kind.is_said_by(name));
         match (kind, size, self.image_size) {
             (_, Some(size), Some(expected)) if size == expected => match name.filter(|_| is_told) {
                 Some(name) => Err(Error::MappedAsStored { name }),
-                None => Ok(Unpacked { reader, size: Some(size) }),
+                None => Ok(Unpacked { reader, size: Some(size), members }),
             },
             (Kind::NotAnImage(what), ..) => Err(Error::NotAnImage { location, what }),
             // Without a size, only the checksums tell whether this is the image.
-            (Kind::Encoded(_), None, Some(_)) if !is_told => Ok(Unpacked { reader, size }),
+            (Kind::Encoded(_), None, Some(_)) if !is_told => Ok(Unpacked { reader, size, members }),
             (Kind::Encoded(inner), ..) => Err(Error::CompressedTwice { location, inner }),
             (Kind::Raw, Some(found), Some(expected)) => Err(Error::Size { location, found, expected }),
-            (Kind::Raw, ..) => Ok(Unpacked { reader, size }),
+            (Kind::Raw, ..) => Ok(Unpacked { reader, size, members }),
         }
     }
 

@@ -24,6 +24,7 @@ pub mod codec;
 mod decode_error;
 mod detect;
 mod error;
+mod head;
 mod image;
 mod location;
 mod peek;
@@ -43,8 +44,9 @@ pub use archive::{Names, SeveralImages};
 pub use decode_error::DecodeError;
 pub use detect::{Format, HEAD_LEN, Kind, NotAnImage, detect};
 pub use error::Error;
-pub use image::Source;
+pub(crate) use head::Head;
 pub(crate) use image::Unpacked;
+pub use image::{Member, Source};
 pub use location::{InvalidUrl, Location, Protocol, Url};
 #[doc(hidden)]
 pub use peek::{Peek, StoredFile};
@@ -103,12 +105,26 @@ pub trait ForwardRead: Read + Send {
     /// Where the data cannot be read.
     fn skip_to(&mut self, offset: u64) -> io::Result<u64>;
 
+    /// Whether [`Self::skip_to`] reads what lies between.
+    fn skipping(&self) -> Skipping {
+        Skipping::Reads
+    }
+
     /// Goes on to the end of the data and checks that it is a clean one. Returns the size of the image in bytes.
     ///
     /// # Errors
     ///
     /// Where the data cannot be read, is cut off or has a wrong trailer.
     fn finish(&mut self) -> io::Result<u64>;
+}
+
+/// What becomes of bytes that an image is moved past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skipping {
+    /// They are read, or decompressed, and dropped.
+    Reads,
+    /// They are neither fetched nor decompressed.
+    LeavesOut,
 }
 
 /// Whether bytes that are not asked for may stay unread.

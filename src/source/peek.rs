@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use super::detect::HEAD_LEN;
 use super::transport::{Info, Transport};
-use super::{ForwardRead, read_full};
+use super::{ForwardRead, Skipping, read_full};
 use crate::range::ByteRange;
 
 /// A reader whose first bytes have been looked at.
@@ -72,6 +72,10 @@ impl ForwardRead for Peek<Box<dyn ForwardRead>> {
         let within = usize::try_from(offset).ok().filter(|&offset| offset <= self.head.len());
         self.delivered = within.unwrap_or(self.head.len());
         if within.is_some() { Ok(offset) } else { self.rest.skip_to(offset) }
+    }
+
+    fn skipping(&self) -> Skipping {
+        self.rest.skipping()
     }
 
     fn finish(&mut self) -> io::Result<u64> {

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::peek::StoredFile;
 use super::transport::{Seek, Transport};
-use super::{ForwardRead, ReadPolicy, discard};
+use super::{ForwardRead, ReadPolicy, Skipping, discard};
 
 /// The bytes of a file, as they are stored.
 pub struct Raw {
@@ -59,6 +59,10 @@ impl ForwardRead for Raw {
             _ => self.discard(offset.saturating_sub(self.position))?,
         }
         Ok(self.position)
+    }
+
+    fn skipping(&self) -> Skipping {
+        if self.seekable.is_some() { Skipping::LeavesOut } else { Skipping::Reads }
     }
 
     fn finish(&mut self) -> io::Result<u64> {

@@ -6,6 +6,7 @@ use super::{Error, Location, Source, codec};
 use crate::sys::file_id::FileId;
 
 /// All bytes of a file, as they are stored.
+#[derive(Clone)]
 pub struct SmallFile {
     location: Location,
     id: Option<FileId>,

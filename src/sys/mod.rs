@@ -5,6 +5,7 @@ pub mod durable;
 pub mod eintr;
 pub mod file_id;
 pub(crate) mod missing;
+pub(crate) mod past_cache;
 pub mod paths;
 pub(crate) mod pool;
 pub(crate) mod programs;

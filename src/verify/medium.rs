@@ -1,10 +1,6 @@
 //! What is read: an image from any source, or a device past the page cache.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::Error;
 use crate::bmap::Bmap;
@@ -12,10 +8,8 @@ use crate::device::{Usage, usage_of};
 use crate::hashing::Window;
 use crate::source::{self, ForwardRead, ReadPolicy, Source, Unpacked, read_full};
 use crate::sys::file_id::FileId;
-use crate::sys::read_at::{ReadError, ReadPath, drop_cached_device, read_all_at, read_direct};
-
-/// A multiple of the logical sectors that devices have, in bytes.
-const SECTOR: usize = 4096;
+use crate::sys::past_cache::PastCache;
+use crate::sys::read_at::{ReadError, ReadPath};
 
 pub(super) enum Medium {
     Image {
@@ -23,10 +17,7 @@ pub(super) enum Medium {
         /// Its size in bytes, by the map.
         size: u64,
     },
-    Device {
-        file: File,
-        path: ReadPath,
-    },
+    Device(PastCache),
 }
 
 /// The device that `source` is, and what it is used for, if it is one and is used. What cannot be told is of no harm:
@@ -53,15 +44,8 @@ impl Medium {
         let (Some(FileId::BlockDevice { .. }), Some(path)) = (id, location.as_path()) else {
             return Ok(Self::Image { reader, size });
         };
-        let open = |flags| OpenOptions::new().read(true).custom_flags(flags).open(path);
-        let (file, path) = match open(libc::O_DIRECT) {
-            Ok(file) => (file, ReadPath::Direct),
-            Err(_) => (
-                open(0).map_err(|source| source::Error::Open { location: location.clone(), source })?,
-                ReadPath::AfterDrop,
-            ),
-        };
-        Ok(Self::Device { file, path })
+        let opened = PastCache::open(path);
+        Ok(Self::Device(opened.map_err(|source| source::Error::Open { location: location.clone(), source })?))
     }
 
     /// Reads the parts of `window` to where they belong in `buf`, which has room for all of the window.
@@ -80,22 +64,10 @@ impl Medium {
                     got => Err(Error::EndedEarly { at: range.start + got as u64, expected: *size }),
                 }
             }),
-            Self::Device { file, path } => {
+            Self::Device(device) => {
                 let span = window.span();
-                let buf = &mut buf[window.position(span)];
-                let failed = |ReadError { offset, source }| Error::Read { offset, source };
-                if *path == ReadPath::Direct {
-                    match read_direct(file, SECTOR, buf, span.start) {
-                        Err(error) if error.source.raw_os_error() == Some(libc::EINVAL) => {
-                            // It need not be set again: this is a device that does not take it.
-                            let _ = fcntl(&*file, FcntlArg::F_SETFL(OFlag::empty()));
-                            *path = ReadPath::AfterDrop;
-                        }
-                        read => return read.map_err(failed),
-                    }
-                }
-                drop_cached_device(file);
-                read_all_at(file, buf, span.start).map_err(failed)
+                let read = device.read_at(&mut buf[window.position(span)], span.start);
+                read.map_err(|ReadError { offset, source }| Error::Read { offset, source })
             }
         }
     }
@@ -103,7 +75,7 @@ impl Medium {
     pub(super) fn read_path(&self) -> Option<ReadPath> {
         match self {
             Self::Image { .. } => None,
-            Self::Device { path, .. } => Some(*path),
+            Self::Device(device) => Some(device.read_path()),
         }
     }
 }

@@ -51,7 +51,7 @@ fn what_is_wrong_with_a_header_is_told_without_its_value() {
 
 #[test]
 fn wrong_usage_exits_with_2() {
-    let cases: [&[&str]; 20] = [
+    let cases: [&[&str]; 22] = [
         &[],
         &["help"],
         &["frobnicate"],
@@ -62,6 +62,8 @@ fn wrong_usage_exits_with_2() {
         &["--quiet", "--debug", "create", "a"],
         &["--quiet", "create", "--debug", "a"],
         &["copy", "--bmap", "x", "--nobmap", "a", "b"],
+        &["copy", "--unmapped", "zero", "--nobmap", "a", "b"],
+        &["copy", "--unmapped", "forget", "a", "b"],
         &["copy", "--no-sig-verify", "--bmap-sig", "x", "a", "b"],
         &["copy", "--no-sig-verify", "--keyring", "x", "a", "b"],
         &["copy", "--no-sig-verify", "--fingerprint", "0123456789012345678901234567890123456789", "a", "b"],

@@ -104,7 +104,7 @@ fn line(screen: &str) -> Option<&str> {
 
 fn every_option_is_offered(shell: Shell) {
     let session = Session::start(shell);
-    for command in ["", "create", "copy", "verify"] {
+    for command in ["", "create", "copy", "verify", "info", "list"] {
         let help = bmaptool([command, "--help"].iter().filter(|word| !word.is_empty())).ok();
         let expected = options(&String::from_utf8(help.stdout).unwrap());
         session.type_and_tab(&format!("bmaptool {command} --"), 2);
@@ -120,6 +120,8 @@ fn words_are_completed(shell: Shell) {
         ("copy --remo", "copy --removable-device"),
         ("create s", "create sparse.img"),
         ("verify image.w", "verify image.wic.xz"),
+        ("info image.w", "info image.wic.xz"),
+        ("info --keyring ", "info --keyring keys.gpg"),
         ("verify --bmap ", "verify --bmap one.bmap"),
         ("copy i", "copy image.wic.xz"),
         ("copy --bmap ", "copy --bmap one.bmap"),

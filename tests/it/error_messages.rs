@@ -82,7 +82,7 @@ fn names_that_lead_nowhere_are_named() {
             &[
                 "there is no device '/dev/bmaptool-test-missing'",
                 "is the device plugged in?",
-                "'lsblk' lists the devices",
+                "'bmaptool list --all' lists the devices",
             ],
         ),
     ];

@@ -12,7 +12,7 @@ fn read(name: &str) -> String {
 }
 
 /// The options that have been promised; scripts use them.
-const PROMISED: [&str; 20] = [
+const PROMISED: [&str; 24] = [
     "--help",
     "--version",
     "--quiet",
@@ -31,8 +31,12 @@ const PROMISED: [&str; 20] = [
     "--cacert",
     "--no-verify",
     "--read-back",
+    "--only-changed",
+    "--unmapped",
     "--psplash-pipe",
     "--removable-device",
+    "--json",
+    "--all",
 ];
 
 /// The part of the manual page under a heading.
@@ -51,8 +55,13 @@ fn the_manual_page_and_the_help_name_the_same_options() {
     assert_eq!(described.len(), PROMISED.len(), "{described:?}");
     let global = options(section(&page, "OPTIONS"));
     assert_eq!(options(&help(&[])), global);
-    for (command, heading) in [("create", "BMAPTOOL CREATE"), ("copy", "BMAPTOOL COPY"), ("verify", "BMAPTOOL VERIFY")]
-    {
+    for (command, heading) in [
+        ("create", "BMAPTOOL CREATE"),
+        ("copy", "BMAPTOOL COPY"),
+        ("verify", "BMAPTOOL VERIFY"),
+        ("info", "BMAPTOOL INFO"),
+        ("list", "BMAPTOOL LIST"),
+    ] {
         let mut expected = options(section(&page, heading));
         expected.extend(global.iter().cloned());
         assert_eq!(options(&help(&[command])), expected, "{command}");

@@ -5,9 +5,12 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::json;
+
 use crate::common::daemon::{Daemon, free_port};
 use crate::common::image::{assert_same, disk_like, sparse};
-use crate::common::tool::{Tool, copy, create};
+use crate::common::json::object;
+use crate::common::tool::{Tool, bmaptool, copy, create};
 use crate::common::{find_program, sh, temp_dir};
 use crate::registry::Need;
 
@@ -122,6 +125,19 @@ fn files_are_served() {
     nginx.copy(&nginx.url("disk.img.gz?a=b")).ok().says(&["disk.img.bmap?a=b'"]);
     nginx.assert_copied();
     nginx.copy(&nginx.url("disk.img.xz")).fails(&["cannot open", "404 Not Found"]);
+}
+
+#[test(NGINX, Python("jsonschema"))]
+fn an_image_is_told_with_what_lies_beside_it() {
+    let nginx = Nginx::disk_like();
+    let url = nginx.url("disk.img.gz");
+    let told = object(&bmaptool(["info", "--json", &url]).ok());
+    assert_eq!((&told["file"], &told["kind"], &told["compression"]), (&json!(url), &json!("image"), &json!("gzip")));
+    assert_eq!(told["stored_size"], nginx.file("disk.img.gz").metadata().unwrap().len());
+    assert_eq!(
+        (&told["bmap"]["file"], &told["bmap"]["signature"]),
+        (&json!(nginx.url("disk.img.bmap")), &json!("none"))
+    );
 }
 
 #[test(NGINX)]

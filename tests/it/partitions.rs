@@ -10,14 +10,15 @@ use crate::common::device::Loop;
 use crate::common::{find_program, image, sh, temp_dir, text};
 use bmaptool::partition::{Error, Partition, PartitionTable, Scheme};
 
-const GPT: &str = "\
+/// Three partitions.
+pub const GPT: &str = "\
 label: gpt
 start=1MiB, size=2MiB, type=uefi, name=\"EFI ⚡\"
 start=4MiB, size=3MiB, type=2c7357ed-ebd2-46d9-aec1-23d437ec2bf5
 8: start=8MiB, size=1MiB, type=linux
 ";
 
-const MBR: &str = "\
+pub const MBR: &str = "\
 label: dos
 start=1MiB, size=1MiB, type=c
 start=2MiB, size=12MiB, type=5
@@ -33,7 +34,7 @@ pub fn make(disk: &Path, table: &str) {
 }
 
 /// Writes the table to a file or device.
-fn partition(disk: &Path, table: &str) {
+pub fn partition(disk: &Path, table: &str) {
     let mut command = Command::new(find_program("sfdisk").unwrap());
     command.arg("--quiet").arg(disk).stdin(Stdio::piped());
     let mut child = command.spawn().unwrap();

@@ -32,7 +32,7 @@ struct Example {
 
 const IMAGE_ON_DEVICE: &str = "cmp -n $(stat -c %s original.img) original.img $DEVICE";
 
-const README: [Example; 13] = [
+const README: [Example; 14] = [
     Example {
         heading: "bmaptool",
         begins: "bmaptool create",
@@ -49,9 +49,9 @@ const README: [Example; 13] = [
     },
     Example {
         heading: "Flash a card",
-        begins: "lsblk",
+        begins: "bmaptool list",
         how: How::Run { before: "", after: IMAGE_ON_DEVICE },
-        needs: &[Need::Root, Need::Program("lsblk")],
+        needs: &[Need::Root],
     },
     Example {
         heading: "Flash a card",
@@ -63,6 +63,12 @@ const README: [Example; 13] = [
         heading: "Check the card",
         begins: "sudo bmaptool copy --read-back",
         how: How::Run { before: "", after: IMAGE_ON_DEVICE },
+        needs: &[Need::Root],
+    },
+    Example {
+        heading: "See what it is",
+        begins: "bmaptool info",
+        how: How::Run { before: "bmaptool copy disk.img.xz $DEVICE", after: IMAGE_ON_DEVICE },
         needs: &[Need::Root],
     },
     Example {
@@ -106,7 +112,7 @@ const README: [Example; 13] = [
     },
 ];
 
-const GUIDE: [Example; 13] = [
+const GUIDE: [Example; 14] = [
     Example {
         heading: "Sparse files, raw images, bmaps",
         begins: "truncate",
@@ -141,8 +147,8 @@ const GUIDE: [Example; 13] = [
         needs: &[Need::Root, Need::Program("mkfs.ext4")],
     },
     Example {
-        heading: "A hole is not a zero",
-        begins: "sudo blkdiscard",
+        heading: "Old data in the holes",
+        begins: "sudo bmaptool copy --unmapped",
         how: How::Run { before: "", after: IMAGE_ON_DEVICE },
         needs: &[Need::Root],
     },
@@ -169,9 +175,9 @@ const GUIDE: [Example; 13] = [
     },
     Example {
         heading: "Flashing",
-        begins: "lsblk",
+        begins: "bmaptool list",
         how: How::Run { before: "", after: IMAGE_ON_DEVICE },
-        needs: &[Need::Root, Need::Program("lsblk")],
+        needs: &[Need::Root],
     },
     Example {
         heading: "Is it really on the card?",
@@ -183,6 +189,12 @@ const GUIDE: [Example; 13] = [
         heading: "Is it really on the card?",
         begins: "sudo bmaptool verify",
         how: How::Run { before: "bmaptool copy disk.img.xz $DEVICE", after: "" },
+        needs: &[Need::Root],
+    },
+    Example {
+        heading: "Nightly builds onto the same board",
+        begins: "bmaptool create --range-size",
+        how: How::Run { before: "rm disk.bmap", after: IMAGE_ON_DEVICE },
         needs: &[Need::Root],
     },
     Example {

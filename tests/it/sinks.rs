@@ -15,7 +15,7 @@ use crate::common::temp_dir;
 use bmaptool::device::flush_loop_devices;
 use bmaptool::event::{Event, Notice, Observer, Outcome, Silent};
 use bmaptool::range::ByteRange;
-use bmaptool::sink::{Accept, Error, Kind, ReadBack, Request, Sink, TargetState, claim};
+use bmaptool::sink::{Error, Kind, Request, Sink, TargetState, claim};
 use bmaptool::sys::aligned::AlignedBuf;
 use bmaptool::sys::file_id::FileId;
 
@@ -48,8 +48,7 @@ fn open(path: &Path) -> Box<dyn Sink> {
 
 fn open_watched(path: &Path, observer: &Arc<dyn Observer>) -> Box<dyn Sink> {
     let observer = Arc::clone(observer);
-    let request =
-        Request { path, size: None, inputs: Vec::new(), accept: Accept::Any, read_back: ReadBack::No, observer };
+    let request = Request { observer, ..Request::new(path, None, Vec::new()) };
     // A program that another test is just starting holds what this process had open, until it is executed.
     let claimed = (0..100).find_map(|_| match claim(&request) {
         Err(Error::Busy { .. }) => {

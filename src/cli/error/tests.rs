@@ -116,6 +116,10 @@ fn errors() -> Vec<Error> {
             expected: digest(),
             computed: digest(),
         }),
+        Error::Partitions {
+            file: location(IMAGE),
+            source: partition::Error::Damaged { problem: "its entries lie at an impossible place" },
+        },
         of_copy(copy::Error::EndedEarly { at: 3_000_000_000, expected: 4_000_000_000 }),
         of_copy(copy::Error::Shrank { at: 3_000_000_000, expected: 4_000_000_000 }),
         of_copy(copy::Error::Full { capacity: 4_000_000_000 }),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bmaptool::event::{Event, Notice, Observer, Phase, TargetId};
 use bmaptool::sink::ReadPath;
-use bmaptool::size::human;
+use bmaptool::size::{counted, human};
 use log::Level::{self, Info, Warn};
 
 use super::progress::Progress;
@@ -31,6 +31,7 @@ impl Observer for Human {
         }
         match event {
             Event::Phase(target, Phase::Synchronizing) => log::info!("synchronizing '{}'", self.target(target)),
+            Event::Phase(target, Phase::Comparing) => log::info!("comparing what '{}' holds", self.target(target)),
             Event::Phase(target, Phase::Verifying) => log::info!("verifying '{}'", self.target(target)),
             Event::Retry { target, bytes } => {
                 log::warn!("{} of '{}' came back wrong; copying them again", human(bytes), self.target(target));
@@ -116,6 +117,23 @@ impl Human {
                 let target = self.target(target);
                 (Warn, format!("cannot read the first {length} bytes of '{target}', holes become zero: {error}"))
             }
+            Notice::GptSectorSize { target, image, device } => {
+                let target = self.target(target);
+                (
+                    Warn,
+                    format!(
+                        "the GPT of the image is for sectors of {image} bytes: on '{target}', with {device}, it will not boot"
+                    ),
+                )
+            }
+            Notice::DiscardedZero { target, samples } => {
+                let (target, places) = (self.target(target), counted(samples, "place"));
+                (Info, format!("what was discarded on '{target}' reads as zeroes ({places} looked at)"))
+            }
+            Notice::DiscardedNotZero { target, offset } => {
+                let target = self.target(target);
+                (Warn, format!("what was discarded on '{target}' does not read as zeroes, at byte {offset} for one"))
+            }
             Notice::LoopDeviceNotFlushed { device, image, error } => {
                 let (device, image) = (device.display(), image.display());
                 (Warn, format!("'{image}' is attached to '{device}', recent writes may be missing from it: {error}"))
@@ -173,6 +191,16 @@ mod tests {
                 Notice::BootRegionUnreadable { target: TargetId(0), length: 512, error: &error },
                 Warn,
                 "cannot read the first 512 bytes of '/dev/x', holes become zero: why",
+            ),
+            (
+                Notice::DiscardedZero { target: TargetId(0), samples: 1 },
+                Info,
+                "what was discarded on '/dev/x' reads as zeroes (1 place looked at)",
+            ),
+            (
+                Notice::DiscardedNotZero { target: TargetId(0), offset: 4096 },
+                Warn,
+                "what was discarded on '/dev/x' does not read as zeroes, at byte 4096 for one",
             ),
             (
                 Notice::SettingKept { setting: Path::new("/sys/s"), value: "v", error: &error },

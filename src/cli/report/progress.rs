@@ -125,6 +125,7 @@ impl Target {
             Phase::Synchronizing => "synchronizing",
             Phase::Hashing => "hashing",
             Phase::Verifying => "verifying",
+            Phase::Comparing => "comparing",
         };
         let mut figures = self.figures(rate);
         let mut line = match self.share() {
@@ -195,6 +196,7 @@ impl Target {
             Phase::Copying => "copied",
             Phase::Hashing => "hashed",
             Phase::Verifying => "verified",
+            Phase::Comparing => "compared",
         };
         match (self.total, self.source) {
             (Some(total), _) => {
@@ -251,7 +253,7 @@ mod tests {
     #[test]
     fn no_line_is_too_long() {
         for columns in 0..=250 {
-            for phase in [Phase::Copying, Phase::Synchronizing, Phase::Hashing, Phase::Verifying] {
+            for phase in [Phase::Copying, Phase::Synchronizing, Phase::Hashing, Phase::Verifying, Phase::Comparing] {
                 for total in [None, Some(0), Some(1), Some(4 * GIB), Some(u64::MAX)] {
                     for written in [0, 1, 3 * GIB, u64::MAX] {
                         let line = target(phase, written, total).line(RATE, columns);

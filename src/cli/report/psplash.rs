@@ -51,6 +51,10 @@ impl Observer for Psplash {
             }
             // All is written, also where it was not known how much that would be.
             Event::Phase(target, Phase::Synchronizing) => drop(pipe.percents.insert(target.0, 100)),
+            Event::Phase(_, Phase::Comparing) => {
+                pipe.show("MSG comparing\n");
+                return;
+            }
             // The progress begins again.
             Event::Phase(_, Phase::Verifying) => {
                 pipe.show("MSG verifying\n");

@@ -3,6 +3,7 @@
 
 mod capacity;
 mod device;
+mod only_changed;
 mod read_back;
 mod source;
 mod targets;
@@ -16,9 +17,9 @@ use super::pipeline::CHUNK_LEN;
 use super::*;
 use crate::bmap::{Bmap, Checksums};
 use crate::digest::ChecksumKind;
-use crate::event::{Event, Notice};
+use crate::event::Event;
 use crate::range::{BlockRange, BlockSize, ByteRange};
-use crate::sink::{Kind, ReadError, ReadPath, SinkInfo, TargetState, WriteError};
+use crate::sink::{Kind, ReadError, ReadPath, SinkInfo, TargetReader, TargetState, WriteError};
 
 const MIB: u64 = 1 << 20;
 const BLOCK: u64 = 1000;
@@ -176,6 +177,20 @@ impl Sink for Recorder {
         Ok(())
     }
 
+    fn reader(&self) -> io::Result<TargetReader> {
+        let record = Arc::clone(&self.record);
+        let length = record.lock().unwrap().contents.len() as u64;
+        let read_at = move |buf: &mut [u8], offset: u64| {
+            let record = record.lock().unwrap();
+            if record.unreadable {
+                return Err(ReadError { offset, source: io::Error::from_raw_os_error(libc::EIO) });
+            }
+            buf.copy_from_slice(&record.contents[offset as usize..][..buf.len()]);
+            Ok(())
+        };
+        Ok(TargetReader { length, read_at: Box::new(read_at) })
+    }
+
     fn read_path(&self) -> ReadPath {
         ReadPath::Direct
     }
@@ -242,6 +257,7 @@ impl Observer for Witness {
             Event::Retry { target, bytes } => format!("{} {bytes} again", target.0),
             Event::ReadBack { target, bytes, .. } => format!("{} {bytes} right", target.0),
             Event::Notice(Notice::BootRegionUnreadable { length, .. }) => format!("{length} unreadable"),
+            Event::Notice(Notice::DiscardedNotZero { offset, .. }) => format!("not zero at {offset}"),
             Event::Notice(notice) => panic!("{notice:?}"),
         };
         self.0.lock().unwrap().push(words);
@@ -274,9 +290,9 @@ fn copy_to(
     let records: Vec<_> = records.into_iter().map(|record| Arc::new(Mutex::new(record))).collect();
     let witness = Arc::new(Witness::default());
     let observer = Arc::clone(&witness) as Arc<dyn Observer>;
-    let image = Image { plan, reader: Box::new(source), reopen: None, input: None, pipe: None };
+    let image = Image { plan, reader: Box::new(source), reopen: None, input: None, pipe: None, gpt_sectors: None };
     let sinks = records.iter().map(|record| sink(kind, record)).collect();
-    let verdicts = Copy { image, sinks, read_back: ReadBack::No, observer, cancel }.run();
+    let verdicts = Copy { observer, cancel, ..Copy::new(image, sinks) }.run();
     let records = records.iter().map(|record| std::mem::take(&mut *record.lock().unwrap())).collect();
     (verdicts, records, witness)
 }

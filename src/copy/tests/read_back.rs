@@ -24,7 +24,14 @@ fn read_back(
 ) -> (Verdict, Record, Vec<String>) {
     let record = Arc::new(Mutex::new(Record { lie, ..Record::device() }));
     let witness = Arc::new(Witness::default());
-    let image = Image { plan: plan.clone(), reader: Box::new(Reluctant::new(image)), reopen, input: None, pipe: None };
+    let image = Image {
+        plan: plan.clone(),
+        reader: Box::new(Reluctant::new(image)),
+        reopen,
+        input: None,
+        pipe: None,
+        gpt_sectors: None,
+    };
     let sinks = vec![sink(Kind::BlockDevice, &record)];
     let copy = Copy { read_back: ReadBack::Yes, observer: witness.clone(), ..Copy::new(image, sinks) };
     let verdict = one(copy.run());
@@ -175,7 +182,7 @@ fn an_image_that_changes_between_passes_is_not_taken_for_a_fault_of_the_medium()
 fn what_cannot_be_read_back_fails_at_its_offset() {
     let record = Arc::new(Mutex::new(Record { unreadable: true, ..Record::device() }));
     let reader = Box::new(Reluctant::new(&image(3 * MIB)));
-    let image = Image { plan: sized(3 * MIB), reader, reopen: None, input: None, pipe: None };
+    let image = Image { plan: sized(3 * MIB), reader, reopen: None, input: None, pipe: None, gpt_sectors: None };
     let sinks = vec![sink(Kind::BlockDevice, &record)];
     let failure = one(Copy { read_back: ReadBack::Yes, ..Copy::new(image, sinks) }.run()).unwrap_err();
     assert!(matches!(*failure.error, Error::ReadBack { offset: MIB, .. }), "{:?}", failure.error);
@@ -210,8 +217,14 @@ fn what_a_retry_has_overwritten_is_noticed() {
     let wraps: Lie = Box::new(|offset, data| Some((offset % (5 * MIB), data)));
     let record = Record { lie: Some(wraps), wraps_at: Some(5 * MIB), ..Record::device() };
     let record = Arc::new(Mutex::new(record));
-    let source =
-        Image { plan, reader: Box::new(Reluctant::new(&image)), reopen: again(&image), input: None, pipe: None };
+    let source = Image {
+        plan,
+        reader: Box::new(Reluctant::new(&image)),
+        reopen: again(&image),
+        input: None,
+        pipe: None,
+        gpt_sectors: None,
+    };
     let copy = Copy { read_back: ReadBack::Yes, ..Copy::new(source, vec![sink(Kind::BlockDevice, &record)]) };
     assert!(matches!(*one(copy.run()).unwrap_err().error, Error::Medium(_)));
 }
@@ -230,7 +243,8 @@ fn targets_that_need_different_parts_again_share_one_pass() {
             Ok(Box::new(Reluctant::new(&data)))
         });
         let reader = Box::new(Reluctant::new(&image));
-        let source = Image { plan: plan.clone(), reader, reopen: Some(reopen), input: None, pipe: None };
+        let source =
+            Image { plan: plan.clone(), reader, reopen: Some(reopen), input: None, pipe: None, gpt_sectors: None };
         let sinks = records.iter().map(|record| sink(Kind::BlockDevice, record)).collect();
         let verdicts = Copy { read_back: ReadBack::Yes, ..Copy::new(source, sinks) }.run();
         for (number, verdict) in verdicts.into_iter().enumerate() {

@@ -21,6 +21,8 @@ fn a_second_pass_writes_only_the_bytes_that_are_asked_for() {
         info: sink.info(),
         sink,
         boot_region,
+        held: None,
+        found: writer::Found::Changed,
         read_back: None,
         observer: Arc::new(Silent),
         cancel: Cancel::default(),
@@ -32,7 +34,7 @@ fn a_second_pass_writes_only_the_bytes_that_are_asked_for() {
         let pool = pipeline::buffers().unwrap();
         pipeline::start(&Arc::new(plan.clone()), open, drain::drain(None).0, pool, Keep::Nothing, vec![queue]).unwrap();
         record.lock().unwrap().operations.clear();
-        let written = writer.write(plan, plan, chunks).unwrap().bytes;
+        let written = writer.write(plan, plan, chunks).unwrap().amount.bytes;
         (written, record.lock().unwrap().operations.clone())
     };
     assert_eq!(pass(&plan).0, plan.total().unwrap());

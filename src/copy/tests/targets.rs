@@ -20,7 +20,14 @@ fn a_source_that_panics_fails_all_targets() {
     }
     let records: Vec<_> = [0, 1].map(|_| Arc::new(Mutex::new(Record::device()))).into();
     let sinks = records.iter().map(|record| sink(Kind::BlockDevice, record)).collect();
-    let image = Image { plan: sized(2 * MIB), reader: Box::new(Panics), reopen: None, input: None, pipe: None };
+    let image = Image {
+        plan: sized(2 * MIB),
+        reader: Box::new(Panics),
+        reopen: None,
+        input: None,
+        pipe: None,
+        gpt_sectors: None,
+    };
     for verdict in Copy::new(image, sinks).run() {
         let failure = verdict.unwrap_err();
         assert!(matches!(*failure.error, Error::NoResult) && failure.state == TargetState::BootRegionZero);
@@ -43,8 +50,11 @@ fn a_target_that_fails_leaves_its_chunks_to_the_others() {
     let bad = Arc::new(Mutex::new(Record { failing: 0..1, at_finish: Some(at_finish), ..Record::default() }));
     let sinks = vec![sink(Kind::RegularFile, &bad), sink(Kind::RegularFile, &good)];
     let source = Box::new(Reluctant::new(&image));
-    let verdicts =
-        Copy::new(Image { plan: sized(40 * MIB), reader: source, reopen: None, input: None, pipe: None }, sinks).run();
+    let verdicts = Copy::new(
+        Image { plan: sized(40 * MIB), reader: source, reopen: None, input: None, pipe: None, gpt_sectors: None },
+        sinks,
+    )
+    .run();
     assert!(verdicts[0].is_err() && verdicts[1].as_ref().unwrap().bytes == 40 * MIB);
     assert!(good.lock().unwrap().contents == image);
 }

@@ -36,7 +36,7 @@ use super::decode_error::{DecodeError, unsupported};
 use super::detect::{Format, HEAD_LEN};
 use super::peek::{Peek, StoredFile};
 use super::transport::{Seek, Transport};
-use super::{ForwardRead, ReadPolicy, discard, read_full};
+use super::{ForwardRead, ReadPolicy, Skipping, discard, read_full};
 use crate::range::ByteRange;
 use subset::{Index, Subset};
 
@@ -54,7 +54,8 @@ pub fn open(format: Format, mut file: StoredFile, policy: &ReadPolicy, trailing:
             // Without a single block there is nothing that a decoder could begin with.
             let codec = if decoded.is_empty() { codec } else { codec.and_then(begun) };
             let codec = codec.map_err(|error| explained(format, error))?;
-            Ok(Decoded { size: Some(size), ranges: decoded.into(), ..Decoded::whole(format, codec) })
+            let (size, ranges) = (Some(size), decoded.into());
+            Ok(Decoded { size, ranges, skipping: Skipping::LeavesOut, ..Decoded::whole(format, codec) })
         }
         (index, _) => {
             let codec = decoder(format, compressed(file), policy, trailing).and_then(begun);
@@ -152,12 +153,14 @@ pub struct Decoded {
     /// The ranges of the image that the codec delivers, one after another: of a subset only some.
     ranges: VecDeque<ByteRange>,
     size: Option<u64>,
+    skipping: Skipping,
 }
 
 impl Decoded {
     /// All that `codec` delivers, which decompresses `format`.
     pub(super) fn whole(format: Format, codec: Box<dyn Read + Send>) -> Self {
-        Self { format, codec, position: 0, ranges: VecDeque::from([ByteRange::ALL]), size: None }
+        let (ranges, skipping) = (VecDeque::from([ByteRange::ALL]), Skipping::Reads);
+        Self { format, codec, position: 0, ranges, size: None, skipping }
     }
 
     /// How many bytes there are, where an index says so.
@@ -205,6 +208,10 @@ impl ForwardRead for Decoded {
             }
         }
         Ok(self.position)
+    }
+
+    fn skipping(&self) -> Skipping {
+        self.skipping
     }
 
     fn finish(&mut self) -> io::Result<u64> {

@@ -1,9 +1,9 @@
 //! Fetches ahead of what is read, so that the network and the decoder need not wait for each other.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Info, Seek, Transport};
 use crate::sys::threads;
@@ -34,6 +34,8 @@ pub struct TransferStats {
     fetched: Arc<AtomicU64>,
     size: Option<u64>,
     has_unmarked_end: Arc<AtomicBool>,
+    /// Of the same file, opened again.
+    again: Arc<Mutex<Vec<Self>>>,
 }
 
 impl TransferStats {
@@ -43,7 +45,13 @@ impl TransferStats {
 
     /// The bytes of the file that came over the network; those that came again count again.
     pub fn fetched(&self) -> u64 {
-        self.fetched.load(Ordering::Relaxed)
+        let again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
+        again.iter().map(Self::fetched).fold(self.fetched.load(Ordering::Relaxed), u64::saturating_add)
+    }
+
+    /// Counts what is fetched of the same file after it was opened again.
+    pub(in crate::source) fn include(&self, again: Self) {
+        self.again.lock().unwrap_or_else(PoisonError::into_inner).push(again);
     }
 
     /// The size of the file in bytes, where it is known.

@@ -7,6 +7,7 @@ pub mod fuse;
 pub mod gnupg;
 pub mod image;
 pub mod inject;
+pub mod json;
 pub mod layered;
 pub mod lying;
 pub mod package;

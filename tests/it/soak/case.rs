@@ -28,6 +28,8 @@ pub struct Case {
     pub map: Map,
     pub no_verify: bool,
     pub read_back: bool,
+    /// The target holds most of the image already.
+    pub only_changed: bool,
     pub damage: Option<Damage>,
 }
 
@@ -173,6 +175,7 @@ impl Case {
             map,
             no_verify: random.below(5) == 0,
             read_back: random.below(3) == 0,
+            only_changed: false,
             damage: None,
         };
         let damage = match random.below(12) {
@@ -183,6 +186,7 @@ impl Case {
             _ => None,
         };
         case.damage = damage.filter(|&damage| case.can_notice(damage));
+        case.only_changed = random.below(3) == 0;
         case
     }
 

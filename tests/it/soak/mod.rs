@@ -123,7 +123,7 @@ impl Bench {
             fs::write(path(name), map).unwrap();
         }
 
-        let before = self.prepare(case, path("target"));
+        let before = self.prepare(case, &image, path("target"));
         let target = self.target(case, path("target"));
         let mut tool = bmaptool(["copy"]);
         match case.map {
@@ -136,6 +136,9 @@ impl Bench {
         }
         if case.read_back {
             tool.command.arg("--read-back");
+        }
+        if case.only_changed {
+            tool.command.arg("--only-changed");
         }
         let (mut tool, _server) = from(case, tool, converted, map, path("converted"));
         tool.command.arg(&target);
@@ -164,17 +167,28 @@ impl Bench {
     }
 
     /// Makes the target as it is before the copy; returns what it holds.
-    fn prepare(&self, case: &Case, file: PathBuf) -> Option<Vec<u8>> {
+    fn prepare(&self, case: &Case, image: &[u8], file: PathBuf) -> Option<Vec<u8>> {
         let mut random = Random::new(case.seed ^ 0x5555);
+        let mut bytes = |length: u64| {
+            let mut bytes = random.bytes(length as usize);
+            if case.only_changed {
+                let held = bytes.len().min(image.len());
+                bytes[..held].copy_from_slice(&image[..held]);
+                for _ in 0..random.below(4).min(length) {
+                    bytes[random.below(length) as usize] ^= 1;
+                }
+            }
+            bytes
+        };
         match case.target {
             Target::NewFile => None,
             Target::OldFile(size) => {
-                let bytes = random.bytes(size as usize);
+                let bytes = bytes(size);
                 fs::write(file, &bytes).unwrap();
                 Some(bytes)
             }
             Target::Device(sector) => {
-                let bytes = random.bytes(DEVICE_SIZE as usize);
+                let bytes = bytes(DEVICE_SIZE);
                 let device = OpenOptions::new().write(true).open(self.disk(sector).path()).unwrap();
                 device.write_all_at(&bytes, 0).unwrap();
                 device.sync_all().unwrap();

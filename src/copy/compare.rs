@@ -1,0 +1,118 @@
+//! What the target holds, read ahead of what is to be written, so that only what differs is.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+
+use super::cancel::Cancel;
+use super::error::Error;
+use super::plan::Plan;
+use super::writer::{POLL_INTERVAL, strides};
+use crate::hashing::{WINDOW, windows};
+use crate::range::ByteRange;
+use crate::sink::{Sink, TargetReader};
+use crate::sys::pool::{Pool, PooledBuf};
+use crate::sys::threads;
+
+/// How many MiB are read ahead, for all sinks together; for each, two at least.
+const BUFFERS: usize = 8;
+
+/// The unit that is written if any byte of it differs, in bytes: about what flash memory takes at once.
+const UNIT: u64 = 64 << 10;
+
+/// What a target holds where a plan writes, in the order of the plan.
+pub(super) struct Held {
+    begin: SyncSender<()>,
+    windows: Receiver<HeldWindow>,
+    /// The last one that was received.
+    current: Option<HeldWindow>,
+}
+
+/// What lies between two multiples of [`WINDOW`].
+struct HeldWindow {
+    index: u64,
+    buf: PooledBuf,
+    /// What of it has been read: nothing if the target failed there.
+    bytes: ByteRange,
+}
+
+impl Held {
+    /// Takes memory and a thread to read one of `sinks` targets of `plan`. Nothing is read before [`Self::begin`].
+    pub(super) fn start(plan: &Arc<Plan>, sink: &dyn Sink, sinks: usize) -> Result<Self, Error> {
+        let reader = sink.reader().map_err(Error::ReadTarget)?;
+        let pool = Pool::new((BUFFERS / sinks).max(2), WINDOW as usize).map_err(Error::Memory)?;
+        let (begin, begun) = sync_channel(1);
+        let (sender, windows) = sync_channel(BUFFERS);
+        let plan = Arc::clone(plan);
+        let read = move || {
+            if begun.recv().is_ok() {
+                read(&plan, reader, &pool, &sender);
+            }
+        };
+        threads::start("comparer", read).map_err(Error::Thread)?;
+        Ok(Self { begin, windows, current: None })
+    }
+
+    /// Begins to read.
+    pub(super) fn begin(&self) {
+        let _ = self.begin.send(()); // a thread that has panicked reads nothing: all differs
+    }
+
+    /// What of `data`, which belongs at `offset` in one window and not before what was compared earlier, the target
+    /// does not hold.
+    pub(super) fn differences(&mut self, data: &[u8], offset: u64, cancel: &Cancel) -> Result<Vec<ByteRange>, Error> {
+        let bytes = ByteRange { start: offset, end: offset + data.len() as u64 };
+        self.advance_to(offset / WINDOW, cancel)?;
+        let mut differences: Vec<ByteRange> = Vec::new();
+        for unit in strides(bytes, UNIT) {
+            let wanted = &data[(unit.start - offset) as usize..(unit.end - offset) as usize];
+            if self.current.as_ref().is_some_and(|window| window.holds(wanted, unit)) {
+                continue;
+            }
+            match differences.last_mut().filter(|last| last.end == unit.start) {
+                Some(last) => last.end = unit.end,
+                None => differences.push(unit),
+            }
+        }
+        Ok(differences)
+    }
+
+    fn advance_to(&mut self, index: u64, cancel: &Cancel) -> Result<(), Error> {
+        while self.current.as_ref().is_none_or(|window| window.index < index) {
+            self.current = None; // its buffer is needed
+            match self.windows.recv_timeout(POLL_INTERVAL) {
+                Ok(window) => self.current = Some(window),
+                Err(RecvTimeoutError::Timeout) => cancel.check()?,
+                // The target ends before it.
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl HeldWindow {
+    fn holds(&self, data: &[u8], bytes: ByteRange) -> bool {
+        let start = self.index * WINDOW;
+        let is_read =
+            self.index == bytes.start / WINDOW && self.bytes.start <= bytes.start && bytes.end <= self.bytes.end;
+        is_read && self.buf[(bytes.start - start) as usize..(bytes.end - start) as usize] == *data
+    }
+}
+
+/// Reads where `plan` writes or zeroes, up to the end of the target. What cannot be read must be written: a disk may
+/// replace a sector that is.
+fn read(plan: &Plan, mut reader: TargetReader, pool: &Pool, windows_read: &SyncSender<HeldWindow>) {
+    let end = reader.length;
+    let steps = plan.steps().map(|step| step.bytes()).map(|bytes| ByteRange { end: bytes.end.min(end), ..bytes });
+    let steps = steps.filter(|bytes| !bytes.is_empty()).map(|bytes| (bytes, ()));
+    for window in windows(steps) {
+        let (mut buf, mut bytes) = (pool.take(), window.span());
+        if let Err(error) = (reader.read_at)(&mut buf[window.position(bytes)], bytes.start) {
+            log::debug!("cannot compare what is at byte {}: {}", error.offset, error.source);
+            bytes.end = bytes.start;
+        }
+        if windows_read.send(HeldWindow { index: window.index, buf, bytes }).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Targets that hold some of the image already.
+
+use super::*;
+use crate::copy::Write;
+use crate::source::Skipping;
+
+const SIZE: u64 = 3 * MIB - 100;
+
+/// What is written at once where one byte differs.
+const UNIT: u64 = 64 << 10;
+
+/// What is done to a device that holds all of the image.
+const NOTHING: [Operation; 4] = [Prepare, Sync, ReadAt(0, MIB), Finish(Complete)];
+
+/// A device that holds `image`, but for the bytes at `wrong`.
+fn device(image: &[u8], wrong: &[u64]) -> Record {
+    let mut record = Record::device();
+    record.contents[..image.len()].copy_from_slice(image);
+    wrong.iter().for_each(|&at| record.contents[at as usize] ^= 1);
+    record
+}
+
+/// Copies what differs; reads back, if that is wanted.
+fn changed_to(kind: Kind, image: Image, read_back: ReadBack, record: Record) -> (Verdict, Record) {
+    let record = Arc::new(Mutex::new(record));
+    let copy = Copy { write: Write::Changed, read_back, ..Copy::new(image, vec![sink(kind, &record)]) };
+    let verdict = one(copy.run());
+    let record = std::mem::take(&mut *record.lock().unwrap());
+    (verdict, record)
+}
+
+fn image_of(plan: Plan, image: &[u8]) -> Image {
+    Image { plan, reader: Box::new(Reluctant::new(image)), reopen: None, input: None, pipe: None, gpt_sectors: None }
+}
+
+fn changed(plan: Plan, image: &[u8], record: Record) -> (Verdict, Record) {
+    changed_to(Kind::BlockDevice, image_of(plan, image), ReadBack::No, record)
+}
+
+fn plans(image: &[u8]) -> [Plan; 4] {
+    let map = map(image, &[(0, SIZE.div_ceil(BLOCK) - 1)]);
+    let skip = Plan::mapped(map.clone(), Verify::Skip, Unmapped::Keep);
+    [mapped(map), skip, sized(SIZE), Plan::whole()]
+}
+
+#[test]
+fn what_is_right_is_not_written() {
+    let image = image(SIZE);
+    let clear = [Prepare, Operation::Write(0, MIB), Sync];
+    let boot = [Sync, Operation::Write(0, MIB), Sync, Finish(Complete)];
+    let first = 2 * MIB + UNIT;
+    let cases: [(&[u64], &[Operation], u64); 4] = [
+        (&[2 * MIB + 70_000], &[Operation::Write(first, UNIT)], UNIT + MIB),
+        (&[first - 1, first], &[Operation::Write(2 * MIB, 2 * UNIT)], 2 * UNIT + MIB),
+        (
+            &[2 * MIB - 1, 2 * MIB],
+            &[Operation::Write(2 * MIB - UNIT, UNIT), Operation::Write(2 * MIB, UNIT)],
+            2 * UNIT + MIB,
+        ),
+        (&[5, SIZE - 1], &[Operation::Write(3 * MIB - UNIT, UNIT - 100)], UNIT - 100 + MIB),
+    ];
+    for plan in plans(&image) {
+        let (verdict, record) = changed(plan.clone(), &image, device(&image, &[]));
+        let summary = verdict.unwrap();
+        assert_eq!((summary.bytes, summary.written, summary.left_out), (SIZE, 0, 0));
+        assert_eq!(record.operations, NOTHING);
+        for (wrong, writes, written) in cases {
+            let (verdict, record) = changed(plan.clone(), &image, device(&image, wrong));
+            let summary = verdict.unwrap();
+            assert_eq!((summary.bytes, summary.written), (SIZE, written), "{wrong:?}");
+            assert_eq!(record.operations, [&clear, writes, &boot].concat(), "{wrong:?}");
+            assert!(record.contents == device(&image, &[]).contents);
+        }
+    }
+}
+
+#[test]
+fn where_only_the_boot_region_differs_nothing_else_is_written() {
+    let image = image(SIZE);
+    for plan in plans(&image) {
+        let (verdict, record) = changed(plan, &image, device(&image, &[7]));
+        assert_eq!(verdict.unwrap().written, MIB);
+        let expected = [
+            &[Prepare, Sync, ReadAt(0, MIB)][..],
+            &[Operation::Write(0, MIB), Sync, Operation::Write(0, MIB), Sync, Finish(Complete)],
+        ];
+        assert_eq!(record.operations, expected.concat());
+        assert!(record.contents == device(&image, &[]).contents);
+    }
+}
+
+#[test]
+fn what_is_zero_of_the_boot_region_is_not_zeroed() {
+    let image = image(SIZE);
+    let plan = || mapped(map(&image, &[(10, 19), (1100, 3100)]));
+    let cases = [
+        (0..0, None),
+        (9000..12_000, Some(Operation::Write(8192, 4096))),
+        (4095..9000, Some(Operation::Write(0, 12_288))),
+    ];
+    for (not_zero, clear) in cases {
+        let mut record = device(&image, &[3_000_000]);
+        record.contents[..MIB as usize].fill(0);
+        record.contents[not_zero].fill(7);
+        let (verdict, record) = changed(plan(), &image, record);
+        assert!(verdict.is_ok());
+        let start: Vec<_> = [Prepare].into_iter().chain(clear).chain([Sync]).collect();
+        assert!(record.operations.starts_with(&start), "{:?}", record.operations);
+        let writes = record.operations.iter().filter(|operation| matches!(operation, Operation::Write(..)));
+        assert_eq!(writes.count(), start.len() - 2 + 2, "{:?}", record.operations);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_written() {
+    let image = image(SIZE);
+    let (verdict, record) = changed(sized(SIZE), &image, Record { unreadable: true, ..device(&image, &[]) });
+    assert_eq!(verdict.unwrap().written, SIZE);
+    let (_, expected) = to_device(sized(SIZE), &image, Record::device());
+    assert_eq!(record.operations, expected.operations);
+}
+
+#[test]
+fn a_target_that_ends_within_the_image_is_written_from_there_on() {
+    let image = image(SIZE);
+    for plan in [sized(SIZE), Plan::whole()] {
+        let record = Record { contents: image[..SIZE as usize - 10].to_vec(), ..Record::default() };
+        let (verdict, record) = changed_to(Kind::RegularFile, image_of(plan, &image), ReadBack::No, record);
+        assert_eq!(
+            verdict.unwrap_err().error.to_string(),
+            "the image does not fit: it goes on after the 3145618 bytes that the target can hold"
+        );
+        assert_eq!(record.operations.last(), Some(&Finish(Failed)));
+    }
+}
+
+#[test]
+fn a_wrong_image_leaves_a_device_that_holds_it_as_it_was() {
+    let right = image(SIZE);
+    let plan = mapped(map(&right, &[(0, 1999), (2000, 3100)]));
+    let mut wrong = right.clone();
+    wrong[2_500_000] ^= 1;
+    let (verdict, record) = changed(plan.clone(), &wrong, device(&wrong, &[]));
+    assert!(matches!(*verdict.unwrap_err().error, Error::Mismatch { .. }));
+    assert_eq!(record.operations, [Prepare, Finish(Failed)]);
+    let (verdict, record) = changed(plan, &right[..2_900_000], device(&right, &[]));
+    assert!(matches!(*verdict.unwrap_err().error, Error::EndedEarly { .. }));
+    assert_eq!(record.operations, [Prepare, Finish(Failed)]);
+}
+
+#[test]
+fn holes_are_zeroed_where_they_are_not_zero() {
+    let image = image(6 * MIB);
+    let blocks = (6 * MIB).div_ceil(BLOCK);
+    let map = map(&image, &[(0, 1099), (blocks - 10, blocks - 1)]);
+    let plan = Plan::mapped(map, Verify::Checksums, Unmapped::Zero);
+    let (_, plain) = to_device(plan.clone(), &image, Record::device());
+    let (verdict, record) = changed(plan.clone(), &image, Record { operations: Vec::new(), ..plain });
+    assert_eq!((verdict.unwrap().written, &record.operations[..]), (0, &NOTHING[..]));
+    let mut dirty = Record { operations: Vec::new(), ..record };
+    dirty.contents[4 * MIB as usize + 3] = 1;
+    let (verdict, record) = changed(plan, &image, dirty);
+    assert!(verdict.is_ok() && record.operations.contains(&Zero(4 * MIB, UNIT)), "{:?}", record.operations);
+    assert_eq!(record.operations.iter().filter(|operation| matches!(operation, Zero(..))).count(), 1);
+}
+
+#[test]
+fn a_device_is_discarded_and_zeroed_before_it_is_compared() {
+    let image = image(SIZE);
+    let plan = Plan::mapped(map(&image, &[(0, 1999)]), Verify::Checksums, Unmapped::Discard);
+    let (verdict, record) = changed(plan, &image, device(&image, &[]));
+    assert_eq!(verdict.unwrap().written, MIB);
+    let (hole, after) = (Discard(2_000_000, SIZE - 2_000_000), Discard(SIZE, 8 * MIB - SIZE));
+    let boot = Operation::Write(0, MIB);
+    assert_eq!(record.operations, [hole, after, Prepare, boot, Sync, Sync, boot, Sync, Finish(Complete)]);
+}
+
+#[test]
+fn what_was_written_is_read_back_and_wrong_bytes_are_written_again() {
+    let image = image(SIZE);
+    let again = image.clone();
+    let reopen: plan::Reopen = Box::new(move |_| Ok(Box::new(Reluctant::new(&again))));
+    let source = Image { reopen: Some(reopen), ..image_of(sized(SIZE), &image) };
+    let mut left = 1;
+    let lie: Lie = Box::new(move |offset, mut data| {
+        if offset > MIB && left > 0 {
+            left -= 1;
+            data[5] ^= 1;
+        }
+        Some((offset, data))
+    });
+    let record = Record { lie: Some(lie), ..device(&image, &[2 * MIB + 9]) };
+    let (verdict, record) = changed_to(Kind::BlockDevice, source, ReadBack::Yes, record);
+    assert_eq!(verdict.unwrap().written, UNIT + MIB);
+    assert!(record.operations.contains(&Operation::Write(2 * MIB, MIB - 100)), "{:?}", record.operations);
+    assert!(record.contents == device(&image, &[]).contents);
+}
+
+/// A source that need not be read from its start to its end.
+struct Indexed(Reluctant);
+
+impl Read for Indexed {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+impl ForwardRead for Indexed {
+    fn skip_to(&mut self, offset: u64) -> io::Result<u64> {
+        self.0.skip_to(offset)
+    }
+
+    fn skipping(&self) -> Skipping {
+        Skipping::LeavesOut
+    }
+
+    fn finish(&mut self) -> io::Result<u64> {
+        self.0.finish()
+    }
+}
+
+#[test]
+fn ranges_that_all_targets_hold_are_left_out_of_the_image() {
+    let image = image(SIZE);
+    let ranges = [(0, 999), (1000, 1499), (1500, 1999), (2100, 2999)];
+    let map = map(&image, &ranges);
+    // Wrong in the second range on one target, and in the third on the other; then in a hole; then nowhere.
+    type Places = &'static [u64];
+    type Ranges = &'static [(u64, u64)];
+    let cases: [([Places; 2], Ranges, u64); 3] = [
+        ([&[1_200_000], &[1_700_000]], &[(1_000_000, 1_500_000), (1_500_000, 2_000_000)], 1_900_000),
+        ([&[2_000_500], &[]], &[], 2_900_000),
+        ([&[], &[]], &[], 2_900_000),
+    ];
+    for (wrong, wanted, left_out) in cases {
+        let asked: Arc<Mutex<Vec<ByteRange>>> = Arc::default();
+        let (again, asked_for) = (image.clone(), Arc::clone(&asked));
+        let reopen: plan::Reopen = Box::new(move |plan| {
+            asked_for.lock().unwrap().extend(plan.writes());
+            Ok(Box::new(Indexed(Reluctant::new(&again))))
+        });
+        let reader = Box::new(Indexed(Reluctant::new(&image)));
+        let source = Image { plan: mapped(map.clone()), reader, reopen: Some(reopen), input: None, pipe: None, gpt_sectors: None };
+        let records = wrong.map(|wrong| Arc::new(Mutex::new(device(&image, wrong))));
+        let sinks = records.iter().map(|record| sink(Kind::BlockDevice, record)).collect();
+        let verdicts = Copy { write: Write::Changed, ..Copy::new(source, sinks) }.run();
+        let asked: Vec<_> = asked.lock().unwrap().iter().map(|bytes| (bytes.start, bytes.end)).collect();
+        assert_eq!(asked, wanted);
+        for (verdict, (record, wrong)) in verdicts.into_iter().zip(records.iter().zip(wrong)) {
+            let summary = verdict.unwrap();
+            assert_eq!((summary.bytes, summary.left_out), (map.mapped_bytes(), left_out));
+            let is_written = wrong.iter().any(|&at| at != 2_000_500);
+            assert_eq!(summary.written > 0, is_written);
+            let mut expected = device(&image, if is_written { &[] } else { wrong });
+            assert!(record.lock().unwrap().contents == std::mem::take(&mut expected.contents));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Reading a file or device past the page cache, through a handle of its own.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+use super::file_id::FileId;
+use super::read_at::{ReadError, ReadPath, drop_cached, drop_cached_device, read_all_at, read_direct};
+
+/// A multiple of the logical sectors that devices and file systems have, in bytes.
+const SECTOR: usize = 4096;
+
+/// A file or device that is read past the page cache; where it does not take O_DIRECT, the cache is dropped before each
+/// read: other programs may fill it meanwhile.
+#[derive(Debug)]
+pub struct PastCache {
+    file: File,
+    path: ReadPath,
+    drop_cached: fn(&File),
+}
+
+impl PastCache {
+    /// Opens what is at `path`. A lease on it (`F_SETLEASE` of fcntl(2)) is not waited for.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be opened for reading.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let open = |flags| OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | flags).open(path);
+        let (file, path) = match open(libc::O_DIRECT) {
+            Ok(file) => (file, ReadPath::Direct),
+            Err(_) => (open(0)?, ReadPath::AfterDrop),
+        };
+        let is_device = file.metadata()?.file_type().is_block_device();
+        Ok(Self { file, path, drop_cached: if is_device { drop_cached_device } else { drop_cached } })
+    }
+
+    /// Opens what is at `path`, which must be the file or device `id`.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be opened for reading, or something else is there.
+    pub fn open_same(path: &Path, id: FileId) -> io::Result<Self> {
+        let opened = Self::open(path)?;
+        match FileId::of(&opened.file.metadata()?) {
+            found if found == id => Ok(opened),
+            _ => Err(io::Error::other("something else is at its path now")),
+        }
+    }
+
+    /// Fills `buf` with what is at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// Where the file or device ends before that, or cannot be read.
+    pub fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        if self.path == ReadPath::Direct {
+            match read_direct(&self.file, SECTOR, buf, offset) {
+                Err(error) if error.source.raw_os_error() == Some(libc::EINVAL) => {
+                    // It need not be set again: this is a device that does not take it.
+                    let _ = fcntl(&self.file, FcntlArg::F_SETFL(OFlag::empty()));
+                    self.path = ReadPath::AfterDrop;
+                }
+                read => return read,
+            }
+        }
+        (self.drop_cached)(&self.file);
+        read_all_at(&self.file, buf, offset)
+    }
+
+    /// How it has been read.
+    pub fn read_path(&self) -> ReadPath {
+        self.path
+    }
+}
