@@ -18,8 +18,8 @@ use super::positioned::{is_unsupported, steps, write_all_at, write_zeroes};
 use super::tuning::Tuning;
 use super::writeback::Writeback;
 use super::{
-    Accept, Discard, Error, FileId, Kind, ReadError, ReadPath, Request, Sink, SinkInfo, TargetReader, TargetState, WriteError,
-    partitions,
+    Accept, Discard, Error, FileId, Kind, ReadError, ReadPath, Request, Sink, SinkInfo, TargetReader, TargetState,
+    WriteError, partitions,
 };
 use crate::device::{Claims, Device, Identity, SharedStorage, Topology};
 use crate::event::{Observer, Outcome};
