@@ -16,13 +16,13 @@ use bmaptool::sys::file_id::FileId;
 use super::args::{self, Copy, Verbosity};
 use super::error::Error;
 use super::process::{self, Signals};
-use super::report::Report;
+use super::report::{Readers, Report};
 use super::summary::{self, Assurance};
 use super::{bmap, network};
 
 pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     let signals = Signals::handle().map_err(Error::Signals)?;
-    let report = Report::new(vec![arguments.target.clone()], arguments.psplash_pipe.as_deref());
+    let report = Report::new(vec![arguments.target.clone()], Readers { psplash: arguments.psplash_pipe.as_deref(), json: arguments.json });
     let files = iter::once(&arguments.image).chain(arguments.bmap.files());
     let options = network::options(&arguments.network, files, report.clone())?;
 

@@ -17,6 +17,7 @@ use bmaptool::trust::{self, Fingerprint, KeyringError, RequiredBy};
 use bmaptool::verify;
 
 use super::hint::{COPY_AGAIN, hint};
+use super::json;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,8 @@ pub enum Error {
     NoImage { path: PathBuf, what: NotAnImage },
     #[error("{output} is the image itself")]
     OutputIsImage { output: String },
+    #[error("'{path}' is standard output, where the events of --json go")]
+    OutputIsStdout { path: PathBuf },
     #[error(transparent)]
     Create(#[from] create::Error),
     #[error("cannot write the bmap to {output}")]
@@ -114,6 +117,16 @@ impl Error {
     fn words(&self) -> String {
         let fact = in_one_line(self);
         hint(self).map_or_else(|| fact.clone(), |hint| format!("{fact}; {hint}"))
+    }
+
+    /// The error for programs.
+    pub fn object(&self) -> json::Error {
+        json::Error { code: self.into(), message: json::text(&in_one_line(self)) }
+    }
+
+    /// Whether a signal is the cause.
+    pub fn is_interruption(&self) -> bool {
+        self.status() > super::WRONG_USAGE
     }
 
     /// Prints the error, and the state of the target.

@@ -13,9 +13,6 @@ use nix::unistd::geteuid;
 
 use super::error::Error;
 
-/// What to do where `create` found no hole.
-pub const NO_HOLES: &str = "if it had some, map it where it was built, before it is copied or compressed";
-
 /// What to do about the bmap of an image on standard input.
 pub const BMAP_OF_STDIN: &str = "use '--bmap BMAP' or '--nobmap'";
 
@@ -45,6 +42,10 @@ pub fn of_notice(notice: &Notice<'_>) -> Option<String> {
         }
         Notice::DiscardedNotZero { .. } => Some("if old data may not stay there, use '--unmapped zero'".to_owned()),
         Notice::GptSectorSize { device, .. } => Some(format!("build it for sectors of {device}")),
+        Notice::NoHoles { .. } => {
+            Some("if it had some, map it where it was built, before it is copied or compressed".to_owned())
+        }
+        Notice::ImageCompressed { .. } => Some("for the image in it, decompress it first".to_owned()),
         Notice::VerityInHoles { partition, .. } => Some(format!("map it whole with '--map p{partition}'")),
         _ => None,
     }
@@ -56,6 +57,7 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::OpenImage { path, source } => of_image(path, source)?,
         Error::NoImage { .. } => "name the output with '-o': bmaptool create -o OUTPUT IMAGE",
         Error::OutputIsImage { .. } => "choose another output",
+        Error::OutputIsStdout { .. } => "choose another, or leave out '--json'",
         Error::Create(error) => of_create(error)?,
         Error::Source(error) => of_source(error)?,
         Error::Copy { source, .. } => of_copy(source)?,

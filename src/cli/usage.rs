@@ -10,6 +10,7 @@ use log::LevelFilter;
 
 use super::args::{Arguments, Bmap, Command, Copy, Info, Signature, Verify};
 use super::hint::{BMAP_AS_FILE, BMAP_OF_STDIN, BMAP_OF_VERIFIED_STDIN};
+use super::json::{self, Code, stream};
 use super::process;
 use super::report::console;
 
@@ -36,6 +37,9 @@ pub fn parse() -> Arguments {
             check_signature(&[Some(&info.file)], &info.signature, command);
         }
         Command::Create(_) | Command::List(_) => {}
+    }
+    if arguments.command.is_json() {
+        stream::start();
     }
     arguments
 }
@@ -77,8 +81,28 @@ fn exit_with(error: &clap::Error) -> ! {
         console::print("bmaptool: ");
     }
     // Without colours: it repeats the arguments, whose control characters could not be told from those of colours.
-    console::print(&console::shown(&error.to_string(), &['\n']));
+    let text = error.to_string();
+    console::print(&console::shown(&text, &['\n']));
+    if is_json_wanted() {
+        stream::start();
+        json::conclude(Some(json::Error { code: Code::Usage, message: json::text(&fact(&text)) }), error.exit_code());
+    }
     exit(error.exit_code())
+}
+
+/// Whether `--json`, which may be abbreviated, is among arguments that are wrong.
+fn is_json_wanted() -> bool {
+    let is_json = |argument: OsString| {
+        argument.to_str().is_some_and(|argument| argument.starts_with("--j") && "--json".starts_with(argument))
+    };
+    std::env::args_os().skip(1).take_while(|argument| argument != "--").any(is_json)
+}
+
+/// The first paragraph of a usage error in one line: what follows is advice.
+fn fact(text: &str) -> String {
+    let fact = text.split("\n\n").next().unwrap_or(text);
+    let fact = fact.strip_prefix("error: ").unwrap_or(fact);
+    fact.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Prints help or the version, and ends the process; it fails if they cannot be written.

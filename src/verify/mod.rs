@@ -80,6 +80,11 @@ impl Verify {
         Ok(Self { map, kind, medium })
     }
 
+    /// The map that it is compared with.
+    pub fn map(&self) -> &Bmap {
+        &self.map
+    }
+
     /// The kind of the checksums.
     pub fn checksum_kind(&self) -> ChecksumKind {
         self.kind

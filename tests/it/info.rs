@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::common::device::Disk;
 use crate::common::gnupg::{Who, keys};
 use crate::common::image::Random;
-use crate::common::json::object;
+use crate::common::json::{JSON, object};
 use crate::common::server::{File, Server};
 use crate::common::signed::{BAD, Bench};
 use crate::common::terminal::Terminal;
@@ -18,12 +18,8 @@ use crate::common::trace::Trace;
 use crate::common::work::Work;
 use crate::common::{sh, temp_dir, text};
 use crate::partitions::{GPT, MBR, make};
-use crate::registry::Need;
 
 const MIB: u64 = 1 << 20;
-
-/// What holds the objects to their schema.
-const JSON: Need = Need::Python("jsonschema");
 
 /// An image of 16 MiB with a GPT of three partitions: the first is mapped as a whole, the second in part.
 fn work() -> Work {
@@ -194,7 +190,7 @@ fn what_is_wrong_is_told_and_all_else_too() {
     let write = |name: &str, bytes: &[u8]| fs::write(work.path(name), bytes).unwrap();
     let image = fs::read(&work.image).unwrap();
 
-    assert_eq!(wrong("missing", &["cannot-open"], &["cannot open 'missing'"])["kind"], "unknown");
+    assert_eq!(wrong("missing", &["no-such-file"], &["cannot open 'missing'"])["kind"], "unknown");
     wrong(".", &["is-directory"], &["is a directory"]);
     // A bmap that was changed, and one of another image.
     let map = fs::read_to_string(&work.bmap).unwrap();
@@ -214,7 +210,7 @@ fn what_is_wrong_is_told_and_all_else_too() {
     let told = wrong("odd.img", &["bmap-invalid", "partition-table-damaged"], &["the GPT is damaged"]);
     assert_eq!(told["partition_table"], Value::Null);
     let cut = work.output_of("gzip | head -c 100");
-    wrong(text(&cut), &["cannot-read"], &["cannot read"]);
+    wrong(text(&cut), &["data-cut-off"], &["cannot read"]);
     let twice = work.output_of("gzip | gzip");
     wrong(text(&twice), &["compressed-twice"], &["compressed again"]);
     let several = work.output_of("tar -c short.bmap");

@@ -5,13 +5,11 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::common::device::{Disk, Swap};
-use crate::common::json::object;
+use crate::common::json::{JSON, object};
 use crate::common::text;
 use crate::common::tool::{Tool, bmaptool};
-use crate::registry::Need;
 
 const MIB: u64 = 1 << 20;
-const JSON: Need = Need::Python("jsonschema");
 
 fn list(arguments: &[&str]) -> Tool {
     bmaptool([&["list"], arguments].concat())

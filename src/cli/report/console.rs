@@ -79,6 +79,11 @@ pub fn shown(text: &str, kept: &[char]) -> String {
     visible(&masked(text), kept)
 }
 
+/// `text` as programs get it: without passwords, and without the numbers of errors.
+pub fn plain(text: &str) -> String {
+    without_error_numbers(masked(text))
+}
+
 /// A message as it is printed.
 pub fn message(level: Level, text: &str) -> String {
     let (label, text) = (label(level), shown(text, &[]));
