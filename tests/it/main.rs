@@ -54,6 +54,7 @@ mod readme;
 mod redirects;
 mod scripts;
 mod sector_sizes;
+mod several_targets;
 mod signatures;
 mod silent_devices;
 mod sinks;
