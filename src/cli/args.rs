@@ -163,9 +163,9 @@ pub struct Copy {
     /// The image: a path, '-' for standard input, or a URL; it may be compressed
     #[arg(value_name = "IMAGE")]
     pub image: OsString,
-    /// Where it is written: a block device or a file
-    #[arg(value_name = "TARGET")]
-    pub target: PathBuf,
+    /// Where it is written: block devices and files
+    #[arg(value_name = "TARGET", required = true)]
+    pub targets: Vec<PathBuf>,
 }
 
 /// What becomes of the holes of an image.

@@ -62,6 +62,9 @@ pub enum Error {
     Target(#[from] sink::Error),
     #[error("cannot copy '{image}' to '{target}'")]
     Copy { image: Location, target: PathBuf, state: TargetState, signal: Option<i32>, source: Arc<copy::Error> },
+    /// Each of them has been reported.
+    #[error("{} of {of} targets failed", .failed.len())]
+    Targets { failed: Vec<Self>, of: usize },
     #[error("bmap file not found for '{file}'")]
     NothingToCompare { file: Location },
     #[error("cannot verify {}", in_quotes(.file))]
@@ -131,6 +134,9 @@ impl Error {
 
     /// Prints the error, and the state of the target.
     pub fn report(&self) {
+        if let Self::Targets { .. } = self {
+            return;
+        }
         log::error!("{}", self.words());
         if let Self::Bmap(load::Error::Invalid { source: ParseError::Damaged { found, computed, .. }, .. }) = self {
             log::debug!("the bmap's checksum is {computed}, the bmap says {found}");
@@ -169,6 +175,7 @@ impl Error {
             Self::Copy { source, signal: Some(signal), .. } if matches!(**source, copy::Error::Cancelled) => {
                 128 + signal
             }
+            Self::Targets { failed, .. } => failed.iter().map(Self::status).max().unwrap_or(super::FAILED),
             Self::Output { source, signal: Some(signal), .. } if source.kind() == io::ErrorKind::Interrupted => {
                 128 + signal
             }

@@ -5,7 +5,7 @@ use std::path::Path;
 use bmaptool::bmap::Bmap;
 use bmaptool::copy::{Summary, Write};
 use bmaptool::sink::SinkInfo;
-use bmaptool::size::{counted, human, human_part, percent};
+use bmaptool::size::{counted, human, human_part, human_time, percent, rate_in_mib};
 
 /// How much of an image is mapped. Scripts match these words.
 pub fn mapped(map: &Bmap) -> String {
@@ -69,6 +69,17 @@ impl Assurance {
 
     /// What was written to `target`, or is there, and how far that was verified.
     pub fn done(self, target: &Path, write: Write, summary: &Summary) -> String {
+        self.done_in("", target, write, summary)
+    }
+
+    /// The same of one target of several, with its own time and speed.
+    pub fn done_of_several(self, target: &Path, write: Write, summary: &Summary) -> String {
+        let Summary { bytes, time, .. } = *summary;
+        let pace = format!(" in {} ({}/sec)", human_time(time), rate_in_mib(bytes, time));
+        self.done_in(&pace, target, write, summary)
+    }
+
+    fn done_in(self, pace: &str, target: &Path, write: Write, summary: &Summary) -> String {
         let verb = match write {
             Write::All => "written to",
             Write::Changed => "on",
@@ -80,7 +91,7 @@ impl Assurance {
             Self::NoChecksums => "the image not verified: its bmap has no checksums".to_owned(),
             Self::NoBmap => "the image read to its end, without a bmap to verify it".to_owned(),
         };
-        format!("done: {bytes} {verb} '{target}' and synchronized, {verified}")
+        format!("done: {bytes} {verb} '{target}' and synchronized{pace}, {verified}")
     }
 }
 

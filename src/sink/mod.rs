@@ -15,7 +15,7 @@ mod writeback;
 use std::io;
 use std::path::Path;
 
-pub use claim::{Accept, Claimed, InputFile, Request, claim};
+pub use claim::{Accept, Claimed, InputFile, Request, claim, claim_all};
 pub use error::Error;
 
 pub use crate::sys::file_id::FileId;

@@ -134,6 +134,7 @@ fn words_are_completed(shell: Shell) {
         ("copy --bmap=one.bmap i", "copy --bmap=one.bmap image.wic.xz"),
         // Any file may be written to.
         ("copy sparse.img image.t", "copy sparse.img image.txt"),
+        ("copy sparse.img image.txt sparse.t", "copy sparse.img image.txt sparse.txt"),
     ] {
         session.type_and_tab(&format!("bmaptool {typed}"), 1);
         let completed = format!("bmaptool {completed}");
@@ -145,8 +146,10 @@ fn devices_are_offered(shell: Shell) {
     let disk = Disk::new(1 << 20);
     let device = text(disk.path());
     let session = Session::start(shell);
-    session.type_and_tab("bmaptool copy image.wic.xz ", 2);
-    session.terminal.wait_for(device, |screen| screen.split_whitespace().any(|word| word == device));
+    for words in ["bmaptool copy image.wic.xz ", "bmaptool copy image.wic.xz /dev/null "] {
+        session.type_and_tab(words, 2);
+        session.terminal.wait_for(device, |screen| screen.split_whitespace().any(|word| word == device));
+    }
     session.type_and_tab("bmaptool create ", 2);
     let screen = session.terminal.wait_for("image", |screen| screen.contains("sparse.img"));
     assert!(!screen.contains(device), "{screen}");

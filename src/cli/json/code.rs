@@ -96,6 +96,8 @@ codes! {
     TargetUnclear
     TargetUnusable
     TargetWrongKind
+    TargetsFailed
+    TargetsOverlap
     TooLarge
     TooManyRanges
     Usage

@@ -6,13 +6,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bmaptool::bmap::Bmap as Contents;
+use bmaptool::copy::{self, Place, Summary};
 use bmaptool::digest::ChecksumKind;
 use bmaptool::event::{self, Notice, Observer, TargetId};
+use bmaptool::sink::TargetState;
+use bmaptool::source::TransferStats;
 use bmaptool::verify::{self, Difference};
 
 use super::human;
 use super::start::Start;
-use crate::cli::error::in_one_line;
+use crate::cli::error::{Error, in_one_line};
 use crate::cli::json::{self, Bmap, Event, Map, Of, Phase, Target, Verified, Warning, stream};
 
 /// How often the progress of a target is told at most.
@@ -55,6 +58,44 @@ impl Json {
             image_size: start.image_size,
             bmap: start.bmap.as_ref().map(|bmap| Bmap::new(bmap.file, Some(bmap.map), Some(bmap.signatures))),
             targets,
+        });
+    }
+
+    /// Prints how the copy to a target ended, and before that what it holds wrong.
+    pub fn ended(&self, target: TargetId, result: &Result<Summary, Error>, stats: Option<&TransferStats>) {
+        let done = result.as_ref().ok();
+        let mut state = TargetState::Complete;
+        if let Err(Error::Copy { state: left, source, .. }) = result {
+            state = *left;
+            if let copy::Error::Medium(damage) = &**source {
+                damage.places.iter().for_each(|place| self.damaged(target, place));
+            }
+        }
+        print(&Event::Target {
+            of: self.of(target),
+            ok: done.is_some(),
+            error: result.as_ref().err().map(Error::object),
+            state: state.into(),
+            bytes: done.map(|done| done.bytes),
+            written: done.map(|done| done.written),
+            unchanged: done.map(|done| done.bytes - done.written),
+            left_out: done.map(|done| done.left_out),
+            fetched: stats.map(TransferStats::fetched),
+            seconds: done.map(|done| done.time.as_secs_f64()),
+        });
+    }
+
+    /// Prints a place on a target that does not hold what was written to it.
+    fn damaged(&self, target: TargetId, Place { bytes, digests, looks, .. }: &Place) {
+        print(&Event::Mismatch {
+            of: self.of(target),
+            start: bytes.start,
+            end: bytes.end,
+            ranges: None,
+            checksum: digests.as_ref().map(|digests| digests.kind.name()),
+            expected: digests.as_ref().map(|digests| digests.expected.to_string()),
+            found: digests.as_ref().map(|digests| digests.found.to_string()),
+            contents: Some((*looks).into()),
         });
     }
 

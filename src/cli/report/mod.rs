@@ -12,11 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bmaptool::bmap::Bmap;
+use bmaptool::copy::Summary;
 use bmaptool::digest::ChecksumKind;
-use bmaptool::event::{Event, Notice, Observer};
-use bmaptool::source::Location;
+use bmaptool::event::{Event, Notice, Observer, TargetId};
+use bmaptool::source::{Location, TransferStats};
 use bmaptool::verify;
 
+use super::error::Error;
 use human::Human;
 use json::Json;
 use progress::Progress;
@@ -55,6 +57,11 @@ impl Report {
     /// Tells what is about to be done.
     pub fn started(&self, start: &Start<'_>) {
         self.json.iter().for_each(|json| json.started(start));
+    }
+
+    /// Tells programs how the copy to a target ended; `stats` are those of the image, if it came from a server.
+    pub fn ended(&self, target: TargetId, result: &Result<Summary, Error>, stats: Option<&TransferStats>) {
+        self.json.iter().for_each(|json| json.ended(target, result, stats));
     }
 
     /// Tells what has come out of comparing `file` with its bmap.
