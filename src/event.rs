@@ -46,7 +46,7 @@ pub enum Event<'a> {
     /// A target enters a phase.
     Phase(TargetId, Phase),
     /// A target has `done` bytes of `total`, where that is known, in its current phase. Those that are held back for
-    /// the boot region count as done.
+    /// the boot region count as done, and so do those that have been zeroed.
     Progress { target: TargetId, done: u64, total: Option<u64> },
     /// Of the file that the image is read from, `done` bytes of `total` have been read, as they are stored; told where
     /// no map says how large the image is.

@@ -11,7 +11,7 @@ use bmaptool::event::{Notice, Observer, TargetId, Unverified};
 use bmaptool::load::LoadedBmap;
 use bmaptool::sink::{self, Accept, Access, Claimed, Discard, InputFile, Kind, Request};
 use bmaptool::size::{human_time, rate_in_mib};
-use bmaptool::source::{Location, OpenOptions, Source, TransferStats};
+use bmaptool::source::{FirstRequest, Location, OpenOptions, Source, TransferStats};
 use bmaptool::sys::file_id::FileId;
 use bmaptool::trust::Signatures;
 
@@ -34,7 +34,8 @@ pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     if location == Location::Stdin && process::stdin_was_closed() {
         return Err(Error::StdinClosed);
     }
-    let source = Source::open_with(&location, &options)?;
+    let source =
+        Source::open_with(&location, &OpenOptions { first_request: first_request(arguments), ..options.clone() })?;
     check_name(&source, arguments, &*report)?;
     let stats = source.transfer_stats();
     let bmap = if arguments.nobmap { None } else { Some(load_bmap(&source, arguments, &options)?) };
@@ -93,6 +94,10 @@ fn plan(bmap: Option<LoadedBmap>, arguments: &Copy) -> (Plan, Option<Origin>) {
 
 fn write(arguments: &Copy) -> Write {
     if arguments.only_changed { Write::Changed } else { Write::All }
+}
+
+fn first_request(arguments: &Copy) -> FirstRequest {
+    if arguments.only_changed { FirstRequest::Head } else { FirstRequest::Whole }
 }
 
 fn unmapped(arguments: &Copy) -> Unmapped {

@@ -22,6 +22,8 @@ pub(super) struct BootRegion {
     zeroes: AlignedBuf,
     /// What of the region was found not to be zero, in whole sectors.
     not_zero: ByteRange,
+    /// How much of it is written once it is zero: with [`Write::Changed`] what is going to be something else.
+    write: Write,
     state: State,
 }
 
@@ -53,10 +55,11 @@ impl BootRegion {
         {
             contents.fill(0);
             observer.notice(Notice::BootRegionUnreadable { target, length, error: &error.source });
-            return Ok(Self { contents, zeroes, not_zero: ByteRange { start: 0, end: length }, state: State::Safe });
+            let not_zero = ByteRange { start: 0, end: length };
+            return Ok(Self { contents, zeroes, not_zero, write: Write::All, state: State::Safe });
         }
         let not_zero = not_zero(&contents);
-        Ok(Self { contents, zeroes, not_zero, state: State::Safe })
+        Ok(Self { contents, zeroes, not_zero, write: Write::All, state: State::Safe })
     }
 
     /// Takes note that something outside of the region is not what it was.
@@ -66,6 +69,7 @@ impl BootRegion {
 
     /// Zeroes the region in `sink`, if it has one, or what of it is not zero, and makes that durable.
     pub(super) fn clear(&mut self, sink: &mut dyn Sink, write: Write) -> Result<(), Error> {
+        self.write = write;
         let ByteRange { start, end } = match write {
             Write::All => ByteRange { start: 0, end: self.zeroes.len() as u64 },
             Write::Changed => self.not_zero,
@@ -123,16 +127,27 @@ impl BootRegion {
         &self.zeroes
     }
 
-    /// Writes the region and makes that durable, as the rest must be.
+    /// Has all of the region written from now on: the medium does not hold what it was told to.
+    pub(super) fn distrust(&mut self) {
+        self.write = Write::All;
+    }
+
+    /// Writes the region, or what of it is not zero, and makes that durable, as the rest must be.
     pub(super) fn commit(&mut self, sink: &mut dyn Sink, cancel: &Cancel) -> Result<(), Error> {
         cancel.check()?;
         if self.contents.is_empty() {
             return Ok(());
         }
         self.state = State::Misleading;
+        let ByteRange { start, end } = match self.write {
+            Write::All => ByteRange { start: 0, end: self.contents.len() as u64 },
+            Write::Changed => not_zero(&self.contents),
+        };
         // In one write, so that it goes to the device directly: whoever is killed here has written all of it or
         // nothing.
-        sink.write_at(&self.contents, 0)?;
+        if start < end {
+            sink.write_at(&self.contents[start as usize..end as usize], start)?;
+        }
         sink.sync().map_err(Error::Sync)
     }
 

@@ -118,10 +118,9 @@ impl Plan {
         self.right.iter().map(|bytes| bytes.end.min(end) - bytes.start.min(end)).sum()
     }
 
-    /// The same plan, where holes become zeroes if they are kept otherwise.
+    /// The same plan, where holes become zeroes whatever else becomes of them.
     pub(super) fn zeroing_holes(&self) -> Self {
-        let unmapped = if self.unmapped == Unmapped::Keep { Unmapped::Zero } else { self.unmapped };
-        Self { unmapped, ..self.clone() }
+        Self { unmapped: Unmapped::Zero, ..self.clone() }
     }
 
     /// A further pass that does what several do of the same copy.
@@ -192,6 +191,13 @@ impl Plan {
             (None, Some(map)) => Some(map.mapped_bytes() - self.left_out()),
             (None, None) => self.size,
         }
+    }
+
+    /// How many bytes are written or zeroed, where that is known.
+    pub(super) fn work(&self) -> Option<u64> {
+        let zeroed: u64 =
+            self.steps().filter(|step| matches!(step, Step::Zero(_))).map(|step| step.bytes().len()).sum();
+        Some(self.total()? + zeroed)
     }
 
     /// Whether a checksum of the map is compared for every byte that is written.

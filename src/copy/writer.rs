@@ -165,7 +165,10 @@ impl Writer {
             match read_back.check_boot_region(&mut *self.sink, &self.boot_region)? {
                 None => break,
                 Some(damage) if attempt == RETRIES => return Err(Error::Medium(damage)),
-                Some(damage) => self.observer.event(Event::Retry { target: self.id, bytes: damage.bytes }),
+                Some(damage) => {
+                    self.observer.event(Event::Retry { target: self.id, bytes: damage.bytes });
+                    self.boot_region.distrust();
+                }
             }
         }
         Ok(())
@@ -228,11 +231,13 @@ impl Writer {
     /// targets may need more of the image.
     pub(super) fn write(&mut self, plan: &Plan, own: &Plan, chunks: Receiver<ToWriter>) -> Result<Written, Arc<Error>> {
         self.observer.event(Event::Phase(self.id, Phase::Copying));
-        let mut amount = Amount::default();
-        self.tell_progress(amount.bytes, own);
+        let (mut amount, total) = (Amount::default(), own.work());
+        self.tell_progress(&amount, total);
         for step in plan.steps() {
             match step {
-                Step::Zero(range) => own.parts(range).into_iter().try_for_each(|part| self.zero(part))?,
+                Step::Zero(range) => {
+                    own.parts(range).into_iter().try_for_each(|part| self.zero(part, &mut amount, total))?;
+                }
                 Step::Write(range, _) => loop {
                     let chunk = match self.next(&chunks)? {
                         Next::Chunk(chunk) => chunk,
@@ -243,7 +248,7 @@ impl Writer {
                         }
                     };
                     self.write_chunk(&chunk, own, &mut amount)?;
-                    self.tell_progress(amount.bytes, own);
+                    self.tell_progress(&amount, total);
                     if chunk.bytes().end == range.end {
                         break;
                     }
@@ -312,8 +317,10 @@ impl Writer {
         }
     }
 
-    fn zero(&mut self, range: ByteRange) -> Result<(), Error> {
+    /// Zeroes `range`, and tells how far that is.
+    fn zero(&mut self, range: ByteRange, amount: &mut Amount, total: Option<u64>) -> Result<(), Error> {
         let rest = self.boot_region.hold_zeroes(range);
+        amount.zeroed += range.len() - rest.len();
         let is_compared = self.held.is_some() && self.is_device();
         for bytes in strides(rest, if is_compared { WINDOW } else { ZERO_STRIDE }) {
             self.cancel.check()?;
@@ -328,12 +335,14 @@ impl Writer {
                 self.begin()?;
                 self.sink.zero(different)?;
             }
+            amount.zeroed += bytes.len();
+            self.tell_progress(amount, total);
         }
         Ok(())
     }
 
-    fn tell_progress(&self, done: u64, plan: &Plan) {
-        self.observer.event(Event::Progress { target: self.id, done, total: plan.total() });
+    fn tell_progress(&self, amount: &Amount, total: Option<u64>) {
+        self.observer.event(Event::Progress { target: self.id, done: amount.bytes + amount.zeroed, total });
     }
 }
 
@@ -352,6 +361,8 @@ pub(super) struct Amount {
     pub(super) written: u64,
     /// How many are held back for the boot region.
     pub(super) held_back: u64,
+    /// How many bytes besides these have become zeroes, or were.
+    pub(super) zeroed: u64,
 }
 
 /// What comes from the source.

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read};
 
-use super::ForwardRead;
+use super::{ForwardRead, Skipping};
 
 /// An image whose first bytes have been looked at. An error among them comes when they are read.
 pub(crate) struct Head {
@@ -70,6 +70,10 @@ impl ForwardRead for Head {
                 self.rest()?.skip_to(offset)
             }
         }
+    }
+
+    fn skipping(&self) -> Skipping {
+        self.rest.skipping()
     }
 
     fn finish(&mut self) -> io::Result<u64> {

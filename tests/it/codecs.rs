@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::ops::Range;
 use std::path::Path;
 use std::process::ChildStdin;
 
@@ -316,27 +317,15 @@ fn xz_holes_are_left_out() {
 #[test(Program("zstd"))]
 fn seekable_zstd_holes_are_left_out() {
     let work = Work::new(|image| disk_like(image, 2));
-    let image = fs::read(&work.image).unwrap();
-    let (mut compressed, mut table, mut frames) = (Vec::new(), Vec::new(), Vec::new());
-    for (number, chunk) in image.chunks(1 << 20).enumerate() {
-        fs::write(work.path("chunk"), chunk).unwrap();
-        sh("zstd", &["-q", "-f", work.path("chunk").to_str().unwrap()]);
-        let frame = fs::read(work.path("chunk.zst")).unwrap();
-        table.extend(u32::try_from(frame.len()).unwrap().to_le_bytes());
-        table.extend(u32::try_from(chunk.len()).unwrap().to_le_bytes());
-        // The last four bytes are the checksum.
-        frames.push(Frame { middle: compressed.len() + frame.len() - 2, start: number << 20, length: chunk.len() });
-        compressed.extend(frame);
-    }
-    // The table, in a skippable frame.
-    compressed.extend(0x184d_2a5e_u32.to_le_bytes());
-    compressed.extend(u32::try_from(table.len() + 9).unwrap().to_le_bytes());
-    compressed.extend(&table);
-    compressed.extend(u32::try_from(frames.len()).unwrap().to_le_bytes());
-    compressed.push(0);
-    compressed.extend(0x8f92_eab1_u32.to_le_bytes());
-    fs::write(work.path("output"), compressed).unwrap();
-    holes_are_left_out(&work, &work.path("output"), &frames, "the zstd data is corrupt");
+    let (compressed, stored) = work.seekable_zstd();
+    let length = fs::metadata(&work.image).unwrap().len() as usize;
+    // The last four bytes of a frame are its checksum.
+    let frame = |(number, stored): (usize, Range<usize>)| {
+        let start = number << 20;
+        Frame { middle: stored.end - 2, start, length: (length - start).min(1 << 20) }
+    };
+    let frames: Vec<_> = stored.into_iter().enumerate().map(frame).collect();
+    holes_are_left_out(&work, &compressed, &frames, "the zstd data is corrupt");
 }
 
 /// Expects those frames of `compressed` that decompress to zeroes not to be read where every range has a checksum and

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -393,4 +393,44 @@ fn a_usb_stick_is_pulled_out() {
     report.expect(copy, "1", &["ERROR", "/dev/sda", "holds no valid image"]);
     assert!(!report.said(copy).contains("WARNING"), "{}", report.said(copy));
     assert!(!report.said(gone).lines().any(|line| line == "sda"), "{}", report.said(gone));
+}
+
+/// Of one disk the machine keeps what is discarded; of the other one it is given back to the host.
+#[test(Root, Minutes, Program("qemu-system-x86_64"), Program("cpio"), Program("depmod"))]
+fn what_is_discarded_is_given_back() {
+    let mut machine = Machine::new();
+    let image = machine.root("disk.img");
+    image::sparse(&image, 32 * MIB, &[(0, 34 * 512), (4 * MIB, 3 << 20), (20 * MIB, 1 << 20)], 9);
+    create(&image);
+    let [gives, keeps, stick] = ["gives", "keeps", "stick"].map(|name| machine.disk(name));
+    let copies = ["vda", "vdb", "sda"].map(|device| {
+        machine.step(&format!("wait /dev/{device}"));
+        machine.step(&format!("run /bmaptool copy --unmapped discard /disk.img /dev/{device}"))
+    });
+    let again = machine.step("run /bmaptool copy --unmapped discard --only-changed --read-back /disk.img /dev/vda");
+    let disks = format!(
+        "-drive if=virtio,format=raw,discard=unmap,file={} -drive if=virtio,format=raw,discard=ignore,file={} \
+         -device qemu-xhci -drive if=none,id=stick,format=raw,file={} -device usb-storage,drive=stick,removable=on",
+        text(&gives),
+        text(&keeps),
+        text(&stick)
+    );
+    let report = machine.run(&disks.split(' ').collect::<Vec<_>>(), |_| None);
+    let [to_gives, to_keeps, to_stick] = copies;
+    for step in [to_gives, again] {
+        report.expect(step, "0", &["what was discarded on '/dev/vda' reads as zeroes"]);
+    }
+    report.expect(to_keeps, "0", &["WARNING", "/dev/vdb", "zeroes"]);
+    report.expect(to_stick, "1", &["'/dev/sda' cannot discard", "--unmapped zero"]);
+
+    let contents = fs::read(&gives).unwrap();
+    assert!(contents[..32 << 20] == fs::read(&image).unwrap(), "the disk that gives differs");
+    assert!(contents[32 << 20..].iter().all(|&byte| byte == 0));
+    // The boot region, and what the image has after it.
+    let allocated = fs::metadata(&gives).unwrap().blocks() * 512;
+    assert!((4 * MIB..6 * MIB).contains(&allocated), "{allocated}");
+    let mut flashed = image::flashed(&image, DISK_SIZE);
+    flashed[34 * 512..MIB as usize].fill(0);
+    assert!(fs::read(&keeps).unwrap() == flashed, "the disk that keeps differs");
+    assert!(fs::read(&stick).unwrap().iter().all(|&byte| byte == image::UNTOUCHED));
 }

@@ -63,6 +63,10 @@ impl ForwardRead for Reluctant {
         Ok(self.position as u64)
     }
 
+    fn skipping(&self) -> Skipping {
+        Skipping::Reads
+    }
+
     fn finish(&mut self) -> io::Result<u64> {
         Ok(self.image.len() as u64)
     }
