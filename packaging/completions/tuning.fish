@@ -40,7 +40,7 @@ complete -c bmaptool -n "__fish_bmaptool_after verify 0" -k -f -a "(__fish_bmapt
 complete -c bmaptool -n "__fish_bmaptool_after verify 0" -a "(__fish_bmaptool_devices)"
 complete -c bmaptool -n "__fish_bmaptool_after info 0" -k -f -a "(__fish_bmaptool_files '$images')"
 complete -c bmaptool -n "__fish_bmaptool_after info 0" -a "(__fish_bmaptool_devices)"
-complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy; or __fish_bmaptool_using_subcommand verify" -l bmap -r -f -a "(__fish_bmaptool_files '\.bmap(?:\..*)?')"
+complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy; or __fish_bmaptool_using_subcommand verify; or __fish_bmaptool_using_subcommand info" -l bmap -r -f -a "(__fish_bmaptool_files '\.bmap(?:\..*)?')"
 complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy; or __fish_bmaptool_using_subcommand verify; or __fish_bmaptool_using_subcommand info" -l bmap-sig -r -f -a "(__fish_bmaptool_files '\.(?:asc|sig|gpg)')"
 complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy; or __fish_bmaptool_using_subcommand verify; or __fish_bmaptool_using_subcommand info" -l keyring -r -f -a "(__fish_bmaptool_files '\.(?:gpg|kbx|asc|pgp)')"
 complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy; or __fish_bmaptool_using_subcommand verify; or __fish_bmaptool_using_subcommand info" -l cacert -r -f -a "(__fish_bmaptool_files '\.(?:pem|crt|cer)')"

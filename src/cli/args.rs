@@ -251,7 +251,7 @@ pub struct Signature {
 #[derive(Args, Debug)]
 pub struct Info {
     #[command(flatten)]
-    pub signature: Signature,
+    pub bmap: Bmap,
     #[command(flatten)]
     pub network: Network,
     /// Print a JSON object instead of text

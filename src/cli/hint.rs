@@ -19,9 +19,6 @@ pub const BMAP_OF_STDIN: &str = "use '--bmap BMAP' or '--nobmap'";
 /// The same, where it is only verified.
 pub const BMAP_OF_VERIFIED_STDIN: &str = "use '--bmap BMAP'";
 
-/// What to do where a bmap is named, and the file beside which it lies is told of.
-pub const BMAP_AS_FILE: &str = "to look at a bmap, name it as FILE";
-
 /// What to do about a target that holds a part of the image.
 pub const COPY_AGAIN: &str = "copy again before using it";
 

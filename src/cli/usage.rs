@@ -8,8 +8,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser};
 use log::LevelFilter;
 
-use super::args::{Arguments, Bmap, Command, Copy, Info, Signature, Verify};
-use super::hint::{BMAP_AS_FILE, BMAP_OF_STDIN, BMAP_OF_VERIFIED_STDIN};
+use super::args::{Arguments, Bmap, Command, Copy, Info, Verify};
+use super::hint::{BMAP_OF_STDIN, BMAP_OF_VERIFIED_STDIN};
 use super::json::{self, Code, stream};
 use super::process;
 use super::report::console;
@@ -33,8 +33,7 @@ pub fn parse() -> Arguments {
         }
         Command::Info(info) => {
             let command = Info::augment_args(clap::Command::new("bmaptool info"));
-            check_abbreviation(command.clone());
-            check_signature(&[Some(&info.file)], &info.signature, command);
+            check_signature(&info.file, &info.bmap, command);
         }
         Command::Create(_) | Command::List(_) => {}
     }
@@ -51,21 +50,14 @@ fn check_stdin(image: &OsString, bmap: &Bmap, nobmap: bool, advice: &str, mut co
         let message = format!("an image on standard input has no bmap beside it: {advice}");
         exit_with(&command.error(ErrorKind::MissingRequiredArgument, message));
     }
-    check_signature(&[Some(image), bmap.bmap.as_ref()], &bmap.signature, command);
+    check_signature(image, bmap, command);
 }
 
-/// `info` takes no bmap: clap would take the option of other commands for an abbreviation of `--bmap-sig`.
-fn check_abbreviation(mut command: clap::Command) {
-    let is_bmap = |argument: OsString| argument == "--bmap" || argument.as_encoded_bytes().starts_with(b"--bmap=");
-    if std::env::args_os().take_while(|argument| argument != "--").any(is_bmap) {
-        let message = format!("unexpected argument '--bmap' found: {BMAP_AS_FILE}");
-        exit_with(&command.error(ErrorKind::UnknownArgument, message));
-    }
-}
-
-/// Only one of the `others` and the signature can come from standard input.
-fn check_signature(others: &[Option<&OsString>], signature: &Signature, mut command: clap::Command) {
-    if signature.bmap_sig.as_ref().is_some_and(|file| file == "-") && others.iter().flatten().any(|&file| file == "-") {
+/// The signature cannot come from standard input together with another file.
+fn check_signature(image: &OsString, bmap: &Bmap, mut command: clap::Command) {
+    let is_stdin = |file: &OsString| file == "-";
+    let takes_stdin = is_stdin(image) || bmap.bmap.as_ref().is_some_and(is_stdin);
+    if takes_stdin && bmap.signature.bmap_sig.as_ref().is_some_and(is_stdin) {
         let message = "the signature cannot come from standard input together with the image or the bmap";
         exit_with(&command.error(ErrorKind::ArgumentConflict, message));
     }

@@ -121,6 +121,7 @@ fn words_are_completed(shell: Shell) {
         ("create s", "create sparse.img"),
         ("verify image.w", "verify image.wic.xz"),
         ("info image.w", "info image.wic.xz"),
+        ("info --bmap ", "info --bmap one.bmap"),
         ("info --keyring ", "info --keyring keys.gpg"),
         ("verify --bmap ", "verify --bmap one.bmap"),
         ("copy i", "copy image.wic.xz"),

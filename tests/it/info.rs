@@ -180,6 +180,45 @@ fn a_bmap_is_told_with_its_signature() {
 }
 
 #[test(Program("sfdisk"), JSON)]
+fn the_bmap_may_be_named() {
+    let work = work();
+    let named = work.path("named.map");
+    fs::rename(&work.bmap, &named).unwrap();
+    let told = |file: &str| info(&["--json", "--bmap", text(&named), file]);
+    assert_eq!(object(&info_json(text(&work.image)).ok())["bmap"], Value::Null);
+    let packed = work.output_of("gzip");
+    for file in [&work.image, &packed] {
+        let told = object(&told(text(file)).ok());
+        assert_eq!(told["bmap"]["file"], text(&named));
+        assert_eq!(told["partition_table"]["partitions"][1]["mapped_bytes"], 4096);
+    }
+    let map = fs::read(&named).unwrap();
+    let from_stdin = info(&["--json", "--bmap", "-", text(&work.image)]).stdin(map);
+    assert_eq!(object(&from_stdin.ok())["bmap"]["map"]["ranges"], 4);
+    let image_from_stdin = told("-").stdin(fs::read(&work.image).unwrap());
+    assert_eq!(object(&image_from_stdin.ok())["bmap"]["map"]["ranges"], 4);
+    // What has a bmap is an image.
+    let twice = object(&told(text(&named)).fails(&["the image and the bmap are the same file"]));
+    assert_eq!((&twice["kind"], &twice["bmap"]), (&json!("other"), &Value::Null));
+    let missing = info(&["--json", "--bmap", "/nonexistent", text(&work.image)]);
+    assert_eq!(code(&object(&missing.fails(&["cannot open '/nonexistent'"]))), ["cannot-open"]);
+}
+
+#[test(Root, Program("sfdisk"), JSON)]
+fn the_bmap_of_a_device_may_be_named() {
+    let work = work();
+    let disk = Disk::new(16 * MIB);
+    copy([text(&work.image), text(disk.path())]).ok();
+    let told = |disk: &Disk| info(&["--json", "--bmap", text(&work.bmap), text(disk.path())]);
+    let device = object(&told(&disk).ok());
+    assert_eq!((&device["kind"], &device["bmap"]["map"]["ranges"]), (&json!("device"), &json!(4)));
+    assert_eq!(device["partition_table"]["partitions"][1]["mapped_bytes"], 4096);
+    let small = Disk::new(8 * MIB);
+    let small = object(&told(&small).fails(&["has 8388608 bytes, but the bmap is for an image of 16777216"]));
+    assert_eq!((code(&small), &small["bmap"]["map"]["ranges"]), (vec!["size-mismatch"], &json!(4)));
+}
+
+#[test(Program("sfdisk"), JSON)]
 fn what_is_wrong_is_told_and_all_else_too() {
     let work = work();
     let wrong = |file: &str, codes: &[&str], fragments: &[&str]| {
@@ -363,8 +402,7 @@ fn names_that_deceive_do_no_harm() {
 fn wrong_usage_is_refused() {
     info(&[]).exits(2, &["FILE"]);
     info(&["--bmap-sig", "-", "-"]).exits(2, &["cannot come from standard input together"]);
-    // It is no abbreviation of '--bmap-sig'.
-    info(&["--bmap", "x", "y"]).exits(2, &["unexpected argument '--bmap' found: to look at a bmap, name it as FILE"]);
+    info(&["--bmap", "-", "--bmap-sig", "-", "x"]).exits(2, &["cannot come from standard input together"]);
     for option in ["--nobmap", "--read-back"] {
         info(&[option, "x"]).exits(2, &["unexpected argument"]);
     }

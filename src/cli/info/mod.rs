@@ -21,15 +21,16 @@ pub fn run(arguments: &args::Info) -> Result<(), Error> {
     // Nothing is written, so that a signal may end the program at any time.
     Signals::handle().map_err(Error::Signals)?;
     let observer = Arc::new(Rest(Report::new(vec![arguments.file.clone().into()], Readers::default())));
-    let files = iter::once(&arguments.file).chain(&arguments.signature.bmap_sig);
+    let files = iter::once(&arguments.file).chain(arguments.bmap.files());
     let options = network::options(&arguments.network, files, observer.clone())?;
     let location = Location::parse(&arguments.file)?;
     if location == Location::Stdin && process::stdin_was_closed() {
         return Err(Error::StdinClosed);
     }
-    let policy = bmap::policy(&arguments.signature)?;
+    let given = arguments.bmap.bmap.as_deref().map(Location::parse).transpose()?;
+    let policy = bmap::policy(&arguments.bmap.signature)?;
     let open = |location: &Location| Source::open_with(location, &options);
-    let info = Info::of(&location, &Loader { policy: &policy, open: &open, observer: &*observer });
+    let info = Info::of(&location, given.as_ref(), &Loader { policy: &policy, open: &open, observer: &*observer });
     if arguments.json { output::answer_json(json::line(&info)) } else { output::answer(&words::text(&info)) }?;
     let mut problems = info.problems.into_iter().map(Error::from).peekable();
     while let Some(problem) = problems.next() {
