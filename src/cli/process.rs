@@ -22,8 +22,8 @@ use nix::sys::stat::{fstat, stat};
 use signal_hook::flag;
 
 use super::hint::DEFECT;
-use super::json::stream::{self, Closing};
 use super::json;
+use super::json::stream::{self, Closing};
 use super::report::console;
 
 /// The signals that end a program by default (signal(7)), without those of its own errors, of which watchdogs send

@@ -74,6 +74,7 @@ fn errors() -> Vec<Error> {
         Error::OpenImage { path: path("http://example.com/disk.img"), source: io::Error::from(ErrorKind::NotFound) },
         Error::NoImage { path: path("disk.img.bmap"), what: NotAnImage::Xml },
         Error::OutputIsImage { output: format!("'{IMAGE}'") },
+        Error::OutputIsStdout { path: path(IMAGE) },
         Error::Create(create::Error::Changed { path: path(IMAGE) }),
         Error::Create(bmaptool::filemap::Error::Unsupported { path: path(IMAGE) }.into()),
         Error::NoBmap { image: location("https://example.com/images/disk.img.xz") },

@@ -220,10 +220,7 @@ mod tests {
         let error = io::Error::other("why");
         let pause = Some(Duration::from_millis(1500));
         let cases = [
-            (
-                Notice::Retries { url: &"ftp://h/a", error: &error, pause },
-                "'ftp://h/a': why; trying again in 1.5 s",
-            ),
+            (Notice::Retries { url: &"ftp://h/a", error: &error, pause }, "'ftp://h/a': why; trying again in 1.5 s"),
             (
                 Notice::NoValidator { url: &"ftp://h/a" },
                 "the server gives 'ftp://h/a' no time: a change may stay unnoticed",

@@ -102,7 +102,8 @@ impl Json {
     /// Prints what differs, and has the last event say how much.
     pub fn verified(&self, kind: ChecksumKind, outcome: &verify::Report) {
         for Difference { bytes, ranges, digests, .. } in &outcome.differences {
-            let (expected, found) = digests.as_ref().map(|(expected, found)| (expected.to_string(), found.to_string())).unzip();
+            let (expected, found) =
+                digests.as_ref().map(|(expected, found)| (expected.to_string(), found.to_string())).unzip();
             print(&Event::Mismatch {
                 of: self.of(TargetId(0)),
                 start: bytes.start,
@@ -184,13 +185,9 @@ impl Observer for Json {
             }
             event::Event::Progress { target, done, total } => self.progress(target, done, total),
             event::Event::SourceRead { done, total } => self.state().source = Some((done, total)),
-            event::Event::Retry { target, bytes } => print(&Event::Retry {
-                of: self.of(target),
-                bytes: Some(bytes),
-                url: None,
-                message: None,
-                pause: None,
-            }),
+            event::Event::Retry { target, bytes } => {
+                print(&Event::Retry { of: self.of(target), bytes: Some(bytes), url: None, message: None, pause: None })
+            }
             event::Event::Notice(notice) => self.notice(&notice),
             // Who has run the copy tells how it ended, and why.
             event::Event::ReadBack { .. } | event::Event::Target(..) => {}

@@ -142,7 +142,12 @@ impl Tool {
 
     /// Starts it; its standard error can be read while it runs.
     pub fn spawn(&mut self) -> Child {
-        let command = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.spawn_to(Stdio::piped())
+    }
+
+    /// The same, with this for standard output.
+    pub fn spawn_to(&mut self, stdout: Stdio) -> Child {
+        let command = self.command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped());
         tie(command).spawn().unwrap()
     }
 

@@ -175,9 +175,9 @@ impl From<&sink::Error> for Code {
             sink::Error::Denied { .. } | sink::Error::Forbidden { .. } => Self::NoPermission,
             sink::Error::Unclear { .. } | sink::Error::NoSysfs { .. } => Self::TargetUnclear,
             sink::Error::Replaced { .. } => Self::TargetReplaced,
-            sink::Error::UnknownDevice { .. }
-            | sink::Error::NoDevice { .. }
-            | sink::Error::FileAmongDevices { .. } => Self::TargetNoDevice,
+            sink::Error::UnknownDevice { .. } | sink::Error::NoDevice { .. } | sink::Error::FileAmongDevices { .. } => {
+                Self::TargetNoDevice
+            }
             sink::Error::NotRemovable { .. } => Self::TargetNotRemovable,
             sink::Error::Source { .. } => Self::TargetIsInput,
             sink::Error::SharesTarget { .. } => Self::TargetsOverlap,
