@@ -1,6 +1,7 @@
 //! The wheel that pip installs.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::LazyLock;
 
 use crate::common::device::Disk;
@@ -53,12 +54,16 @@ fn it_is_the_same_when_it_is_made_again() {
     assert_eq!(sha256(again), sha256(&*WHEEL));
 }
 
-/// Its name says that it runs with any C library.
+/// The name of a wheel says for which processor it is, and that it runs with any C library.
 #[test(Program("python3"))]
-fn a_binary_that_needs_libraries_is_refused() {
-    let mut command = std::process::Command::new(PYTHON);
-    command.arg(project_file("packaging/wheel")).args(["--binary", env!("CARGO_BIN_EXE_bmaptool")]);
-    Tool::of(command).exits(2, &[env!("CARGO_BIN_EXE_bmaptool"), "not static"]);
+fn a_binary_that_the_name_of_the_wheel_would_lie_about_is_refused() {
+    let binary = env!("CARGO_BIN_EXE_bmaptool");
+    let other = if cfg!(target_arch = "riscv64") { "x86_64" } else { "riscv64" };
+    for (arguments, reason) in [(&[][..], "is not static"), (&[other], "is not for")] {
+        let mut command = Command::new(PYTHON);
+        command.arg(project_file("packaging/wheel")).args(["--binary", binary]).args(arguments);
+        Tool::of(command).exits(2, &[binary, reason]);
+    }
 }
 
 /// Without optimisation, as this is about the way and not about what comes of it.
