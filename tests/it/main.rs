@@ -47,6 +47,7 @@ mod manual;
 mod nginx;
 mod only_changed;
 mod overlapping_devices;
+mod packaging;
 mod partitions;
 mod proxies;
 mod python;

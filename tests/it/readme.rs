@@ -112,7 +112,7 @@ const README: [Example; 14] = [
     },
 ];
 
-const GUIDE: [Example; 14] = [
+const GUIDE: [Example; 15] = [
     Example {
         heading: "Sparse files, raw images, bmaps",
         begins: "truncate",
@@ -161,6 +161,7 @@ const GUIDE: [Example; 14] = [
         },
         needs: &[Need::Root],
     },
+    Example { heading: "Yocto", begins: "bitbake-layers", how: How::Elsewhere("packaging::yocto"), needs: &[] },
     Example {
         heading: "mkosi, debos and others",
         begins: "- action: run",
