@@ -40,6 +40,7 @@ mod info;
 mod input_is_not_target;
 mod interruptions;
 mod list;
+mod little_machines;
 mod machine;
 mod manual;
 mod nginx;
