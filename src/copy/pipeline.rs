@@ -15,6 +15,7 @@ use crate::digest::{Digest, Hasher};
 use crate::hashing::WINDOW;
 use crate::range::ByteRange;
 use crate::source::{ForwardRead, read_full};
+use crate::sys::memory;
 use crate::sys::pool::{Pool, PooledBuf};
 use crate::sys::threads;
 
@@ -22,7 +23,7 @@ use crate::sys::threads;
 /// device that takes 4 MiB a second is done with one in time for a user who wants to stop.
 pub(super) const CHUNK_LEN: usize = WINDOW as usize;
 
-/// How many chunks there are, for any number of sinks. Some are being read, hashed and written, the others even these
+/// How many chunks there are at most, for any number of sinks. Some are being read, hashed and written, the others even these
 /// out.
 pub(super) const CHUNKS: usize = 16;
 
@@ -63,7 +64,7 @@ pub(super) type ToWriter = Message<Arc<Chunk>, Option<Arc<Fingerprints>>, Arc<Er
 
 /// The buffers of one pass.
 pub(super) fn buffers() -> Result<Pool, Error> {
-    Pool::new(CHUNKS, CHUNK_LEN).map_err(Error::Memory)
+    Pool::new(memory::buffers(CHUNKS), CHUNK_LEN).map_err(Error::Memory)
 }
 
 /// What is kept of the chunks that pass.

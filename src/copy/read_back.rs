@@ -12,9 +12,10 @@ use crate::digest::ChecksumKind;
 use crate::hashing::{Expected, Hashers, Mismatch, Part, WINDOW, Window, windows};
 use crate::range::ByteRange;
 use crate::sink::{ReadError, Sink};
+use crate::sys::memory;
 use crate::sys::pool::{Pool, PooledBuf};
 
-/// How many buffers there are, for all sinks together; each has two at least.
+/// How many buffers there are at most, for all sinks together; each has two at least.
 const BUFFERS: usize = 16;
 
 /// A target with so many wrong places is not worth reading on.
@@ -38,7 +39,7 @@ impl MediumCheck {
     /// For one of `sinks` targets of `plan`.
     pub(super) fn new(plan: &Plan, sinks: usize) -> Result<Self, Error> {
         let kind = plan.checksum_kind().unwrap_or(KEPT);
-        let pool = Pool::new((BUFFERS / sinks).max(2), WINDOW as usize).map_err(Error::Memory)?;
+        let pool = Pool::new((memory::buffers(BUFFERS) / sinks).max(2), WINDOW as usize).map_err(Error::Memory)?;
         Ok(Self { pool, hashers: Hashers::start(sinks, kind).map_err(Error::Thread)?, kind })
     }
 

@@ -128,7 +128,7 @@ pub struct TargetReader {
 impl TargetReader {
     /// Opens the target at `path` once more, which must still be `id`.
     fn open(path: &Path, id: FileId, length: u64) -> io::Result<Self> {
-        let mut opened = PastCache::open_same(path, id)?;
+        let opened = PastCache::open_same(path, id)?;
         Ok(Self { length, read_at: Box::new(move |buf, offset| opened.read_at(buf, offset)) })
     }
 }

@@ -5,23 +5,18 @@ mod medium;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use error::Error;
 
-use crate::bmap::Bmap;
+use crate::bmap::{Bmap, Range};
 use crate::digest::{ChecksumKind, Digest};
 use crate::event::{Event, Notice, Observer, Outcome, Phase, TargetId};
-use crate::hashing::{Expected, Hashers, Mismatch, WINDOW, windows};
+use crate::hashing::{self, Hashing};
 use crate::range::{BlockRange, ByteRange};
 use crate::source::Source;
-use crate::sys::pool::Pool;
 use crate::sys::read_at::ReadPath;
 use medium::Medium;
-
-/// How many MiB are being read and hashed at a time.
-const BUFFERS: usize = 16;
 
 /// So many differences come with their digests: they are for people to look at.
 const WITH_DIGESTS: usize = 16;
@@ -95,42 +90,30 @@ impl Verify {
     /// # Errors
     ///
     /// Where the source ends early, or cannot be read. What differs is no error.
-    pub fn run(mut self, observer: &dyn Observer) -> Result<Report, Error> {
+    pub fn run(self, observer: &dyn Observer) -> Result<Report, Error> {
         let (started, target) = (Instant::now(), TargetId(0));
-        let pool = Pool::new(BUFFERS, WINDOW as usize).map_err(Error::Memory)?;
-        let mut hashers = Hashers::start(1, self.kind).map_err(Error::Thread)?;
         observer.event(Event::Phase(target, Phase::Verifying));
         let total = Some(self.map.mapped_bytes());
-        let (mut bytes, mut mismatches) = (0, Vec::new());
-        observer.event(Event::Progress { target, done: 0, total });
-        for window in windows(self.map.ranges().map(|range| (range.bytes, range))) {
-            let mut buf = pool.take();
-            self.medium.read(&window, &mut buf)?;
-            let buf = Arc::new(buf);
-            for part in &window.parts {
-                let end = part.of.checksum.filter(|_| part.is_last).map(|digest| Expected {
-                    bytes: part.of.bytes,
-                    length: part.of.bytes.len(),
-                    blocks: Some(part.of.blocks),
-                    digest: digest.into(),
-                });
-                hashers.feed(&buf, window.position(part.bytes), end);
-                bytes += part.bytes.len();
-            }
-            mismatches.extend(hashers.mismatches().into_iter().filter_map(note));
-            observer.event(Event::Progress { target, done: bytes, total });
-        }
-        mismatches.extend(hashers.finish().into_iter().filter_map(note));
+        let progress = |done| observer.event(Event::Progress { target, done, total });
+        progress(0);
+        let ranges = self.map.ranges().map(|range| (range.bytes, range));
+        let hashing = Hashing { ranges, kind: self.kind, access: self.medium.access() };
+        let differences = hashing.run(|window, buf| self.medium.read(window, buf), compare, progress);
+        let differences = differences.map_err(|error| match error {
+            hashing::Error::Memory(error) => Error::Memory(error),
+            hashing::Error::Read(error) => error,
+        })?;
         let path = self.medium.read_path();
         observer.event(Event::Target(target, Outcome::Complete));
-        let (ranges, time) = (self.map.ranges().count(), started.elapsed());
-        Ok(Report { bytes, ranges, differences: merged(mismatches), path, time })
+        let (bytes, ranges, time) = (self.map.mapped_bytes(), self.map.ranges().count(), started.elapsed());
+        Ok(Report { bytes, ranges, differences: merged(differences), path, time })
     }
 }
 
-fn note(Mismatch { expected, found }: Mismatch) -> Option<Difference> {
-    let Expected { bytes, blocks, digest, .. } = expected;
-    Some(Difference { bytes, blocks: blocks?, ranges: 1, digests: Some((digest, found)) })
+/// The difference of a range that has the digest `found`, if that is wrong.
+fn compare(Range { blocks, bytes, checksum }: Range<'_>, found: Digest) -> Option<Difference> {
+    let expected = checksum.filter(|&checksum| checksum != found.as_bytes())?;
+    Some(Difference { bytes, blocks, ranges: 1, digests: Some((expected.into(), found)) })
 }
 
 /// Puts wrong ranges in order, and adjacent ones together.

@@ -42,6 +42,7 @@ mod interruptions;
 mod json;
 mod json_errors;
 mod list;
+mod little_machines;
 mod machine;
 mod manual;
 mod nginx;

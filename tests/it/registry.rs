@@ -13,7 +13,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::common::{PYTHON, device, find_program, gnupg, tool};
+use crate::common::{PYTHON, device, find_program, gnupg, memory, tool};
 
 /// What an attribute has registered: where it stands, and the tests.
 pub struct Entry {
@@ -104,6 +104,8 @@ pub enum Need {
     Scheduler(&'static str),
     /// A controller of control groups that slows writes to a device.
     Throttle,
+    /// A controller of control groups that limits memory.
+    LittleMemory,
     /// A processor and a C library whose system calls the tests know how to let fail.
     #[cfg_attr(all(target_arch = "x86_64", target_env = "gnu"), expect(dead_code, reason = "it is met"))]
     KnownCalls,
@@ -127,6 +129,7 @@ impl Need {
                 server.is_ok_and(|server| server.local_addr().and_then(TcpStream::connect).is_ok())
             }
             Self::Throttle => device::Throttle::is_possible(),
+            Self::LittleMemory => memory::LittleMemory::is_possible(),
             Self::Scheduler(name) => {
                 load_module(name);
                 device::schedulers().contains(name)
@@ -158,6 +161,7 @@ impl fmt::Display for Need {
             Self::FileSystem(name) => write!(formatter, "needs the file system {name} in the kernel, and its mkfs"),
             Self::Scheduler(name) => write!(formatter, "needs the I/O scheduler {name} in the kernel"),
             Self::Throttle => formatter.write_str("needs the controller blkio of control groups, which slows a device"),
+            Self::LittleMemory => formatter.write_str("needs the controller memory of control groups"),
             Self::KnownCalls => {
                 formatter.write_str("needs a processor of x86-64 and glibc, whose system calls it knows")
             }

@@ -9,7 +9,7 @@ use bzip2_parallel::{Decoder, FormatError};
 use super::trailing::TEXT_LEN;
 use super::{Compressed, Trailing, memory_limit};
 use crate::source::decode_error::unsupported;
-use crate::sys::threads;
+use crate::sys::{memory, threads};
 
 /// How many blocks are decoded at the same time, at most: the memory for them must leave room for the rest of a copy in
 /// 64 MiB.
@@ -17,15 +17,19 @@ const MAX_THREADS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// What the decoder takes at most with so many `threads`, as its crate says, and what the rest of a copy takes after it,
 /// in bytes.
-fn memory(threads: NonZeroUsize) -> usize {
+fn memory_needed(threads: NonZeroUsize) -> usize {
     threads.get().saturating_mul(9 << 20).saturating_add(13 << 20).saturating_add(24 << 20)
 }
 
 pub(super) fn decoder(compressed: Compressed, trailing: Trailing) -> io::Result<Box<dyn Read + Send>> {
     let mut threads = thread::available_parallelism().map_or(NonZeroUsize::MIN, |cores| cores.min(MAX_THREADS));
-    while let Err(error) = memory_limit::probe(memory(threads)) {
-        threads = NonZeroUsize::new(threads.get().saturating_sub(1)).ok_or(error)?;
+    // A control group that runs out of memory ends the program: no allocation fails.
+    let enough = usize::try_from(memory::limit() / 4 * 3).unwrap_or(usize::MAX);
+    let fits = |threads| memory_needed(threads) <= enough && memory_limit::probe(memory_needed(threads)).is_ok();
+    while threads > NonZeroUsize::MIN && !fits(threads) {
+        threads = NonZeroUsize::new(threads.get() - 1).unwrap_or(NonZeroUsize::MIN);
     }
+    memory_limit::probe(memory_needed(threads))?;
     // A thread that cannot start is an error, not the end of the program.
     let start = |name: &str, work| threads::start(name, work).map(drop);
     let decoder = Decoder::with_spawner(compressed, threads, start);
