@@ -12,6 +12,7 @@ mod common;
 mod registry;
 
 mod adverse_conditions;
+mod architectures;
 mod archives;
 mod bmaps;
 mod bzip2;
@@ -39,6 +40,7 @@ mod images;
 mod info;
 mod input_is_not_target;
 mod interruptions;
+mod large_images;
 mod list;
 mod machine;
 mod manual;
