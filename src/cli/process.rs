@@ -1,8 +1,10 @@
 //! What the process gets from outside: signals and standard streams. And its panics.
 
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Stdout};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::exit;
@@ -18,7 +20,6 @@ use libc::{
     SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ, STDERR_FILENO, STDIN_FILENO, STDOUT_FILENO,
 };
 use nix::sys::signal::{SigHandler, Signal, signal};
-use nix::sys::stat::{fstat, stat};
 use signal_hook::flag;
 
 use super::hint::DEFECT;
@@ -172,11 +173,11 @@ pub fn stdout() -> io::Result<Stdout> {
 
 /// Fails if `path` leads to a standard stream that was closed, as `/dev/stdout` may.
 pub fn refuse_closed(path: &Path) -> io::Result<()> {
-    let Ok(file) = stat(path) else { return Ok(()) };
+    let Ok(file) = fs::metadata(path) else { return Ok(()) };
     let streams: [&dyn AsFd; 3] = [&io::stdin(), &io::stdout(), &io::stderr()];
     for stream in streams.map(AsFd::as_fd).into_iter().filter(|stream| was_closed(stream.as_raw_fd())) {
-        let stream = fstat(stream)?;
-        if (stream.st_dev, stream.st_ino) == (file.st_dev, file.st_ino) {
+        let stream = File::from(stream.try_clone_to_owned()?).metadata()?;
+        if (stream.dev(), stream.ino()) == (file.dev(), file.ino()) {
             return Err(io::Error::other("it is closed"));
         }
     }

@@ -380,7 +380,7 @@ fn a_zstd_window_over_2_gib_is_refused() {
     ]);
 }
 
-#[test(Program("zstd"), Program("xz"))]
+#[test(Native, Program("zstd"), Program("xz"))]
 fn too_little_memory_is_no_damage_and_costs_no_target() {
     let work = Work::new(|image| sparse(image, 8 << 20, &[(0, 100_000)], 3));
     let (bmap, out) = (text(&work.bmap), work.path("out"));
@@ -408,7 +408,7 @@ fn with_memory(tool: Tool, kilobytes: u32) -> Tool {
     tool.under(&["sh", "-c", &format!("ulimit -v {kilobytes}; exec \"$@\""), "sh"])
 }
 
-#[test(Program("xz"))]
+#[test(Native, Program("xz"))]
 fn the_largest_preset_of_xz_is_decompressed_in_256_mib() {
     let work = Work::new(|image| sparse(image, 8 << 20, &[(0, 100_000), (7 << 20, 5000)], 3));
     for command in ["xz -9 -T1", "xz -9 -T2"] {
@@ -419,7 +419,7 @@ fn the_largest_preset_of_xz_is_decompressed_in_256_mib() {
     }
 }
 
-#[test(Program("bzip2"), Program("lz4"), Program("lzop"), Program("xz"), Program("zstd"), Program("gzip"))]
+#[test(Native, Program("bzip2"), Program("lz4"), Program("lzop"), Program("xz"), Program("zstd"), Program("gzip"))]
 fn little_memory_is_named_as_the_cause_whatever_the_format() {
     let work = Work::new(|image| disk_like(image, 1));
     for command in ["gzip -1", "bzip2 -9", "lz4 -B7", "lz4 -l", "lzop", "xz -T2 -6", "zstd"] {
@@ -475,7 +475,7 @@ fn a_compressed_bmap_is_read() {
     assert_same(&work.image, &out);
 }
 
-#[test(Program("lzop"), Program("xz"), Program("lz4"))]
+#[test(Native, Program("lzop"), Program("xz"), Program("lz4"))]
 fn no_program_is_needed() {
     let work = small();
     for command in ["lzop", "xz", "lz4 -l", "tar -c disk.img | bzip2"] {

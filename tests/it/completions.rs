@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::common::device::Disk;
 use crate::common::terminal::Terminal;
-use crate::common::tool::bmaptool;
+use crate::common::tool::{binary, bmaptool};
 use crate::common::{options, temp_dir, text};
 use crate::registry::{Need, Test};
 use tempfile::TempDir;
@@ -80,7 +80,7 @@ impl Session {
         {
             std::fs::write(work.join(name), "").unwrap();
         }
-        let binary = Path::new(env!("CARGO_BIN_EXE_bmaptool")).parent().unwrap();
+        let binary = Path::new(binary()).parent().unwrap();
         let clean = format!("env -i HOME='{}' PATH='{}':\"$PATH\" TERM=screen", text(home.path()), text(binary));
         let command = format!("{clean} sh -c 'cd; {}'", shell.command.replace("exec", "cd work; exec"));
         let terminal = Terminal::start(home.path(), (150, 50), &[&command]);

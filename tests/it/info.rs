@@ -13,7 +13,7 @@ use crate::common::json::{JSON, object};
 use crate::common::server::{File, Server};
 use crate::common::signed::{BAD, Bench};
 use crate::common::terminal::Terminal;
-use crate::common::tool::{Tool, bmaptool, copy, create};
+use crate::common::tool::{Tool, binary, bmaptool, copy, create};
 use crate::common::trace::Trace;
 use crate::common::work::Work;
 use crate::common::{sh, temp_dir, text};
@@ -373,8 +373,7 @@ fn a_terminal_with_utf_8_shows_where_the_holes_are() {
     let run = |name: &str, locale: &str| {
         let directory = work.path(name);
         fs::create_dir(&directory).unwrap();
-        let command =
-            format!("LC_ALL={locale} {} info {}; sleep 60", env!("CARGO_BIN_EXE_bmaptool"), text(&work.image));
+        let command = format!("LC_ALL={locale} {} info {}; sleep 60", binary(), text(&work.image));
         let terminal = Terminal::start(&directory, (80, 40), &["sh", "-c", &command]);
         terminal.wait_for("partitions", |screen| screen.contains("dm-verity"))
     };

@@ -12,6 +12,7 @@ mod common;
 mod registry;
 
 mod adverse_conditions;
+mod architectures;
 mod archives;
 mod bmaps;
 mod bzip2;
@@ -41,6 +42,7 @@ mod input_is_not_target;
 mod interruptions;
 mod json;
 mod json_errors;
+mod large_images;
 mod list;
 mod little_machines;
 mod machine;

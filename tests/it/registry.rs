@@ -92,6 +92,8 @@ pub enum Need {
     Root,
     /// A program, by its name on PATH.
     Program(&'static str),
+    /// The built binary, run by this machine itself.
+    Native,
     /// Debian's bmap-tools, and not ourselves under its name.
     Peer,
     /// A module of the distribution's Python.
@@ -117,7 +119,10 @@ impl Need {
     fn is_met(self) -> bool {
         match self {
             Self::Root => nix::unistd::geteuid().is_root(),
+            // Those that look at a process would see the emulator.
+            Self::Program("strace" | "time") if !Self::Native.is_met() => false,
             Self::Program(name) => find_program(name).is_some(),
+            Self::Native => std::env::var_os(tool::INSTEAD).is_none(),
             Self::Peer => std::fs::read(tool::PEER).is_ok_and(|program| program.starts_with(b"#!")),
             Self::Python(module) => {
                 let mut import = Command::new(PYTHON);
@@ -155,6 +160,7 @@ impl fmt::Display for Need {
         match self {
             Self::Root => formatter.write_str("needs root: it attaches loop devices, mounts, or becomes another user"),
             Self::Program(name) => write!(formatter, "needs the program '{name}'"),
+            Self::Native => formatter.write_str("needs a processor of its own: it would see that it is emulated"),
             Self::Peer => write!(formatter, "needs Debian's bmap-tools as {}", tool::PEER),
             Self::Python(module) => write!(formatter, "needs the module '{module}' for {PYTHON}"),
             Self::Loopback => formatter.write_str("needs the loopback interface: 'ip link set lo up'"),

@@ -9,7 +9,7 @@ use crate::common::device::Disk;
 use crate::common::image::same_start;
 use crate::common::temp_dir;
 use crate::common::terminal::Terminal;
-use crate::common::tool::mapped_disk;
+use crate::common::tool::{binary, mapped_disk};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -22,7 +22,7 @@ fn scene() -> TempDir {
 
 /// The shell commands that make a script run in `directory`, with our bmaptool first on PATH.
 fn within(directory: &TempDir, script: &str) -> String {
-    let binary = Path::new(env!("CARGO_BIN_EXE_bmaptool")).parent().unwrap();
+    let binary = Path::new(binary()).parent().unwrap();
     format!("cd '{}'; PATH='{}':\"$PATH\"; {script}", directory.path().display(), binary.display())
 }
 

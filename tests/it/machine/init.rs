@@ -1,5 +1,5 @@
 //! The first process of the emulated machine, and the only one but for those that it runs. It does what `/steps` says,
-//! a line each, and writes what came of it to the second serial port. It is compiled by itself, against the standard
+//! a line each, and writes what came of it to the serial port that the kernel's command line names (`report=/dev/PORT`). It is compiled by itself, against the standard
 //! library alone.
 
 use std::ffi::CString;
@@ -24,8 +24,7 @@ unsafe extern "C" {
 const MS_RDONLY: c_ulong = 1;
 /// Of Linux.
 const O_EXCL: c_int = 0o200;
-/// Of x86_64.
-const SYS_FINIT_MODULE: c_long = 313;
+const SYS_FINIT_MODULE: c_long = if cfg!(target_arch = "x86_64") { 313 } else { 273 };
 const RB_POWER_OFF: c_int = 0x4321_fedc;
 
 /// How long a device may take to appear.
@@ -50,7 +49,9 @@ fn work() -> io::Result<()> {
     for module in fs::read_to_string("/modules/order")?.lines() {
         load(&format!("/modules/{module}"))?;
     }
-    let mut report = File::options().write(true).open("/dev/ttyS1")?;
+    // What the kernel does not know is for the environment.
+    let port = std::env::var_os("report").ok_or(io::ErrorKind::NotFound)?;
+    let mut report = File::options().write(true).open(port)?;
     for line in fs::read_to_string("/steps")?.lines() {
         writeln!(report, "== {line}")?;
         match step(line, &mut report) {
