@@ -24,7 +24,8 @@ pub struct Report {
 impl Report {
     /// Reports a copy to `targets`, as the user gave them, also through the FIFO at `psplash`.
     pub fn new(targets: Vec<PathBuf>, psplash: Option<&Path>) -> Arc<Self> {
-        let human = Human { targets, progress: Arc::new(Progress::default()) };
+        let progress = Progress::of(&targets);
+        let human = Human { targets, progress: Arc::new(progress) };
         Arc::new(Self { human, psplash: psplash.map(Psplash::new) })
     }
 
