@@ -60,7 +60,9 @@ pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     let read_back = if arguments.read_back { ReadBack::Yes } else { ReadBack::No };
     let sinks = claimed.into_iter().map(|claimed| claimed.sink).collect();
     let write = write(arguments);
-    let verdicts = engine::Copy { image, sinks, write, read_back, observer: report.clone(), cancel }.run();
+    let observer = report.clone();
+    let copy = engine::Copy { write, read_back, observer, cancel, ..engine::Copy::new(image, sinks) };
+    let verdicts = copy.run();
     Conclusion { image: location, arguments, assurance, signal: signals.received(), stats, report }.tell(verdicts)
 }
 
@@ -243,13 +245,13 @@ impl Conclusion<'_> {
             tell_speed(&done);
             return Ok(());
         }
-        let (mut whole, mut failed) = (None, Vec::new());
+        let (mut right, mut failed) = (Vec::new(), Vec::new());
         for (target, result) in results {
             match result {
                 Ok(done) => {
                     self.tell_changed(&format!("'{}': ", target.display()), &done);
                     log::info!("{}", self.assurance.done_of_several(target, write(self.arguments), &done));
-                    whole = whole.filter(|whole: &Summary| whole.time > done.time).or(Some(done));
+                    right.push((target.as_path(), done));
                 }
                 Err(error) => {
                     error.report();
@@ -257,9 +259,12 @@ impl Conclusion<'_> {
                 }
             }
         }
-        if let Some(whole) = whole {
+        if let Some((_, slowest)) = right.iter().max_by_key(|(_, done)| done.time) {
             self.tell_fetched();
-            tell_speed(&whole);
+            if let Some(pace) = summary::pace(&right) {
+                log::info!("{pace}");
+            }
+            tell_speed(slowest);
         }
         if failed.is_empty() { Ok(()) } else { Err(Error::Targets { failed, of }) }
     }

@@ -170,6 +170,7 @@ fn of_copy(error: &copy::Error) -> Option<&'static str> {
             Some("copy it when nothing writes to it")
         }
         copy::Error::Discard { source, .. } if source.kind() == ErrorKind::Unsupported => Some(ZERO_INSTEAD),
+        copy::Error::Stalled { .. } => Some("unplug it; this program may not end before"),
         copy::Error::Capacity { .. } => Some("it is counterfeit or broken: use another"),
         copy::Error::Medium(_) | copy::Error::ReadBack { .. } => {
             Some("it is worn out, or holds less than it says: use another")

@@ -82,7 +82,7 @@ impl Held {
             self.current = None; // its buffer is needed
             match self.windows.recv_timeout(POLL_INTERVAL) {
                 Ok(window) => self.current = Some(window),
-                Err(RecvTimeoutError::Timeout) => cancel.check()?,
+                Err(RecvTimeoutError::Timeout) => cancel.check_waiting()?,
                 // The target ends before it.
                 Err(RecvTimeoutError::Disconnected) => break,
             }

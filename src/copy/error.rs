@@ -1,12 +1,13 @@
 //! Why a copy fails.
 
 use std::io;
+use std::time::Duration;
 
 use super::damage::Damage;
 use crate::digest::{ChecksumKind, Digest};
 use crate::range::{BlockRange, ByteRange};
 use crate::sink::WriteError;
-use crate::size::human;
+use crate::size::{human, human_time};
 use crate::source;
 
 /// Why a copy failed.
@@ -73,6 +74,9 @@ pub enum Error {
     /// What was written may not be durable.
     #[error("cannot synchronize the target")]
     Sync(#[source] io::Error),
+    /// The target took nothing, nor gave anything back, for so long, and all others waited for it.
+    #[error("it has done nothing for {} while the others waited for it", human_time(*limit))]
+    Stalled { limit: Duration },
     /// A thread that reads or verifies the image has panicked.
     #[error("reading the image ended without a result")]
     NoResult,

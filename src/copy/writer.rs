@@ -1,7 +1,7 @@
 //! One target's way from the first byte to the verdict.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use super::Write;
@@ -13,8 +13,10 @@ use super::damage::Extent;
 use super::discarded;
 use super::error::Error;
 use super::fingerprints::Fingerprints;
-use super::pipeline::{Chunk, Message, ToWriter};
+use super::pace::{Holds, Pulse};
+use super::pipeline::{Chunk, Message};
 use super::plan::{Plan, Step};
+use super::queue::Incoming;
 use super::read_back::{MediumCheck, Wrong};
 use super::retry::{Asking, RETRIES, Wanted};
 use super::verdict::{Failure, Summary, Verdict};
@@ -42,7 +44,9 @@ pub(super) struct Writer {
     /// Where what was written is read back.
     pub(super) read_back: Option<MediumCheck>,
     pub(super) observer: Arc<dyn Observer>,
+    /// That of this target.
     pub(super) cancel: Cancel,
+    pub(super) pulse: Pulse,
 }
 
 /// Whether the target is as it was found.
@@ -55,7 +59,7 @@ pub(super) enum Found {
 
 impl Writer {
     /// Writes what comes through `chunks`, makes it durable, then bootable. What is read back wrong is asked for again.
-    pub(super) fn run(mut self, chunks: Receiver<ToWriter>, asking: Asking) -> Verdict {
+    pub(super) fn run(mut self, chunks: Incoming, asking: Asking) -> Verdict {
         let started = Instant::now();
         let copied = self.copy(chunks, asking);
         if copied.is_ok() {
@@ -67,15 +71,15 @@ impl Writer {
         self.observer.event(Event::Target(self.id, outcome));
         match copied {
             Ok(Amount { bytes, written, .. }) => {
-                let left_out = self.plan.left_out();
-                Ok(Summary { bytes: bytes + left_out, written, left_out, time: started.elapsed() })
+                let (left_out, waited) = (self.plan.left_out(), self.pulse.waited());
+                Ok(Summary { bytes: bytes + left_out, written, left_out, time: started.elapsed(), waited })
             }
             Err(error) => Err(Failure { error, state: cleared.unwrap_or(state) }),
         }
     }
 
     /// Returns what has come of the image.
-    fn copy(&mut self, chunks: Receiver<ToWriter>, asking: Asking) -> Result<Amount, Arc<Error>> {
+    fn copy(&mut self, chunks: Incoming, asking: Asking) -> Result<Amount, Arc<Error>> {
         self.prepare()?;
         let plan = Arc::clone(&self.plan);
         let Written { mut amount, fingerprints } = self.write_first(&plan, chunks)?;
@@ -91,7 +95,7 @@ impl Writer {
         self.begin()?; // perhaps only the boot region differs
         amount.written += amount.held_back + plan.left_out_before(self.info.boot_region);
         let Some((mut read_back, fingerprints)) = self.read_back.take().zip(fingerprints) else {
-            self.boot_region.commit(&mut *self.sink, &self.cancel)?;
+            self.commit()?;
             return Ok(amount);
         };
         // The size is known in any case now.
@@ -103,7 +107,7 @@ impl Writer {
     }
 
     /// Writes what comes through `chunks`, or what of it differs from what the target holds.
-    fn write_first(&mut self, plan: &Plan, chunks: Receiver<ToWriter>) -> Result<Written, Arc<Error>> {
+    fn write_first(&mut self, plan: &Plan, chunks: Incoming) -> Result<Written, Arc<Error>> {
         if self.held.is_none() {
             return self.write(plan, plan, chunks);
         }
@@ -161,7 +165,7 @@ impl Writer {
     /// Writes the boot region until it is read back right. It is in memory, so that no source is needed.
     fn commit_verified(&mut self, read_back: &MediumCheck) -> Result<(), Error> {
         for attempt in 0.. {
-            self.boot_region.commit(&mut *self.sink, &self.cancel)?;
+            self.commit()?;
             match read_back.check_boot_region(&mut *self.sink, &self.boot_region)? {
                 None => break,
                 Some(damage) if attempt == RETRIES => return Err(Error::Medium(damage)),
@@ -172,6 +176,13 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        self.pulse.set_holds(Holds::Misleading);
+        self.boot_region.commit(&mut *self.sink, &self.cancel)?;
+        // One that was given up meanwhile has been reported as no image, and must not be one.
+        self.pulse.beat()
     }
 
     fn sync(&mut self) -> Result<(), Error> {
@@ -190,8 +201,14 @@ impl Writer {
             self.check_capacity()?;
         }
         // Before the boot region is zeroed: a device that cannot discard is left as it was.
-        let boot_region = &mut self.boot_region;
-        discarded::discard(&self.plan, &mut *self.sink, &self.cancel, || boot_region.rest_changed())?;
+        let (boot_region, pulse) = (&mut self.boot_region, &self.pulse);
+        discarded::discard(&self.plan, &mut *self.sink, &self.cancel, || {
+            boot_region.rest_changed();
+            pulse.set_holds(Holds::Misleading);
+        })?;
+        if self.info.kind == Kind::RegularFile {
+            self.pulse.set_holds(Holds::Changed);
+        }
         let size = self.plan.image_size();
         let prepared = if self.held.is_some() { self.sink.prepare_in_place(size) } else { self.sink.prepare(size) };
         prepared.map_err(Error::Prepare)?;
@@ -213,6 +230,7 @@ impl Writer {
 
     fn check_capacity(&mut self) -> Result<(), Error> {
         if self.read_back.is_some() {
+            self.pulse.set_holds(Holds::Changed);
             capacity::check(&mut *self.sink, &self.cancel)?;
         }
         Ok(())
@@ -220,7 +238,12 @@ impl Writer {
 
     fn clear(&mut self, write: Write) -> Result<(), Error> {
         self.found = Found::Changed;
-        self.boot_region.clear(&mut *self.sink, write)
+        if self.pulse.holds() == Holds::AsFound {
+            self.pulse.set_holds(Holds::Changed);
+        }
+        self.boot_region.clear(&mut *self.sink, write)?;
+        self.pulse.set_holds(Holds::Changed);
+        Ok(())
     }
 
     fn is_device(&self) -> bool {
@@ -229,7 +252,7 @@ impl Writer {
 
     /// Takes the steps of `plan`, until the image is complete, and writes what `own` has of it: in a further pass, other
     /// targets may need more of the image.
-    pub(super) fn write(&mut self, plan: &Plan, own: &Plan, chunks: Receiver<ToWriter>) -> Result<Written, Arc<Error>> {
+    pub(super) fn write(&mut self, plan: &Plan, own: &Plan, chunks: Incoming) -> Result<Written, Arc<Error>> {
         self.observer.event(Event::Phase(self.id, Phase::Copying));
         let (mut amount, total) = (Amount::default(), own.work());
         self.tell_progress(&amount, total);
@@ -268,9 +291,16 @@ impl Writer {
     }
 
     /// The next chunk, or the end once the image is complete.
-    fn next(&mut self, chunks: &Receiver<ToWriter>) -> Result<Next, Arc<Error>> {
+    fn next(&mut self, chunks: &Incoming) -> Result<Next, Arc<Error>> {
+        self.pulse.waits_for_chunk();
+        let next = self.wait_for_next(chunks);
+        self.pulse.beat()?;
+        next
+    }
+
+    fn wait_for_next(&self, chunks: &Incoming) -> Result<Next, Arc<Error>> {
         loop {
-            self.cancel.check()?;
+            self.cancel.check_waiting()?;
             match chunks.recv_timeout(POLL_INTERVAL) {
                 Ok(Message::Chunk(chunk)) => return Ok(Next::Chunk(chunk)),
                 Ok(Message::End(fingerprints)) => return Ok(Next::End(fingerprints)),
@@ -301,6 +331,7 @@ impl Writer {
                 self.begin()?;
                 let start = (different.start - offset) as usize;
                 self.sink.write_at(&rest[start..start + different.len() as usize], different.start)?;
+                self.pulse.beat()?;
                 amount.written += different.len();
             }
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::block_device::BlockDevice;
 use super::character_device::CharacterDevice;
 use super::regular_file::RegularFile;
+use super::tuning::Tunings;
 use super::{Access, Discard, Error, Kind, Sink};
 use crate::device::{SharedStorage, Sharing, StorageStack, Topology, devtmpfs, is_alias, source_overlap};
 use crate::event::{Observer, Silent};
@@ -100,11 +101,12 @@ struct Copy<'a> {
     topology: Option<Topology>,
     /// The targets that are claimed already.
     taken: Vec<(&'a Path, FileId)>,
+    tunings: Tunings,
 }
 
 impl<'a> Copy<'a> {
     fn of(requests: &'a [Request<'a>]) -> Self {
-        Self { requests, topology: None, taken: Vec::new() }
+        Self { requests, topology: None, taken: Vec::new(), tunings: Tunings::default() }
     }
 
     fn claim(&mut self, request: &'a Request<'a>) -> Result<Claimed, Error> {
@@ -135,12 +137,13 @@ impl<'a> Copy<'a> {
                 none.insert(read.map_err(|source| Error::Unclear { path: path.to_owned(), source })?)
             }
         };
-        let opened = match open(request, kind, metadata, topology, &self.taken) {
+        let context = Context { topology, taken: &self.taken, tunings: &self.tunings };
+        let opened = match open(request, kind, metadata, &context) {
             // An overlay file system gives a file another identity the first time that it is opened for writing.
             Err(error @ Error::Replaced { .. }) if kind == Kind::RegularFile => {
                 log::debug!("{error}");
                 match fs::metadata(path) {
-                    Ok(metadata) if metadata.is_file() => open(request, kind, &metadata, topology, &self.taken),
+                    Ok(metadata) if metadata.is_file() => open(request, kind, &metadata, &context),
                     _ => Err(error),
                 }
             }
@@ -182,13 +185,20 @@ fn create(request: &Request<'_>) -> Result<RegularFile, Error> {
     RegularFile::create(&resolved)
 }
 
-/// Opens what exists, if it may be written to, and shares no bytes with the targets that are `taken`.
+/// What is known when a target is opened.
+struct Context<'a> {
+    topology: &'a Topology,
+    /// The targets that are claimed already.
+    taken: &'a [(&'a Path, FileId)],
+    tunings: &'a Tunings,
+}
+
+/// Opens what exists, if it may be written to, and shares no bytes with the targets that are taken.
 fn open(
     request: &Request<'_>,
     kind: Kind,
     metadata: &Metadata,
-    topology: &Topology,
-    taken: &[(&Path, FileId)],
+    &Context { topology, taken, tunings }: &Context<'_>,
 ) -> Result<Box<dyn Sink>, Error> {
     let path = request.path;
     let id = FileId::of(metadata);
@@ -223,7 +233,7 @@ fn open(
     let shared = SharedStorage::find(path, &stack, topology);
     Ok(match kind {
         Kind::RegularFile => Box::new(open_file(request, metadata, &shared)?),
-        Kind::BlockDevice => Box::new(BlockDevice::open(request, metadata.rdev(), &shared, topology)?),
+        Kind::BlockDevice => Box::new(BlockDevice::open(request, metadata.rdev(), &shared, topology, tunings)?),
         Kind::CharacterDevice if request.access == Access::ReadAndWrite => {
             return Err(Error::KeepsNothing { path: path.to_owned() });
         }

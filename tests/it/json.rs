@@ -15,12 +15,13 @@ use serde_json::{Value, json};
 use crate::common::device::Disk;
 use crate::common::gnupg::{Who, keys};
 use crate::common::image::{self, assert_same};
-use crate::common::json::{JSON, events, fails_with, succeeds};
+use crate::common::json::{events, fails_with, succeeds};
 use crate::common::package::project_file;
 use crate::common::signed::Bench;
 use crate::common::tool::{Outcome, bmaptool, copy, finish, interrupt, wait_until};
 use crate::common::work::Work;
 use crate::common::{PYTHON, sh, text};
+use crate::registry::JSON;
 
 const MIB: u64 = 1 << 20;
 

@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use crate::common::device::{Disk, Loop, Swap};
 use crate::common::gnupg::{Who, keys};
 use crate::common::image;
-use crate::common::json::{JSON, ends_with, events, fails_with, object};
+use crate::common::json::{ends_with, events, fails_with, object};
 use crate::common::lying::{Lie, LyingDisk};
 use crate::common::server::{File, Server};
 use crate::common::signed::Bench;
 use crate::common::tool::{Tool, bmaptool};
 use crate::common::work::{Work, gzip};
 use crate::common::{sh, text};
+use crate::registry::JSON;
 
 const MIB: u64 = 1 << 20;
 

@@ -68,6 +68,7 @@ mod soak;
 mod ssh;
 mod stand_ins;
 mod static_binary;
+mod targets_that_fail;
 mod terminals;
 mod tls;
 mod unmapped;

@@ -6,9 +6,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::common::device::{Disk, Loop};
-use crate::common::image::{UNTOUCHED, assert_same};
+use crate::common::image::{Random, UNTOUCHED, assert_same, disk_like};
+use crate::common::lying::{Asked, Lie, LyingDisk};
 use crate::common::tool::{Tool, copy, mapped_disk};
+use crate::common::work::Work;
 use crate::common::{sh, sha256, temp_dir, text};
+use crate::registry::{Need, Test};
 
 const MIB: u64 = 1 << 20;
 
@@ -152,16 +155,118 @@ fn two_partitions_of_a_disk_are_written() {
     }
 }
 
-#[test]
-fn one_that_fails_has_its_own_message_and_the_others_are_right() {
+/// How an image is compressed: the program, and a shell command that compresses its standard input.
+const CODECS: [(&str, &str); 9] = [
+    ("cat", "cat"),
+    ("gzip", "gzip"),
+    ("bzip2", "bzip2"),
+    ("xz", "xz -T2 -0 --block-size=256KiB"),
+    ("zstd", "zstd"),
+    ("lz4", "lz4"),
+    ("lzop", "lzop"),
+    ("zip", "zip -q - -"),
+    ("tar", "cat > image; tar -cS image | gzip"),
+];
+
+#[test_cases]
+fn codecs() -> Vec<Test> {
+    let of = |(program, command): (&'static str, &'static str)| {
+        let needs = [Need::Root, Need::Program(program), Need::Program("strace")];
+        Test::new(format!("{program}_is_read_once_for_any_number_of_targets"), &needs, move || is_read_once(command))
+    };
+    CODECS.map(of).into()
+}
+
+fn is_read_once(command: &str) {
+    let work = Work::new(|image| disk_like(image, 1));
+    let compressed = work.output_of(command);
+    let disks = [(); 4].map(|()| Disk::new(18 << 20));
+    let files = ["one", "two", "three", "four"].map(|name| work.path(name));
+    let trace = work.path("trace");
+    for count in [2, 4, 8] {
+        let targets: Vec<&Path> = disks.iter().zip(&files).flat_map(|(disk, file)| [disk.path(), file]).collect();
+        disks.iter().for_each(Disk::refill);
+        let mut tool = copy(["--bmap"]);
+        tool.command.arg(&work.bmap).arg(&compressed).args(&targets[..count]);
+        let strace = ["strace", "-f", "-o", text(&trace), "-P", text(&compressed), "-e", "trace=read,pread64"];
+        tool.under(&strace).ok();
+        for (disk, file) in disks.iter().zip(&files).take(count / 2) {
+            disk.assert_flashed(&work.image, &work.bmap);
+            assert_same(&work.image, file);
+        }
+        let calls = fs::read_to_string(&trace).unwrap();
+        let returned = calls.lines().filter_map(|line| line.rsplit_once("= ")?.1.trim().parse::<u64>().ok());
+        let (read, size) = (returned.sum::<u64>(), fs::metadata(&compressed).unwrap().len());
+        // Its start is looked at, and an index may be read first.
+        assert!(read > 0 && read < size + size / 4 + (256 << 10), "{count} targets: {read} bytes of {size}");
+    }
+}
+
+#[test(Root)]
+fn what_holds_for_one_target_holds_for_each() {
     let directory = temp_dir();
     let image = mapped_disk(directory.path());
-    let [one, two] = ["one", "two"].map(|name| directory.path().join(name));
-    let outcome =
-        copy_to(&image, [&*one, Path::new("/dev/full"), &two]).fails(&["to '/dev/full': cannot write at byte"]);
-    for file in [&one, &two] {
-        assert_same(&image, file);
-        outcome.says(&[&format!("written to '{}' and synchronized in ", file.display())]);
+    let disks = [ROOMY, ROOMY].map(Disk::new);
+    let targets = || disks.each_ref().map(Disk::path);
+    let with = |option: &[&str]| {
+        let mut tool = copy(option);
+        tool.command.arg(&image).args(targets());
+        tool
+    };
+    // Holes become zeroes.
+    with(&["--unmapped", "zero"]).ok();
+    for disk in &disks {
+        assert_same(&image, disk.path());
+        disk.refill();
     }
-    assert!(outcome.stderr.lines().last().unwrap().contains("copying time: "), "{}", outcome.stderr);
+    // One holds most of it already, and is not written to; the other gets all of it.
+    copy([&image, disks[0].path()]).ok();
+    let outcome = with(&["--only-changed"]).ok();
+    disks.iter().for_each(|disk| disk.assert_flashed(&image, &bmap_of(&image)));
+    let told = |disk: &Disk, words: &str| outcome.says(&[&format!("'{}': written {words}", text(disk.path()))]);
+    told(&disks[0], "0 B, 1.8 MiB was right already");
+    told(&disks[1], "1.8 MiB, 0 B was right already");
+    // All of it is read back from each.
+    let outcome = with(&["--read-back"]).ok();
+    for disk in &disks {
+        outcome.says(&[&format!("read back 1.8 MiB from '{}'", text(disk.path()))]);
+        disk.assert_flashed(&image, &bmap_of(&image));
+    }
+}
+
+#[test(Root)]
+fn what_one_target_got_wrong_is_written_again_to_that_one() {
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
+    let flipping = LyingDisk::new(ROOMY).lies(Lie::Flip(5 * MIB + 1000, 1));
+    let other_place = LyingDisk::new(ROOMY).lies(Lie::Flip(16 * MIB + 100, 1));
+    let sound = LyingDisk::new(ROOMY);
+    let mut tool = copy(["--read-back"]);
+    tool.command.arg(&image).args([flipping.path(), sound.path(), other_place.path()]);
+    let outcome = tool.ok();
+    for disk in [&flipping, &sound, &other_place] {
+        assert_eq!(disk.medium().contents(0..ROOMY), crate::common::image::flashed(&image, ROOMY));
+    }
+    assert_eq!(outcome.stderr.matches("came back wrong").count(), 2, "{}", outcome.stderr);
+    let writes = |disk: &LyingDisk| {
+        let bytes = disk.asked().into_iter().map(|asked| if let Asked::Write(_, bytes) = asked { bytes } else { 0 });
+        bytes.sum::<u64>()
+    };
+    let once = writes(&sound);
+    assert!(writes(&flipping) > once && writes(&other_place) > once);
+}
+
+#[test(Root, Program("time"))]
+fn eight_targets_take_little_memory() {
+    let directory = temp_dir();
+    let image = directory.path().join("image");
+    fs::write(&image, Random::new(1).bytes(24 << 20)).unwrap();
+    let disks = [(); 8].map(|()| Disk::new(24 << 20));
+    for options in [&[][..], &["--read-back"], &["--only-changed"]] {
+        let mut tool = copy(["--nobmap"]);
+        tool.command.args(options).arg(&image).args(disks.iter().map(Disk::path));
+        let outcome = tool.measured().ok();
+        assert!(outcome.memory() < 64 << 20, "{options:?}: {} MiB", outcome.memory() >> 20);
+        println!("{options:?}: {} MiB", outcome.memory() >> 20);
+    }
 }

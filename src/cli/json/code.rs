@@ -91,6 +91,7 @@ codes! {
     TargetNotRemovable
     TargetReadOnly
     TargetReplaced
+    TargetStalled
     TargetSwap
     TargetTooSmall
     TargetUnclear

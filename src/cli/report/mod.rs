@@ -45,7 +45,8 @@ impl Report {
     /// Reports what is done to `targets`, as the user gave them.
     pub fn new(targets: Vec<PathBuf>, readers: Readers<'_>) -> Arc<Self> {
         let json = readers.json.then(|| Json::new(targets.clone()));
-        let human = Human { targets, progress: Arc::new(Progress::default()) };
+        let progress = Progress::of(&targets);
+        let human = Human { targets, progress: Arc::new(progress) };
         Arc::new(Self { human, psplash: readers.psplash.map(Psplash::new), json })
     }
 

@@ -224,6 +224,7 @@ impl From<&copy::Error> for Code {
             copy::Error::Discard { source, .. } if source.kind() == ErrorKind::Unsupported => Self::CannotDiscard,
             copy::Error::Prepare(_) | copy::Error::Write { .. } | copy::Error::Discard { .. } => Self::CannotWrite,
             copy::Error::ReadTarget(_) | copy::Error::ReadBack { .. } => Self::TargetCannotBeReadBack,
+            copy::Error::Stalled { .. } => Self::TargetStalled,
             copy::Error::Medium(_) => Self::MediumFault,
             copy::Error::Capacity { .. } => Self::MediumTooSmall,
             copy::Error::Full { .. } => Self::TargetTooSmall,
@@ -241,7 +242,7 @@ impl From<&verify::Error> for Code {
             verify::Error::Source(error) => error.into(),
             verify::Error::Read { source, .. } => of_read(source),
             verify::Error::EndedEarly { .. } => Self::ImageCutOff,
-            verify::Error::Thread(_) | verify::Error::Memory(_) => Self::NoResources,
+            verify::Error::Memory(_) => Self::NoResources,
         }
     }
 }
@@ -253,7 +254,7 @@ impl From<&create::Error> for Code {
             create::Error::NotAFile { .. } => Self::NotMappable,
             create::Error::Empty { .. } => Self::Empty,
             create::Error::Changed { .. } => Self::ImageChanged,
-            create::Error::Thread(_) | create::Error::Memory(_) => Self::NoResources,
+            create::Error::Memory(_) => Self::NoResources,
             create::Error::RangeSize { .. } | create::Error::PastTheEnd { .. } => Self::Usage,
             create::Error::TooManyRanges { .. } => Self::TooManyRanges,
             create::Error::NoPartition { .. } => Self::NoSuchPartition,
