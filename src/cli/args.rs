@@ -135,6 +135,9 @@ pub struct Copy {
     #[arg(long, value_enum, value_name = "ACTION", default_value = "keep", hide_default_value = true)]
     #[arg(conflicts_with = "nobmap")]
     pub unmapped: Unmapped,
+    /// Put the backup of the image's GPT at the end of the device, which may be larger than the image
+    #[arg(long)]
+    pub relocate_gpt: bool,
     /// Write the progress to a psplash FIFO
     #[arg(long, value_name = "FIFO")]
     pub psplash_pipe: Option<PathBuf>,

@@ -7,7 +7,7 @@ use bmaptool::digest::ChecksumKind;
 use bmaptool::sink::ReadPath;
 use bmaptool::size::{counted, human, human_time, rate_in_mib};
 use bmaptool::source::{Location, Source};
-use bmaptool::verify::{self as engine, Difference, Report};
+use bmaptool::verify::{self as engine, BackupState, Difference, Report};
 
 use super::args::{Verbosity, Verify};
 use super::error::{Error, in_quotes};
@@ -36,13 +36,23 @@ pub fn run(arguments: &Verify, verbosity: &Verbosity) -> Result<(), Error> {
         report.show_progress();
     }
     let kind = verify.checksum_kind();
-    let Report { bytes, ranges, differences, path, time } = verify.run(&*report).map_err(failed)?;
+    let Report { bytes, ranges, differences, relocated, path, time } = verify.run(&*report).map_err(failed)?;
     differences.iter().for_each(|difference| log::error!("{}", in_words(difference, kind)));
+    match relocated {
+        Some(BackupState::Right) => {
+            log::info!("its GPT was relocated to the device's end: '{location}' is compared as the image has it");
+        }
+        Some(BackupState::Damaged) => {
+            log::error!("its GPT was relocated to the device's end, but the backup there is damaged");
+        }
+        None => {}
+    }
     if path == Some(ReadPath::AfterDrop) {
         log::info!("'{location}' does not take O_DIRECT: the page cache was dropped before it was read");
     }
     log::info!("verifying time: {}, verifying speed {}/sec", human_time(time), rate_in_mib(bytes, time));
     match differences.iter().map(|difference| difference.ranges).sum() {
+        0 if relocated == Some(BackupState::Damaged) => Err(Error::BackupGpt { device: location }),
         0 => {
             let (amount, ranges) = (human(bytes), counted(ranges as u64, "range"));
             log::info!("{} is what its bmap says: {amount} in {ranges}", in_quotes(&location));

@@ -15,6 +15,7 @@ mod fingerprints;
 mod pipeline;
 mod plan;
 mod read_back;
+mod relocation;
 mod retry;
 mod survey;
 #[cfg(test)]
@@ -30,7 +31,7 @@ use std::thread::{self, JoinHandle};
 pub use cancel::Cancel;
 pub use damage::{Damage, Digests, Extent, Looks, Place};
 pub use error::Error;
-pub use plan::{Image, Plan, Unmapped, Verify};
+pub use plan::{BackupGpt, Image, Plan, Unmapped, Verify};
 pub use verdict::{Failure, Summary, Verdict};
 
 use crate::event::{Event, Notice, Observer, Outcome, Silent, TargetId};
@@ -45,6 +46,7 @@ use fingerprints::Purpose;
 use pipeline::{CHUNKS, Keep, Open};
 use plan::Reopen;
 use read_back::MediumCheck;
+use relocation::Relocation;
 use retry::{Asked, Asking};
 use writer::{Found, Writer};
 
@@ -93,6 +95,10 @@ impl Copy {
             observer,
             cancel,
         } = self;
+        // Before the targets are even compared, which may take long.
+        if let Err(error) = sinks.iter().try_for_each(|sink| Relocation::of(&plan, &sink.info()).map(drop)) {
+            return give_up(sinks, error, &*observer);
+        }
         tell_sector_sizes(gpt_sectors, &sinks, &*observer);
         let reopen = reopen.map(Arc::new);
         let (drain, drained) = drain::drain(pipe);
@@ -197,7 +203,8 @@ fn start(
     let mut queues = Vec::new();
     let count = sinks.len();
     for (index, sink) in sinks.iter_mut().enumerate() {
-        let boot_region = BootRegion::read(&mut **sink, TargetId(index), plan.unmapped(), observer)?;
+        let relocation = Relocation::of(plan, &sink.info())?;
+        let boot_region = BootRegion::read(&mut **sink, TargetId(index), plan.unmapped(), observer)?.with(relocation);
         let held = match write {
             Write::All => None,
             Write::Changed => Some(Held::start(plan, &**sink, count)?),

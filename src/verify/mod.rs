@@ -2,6 +2,7 @@
 
 mod error;
 mod medium;
+mod relocated;
 #[cfg(test)]
 mod tests;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use error::Error;
+pub use relocated::BackupState;
 
 use crate::bmap::Bmap;
 use crate::digest::{ChecksumKind, Digest};
@@ -19,6 +21,7 @@ use crate::source::Source;
 use crate::sys::pool::Pool;
 use crate::sys::read_at::ReadPath;
 use medium::Medium;
+use relocated::{Original, RelocatedGpt};
 
 /// How many MiB are being read and hashed at a time.
 const BUFFERS: usize = 16;
@@ -42,6 +45,8 @@ pub struct Report {
     pub ranges: usize,
     /// What is wrong, in order; empty if all is right.
     pub differences: Vec<Difference>,
+    /// What the end of a device has whose GPT was relocated: header and MBR were compared as the image has them.
+    pub relocated: Option<BackupState>,
     /// How a device was read.
     pub path: Option<ReadPath>,
     /// How long it took.
@@ -92,15 +97,46 @@ impl Verify {
     /// Where the source ends early, or cannot be read. What differs is no error.
     pub fn run(mut self, observer: &dyn Observer) -> Result<Report, Error> {
         let (started, target) = (Instant::now(), TargetId(0));
-        let pool = Pool::new(BUFFERS, WINDOW as usize).map_err(Error::Memory)?;
-        let mut hashers = Hashers::start(1, self.kind).map_err(Error::Thread)?;
         observer.event(Event::Phase(target, Phase::Verifying));
         let total = Some(self.map.mapped_bytes());
-        let (mut bytes, mut mismatches) = (0, Vec::new());
-        observer.event(Event::Progress { target, done: 0, total });
-        for window in windows(self.map.ranges().map(|range| (range.bytes, range))) {
+        let progress = |done| observer.event(Event::Progress { target, done, total });
+        progress(0);
+        let mut gpt = RelocatedGpt::find(&mut self.medium, self.map.image_size());
+        let original = gpt.as_ref().and_then(|gpt| gpt.originals().into_iter().next());
+        let mut differences = self.compare(|_| true, original.as_ref(), gpt.as_mut(), progress)?;
+        let relocated = match gpt.zip(original) {
+            Some((gpt, original)) => self.relocated(&gpt, original, &mut differences)?,
+            None => None,
+        };
+        let path = self.medium.read_path();
+        observer.event(Event::Target(target, Outcome::Complete));
+        let (bytes, ranges, time) = (self.map.mapped_bytes(), self.map.ranges().count(), started.elapsed());
+        Ok(Report { bytes, ranges, differences: merged(differences), relocated, path, time })
+    }
+
+    /// Compares the ranges that are `wanted`, as they are with `original`, and returns those that differ; what is read
+    /// is shown to `gpt`. `progress` is told how many bytes have been compared.
+    fn compare(
+        &mut self,
+        wanted: impl Fn(ByteRange) -> bool,
+        original: Option<&Original>,
+        mut gpt: Option<&mut RelocatedGpt>,
+        progress: impl Fn(u64),
+    ) -> Result<Vec<Difference>, Error> {
+        let pool = Pool::new(BUFFERS, WINDOW as usize).map_err(Error::Memory)?;
+        let mut hashers = Hashers::start(1, self.kind).map_err(Error::Thread)?;
+        let (mut done, mut differences) = (0, Vec::new());
+        let ranges = self.map.ranges().map(|range| (range.bytes, range)).filter(|(bytes, _)| wanted(*bytes));
+        for window in windows(ranges) {
             let mut buf = pool.take();
             self.medium.read(&window, &mut buf)?;
+            let span = window.span();
+            if let Some(gpt) = &mut gpt {
+                gpt.look(&buf[window.position(span)], span.start);
+            }
+            if let Some(original) = original {
+                original.put_back(&mut buf[window.position(span)], span.start);
+            }
             let buf = Arc::new(buf);
             for part in &window.parts {
                 let end = part.of.checksum.filter(|_| part.is_last).map(|digest| Expected {
@@ -110,16 +146,36 @@ impl Verify {
                     digest: digest.into(),
                 });
                 hashers.feed(&buf, window.position(part.bytes), end);
-                bytes += part.bytes.len();
+                done += part.bytes.len();
             }
-            mismatches.extend(hashers.mismatches().into_iter().filter_map(note));
-            observer.event(Event::Progress { target, done: bytes, total });
+            differences.extend(hashers.mismatches().into_iter().filter_map(note));
+            progress(done);
         }
-        mismatches.extend(hashers.finish().into_iter().filter_map(note));
-        let path = self.medium.read_path();
-        observer.event(Event::Target(target, Outcome::Complete));
-        let (ranges, time) = (self.map.ranges().count(), started.elapsed());
-        Ok(Report { bytes, ranges, differences: merged(mismatches), path, time })
+        differences.extend(hashers.finish().into_iter().filter_map(note));
+        Ok(differences)
+    }
+
+    /// Of a device whose GPT seems to be relocated, finds what the image had instead: first that it was `original`,
+    /// which has given these `differences`. Returns what the end of the device has, where the GPT is relocated indeed.
+    fn relocated(
+        &mut self,
+        gpt: &RelocatedGpt,
+        original: Original,
+        differences: &mut Vec<Difference>,
+    ) -> Result<Option<BackupState>, Error> {
+        let others = gpt.originals();
+        let is_touched = |bytes| others.iter().any(|other| other.touches(bytes));
+        let mut found = original;
+        if differences.iter().any(|difference| is_touched(difference.bytes)) {
+            for other in &others {
+                if self.compare(is_touched, Some(other), None, |_| ())?.is_empty() {
+                    differences.retain(|difference| !is_touched(difference.bytes));
+                    found = other.clone();
+                    break;
+                }
+            }
+        }
+        Ok((!found.is_as_found()).then(|| gpt.backup(&mut self.medium)))
     }
 }
 

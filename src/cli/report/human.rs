@@ -126,6 +126,10 @@ impl Human {
                     ),
                 )
             }
+            Notice::GptRelocated { target, offset } => {
+                let target = self.target(target);
+                (Info, format!("the backup of the GPT is at the end of '{target}', from byte {offset} on"))
+            }
             Notice::DiscardedZero { target, samples } => {
                 let (target, places) = (self.target(target), counted(samples, "place"));
                 (Info, format!("what was discarded on '{target}' reads as zeroes ({places} looked at)"))
