@@ -52,6 +52,7 @@ mod python_compat;
 mod read_back;
 mod readme;
 mod redirects;
+mod relocate;
 mod scripts;
 mod sector_sizes;
 mod signatures;
