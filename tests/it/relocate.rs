@@ -8,7 +8,7 @@ use crate::common::device::{Disk, Loop};
 use crate::common::image::{self, UNTOUCHED};
 use crate::common::lying::{Lie, LyingDisk};
 use crate::common::server::{self, Server};
-use crate::common::tool::{Outcome, Tool, bmaptool, copy, create};
+use crate::common::tool::{Outcome, Tool, bmaptool, copy};
 use crate::common::work::Work;
 use crate::common::{sh, text};
 use crate::partitions::{GPT, partition};
@@ -86,8 +86,12 @@ fn flip(path: &Path, at: u64) {
 fn partitions(device: &Path) -> Vec<String> {
     let dump = sh("sfdisk", &["--dump", text(device)]);
     let lines = dump.lines().filter(|line| line.contains("start=") || line.starts_with("label-id"));
-    let mut partitions: Vec<_> = lines.map(|line| line.replace(text(device), "")).collect();
-    partitions.extend(["1", "2", "8"].map(|number| sh("sgdisk", &["-i", number, text(device)])));
+    let after_name = |line: &str| line.replace(text(device), "").trim_start_matches('p').to_owned();
+    let mut partitions: Vec<_> = lines.map(after_name).collect();
+    for number in ["1", "2", "8"] {
+        let told = sh("sgdisk", &["-i", number, text(device)]);
+        partitions.push(told[told.find("Partition GUID code").unwrap()..].to_owned());
+    }
     assert_eq!(partitions.len(), 7);
     partitions
 }
@@ -105,7 +109,8 @@ fn moved_by_sgdisk(work: &Work, size: u64, sector_size: &str) -> Vec<u8> {
     let other = disk(size, sector_size);
     work.copy(&work.image, other.path()).ok();
     // The table is whole, and not only what of it the bmap lists.
-    write(other.path(), &fs::read(&work.image).unwrap()[..34 * 512], 0);
+    let table = 2 * sector_size.parse::<usize>().unwrap() + 16384;
+    write(other.path(), &fs::read(&work.image).unwrap()[..table], 0);
     sh("sgdisk", &["--move-second-header", text(other.path())]);
     let mut bytes = fs::read(&other.backing).unwrap();
     // Cylinder, head and sector of the end of the protective entry: nobody reads them.
@@ -138,7 +143,11 @@ fn the_table_is_right_and_no_partition_changes() {
 #[test(Root, Program("sfdisk"), Program("sgdisk"))]
 fn nothing_else_changes() {
     for sector_size in ["512", "4096"] {
-        let work = image(sector_size);
+        let work = Work::new(|path| {
+            image::sparse(path, IMAGE, &DATA, 3);
+            let device = attach(path, sector_size);
+            sh("sgdisk", &["--new=1:1M:+2M", "--new=5:4M:+3M", text(&device.path)]);
+        });
         for size in [IMAGE, IMAGE + 4096, IMAGE + 12288, SIZE] {
             let disk = disk(size, sector_size);
             flash(&work, &[], &disk).ok();
@@ -317,7 +326,8 @@ fn a_wrong_byte_is_found_where_a_gpt_was_relocated() {
     }
     for at in [SIZE - 33 * 512, SIZE - 512, SIZE - 1] {
         let message = "the backup of the GPT at the end of '/dev/loop";
-        assert_found(at, &[message, "is not right; copy again, or repair it with 'sgdisk -e DEVICE'"]).says(&[RELOCATED]);
+        assert_found(at, &[message, "is not right; copy again, or repair it with 'sgdisk -e DEVICE'"])
+            .says(&[RELOCATED]);
     }
     assert_verified(&work, &disk);
     // What was not relocated is compared as it is.

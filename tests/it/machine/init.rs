@@ -18,6 +18,7 @@ unsafe extern "C" {
     fn umount(target: *const c_char) -> c_int;
     fn reboot(command: c_int) -> c_int;
     fn sync();
+    fn klogctl(action: c_int, buffer: *mut c_char, length: c_int) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
 }
 
@@ -26,6 +27,8 @@ const MS_RDONLY: c_ulong = 1;
 const O_EXCL: c_int = 0o200;
 /// Of x86_64.
 const SYS_FINIT_MODULE: c_long = 313;
+/// Reads all of the kernel's log, as dmesg does.
+const SYSLOG_ACTION_READ_ALL: c_int = 3;
 const RB_POWER_OFF: c_int = 0x4321_fedc;
 
 /// How long a device may take to appear.
@@ -67,6 +70,7 @@ fn step(line: &str, report: &mut File) -> io::Result<i32> {
     match words[..] {
         ["wait", path] => wait_for(path)?,
         ["show", path] => write!(report, "{}", fs::read_to_string(path)?)?,
+        ["log"] => report.write_all(&kernel_log()?)?,
         ["list", directory] => {
             for entry in fs::read_dir(directory)? {
                 writeln!(report, "{}", entry?.file_name().display())?;
@@ -94,6 +98,15 @@ fn step(line: &str, report: &mut File) -> io::Result<i32> {
         _ => return Err(io::Error::other("what?")),
     }
     Ok(0)
+}
+
+fn kernel_log() -> io::Result<Vec<u8>> {
+    let mut log = vec![0; 1 << 20];
+    // SAFETY: the kernel writes as many bytes at most as it is told, and `log` has.
+    let length = unsafe { klogctl(SYSLOG_ACTION_READ_ALL, log.as_mut_ptr().cast(), 1 << 20) };
+    check(length.into())?;
+    log.truncate(length as usize);
+    Ok(log)
 }
 
 fn wait_for(path: &str) -> io::Result<()> {
