@@ -144,6 +144,8 @@ pub enum Notice<'a> {
     BootRegionUnreadable { target: TargetId, length: u64, error: &'a io::Error },
     /// The GPT of the image was made for sectors of `image` bytes, and those of the device have `device`.
     GptSectorSize { target: TargetId, image: u32, device: u32 },
+    /// The backup of the image's GPT has been moved to the end of the device: there it begins at `offset`, in bytes.
+    GptRelocated { target: TargetId, offset: u64 },
     /// What was discarded reads as zeroes, in so many places as were looked at.
     DiscardedZero { target: TargetId, samples: u64 },
     /// What was discarded does not read as zeroes, or cannot be read, at `offset`, in bytes.

@@ -151,6 +151,9 @@ pub struct Copy {
     #[arg(long, value_enum, value_name = "ACTION", default_value = "keep", hide_default_value = true)]
     #[arg(conflicts_with = "nobmap")]
     pub unmapped: Unmapped,
+    /// Put the backup of the image's GPT at the end of the device, which may be larger than the image
+    #[arg(long)]
+    pub relocate_gpt: bool,
     /// Print events for programs on standard output, JSON objects in a line each
     #[arg(long)]
     pub json: bool,

@@ -6,7 +6,7 @@ use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 
-use bmaptool::copy::{self as engine, Image, Plan, ReadBack, Summary, Unmapped, Verdict, Verify, Write};
+use bmaptool::copy::{self as engine, BackupGpt, Image, Plan, ReadBack, Summary, Unmapped, Verdict, Verify, Write};
 use bmaptool::event::{Notice, Observer, TargetId, Unverified};
 use bmaptool::load::LoadedBmap;
 use bmaptool::sink::{self, Accept, Access, Claimed, Discard, InputFile, Kind, Request};
@@ -86,12 +86,14 @@ struct Origin {
 
 fn plan(bmap: Option<LoadedBmap>, arguments: &Copy) -> (Plan, Option<Origin>) {
     let verify = if arguments.no_verify { Verify::Skip } else { Verify::Checksums };
-    match bmap {
+    let backup_gpt = if arguments.relocate_gpt { BackupGpt::AtDeviceEnd } else { BackupGpt::AsInImage };
+    let (plan, origin) = match bmap {
         Some(LoadedBmap { location, bmap, signatures, inputs }) => {
             (Plan::mapped(bmap, verify, unmapped(arguments)), Some(Origin { location, signatures, inputs }))
         }
         None => (Plan::whole(), None),
-    }
+    };
+    (plan.with_backup_gpt(backup_gpt), origin)
 }
 
 fn write(arguments: &Copy) -> Write {
@@ -158,11 +160,19 @@ fn claim(arguments: &Copy, image: &Image, bmap: Option<&Origin>, report: &Arc<Re
             inputs: inputs.clone(),
             access: if arguments.read_back || arguments.only_changed { Access::ReadAndWrite } else { Access::Write },
             discard: if arguments.unmapped == args::Unmapped::Discard { Discard::Yes } else { Discard::No },
-            accept: if arguments.removable_device { Accept::Removable } else { Accept::Any },
+            accept: accept(arguments),
             observer: report.clone(),
         });
     }
     Ok(sink::claim_all(&requests)?)
+}
+
+fn accept(arguments: &Copy) -> Accept {
+    match arguments {
+        Copy { removable_device: true, .. } => Accept::Removable,
+        Copy { relocate_gpt: true, .. } => Accept::BlockDevice,
+        _ => Accept::Any,
+    }
 }
 
 /// Tells what will be copied.

@@ -71,6 +71,8 @@ pub enum Error {
     Verify { file: Location, source: verify::Error },
     #[error("{} is not what its bmap says: {wrong} of {ranges} ranges differ", in_quotes(.file))]
     Differs { file: Location, wrong: usize, ranges: usize },
+    #[error("the backup of the GPT at the end of {} is not right", in_quotes(.device))]
+    BackupGpt { device: Location },
     #[error("the partition table of {} cannot be used", in_quotes(.file))]
     Partitions { file: Location, source: partition::Error },
     #[error("cannot tell what '{device}' is used for")]

@@ -6,6 +6,7 @@ use std::path::Path;
 use bmaptool::bmap::ParseError;
 use bmaptool::device::{Conflict, Sharing, Usage};
 use bmaptool::event::Notice;
+use bmaptool::partition::RelocateError;
 use bmaptool::source::{self, CertificateFault, FetchError, NotAnImage, ProxyFault};
 use bmaptool::trust::{self, Refusal, VerifierError};
 use bmaptool::{copy, create, filemap, load, sink, verify};
@@ -24,6 +25,9 @@ pub const COPY_AGAIN: &str = "copy again before using it";
 
 /// What to do about a device that cannot discard.
 const ZERO_INSTEAD: &str = "use '--unmapped zero'";
+
+/// What to do about something that is not needed, and cannot be done.
+const NOT_RELOCATED: &str = "leave out '--relocate-gpt'";
 
 /// What to do where no removable device was found.
 pub const LIST_ALL: &str = "'bmaptool list --all' lists all disks";
@@ -66,6 +70,7 @@ pub fn hint(error: &Error) -> Option<String> {
             verify::Error::Read { source, .. } => of_fetch(source)?,
             _ => return None,
         },
+        Error::BackupGpt { .. } => "copy again, or repair it with 'sgdisk -e DEVICE'",
         Error::NoBmapOfDevice { target, .. } => {
             let target = target.display();
             return Some(format!(
@@ -169,6 +174,11 @@ fn of_copy(error: &copy::Error) -> Option<&'static str> {
         copy::Error::Shrank { .. } | copy::Error::Grew { .. } | copy::Error::Changed { .. } => {
             Some("copy it when nothing writes to it")
         }
+        copy::Error::Gpt(RelocateError::SectorSize { .. }) => Some("build it for the sectors of the device"),
+        copy::Error::Gpt(RelocateError::Missing) | copy::Error::NoDeviceEnd => Some(NOT_RELOCATED),
+        copy::Error::Gpt(RelocateError::Damaged { .. }) => Some("'sgdisk --verify IMAGE' tells more"),
+        copy::Error::Gpt(RelocateError::FarEntries { .. }) => Some("relocate it later, with 'sgdisk -e DEVICE'"),
+        copy::Error::Gpt(RelocateError::NoRoom { .. }) => Some("use a larger one"),
         copy::Error::Discard { source, .. } if source.kind() == ErrorKind::Unsupported => Some(ZERO_INSTEAD),
         copy::Error::Stalled { .. } => Some("unplug it; this program may not end before"),
         copy::Error::Capacity { .. } => Some("it is counterfeit or broken: use another"),
@@ -217,7 +227,7 @@ fn of_fetch(error: &io::Error) -> Option<&'static str> {
 fn of_target(error: &sink::Error) -> Option<String> {
     use sink::Error::{
         Access, Busy, CannotDiscard, Denied, FileAmongDevices, Forbidden, Locked, NoDevice, NoMedium, NoSysfs,
-        NotRemovable, RawFlash, ReadOnly, Replaced, Source, Swapped, UnknownDevice, WrongKind,
+        NotBlockDevice, NotRemovable, RawFlash, ReadOnly, Replaced, Source, Swapped, UnknownDevice, WrongKind,
     };
 
     let hint = match error {
@@ -231,6 +241,7 @@ fn of_target(error: &sink::Error) -> Option<String> {
         }
         Replaced { .. } => "try again",
         NoSysfs { .. } => "use 'mount -t sysfs sysfs /sys', or write to a new file",
+        NotBlockDevice { .. } => NOT_RELOCATED,
         NotRemovable { .. } => "'bmaptool list' lists the removable devices",
         UnknownDevice { .. } | NoDevice { .. } => "is the device plugged in? 'bmaptool list --all' lists the devices",
         FileAmongDevices { .. } => "is the device plugged in? Remove the file and plug the device in again",

@@ -5,7 +5,7 @@ use std::iter;
 use bmaptool::copy::Cancel;
 use bmaptool::load::LoadedBmap;
 use bmaptool::source::{Location, Source};
-use bmaptool::verify as engine;
+use bmaptool::verify::{self as engine, BackupState};
 
 use super::args::{Verbosity, Verify};
 use super::error::Error;
@@ -46,6 +46,7 @@ pub fn run(arguments: &Verify, verbosity: &Verbosity) -> Result<(), Error> {
     let outcome = verify.run(&*report).map_err(failed)?;
     report.verified(&location, kind, &outcome);
     match outcome.differences.iter().map(|difference| difference.ranges).sum() {
+        0 if outcome.relocated == Some(BackupState::Damaged) => Err(Error::BackupGpt { device: location }),
         0 => Ok(()),
         wrong => Err(Error::Differs { file: location, wrong, ranges: outcome.ranges }),
     }

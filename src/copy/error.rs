@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::damage::Damage;
 use crate::digest::{ChecksumKind, Digest};
+use crate::partition::RelocateError;
 use crate::range::{BlockRange, ByteRange};
 use crate::sink::WriteError;
 use crate::size::{human, human_time};
@@ -47,6 +48,12 @@ pub enum Error {
     /// The machine has no memory left for the buffers.
     #[error("cannot make the buffers")]
     Memory(#[source] io::Error),
+    /// The GPT of the image cannot be relocated.
+    #[error(transparent)]
+    Gpt(#[from] RelocateError),
+    /// The target, to whose end the backup of the GPT is to go, is no block device.
+    #[error("only a block device has an end to which the backup of a GPT can be moved")]
+    NoDeviceEnd,
     /// The target could not be made ready.
     #[error("cannot prepare the target")]
     Prepare(#[source] io::Error),

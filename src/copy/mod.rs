@@ -17,6 +17,7 @@ mod pipeline;
 mod plan;
 mod queue;
 mod read_back;
+mod relocation;
 mod retry;
 mod supervisor;
 mod survey;
@@ -34,7 +35,7 @@ use std::time::Duration;
 pub use cancel::Cancel;
 pub use damage::{Damage, Digests, Extent, Looks, Place};
 pub use error::Error;
-pub use plan::{Image, Plan, Unmapped, Verify};
+pub use plan::{BackupGpt, Image, Plan, Unmapped, Verify};
 pub use verdict::{Failure, Summary, Verdict};
 
 use crate::event::{Event, Notice, Observer, Outcome, Silent, TargetId};
@@ -52,6 +53,7 @@ use pipeline::{Keep, Open};
 use plan::Reopen;
 use queue::{Closer, queue};
 use read_back::MediumCheck;
+use relocation::Relocation;
 use retry::{Asking, Passes};
 use supervisor::{Supervisor, Told, Worker, WorkerState};
 use writer::{Found, Writer};
@@ -108,6 +110,10 @@ impl Copy {
             observer,
             cancel,
         } = self;
+        // Before the targets are even compared, which may take long.
+        if let Err(error) = sinks.iter().try_for_each(|sink| Relocation::of(&plan, &sink.info()).map(drop)) {
+            return give_up(sinks, error, &*observer);
+        }
         tell_sector_sizes(gpt_sectors, &sinks, &*observer);
         let reopen = reopen.map(Arc::new);
         let (drain, drained) = drain::drain(pipe);
@@ -223,7 +229,8 @@ fn start(
     // Each asks for a few passes and ends.
     let (told, inbox) = sync_channel(count * (retry::RETRIES + 2));
     for (index, sink) in sinks.iter_mut().enumerate() {
-        let boot_region = BootRegion::read(&mut **sink, TargetId(index), plan.unmapped(), observer)?;
+        let relocation = Relocation::of(plan, &sink.info())?;
+        let boot_region = BootRegion::read(&mut **sink, TargetId(index), plan.unmapped(), observer)?.with(relocation);
         let held = match write {
             Write::All => None,
             Write::Changed => Some(Held::start(plan, &**sink, count)?),

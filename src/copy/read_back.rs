@@ -60,10 +60,7 @@ impl MediumCheck {
             cancel.check()?;
             let mut buf = self.pool.take();
             let span = window.span();
-            match boot_region.held(span) {
-                Some(held) => buf[window.position(span)].copy_from_slice(held),
-                None => sink.read_at(&mut buf[window.position(span)], span.start)?,
-            }
+            boot_region.fill(sink, &mut buf[window.position(span)], span)?;
             search.compare(&window, &Arc::new(buf), &mut self.hashers);
             search.note(self.hashers.mismatches());
             done += window.parts.iter().map(|part| part.bytes.len()).sum::<u64>();
@@ -76,16 +73,16 @@ impl MediumCheck {
         Ok(search.conclude(Extent::All))
     }
 
-    /// Reads the boot region, which has been written, and compares it.
-    pub(super) fn check_boot_region(
+    /// Reads what was written last, `expected` at `offset`, and compares it.
+    pub(super) fn check_last(
         &self,
         sink: &mut dyn Sink,
-        boot_region: &BootRegion,
+        expected: &[u8],
+        offset: u64,
     ) -> Result<Option<Damage>, Error> {
-        let expected = boot_region.contents();
         let mut buf = self.pool.take();
         let found = &mut buf[..expected.len()];
-        sink.read_at(found, 0)?;
+        sink.read_at(found, offset)?;
         if found == expected {
             return Ok(None);
         }
@@ -95,7 +92,7 @@ impl MediumCheck {
             hasher.finish()
         };
         let place = Place {
-            bytes: ByteRange { start: 0, end: expected.len() as u64 },
+            bytes: ByteRange { start: offset, end: offset + expected.len() as u64 },
             blocks: None,
             digests: Some(Digests { kind: KEPT, expected: digest(expected), found: digest(found) }),
             looks: Looks::of(found),

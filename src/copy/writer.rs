@@ -5,7 +5,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use super::Write;
-use super::boot_region::BootRegion;
+use super::boot_region::{BootRegion, Last};
 use super::cancel::Cancel;
 use super::capacity;
 use super::compare::Held;
@@ -20,7 +20,7 @@ use super::queue::Incoming;
 use super::read_back::{MediumCheck, Wrong};
 use super::retry::{Asking, RETRIES, Wanted};
 use super::verdict::{Failure, Summary, Verdict};
-use crate::event::{Event, Observer, Outcome, Phase, TargetId};
+use crate::event::{Event, Notice, Observer, Outcome, Phase, TargetId};
 use crate::hashing::WINDOW;
 use crate::range::ByteRange;
 use crate::sink::{Kind, Sink, SinkInfo};
@@ -63,7 +63,12 @@ impl Writer {
         let started = Instant::now();
         let copied = self.copy(chunks, asking);
         if copied.is_ok() {
-            discarded::tell_contents(&self.plan, &mut *self.sink, self.id, &*self.observer);
+            let (backup, offset) = self.boot_region.last(Last::BackupGpt);
+            if !backup.is_empty() {
+                self.observer.notice(Notice::GptRelocated { target: self.id, offset });
+            }
+            let rest = self.boot_region.rest();
+            discarded::tell_contents(&self.plan, &mut *self.sink, rest, self.id, &*self.observer);
         }
         let outcome = if copied.is_ok() { Outcome::Complete } else { Outcome::Failed };
         let cleared = copied.as_ref().err().and_then(|_| self.boot_region.revoke(&mut *self.sink));
@@ -85,6 +90,7 @@ impl Writer {
         let Written { mut amount, fingerprints } = self.write_first(&plan, chunks)?;
         // In any case: what a copy wrote that was interrupted may be in the cache of the device only.
         self.sync()?;
+        self.boot_region.settle()?;
         if self.found == Found::Unchanged && self.boot_region.is_right(&mut *self.sink)? {
             if self.read_back.is_some() {
                 // All of it has been read, and nothing was written.
@@ -95,13 +101,13 @@ impl Writer {
         self.begin()?; // perhaps only the boot region differs
         amount.written += amount.held_back + plan.left_out_before(self.info.boot_region);
         let Some((mut read_back, fingerprints)) = self.read_back.take().zip(fingerprints) else {
-            self.commit()?;
+            self.commit(None)?;
             return Ok(amount);
         };
         // The size is known in any case now.
         let plan = Plan::clone(&plan).of_size(Some(amount.bytes));
         self.verify(&plan, &mut read_back, &fingerprints, asking)?;
-        self.commit_verified(&read_back)?;
+        self.commit(Some(&read_back))?;
         self.tell_read_back(amount.bytes);
         Ok(amount)
     }
@@ -162,25 +168,32 @@ impl Writer {
         read_back.check(plan, written, &mut *self.sink, &self.boot_region, &self.cancel, progress)
     }
 
-    /// Writes the boot region until it is read back right. It is in memory, so that no source is needed.
-    fn commit_verified(&mut self, read_back: &MediumCheck) -> Result<(), Error> {
-        for attempt in 0.. {
-            self.commit()?;
-            match read_back.check_boot_region(&mut *self.sink, &self.boot_region)? {
-                None => break,
-                Some(damage) if attempt == RETRIES => return Err(Error::Medium(damage)),
-                Some(damage) => {
-                    self.observer.event(Event::Retry { target: self.id, bytes: damage.bytes });
-                    self.boot_region.distrust();
+    /// Writes what is written last until it is read back right, if it is read back. It is in memory, so that no source is
+    /// needed.
+    fn commit(&mut self, read_back: Option<&MediumCheck>) -> Result<(), Error> {
+        for last in [Last::BackupGpt, Last::BootRegion] {
+            for attempt in 0.. {
+                self.commit_part(last)?;
+                let Some(read_back) = read_back else { break };
+                let (expected, offset) = self.boot_region.last(last);
+                match read_back.check_last(&mut *self.sink, expected, offset)? {
+                    None => break,
+                    Some(damage) if attempt == RETRIES => return Err(Error::Medium(damage)),
+                    Some(damage) => {
+                        self.observer.event(Event::Retry { target: self.id, bytes: damage.bytes });
+                        self.boot_region.distrust();
+                    }
                 }
             }
         }
         Ok(())
     }
 
-    fn commit(&mut self) -> Result<(), Error> {
-        self.pulse.set_holds(Holds::Misleading);
-        self.boot_region.commit(&mut *self.sink, &self.cancel)?;
+    fn commit_part(&mut self, last: Last) -> Result<(), Error> {
+        if last == Last::BootRegion {
+            self.pulse.set_holds(Holds::Misleading);
+        }
+        self.boot_region.commit(last, &mut *self.sink, &self.cancel)?;
         // One that was given up meanwhile has been reported as no image, and must not be one.
         self.pulse.beat()
     }

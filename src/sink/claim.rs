@@ -23,6 +23,8 @@ use crate::sys::paths::resolve_symlinks;
 pub enum Accept {
     /// All of them, and regular files.
     Any,
+    /// Only a block device.
+    BlockDevice,
     /// Only a block device that the kernel calls removable.
     Removable,
 }
@@ -127,8 +129,8 @@ impl<'a> Copy<'a> {
     fn claim_existing(&mut self, request: &Request<'_>, metadata: &Metadata) -> Result<(Kind, Box<dyn Sink>), Error> {
         let path = request.path;
         let kind = kind_of(metadata, path)?;
-        if request.accept == Accept::Removable && kind != Kind::BlockDevice {
-            return Err(Error::NotRemovable { path: path.to_owned(), why: "it is not a block device" });
+        if kind != Kind::BlockDevice {
+            refuse_other_than_device(request, "it is not a block device")?;
         }
         let topology = match &mut self.topology {
             Some(topology) => topology,
@@ -153,6 +155,16 @@ impl<'a> Copy<'a> {
     }
 }
 
+/// Refuses what is no block device, `why`, where only a device is accepted.
+fn refuse_other_than_device(request: &Request<'_>, why: &'static str) -> Result<(), Error> {
+    let path = request.path.to_owned();
+    match request.accept {
+        Accept::Any => Ok(()),
+        Accept::BlockDevice => Err(Error::NotBlockDevice { path, why }),
+        Accept::Removable => Err(Error::NotRemovable { path, why }),
+    }
+}
+
 /// Learns what the targets and the inputs share bytes with.
 fn inspect(requests: &[Request<'_>]) -> io::Result<Topology> {
     let mut topology = Topology::read()?;
@@ -174,9 +186,7 @@ fn inspect(requests: &[Request<'_>]) -> io::Result<Topology> {
 /// Creates a file for the image.
 fn create(request: &Request<'_>) -> Result<RegularFile, Error> {
     let path = request.path.to_owned();
-    if request.accept == Accept::Removable {
-        return Err(Error::NotRemovable { path, why: "it does not exist" });
-    }
+    refuse_other_than_device(request, "it does not exist")?;
     let create_error = |source| Error::Access { path: path.clone(), action: "create", source };
     let resolved = resolve_symlinks(&path).map_err(create_error)?;
     if devtmpfs::contains(&resolved).map_err(create_error)? {

@@ -46,6 +46,9 @@ pub enum Error {
     /// It is a file among the device nodes, perhaps left by a program that wrote there while the device was missing.
     #[error("'{path}' is a file in memory, not a device")]
     FileAmongDevices { path: PathBuf },
+    /// It is not a block device, as it was asked to be, but what `why` says.
+    #[error("only a block device has an end for the backup of a GPT, not '{path}': {why}")]
+    NotBlockDevice { path: PathBuf, why: &'static str },
     /// It is not a removable device, as it was asked to be, but what `why` says.
     #[error("'{path}' is not a removable device: {why}")]
     NotRemovable { path: PathBuf, why: &'static str },

@@ -1,7 +1,7 @@
 //! Reading a file or device past the page cache, through a handle of its own.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -64,6 +64,15 @@ impl PastCache {
                 read_all_at(&self.file, buf, offset)
             }
         }
+    }
+
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Where it has none.
+    pub fn length(&self) -> io::Result<u64> {
+        (&self.file).seek(SeekFrom::End(0))
     }
 
     /// How it is read.

@@ -356,6 +356,43 @@ fn a_board_of_another_architecture_flashes_its_card() {
     assert!(fs::read(&disk).unwrap() == whole, "the disk differs");
 }
 
+#[test(
+    Root,
+    Minutes,
+    Program("qemu-system-x86_64"),
+    Program("cpio"),
+    Program("depmod"),
+    Program("sfdisk"),
+    Program("mkfs.ext4")
+)]
+fn the_kernel_finds_no_fault_in_a_gpt_that_was_relocated() {
+    let mut machine = Machine::new(&X86_64);
+    partitioned_image(&machine.root(""));
+    let [stick, card, fixed] = ["stick", "card", "fixed"].map(|name| machine.disk(name));
+    for device in ["sda", "mmcblk0"] {
+        machine.step(&format!("wait /dev/{device}"));
+    }
+    let copies = [("--relocate-gpt", "sda"), ("--read-back", "mmcblk0")].map(|(flag, device)| {
+        let copied = machine.step(&format!("run /bmaptool copy {flag} /disk.img.xz /dev/{device}"));
+        (copied, machine.step("log"), machine.step("list /dev"), device)
+    });
+    let verified = machine.step("run /bmaptool verify --bmap /disk.img.bmap /dev/sda");
+    let mounted = machine.step("mount ext4 /dev/sda2 /mnt");
+
+    let disks = disk_options(&stick, &card, &fixed);
+    let report = machine.run(&disks.iter().map(String::as_str).collect::<Vec<_>>(), |_| None);
+    let complaints = copies.map(|(copied, log, nodes, device)| {
+        report.expect(copied, "0", &["copying time"]);
+        let partition = if device == "sda" { "sda2" } else { "mmcblk0p2" };
+        assert!(report.said(nodes).lines().any(|line| line == partition), "{}", report.said(nodes));
+        report.said(log).lines().filter(|line| line.contains("GPT")).count()
+    });
+    assert_eq!(complaints[0], 0, "{}", report.said(copies[0].1));
+    assert!(complaints[1] > 0, "without the option, it complains: {}", report.said(copies[1].1));
+    report.expect(verified, "0", &["its GPT was relocated", "is what its bmap says"]);
+    report.expect(mounted, "0", &[]);
+}
+
 #[test(Root, Minutes, Program("qemu-system-x86_64"), Program("cpio"), Program("depmod"))]
 fn a_usb_stick_is_pulled_out() {
     let mut machine = Machine::new(&X86_64);

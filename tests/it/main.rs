@@ -58,6 +58,7 @@ mod python_compat;
 mod read_back;
 mod readme;
 mod redirects;
+mod relocate;
 mod scripts;
 mod sector_sizes;
 mod several_targets;

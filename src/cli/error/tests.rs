@@ -3,6 +3,7 @@ use std::path::Path;
 
 use bmaptool::device::{Conflict, Sharing, Usage};
 use bmaptool::digest::ChecksumKind;
+use bmaptool::partition::RelocateError;
 use bmaptool::range::{BlockRange, BlockSize, ByteRange};
 use bmaptool::sink::Error as Refused;
 use bmaptool::source::{DecodeError, Names};
@@ -121,6 +122,15 @@ fn errors() -> Vec<Error> {
             file: location(IMAGE),
             source: partition::Error::Damaged { problem: "its entries lie at an impossible place" },
         },
+        of_copy(RelocateError::Damaged { problem: "its entries lie at an impossible place" }.into()),
+        of_copy(RelocateError::Damaged { problem: "the checksum of its entries is wrong" }.into()),
+        of_copy(RelocateError::SectorSize { image: 4096, device: 512 }.into()),
+        of_copy(RelocateError::FarEntries { limit: 1 << 20 }.into()),
+        of_copy(RelocateError::NoRoom { needed: 4_000_000_000, capacity: 4_000_000_000 }.into()),
+        of_copy(RelocateError::Missing.into()),
+        of_copy(copy::Error::NoDeviceEnd),
+        Error::BackupGpt { device: location("/dev/disk/by-id/usb-Generic_STORAGE_DEVICE-0:0") },
+        Error::Target(Refused::NotBlockDevice { path: target.clone(), why: "it is not a block device" }),
         of_copy(copy::Error::EndedEarly { at: 3_000_000_000, expected: 4_000_000_000 }),
         of_copy(copy::Error::Shrank { at: 3_000_000_000, expected: 4_000_000_000 }),
         of_copy(copy::Error::Stalled { limit: copy::STALL }),

@@ -23,6 +23,7 @@ macro_rules! codes {
 
 codes! {
     ArgumentsSwapped
+    BackupGptDamaged
     BmapHasNoChecksums
     BmapIsImage
     BmapInvalid
@@ -43,6 +44,9 @@ codes! {
     DeviceUnclear
     DevicesUnclear
     Empty
+    GptMissing
+    GptNotRelocatable
+    GptSectorSize
     HolesUnclear
     ImageChanged
     ImageCutOff
@@ -88,6 +92,7 @@ codes! {
     TargetMounted
     TargetNoDevice
     TargetNoMedium
+    TargetNotBlockDevice
     TargetNotRemovable
     TargetReadOnly
     TargetReplaced

@@ -163,6 +163,8 @@ pub struct Verified {
     pub bytes: u64,
     pub ranges: usize,
     pub wrong_ranges: usize,
+    /// Whether the backup of a relocated GPT is right; `None` where it is not relocated.
+    pub backup_gpt_right: Option<bool>,
     pub seconds: f64,
 }
 

@@ -83,6 +83,7 @@ impl Warning {
             | Notice::DrainsPipe
             | Notice::SettingKept { .. }
             | Notice::PartitionTableNotReread { .. }
+            | Notice::GptRelocated { .. }
             | Notice::DiscardedZero { .. } => return None,
         })
     }

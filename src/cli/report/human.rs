@@ -8,7 +8,7 @@ use bmaptool::event::{Event, Notice, Observer, Phase, TargetId, Unverified};
 use bmaptool::sink::ReadPath;
 use bmaptool::size::{counted, human, human_time, rate_in_mib};
 use bmaptool::source::Location;
-use bmaptool::verify::{self, Difference};
+use bmaptool::verify::{self, BackupState, Difference};
 use log::Level::{Info, Warn};
 
 use super::progress::Progress;
@@ -142,6 +142,10 @@ pub fn words(notice: Notice<'_>, targets: &[PathBuf]) -> String {
                 "the GPT of the image is for sectors of {image} bytes: on '{target}', with {device}, it will not boot"
             )
         }
+        Notice::GptRelocated { target, offset } => {
+            let target = shown(target);
+            format!("the backup of the GPT is at the end of '{target}', from byte {offset} on")
+        }
         Notice::DiscardedZero { target, samples } => {
             let (target, places) = (shown(target), counted(samples, "place"));
             format!("what was discarded on '{target}' reads as zeroes ({places} looked at)")
@@ -178,13 +182,22 @@ pub fn words(notice: Notice<'_>, targets: &[PathBuf]) -> String {
 
 /// Prints what has come out of comparing `file` with its bmap.
 pub fn verified(file: &Location, kind: ChecksumKind, outcome: &verify::Report) {
-    let verify::Report { bytes, ranges, differences, path, time } = outcome;
+    let verify::Report { bytes, ranges, differences, relocated, path, time } = outcome;
     differences.iter().for_each(|difference| log::error!("{}", difference_in_words(difference, kind)));
+    match relocated {
+        Some(BackupState::Right) => {
+            log::info!("its GPT was relocated to the device's end: '{file}' is compared as the image has it");
+        }
+        Some(BackupState::Damaged) => {
+            log::error!("its GPT was relocated to the device's end, but the backup there is damaged");
+        }
+        None => {}
+    }
     if *path == Some(ReadPath::AfterDrop) {
         log::info!("'{file}' does not take O_DIRECT: the page cache was dropped before it was read");
     }
     log::info!("verifying time: {}, verifying speed {}/sec", human_time(*time), rate_in_mib(*bytes, *time));
-    if differences.is_empty() {
+    if differences.is_empty() && *relocated != Some(BackupState::Damaged) {
         let (amount, ranges) = (human(*bytes), counted(*ranges as u64, "range"));
         log::info!("{} is what its bmap says: {amount} in {ranges}", in_quotes(file));
     }

@@ -11,7 +11,7 @@ use bmaptool::digest::ChecksumKind;
 use bmaptool::event::{self, Notice, Observer, TargetId};
 use bmaptool::sink::TargetState;
 use bmaptool::source::TransferStats;
-use bmaptool::verify::{self, Difference};
+use bmaptool::verify::{self, BackupState, Difference};
 
 use super::human;
 use super::start::Start;
@@ -119,6 +119,7 @@ impl Json {
             bytes: outcome.bytes,
             ranges: outcome.ranges,
             wrong_ranges: outcome.differences.iter().map(|difference| difference.ranges).sum(),
+            backup_gpt_right: outcome.relocated.map(|backup| backup == BackupState::Right),
             seconds: outcome.time.as_secs_f64(),
         };
         json::summarize(|summary| summary.verified = Some(verified));

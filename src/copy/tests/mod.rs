@@ -5,6 +5,7 @@ mod capacity;
 mod device;
 mod only_changed;
 mod read_back;
+mod relocation;
 mod source;
 mod stalls;
 mod targets;
@@ -275,6 +276,7 @@ impl Observer for Witness {
             Event::ReadBack { target, bytes, .. } => format!("{} {bytes} right", target.0),
             Event::Notice(Notice::BootRegionUnreadable { length, .. }) => format!("{length} unreadable"),
             Event::Notice(Notice::DiscardedNotZero { offset, .. }) => format!("not zero at {offset}"),
+            Event::Notice(Notice::GptRelocated { offset, .. }) => format!("backup at {offset}"),
             Event::Notice(notice) => panic!("{notice:?}"),
         };
         self.0.lock().unwrap().push(words);

@@ -18,6 +18,7 @@ unsafe extern "C" {
     fn umount(target: *const c_char) -> c_int;
     fn reboot(command: c_int) -> c_int;
     fn sync();
+    fn klogctl(action: c_int, buffer: *mut c_char, length: c_int) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
 }
 
@@ -25,6 +26,8 @@ const MS_RDONLY: c_ulong = 1;
 /// Of Linux.
 const O_EXCL: c_int = 0o200;
 const SYS_FINIT_MODULE: c_long = if cfg!(target_arch = "x86_64") { 313 } else { 273 };
+/// Reads all of the kernel's log, as dmesg does.
+const SYSLOG_ACTION_READ_ALL: c_int = 3;
 const RB_POWER_OFF: c_int = 0x4321_fedc;
 
 /// How long a device may take to appear.
@@ -68,6 +71,7 @@ fn step(line: &str, report: &mut File) -> io::Result<i32> {
     match words[..] {
         ["wait", path] => wait_for(path)?,
         ["show", path] => write!(report, "{}", fs::read_to_string(path)?)?,
+        ["log"] => report.write_all(&kernel_log()?)?,
         ["list", directory] => {
             for entry in fs::read_dir(directory)? {
                 writeln!(report, "{}", entry?.file_name().display())?;
@@ -95,6 +99,15 @@ fn step(line: &str, report: &mut File) -> io::Result<i32> {
         _ => return Err(io::Error::other("what?")),
     }
     Ok(0)
+}
+
+fn kernel_log() -> io::Result<Vec<u8>> {
+    let mut log = vec![0; 1 << 20];
+    // SAFETY: the kernel writes as many bytes at most as it is told, and `log` has.
+    let length = unsafe { klogctl(SYSLOG_ACTION_READ_ALL, log.as_mut_ptr().cast(), 1 << 20) };
+    check(length.into())?;
+    log.truncate(length as usize);
+    Ok(log)
 }
 
 fn wait_for(path: &str) -> io::Result<()> {

@@ -8,7 +8,7 @@ use bmaptool::device::{Conflict, Usage};
 use bmaptool::filemap;
 use bmaptool::info::Problem;
 use bmaptool::load;
-use bmaptool::partition;
+use bmaptool::partition::{self, RelocateError};
 use bmaptool::sink;
 use bmaptool::source::{self, DecodeError, FetchError};
 use bmaptool::trust;
@@ -45,6 +45,7 @@ impl From<&Error> for Code {
             Error::Targets { .. } => Self::TargetsFailed,
             Error::Verify { source, .. } => source.into(),
             Error::Differs { .. } => Self::ChecksumMismatch,
+            Error::BackupGpt { .. } => Self::BackupGptDamaged,
             Error::Partitions { source, .. } => source.into(),
             Error::Unclear { .. } => Self::DeviceUnclear,
             Error::Devices(_) => Self::DevicesUnclear,
@@ -166,6 +167,17 @@ impl From<&partition::Error> for Code {
     }
 }
 
+impl From<&RelocateError> for Code {
+    fn from(error: &RelocateError) -> Self {
+        match error {
+            RelocateError::Missing => Self::GptMissing,
+            RelocateError::Damaged { .. } => Self::PartitionTableDamaged,
+            RelocateError::SectorSize { .. } => Self::GptSectorSize,
+            RelocateError::FarEntries { .. } | RelocateError::NoRoom { .. } => Self::GptNotRelocatable,
+        }
+    }
+}
+
 impl From<&sink::Error> for Code {
     fn from(error: &sink::Error) -> Self {
         match error {
@@ -179,6 +191,7 @@ impl From<&sink::Error> for Code {
                 Self::TargetNoDevice
             }
             sink::Error::NotRemovable { .. } => Self::TargetNotRemovable,
+            sink::Error::NotBlockDevice { .. } => Self::TargetNotBlockDevice,
             sink::Error::Source { .. } => Self::TargetIsInput,
             sink::Error::SharesTarget { .. } => Self::TargetsOverlap,
             sink::Error::Swapped { .. } => Self::ArgumentsSwapped,
@@ -222,6 +235,8 @@ impl From<&copy::Error> for Code {
             copy::Error::Empty => Self::Empty,
             copy::Error::Thread(_) | copy::Error::Memory(_) => Self::NoResources,
             copy::Error::Discard { source, .. } if source.kind() == ErrorKind::Unsupported => Self::CannotDiscard,
+            copy::Error::Gpt(error) => error.into(),
+            copy::Error::NoDeviceEnd => Self::TargetNotBlockDevice,
             copy::Error::Prepare(_) | copy::Error::Write { .. } | copy::Error::Discard { .. } => Self::CannotWrite,
             copy::Error::ReadTarget(_) | copy::Error::ReadBack { .. } => Self::TargetCannotBeReadBack,
             copy::Error::Stalled { .. } => Self::TargetStalled,
