@@ -258,7 +258,8 @@ fn what_cannot_be_relocated_is_refused_before_anything_is_written() {
     damaged[600] ^= 1;
     let mut in_hole = image.clone();
     in_hole[5000] = 1; // not mapped
-    let cases: [(&[u8], u32, fn(&Error) -> bool); 4] = [
+    type Case<'a> = (&'a [u8], u32, fn(&Error) -> bool);
+    let cases: [Case; 4] = [
         (&damaged, 512, |error| matches!(error, Error::Gpt(RelocateError::Damaged { .. }))),
         (&in_hole, 512, |error| matches!(error, Error::Gpt(RelocateError::Damaged { .. }))),
         (&image, 4096, |error| matches!(error, Error::Gpt(RelocateError::SectorSize { image: 512, device: 4096 }))),
