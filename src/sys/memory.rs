@@ -14,8 +14,8 @@ pub(crate) fn limit() -> u64 {
         const UNKNOWN: u64 = 1 << 30;
         let machine = sysinfo().map_or(UNKNOWN, |info| info.ram_total());
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let address_space = getrlimit(Resource::RLIMIT_AS).map_or(u64::MAX, |(limit, _)| limit);
-        let reachable = machine.min(usize::MAX as u64).min(address_space);
+        let limit = getrlimit(Resource::RLIMIT_AS).ok().and_then(|(limit, _)| usize::try_from(limit).ok());
+        let reachable = machine.min(limit.unwrap_or(usize::MAX) as u64);
         limits(Path::new("/sys/fs/cgroup"), &groups).into_iter().fold(reachable, u64::min)
     });
     *LIMIT

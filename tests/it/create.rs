@@ -168,7 +168,7 @@ fn an_image_that_changes_is_refused() {
     assert!(outcome.stdout.is_empty());
 }
 
-#[test]
+#[test(Native)]
 fn little_memory_is_named_as_the_cause() {
     let directory = temp_dir();
     let image = directory.path().join("disk.img");

@@ -336,7 +336,7 @@ fn what_a_device_is_used_for_is_told() {
     assert!(lines.contains(&format!("  used for    mounted on {}", text(mount.path()))), "{lines:?}");
 }
 
-#[test(Program("sfdisk"), Program("xz"), Loopback, JSON)]
+#[test(Native, Program("sfdisk"), Program("xz"), Loopback, JSON)]
 fn of_a_remote_image_only_the_head_is_fetched() {
     let directory = temp_dir();
     let image = directory.path().join("disk.img");
@@ -368,7 +368,7 @@ fn of_a_remote_image_only_the_head_is_fetched() {
     }
 }
 
-#[test(Program("sfdisk"), Program("tmux"))]
+#[test(Native, Program("sfdisk"), Program("tmux"))]
 fn a_terminal_with_utf_8_shows_where_the_holes_are() {
     let work = work();
     let run = |name: &str, locale: &str| {

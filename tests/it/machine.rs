@@ -70,7 +70,11 @@ impl Report {
 }
 
 impl Machine {
-    fn new(architecture: &'static Architecture) -> Self {
+    fn new() -> Self {
+        Self::of(&X86_64)
+    }
+
+    fn of(architecture: &'static Architecture) -> Self {
         let machine = Self { architecture, directory: temp_dir(), steps: String::new() };
         fs::create_dir_all(machine.root("modules")).unwrap();
         fs::create_dir_all(machine.root("tmp")).unwrap();
@@ -230,7 +234,7 @@ fn disk_options(stick: &Path, card: &Path, fixed: &Path) -> Vec<String> {
     Program("dmsetup")
 )]
 fn a_usb_stick_and_an_sd_card_are_flashed() {
-    let mut machine = Machine::new(&X86_64);
+    let mut machine = Machine::new();
     let image = partitioned_image(&machine.root(""));
     let [stick, card, fixed] = ["stick", "card", "fixed"].map(|name| machine.disk(name));
     machine.add_program("dmsetup");
@@ -321,7 +325,7 @@ fn a_usb_stick_and_an_sd_card_are_flashed() {
     Program("mkfs.ext4")
 )]
 fn a_board_of_another_architecture_flashes_its_card() {
-    let mut machine = Machine::new(&AARCH64);
+    let mut machine = Machine::of(&AARCH64);
     let image = partitioned_image(&machine.root(""));
     let [card, disk] = ["card", "disk"].map(|name| machine.disk(name));
     for device in ["mmcblk0", "vda"] {
@@ -395,7 +399,7 @@ fn the_kernel_finds_no_fault_in_a_gpt_that_was_relocated() {
 
 #[test(Root, Minutes, Program("qemu-system-x86_64"), Program("cpio"), Program("depmod"))]
 fn a_usb_stick_is_pulled_out() {
-    let mut machine = Machine::new(&X86_64);
+    let mut machine = Machine::new();
     let image = machine.root("disk.img");
     image::sparse(&image, 32 * MIB, &[(0, 24 << 20)], 7);
     create(&image);

@@ -163,7 +163,9 @@ impl fmt::Display for Need {
         match self {
             Self::Root => formatter.write_str("needs root: it attaches loop devices, mounts, or becomes another user"),
             Self::Program(name) => write!(formatter, "needs the program '{name}'"),
-            Self::Native => formatter.write_str("needs a processor of its own: it would see that it is emulated"),
+            Self::Native => formatter.write_str(
+                "needs the processor of this machine: an emulator is slower, takes memory, and lacks some calls",
+            ),
             Self::Peer => write!(formatter, "needs Debian's bmap-tools as {}", tool::PEER),
             Self::Python(module) => write!(formatter, "needs the module '{module}' for {PYTHON}"),
             Self::Loopback => formatter.write_str("needs the loopback interface: 'ip link set lo up'"),
