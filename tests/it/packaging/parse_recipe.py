@@ -56,7 +56,7 @@ python () {
     "classes-recipe/native.bbclass": 'CLASSOVERRIDE = "class-native"\n',
     "classes-recipe/nativesdk.bbclass": 'CLASSOVERRIDE = "class-nativesdk"\n',
 }
-VARIABLES = ["PN", "PV", "LICENSE", "LIC_FILES_CHKSUM", "PROVIDES", "CARGO_BUILD_FLAGS", "S", "D", "CLASSOVERRIDE"]
+VARIABLES = ["PV", "PROVIDES", "S", "D"]
 RELATIONS = ["RPROVIDES", "RREPLACES", "RCONFLICTS"]
 
 
@@ -68,9 +68,8 @@ def main(layer, directory):
             file.write(text)
     data = bb.data.init()
     data.setVar("BBPATH", directory)
-    data.setVar("BINARY", os.environ["BINARY"])
-    if "PACKAGECONFIG" in os.environ:
-        data.setVar("PACKAGECONFIG", os.environ["PACKAGECONFIG"])
+    for name in ["BINARY", "PACKAGECONFIG"]:
+        data.setVar(name, os.environ[name])
     bb.parse.siggen = bb.siggen.init(data)
     data = bb.parse.handle(os.path.join(directory, "conf/bitbake.conf"), data, True)
     data.setVar("TOPDIR", directory)
@@ -78,6 +77,7 @@ def main(layer, directory):
     data = bb.parse.handle(os.path.join(layer, "conf/layer.conf"), data, True)
     data.expandVarref("LAYERDIR")
     [recipe] = [path for pattern in data.getVar("BBFILES").split() for path in glob.glob(pattern)]
+    # From here on, classes are looked for in classes-recipe too.
     data.setVar("__bbclasstype", "recipe")
     variants = bb.parse.handle(recipe, data)
     print(json.dumps({name: describe(variant) for name, variant in variants.items()}))
