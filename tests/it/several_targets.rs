@@ -224,8 +224,8 @@ fn what_holds_for_one_target_holds_for_each() {
     let outcome = with(&["--only-changed"]).ok();
     disks.iter().for_each(|disk| disk.assert_flashed(&image, &bmap_of(&image)));
     let told = |disk: &Disk, words: &str| outcome.says(&[&format!("'{}': written {words}", text(disk.path()))]);
-    told(&disks[0], "0 B, 1.8 MiB was right already");
-    told(&disks[1], "1.8 MiB, 0 B was right already");
+    told(&disks[0], "0 bytes, 1.8 MiB was right already");
+    told(&disks[1], "1.8 MiB, 0 bytes was right already");
     // All of it is read back from each.
     let outcome = with(&["--read-back"]).ok();
     for disk in &disks {
@@ -238,14 +238,17 @@ fn what_holds_for_one_target_holds_for_each() {
 fn what_one_target_got_wrong_is_written_again_to_that_one() {
     let directory = temp_dir();
     let image = mapped_disk(directory.path());
-    let flipping = LyingDisk::new(ROOMY).lies(Lie::Flip(5 * MIB + 1000, 1));
-    let other_place = LyingDisk::new(ROOMY).lies(Lie::Flip(16 * MIB + 100, 1));
-    let sound = LyingDisk::new(ROOMY);
+    // Of the same size and time, they would be taken for one.
+    let sizes = [ROOMY, ROOMY + 4096, ROOMY + 8192];
+    let [flipping, other_place, sound] = sizes.map(LyingDisk::new);
+    let flipping = flipping.lies(Lie::Flip(5 * MIB + 1000, 1));
+    let other_place = other_place.lies(Lie::Flip(16 * MIB + 100, 1));
     let mut tool = copy(["--read-back"]);
     tool.command.arg(&image).args([flipping.path(), sound.path(), other_place.path()]);
     let outcome = tool.ok();
+    let expected = crate::common::image::flashed(&image, ROOMY);
     for disk in [&flipping, &sound, &other_place] {
-        assert_eq!(disk.medium().contents(0..ROOMY), crate::common::image::flashed(&image, ROOMY));
+        assert!(disk.medium().contents(0..ROOMY) == expected, "{}", disk.path().display());
     }
     assert_eq!(outcome.stderr.matches("came back wrong").count(), 2, "{}", outcome.stderr);
     let writes = |disk: &LyingDisk| {

@@ -248,7 +248,12 @@ fn stuck_on(targets: &str) -> String {
 
 /// The lines of a screen below the messages: those of the progress.
 fn progress(screen: &str) -> Vec<&str> {
-    screen.lines().skip_while(|line| !line.starts_with("image: ")).map(str::trim_end).filter(|line| !line.is_empty()).collect()
+    screen
+        .lines()
+        .skip_while(|line| !line.starts_with("image: "))
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty())
+        .collect()
 }
 
 /// Whether the source and each of the targets has a line, and nothing follows them.
