@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench versus` makes an image, compresses it, and prints tables: copies to a loop device over tmpfs,
 //! copies to one that takes no more than an SD card reader's 126 MB/s, maps, devices that are compared with their bmap,
-//! copies that are read back from a device that gives no more than that, and copies of what differs. Run it as root, with
+//! copies that are read back from a device that gives no more than that, copies of what differs, and copies to four
+//! devices. Run it as root, with
 //! bmap-tools, lbzip2, xz, zstd, lz4, pigz and losetup installed, and 8 GB of memory to spare.
 //!
 //! `cargo bench --bench versus -- --help` lists the options. The images are made on tmpfs, so that no disk is measured.
@@ -41,7 +42,7 @@ struct Options {
     /// How many times each program is run
     #[arg(long, value_name = "N", default_value_t = 5)]
     runs: usize,
-    /// A table to print: copy, throttled, create, verify, read-back or only-changed; all by default
+    /// A table to print: copy, throttled, create, verify, read-back, only-changed or targets; all by default
     #[arg(long = "table", value_name = "TABLE", value_parser = TABLES)]
     tables: Vec<String>,
     /// A case to measure: raw or how the image is compressed; all by default
@@ -61,7 +62,10 @@ struct Options {
     bench: bool,
 }
 
-const TABLES: [&str; 6] = ["copy", "throttled", "create", "verify", "read-back", "only-changed"];
+const TABLES: [&str; 7] = ["copy", "throttled", "create", "verify", "read-back", "only-changed", "targets"];
+
+/// How much each of several targets takes, in bytes a second.
+const TARGET_THROTTLE: u64 = 60_000_000;
 
 impl Options {
     /// What is compared, by name and path.
@@ -127,6 +131,26 @@ fn main() {
     if options.wants_table("only-changed") {
         only_changed(&options, &images);
     }
+    if options.wants_table("targets") {
+        targets(&options, &images);
+    }
+}
+
+/// What four targets at once cost, beside one. Each takes as much as the one.
+fn targets(options: &Options, images: &Images) {
+    let targets = [(); 4].map(|()| Target::new(&options.directory, images.size, Limit::Writes(TARGET_THROTTLE)));
+    let mut table = Table::new("Copy to four loop devices of 60 MB/s each");
+    table.floor("the mapped bytes ÷ 60 MB/s", images.mapped as f64 / TARGET_THROTTLE as f64);
+    let copy = |compression, count: usize| {
+        let mut arguments: Vec<OsString> = vec!["copy".into(), "--bmap".into(), images.bmap.clone().into()];
+        arguments.push(images.compressed(compression).into());
+        arguments.extend(targets[..count].iter().map(|target| target.path().into()));
+        Program::new(&format!("ours, {count} at once"), OURS, arguments)
+    };
+    for compression in [Compression::Raw, Compression::Xz] {
+        table.add(compression.name(), &[copy(compression, 4), copy(compression, 1)], options.runs);
+    }
+    table.print();
 }
 
 /// Maps of an image that one large range dominates, as it is and in short ranges, and of one with many ranges.

@@ -370,7 +370,7 @@ fn a_board_of_another_architecture_flashes_its_card() {
     Program("mkfs.ext4")
 )]
 fn the_kernel_finds_no_fault_in_a_gpt_that_was_relocated() {
-    let mut machine = Machine::new(&X86_64);
+    let mut machine = Machine::new();
     partitioned_image(&machine.root(""));
     let [stick, card, fixed] = ["stick", "card", "fixed"].map(|name| machine.disk(name));
     for device in ["sda", "mmcblk0"] {
@@ -427,7 +427,7 @@ fn a_usb_stick_is_pulled_out() {
 /// Of one disk the machine keeps what is discarded; of the other one it is given back to the host.
 #[test(Root, Minutes, Program("qemu-system-x86_64"), Program("cpio"), Program("depmod"))]
 fn what_is_discarded_is_given_back() {
-    let mut machine = Machine::new(&X86_64);
+    let mut machine = Machine::new();
     let image = machine.root("disk.img");
     image::sparse(&image, 32 * MIB, &[(0, 34 * 512), (4 * MIB, 3 << 20), (20 * MIB, 1 << 20)], 9);
     create(&image);

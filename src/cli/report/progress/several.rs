@@ -130,16 +130,20 @@ impl Target {
             Some(total) => format!("image: {} of {} read", human(self.done), human(total)),
             None => format!("image: {} read", human(self.done)),
         };
-        fitted(amount, self.share(), Vec::new(), room)
+        // The time that is left is the last figure.
+        let rate = self.rate();
+        let left = self.figures(rate).pop().filter(|left| left.ends_with("left"));
+        let left = left.filter(|left| amount.len() + " ".len() + left.len() <= room);
+        fitted(amount, self.share(), left.into_iter().collect(), room)
     }
 }
 
-/// The percents, where there are any, the rate and the time that is left: the amount is told of the source.
-fn figures_of_several(share: Option<Share>, mut figures: Vec<String>) -> Vec<String> {
-    if share.is_some() && figures.len() > 1 {
-        figures.remove(1);
+/// The percents, where there are any, and the rate: the amount and the time that is left are told of the source.
+fn figures_of_several(share: Option<Share>, figures: Vec<String>) -> Vec<String> {
+    match (share, figures.as_slice()) {
+        (Some(_), [percent, _, speed, ..]) => vec![percent.clone(), speed.clone()],
+        (_, figures) => figures.iter().take(2).cloned().collect(),
     }
-    figures
 }
 
 #[cfg(test)]
@@ -172,7 +176,8 @@ mod tests {
         assert!(lines[2].starts_with("mmcblk0 copying       [===") && lines[2].contains("  37% "), "{lines:#?}");
         assert_eq!(lines.len(), 3);
         let lines = progress.lines(40, 10);
-        assert!(lines[1].starts_with("sdb     copying") && lines[1].contains(" 40%"), "{lines:#?}");
+        assert!(lines[1].starts_with("sdb     copying") && lines[1].contains(" 40% "), "{lines:#?}");
+        assert!(lines[1].ends_with("/s"), "{lines:#?}");
     }
 
     #[test]
