@@ -44,6 +44,7 @@ mod machine;
 mod manual;
 mod nginx;
 mod only_changed;
+mod openpgp;
 mod overlapping_devices;
 mod partitions;
 mod proxies;
