@@ -133,8 +133,11 @@ fn of_signature(error: &trust::Error) -> Option<&'static str> {
         trust::Error::Unverifiable { source: VerifierError::NoProc { .. }, .. } => {
             Some("use 'mount -t proc proc /proc' or '--no-sig-verify'")
         }
-        trust::Error::Unverifiable { source: VerifierError::NoVerifier { .. }, .. } => {
-            Some("install GnuPG, or trust the bmap with '--no-sig-verify'")
+        trust::Error::Unverifiable { source: VerifierError::NoVerifier, .. } => {
+            Some("name its signer's key with '--keyring FILE', or use '--no-sig-verify'")
+        }
+        trust::Error::Unverifiable { source: VerifierError::NoKeyboxReader, .. } => {
+            Some("name what 'gpg --export' gives with '--keyring'")
         }
         _ => None,
     }

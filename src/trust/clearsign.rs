@@ -4,12 +4,25 @@
 //! signed; and of a good one only the verifier's output is used.
 
 use std::borrow::Cow;
+use std::mem;
+
+use pgp::crypto::hash::HashAlgorithm;
 
 use super::Refusal;
 
 const BEGIN: &[u8] = b"-----BEGIN PGP SIGNED MESSAGE-----";
 const SIGNATURE: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
 const END: &[u8] = b"-----END PGP SIGNATURE-----";
+
+/// The digests that GnuPG knows before a text.
+const DIGESTS: [(&[u8], HashAlgorithm); 6] = [
+    (b"RIPEMD160", HashAlgorithm::Ripemd160),
+    (b"SHA1", HashAlgorithm::Sha1),
+    (b"SHA224", HashAlgorithm::Sha224),
+    (b"SHA256", HashAlgorithm::Sha256),
+    (b"SHA384", HashAlgorithm::Sha384),
+    (b"SHA512", HashAlgorithm::Sha512),
+];
 
 /// A file that is one signed part and nothing else.
 #[derive(Debug, PartialEq, Eq)]
@@ -102,19 +115,72 @@ impl<'a> Clearsigned<'a> {
         self.signature_len
     }
 
+    /// The signature, in its armour.
+    pub(super) fn signature(&self) -> &[u8] {
+        let before = self.parts().take_while(|(_, next, _)| !matches!(next, Part::Signature | Part::After));
+        let length: usize = before.map(|(_, _, line)| line.len()).sum();
+        self.message.get(length..).unwrap_or_default()
+    }
+
     /// The text that is signed, unverified.
     pub fn unverified_text(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(self.message.len());
-        let mut part = Part::Before;
-        for line in lines(&self.message) {
-            let next = part.next(line.trim_ascii_end());
-            if (part, next) == (Part::Text, Part::Text) {
-                // A line that begins with a dash has been escaped.
-                text.extend_from_slice(line.strip_prefix(b"- ").unwrap_or(line));
-            }
-            part = next;
-        }
+        // A line that begins with a dash has been escaped.
+        self.text_lines().for_each(|(_, line)| text.extend_from_slice(line.strip_prefix(b"- ").unwrap_or(line)));
         text
+    }
+
+    /// The text that is signed, as GnuPG puts it out: white space at the end of lines, which is not signed, is removed.
+    ///
+    /// # Errors
+    ///
+    /// Where GnuPG would take a line for the end of the text.
+    pub(super) fn signed_text(&self) -> Result<Vec<u8>, Refusal> {
+        let mut text = Vec::with_capacity(self.message.len());
+        for (number, line) in self.text_lines() {
+            if line.starts_with(b"-----") {
+                return Err(Refusal::Dashes { line: number });
+            }
+            let end: &[u8] = if line.ends_with(b"\r\n") { b"\r\n" } else { b"\n" };
+            let line = line.strip_prefix(b"- ").unwrap_or(line);
+            let is_white = |byte: &u8| b" \t\r\n".contains(byte);
+            let length = line.iter().rposition(|byte| !is_white(byte)).map_or(0, |last| last.saturating_add(1));
+            text.extend_from_slice(line.get(..length).unwrap_or_default());
+            text.extend_from_slice(end);
+        }
+        Ok(text)
+    }
+
+    /// The digests that stand before the text, after `Hash:`.
+    ///
+    /// # Errors
+    ///
+    /// Where anything else stands there: the RFC allows nothing else.
+    pub(super) fn announced_digests(&self) -> Result<Vec<HashAlgorithm>, Refusal> {
+        let mut digests = Vec::new();
+        for (number, (part, next, line)) in (1..).zip(self.parts()) {
+            if (part, next) == (Part::Headers, Part::Headers) {
+                let names = line.strip_prefix(b"Hash:").unwrap_or(b"?").split(|&byte| byte == b',');
+                let known = names.map(|name| DIGESTS.iter().find(|(known, _)| *known == name.trim_ascii()));
+                let known: Option<Vec<_>> = known.map(|digest| digest.map(|(_, digest)| *digest)).collect();
+                digests.extend(known.ok_or(Refusal::Header { line: number })?);
+            }
+        }
+        Ok(digests)
+    }
+
+    /// The lines of the text with their numbers, as they are escaped.
+    fn text_lines(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let lines = (1..).zip(self.parts());
+        lines.filter(|(_, (part, next, _))| (*part, *next) == (Part::Text, Part::Text)).map(|(n, (.., line))| (n, line))
+    }
+
+    /// The lines, each with the parts that it and the next one belong to.
+    fn parts(&self) -> impl Iterator<Item = (Part, Part, &[u8])> {
+        lines(&self.message).scan(Part::Before, |part, line| {
+            let next = part.next(line.trim_ascii_end());
+            Some((mem::replace(part, next), next, line))
+        })
     }
 }
 
@@ -141,6 +207,43 @@ mod tests {
         let text = Ok(Some(b"<bmap>\n-dash \r\n\nend\n".to_vec()));
         assert_eq!(find(MESSAGE), text);
         assert_eq!(find(&format!(" \n\r\n{MESSAGE}\t\n")), text);
+    }
+
+    #[test]
+    fn the_signed_text_lacks_white_space_at_the_end_of_lines() {
+        let found = |file: &str| Clearsigned::find(file.as_bytes()).unwrap().unwrap().signed_text();
+        assert_eq!(found(MESSAGE), Ok(b"<bmap>\n-dash\r\n\nend\n".to_vec()));
+        let spaces = MESSAGE.replace("<bmap>", "<bmap>\t \r ").replace("end\n", "- -----x\n-x\n");
+        assert_eq!(found(&spaces), Ok(b"<bmap>\n-dash\r\n\n-----x\n-x\n".to_vec()));
+        assert_eq!(found(&MESSAGE.replace("end\n", "-----end\n")), Err(Refusal::Dashes { line: 7 }));
+    }
+
+    #[test]
+    fn the_signature_is_taken_out() {
+        let found = Clearsigned::find(MESSAGE.as_bytes()).unwrap().unwrap();
+        let signature = "-----BEGIN PGP SIGNATURE-----\n\niHUE\n-----END PGP SIGNATURE-----\n";
+        assert_eq!(found.signature(), signature.as_bytes());
+    }
+
+    #[test]
+    fn only_digests_stand_before_the_text() {
+        use HashAlgorithm::{Sha1, Sha256, Sha512};
+        let digests = |headers: &str| {
+            let message = MESSAGE.replace("Hash: SHA256\n", headers);
+            Clearsigned::find(message.as_bytes()).unwrap().unwrap().announced_digests()
+        };
+        assert_eq!(digests(""), Ok(vec![]));
+        assert_eq!(digests("Hash: SHA256\n"), Ok(vec![Sha256]));
+        assert_eq!(digests("Hash:SHA1 , SHA256\r\nHash: SHA512\n"), Ok(vec![Sha1, Sha256, Sha512]));
+        for (headers, line) in [
+            ("Hash: SHA256\nComment: x\n", 3),
+            ("Hash: MD5\n", 2),
+            ("Hash:\n", 2),
+            ("hash: SHA256\n", 2),
+            ("NotDashEscaped: x\n", 2),
+        ] {
+            assert_eq!(digests(headers), Err(Refusal::Header { line }), "{headers}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Fingerprint, Key, MAX_LEN, RequiredBy, Signer};
+use super::{ArmorError, Fingerprint, Key, MAX_LEN, RequiredBy, Signer};
 use crate::source::{self, Location};
 
 /// Why a bmap's signatures are not what the policy asks for.
@@ -53,9 +53,12 @@ pub enum VerifierError {
     /// It is not good.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// No program that verifies signatures is installed.
-    #[error("{programs} not found on PATH")]
-    NoVerifier { programs: &'static str },
+    /// No program that verifies signatures by the keys of the user is installed.
+    #[error("gpg and gpgv not found on PATH")]
+    NoVerifier,
+    /// The keyring is a keybox, and the program that reads these is not installed.
+    #[error("the keyring is a keybox, and gpgv not found on PATH")]
+    NoKeyboxReader,
     /// The program that verifies signatures cannot be run.
     #[error("cannot run {program}")]
     Run { program: &'static str, source: io::Error },
@@ -96,6 +99,24 @@ pub enum Refusal {
     /// By the clock of this machine it was made in the future.
     #[error("it is by key {key}, and from the future by this machine's clock")]
     FromTheFuture { key: String },
+    /// It was made before its key.
+    #[error("it is by key {key}, which is newer than it")]
+    OlderThanKey { key: String },
+    /// Its key is not meant for files.
+    #[error("it is by key {key}, which is not one for signing files")]
+    NotForSigning { key: String },
+    /// Nothing in the keyring binds its key: a primary key to a user id, or a subkey to its primary key.
+    #[error("it is by key {key}, of which the keyring has no valid signature by its owner")]
+    UnboundKey { key: String },
+    /// Its key is a subkey that does not certify its primary key.
+    #[error("it is by key {key}, a subkey that does not certify its primary key")]
+    NotCrossCertified { key: String },
+    /// What the keyring has of its key is damaged, or of a kind that is not known.
+    #[error("it is by key {key}, whose certificate in the keyring cannot be read")]
+    UnreadableKey { key: String },
+    /// The lines before a clearsigned text do not name its digest.
+    #[error("it is by key {key}, but no line before the text says 'Hash: {digest}'")]
+    NotAnnounced { key: String, digest: String },
     /// The verifier cannot check it; `code` is an error number of libgpg-error.
     #[error("it is by key {key} and cannot be checked (error {code} of GnuPG)")]
     Unchecked { key: String, code: String },
@@ -114,6 +135,18 @@ pub enum Refusal {
     /// Some text is not signed; `line` counts from 1.
     #[error("line {line}: there is text outside of the signed part")]
     TextOutside { line: usize },
+    /// Something other than the digests stands before the signed text; `line` counts from 1.
+    #[error("line {line}: only 'Hash' may stand before the signed text")]
+    Header { line: usize },
+    /// A line begins like one of the frame; `line` counts from 1.
+    #[error("line {line} of the signed part begins with dashes that are not escaped")]
+    Dashes { line: usize },
+    /// A line is longer than those that are signed whole; `line` counts from 1 within what is signed.
+    #[error("line {line} of the signed text is too long to be signed as text")]
+    LongLine { line: usize },
+    /// Its armour is damaged.
+    #[error(transparent)]
+    Armor(ArmorError),
     /// There is more than one signed part; `line` counts from 1.
     #[error("line {line}: a second signed part begins")]
     SecondPart { line: usize },

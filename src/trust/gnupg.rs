@@ -15,7 +15,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
 use nix::unistd::getuid;
 
-use super::{Keys, Refusal, Signed, Subject, VerifierError};
+use super::{Refusal, Signed, Subject, VerifierError};
 use crate::sys::programs::end_with_us;
 use status::Report;
 
@@ -52,21 +52,24 @@ const ENVIRONMENT: [&str; 4] = ["PATH", "HOME", "GNUPGHOME", "TMPDIR"];
 /// How much of a verifier's last message is shown, in characters.
 const SAID_LEN: usize = 200;
 
-/// Verifies `subject`: with `gpgv` where a keyring is given, which it reads from a file; with the user's own keyring by
-/// `gpg`, or `gpgv` where there is no `gpg`.
-pub(super) fn verify(subject: &Subject<'_>, keys: &Keys) -> Result<Signed, VerifierError> {
-    let (programs, names) = match keys {
-        Keys::OfUser => (&[Program::Gpg, Program::Gpgv][..], "gpg and gpgv"),
-        Keys::In(_) => (&[Program::Gpgv][..], "gpgv"),
+/// Verifies `subject`: with `gpgv` where a keybox is given; with the user's own keyring by `gpg`, or `gpgv` where there is
+/// no `gpg`.
+pub(super) fn verify(subject: &Subject<'_>, keybox: Option<&[u8]>) -> Result<Signed, VerifierError> {
+    let programs = match keybox {
+        None => &[Program::Gpg, Program::Gpgv][..],
+        Some(_) => &[Program::Gpgv][..],
     };
     for program in programs {
-        match program.run(subject, keys) {
+        match program.run(subject, keybox) {
             Err(VerifierError::Run { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
             Ok(answer) => return Ok(answer.judge(*program, subject)?),
         }
     }
-    Err(VerifierError::NoVerifier { programs: names })
+    Err(match keybox {
+        None => VerifierError::NoVerifier,
+        Some(_) => VerifierError::NoKeyboxReader,
+    })
 }
 
 impl Program {
@@ -78,12 +81,9 @@ impl Program {
     }
 
     /// Runs it. It ends with this program at the latest.
-    fn run(self, subject: &Subject<'_>, keys: &Keys) -> Result<Answer, VerifierError> {
+    fn run(self, subject: &Subject<'_>, keybox: Option<&[u8]>) -> Result<Answer, VerifierError> {
         let status = MemoryFile::new(b"").map_err(VerifierError::Memory)?;
-        let keyring = match keys {
-            Keys::OfUser => None,
-            Keys::In(keyring) => Some(MemoryFile::new(keyring.bytes()).map_err(VerifierError::Memory)?),
-        };
+        let keybox = keybox.map(MemoryFile::new).transpose().map_err(VerifierError::Memory)?;
         let settings = gpg_home().map(|home| MemoryFile::new(&gpg_settings(&home))).transpose();
         let settings = settings.map_err(VerifierError::Memory)?;
         let files = subject.files().map_err(VerifierError::Memory)?;
@@ -92,8 +92,8 @@ impl Program {
         command.env_clear().env("LC_ALL", "C").stdin(Stdio::null());
         command.envs(ENVIRONMENT.into_iter().filter_map(|name| Some((name, env::var_os(name)?))));
         command.arg(format!("--status-fd={}", status.0.as_raw_fd())).arg("--output=-");
-        if let Some(keyring) = &keyring {
-            command.arg("--keyring").arg(keyring.path());
+        if let Some(keybox) = &keybox {
+            command.arg("--keyring").arg(keybox.path());
         }
         if self == Self::Gpg {
             match &settings {

@@ -4,17 +4,25 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::armor::{self, ArmorError};
+use super::armor::{self, ArmorError, Block};
 use crate::sys::file_id::FileId;
 
 /// The largest keyring that is read, in bytes; that of all Debian developers has 30 MiB.
 const MAX_FILE_SIZE: u64 = 256 << 20;
 
-/// Public keys, in a form that `gpgv` reads.
+/// Public keys.
 pub struct Keyring {
     path: PathBuf,
     id: FileId,
-    bytes: Vec<u8>,
+    pub(super) contents: Contents,
+}
+
+/// What a keyring consists of.
+pub(super) enum Contents {
+    /// OpenPGP certificates, binary.
+    Certificates(Vec<u8>),
+    /// GnuPG's own format, which only GnuPG reads.
+    Keybox(Vec<u8>),
 }
 
 /// Why a file cannot be used as a keyring.
@@ -48,13 +56,17 @@ impl Keyring {
             Ok(read) => read,
             Err(source) => return Err(KeyringError::Read { path, source }),
         };
-        let bytes = match armor::is_armored(&bytes) {
-            true => armor::decode(&bytes).map_err(|source| KeyringError::Armor { path: path.clone(), source })?,
-            false => bytes,
+        let contents = match is_keybox(&bytes) {
+            true => Contents::Keybox(bytes),
+            false => Contents::Certificates(match armor::has_block(&bytes, Block::Keys) {
+                true => armor::decode(&bytes, Block::Keys)
+                    .map_err(|source| KeyringError::Armor { path: path.clone(), source })?,
+                false => bytes,
+            }),
         };
-        match is_keybox(&bytes) || begins_with_key(&bytes) {
-            true => Ok(Self { path, id, bytes }),
-            false => Err(KeyringError::NotAKeyring { path }),
+        match &contents {
+            Contents::Certificates(bytes) if !begins_with_key(bytes) => Err(KeyringError::NotAKeyring { path }),
+            _ => Ok(Self { path, id, contents }),
         }
     }
 
@@ -66,10 +78,6 @@ impl Keyring {
     /// Which file it is.
     pub fn id(&self) -> FileId {
         self.id
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
     }
 }
 

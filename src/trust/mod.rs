@@ -4,8 +4,10 @@
 //! a file of its own, or the bmap is a clearsigned text, which encloses what it signs. A [`Policy`] says which
 //! signatures are accepted; [`authenticate`] checks a bmap against it, and returns the text that was signed.
 //!
-//! GnuPG verifies. Only its status lines and its exit status count. Its input lies in memory, not in files that others
-//! could reach or that could be left over. No setting makes an unknown key known, and keyrings are not changed.
+//! Signatures by the keys of a file with certificates are verified here, as `gpgv` would. By the keys of the user, and
+//! those of a keybox, GnuPG verifies: only its status lines and its exit status count, and its input lies in memory, not in
+//! files that others could reach or that could be left over. No setting makes an unknown key known, and keyrings are not
+//! changed.
 
 // Signatures and what verifiers print come from outside: no byte of it may cause a panic.
 #![cfg_attr(
@@ -27,6 +29,7 @@ mod error;
 pub mod fuzzing;
 mod gnupg;
 mod keyring;
+mod openpgp;
 mod policy;
 mod signer;
 
@@ -38,6 +41,7 @@ pub use signer::{Fingerprint, InvalidFingerprint, Key, Signer};
 
 use crate::source::{Location, SmallFile};
 use clearsign::Clearsigned;
+use keyring::Contents;
 
 /// The longest signature that is verified, in bytes. One takes a few hundred bytes, and a file may have several; a
 /// verifier checks all of them, which takes time.
@@ -152,5 +156,26 @@ fn verify(subject: &Subject<'_>, keys: &Keys) -> Result<Signed, VerifierError> {
     if length > MAX_LEN {
         return Err(Refusal::TooLong { length }.into());
     }
-    gnupg::verify(subject, keys)
+    match keys {
+        Keys::OfUser => gnupg::verify(subject, None),
+        Keys::In(keyring) => match &keyring.contents {
+            Contents::Certificates(certificates) => Ok(openpgp::verify(subject, certificates)?),
+            Contents::Keybox(keybox) => gnupg::verify(subject, Some(keybox)),
+        },
+    }
+}
+
+/// The makers of the good ones of several signatures. One is enough if of the others only the key or the algorithm is
+/// unknown; nothing is asked about those after one that refuses all.
+fn accept(verdicts: impl Iterator<Item = Result<Signer, Refusal>>) -> Result<Vec<Signer>, Refusal> {
+    let mut signers = Vec::new();
+    let mut unknown = Refusal::NoSignature;
+    for verdict in verdicts {
+        match verdict {
+            Ok(signer) => signers.push(signer),
+            Err(refusal @ (Refusal::UnknownKey { .. } | Refusal::UnknownAlgorithm { .. })) => unknown = refusal,
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    if signers.is_empty() { Err(unknown) } else { Ok(signers) }
 }

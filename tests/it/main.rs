@@ -49,6 +49,7 @@ mod machine;
 mod manual;
 mod nginx;
 mod only_changed;
+mod openpgp;
 mod overlapping_devices;
 mod packaging;
 mod partitions;

@@ -62,6 +62,7 @@ fn absurdly_many_signatures_are_refused() {
     bench.accepts(bench.copy(&["--no-sig-verify"]), &["is not verified"]);
 }
 
+/// But with `--keyring`: that works on its own, except for a keybox.
 #[test(GPG)]
 fn signed_bmaps_are_refused_without_gnupg() {
     let bench = Bench::new();
@@ -69,13 +70,20 @@ fn signed_bmaps_are_refused_without_gnupg() {
     let text = bench.text();
     let without = |options: &[&str]| bench.copy(options).env("PATH", empty.path());
     bench.accepts(without(&[]), &["is not signed"]);
-    let refused = ["cannot be verified", "not found on PATH", "install GnuPG", "'--no-sig-verify'"];
-    let ring = keys().directory().join("ring.gpg");
+    let refused = ["cannot be verified", "not found on PATH", "'--keyring FILE'", "'--no-sig-verify'"];
+    let [ring, armored, keybox] =
+        ["ring.gpg", "ring.asc", "user/pubring.kbx"].map(|name| keys().directory().join(name).display().to_string());
+    let with_keyrings = || {
+        bench.refuses(without(&[]), &refused);
+        bench.refuses(without(&["--keyring", &keybox]), &["is a keybox", "gpgv not found on PATH", "gpg --export"]);
+        bench.accepts(without(&["--keyring", &ring]), &[&good(Who::Ed)]);
+        bench.accepts(without(&["--keyring", &armored]), &[&good(Who::Ed)]);
+    };
     bench.sign(Who::Ed);
-    bench.refuses(without(&[]), &refused);
-    bench.refuses(without(&["--keyring", ring.to_str().unwrap()]), &refused);
+    with_keyrings();
     fs::remove_file(format!("{}.sig", bench.bmap.display())).unwrap();
-    bench.write_bmap(keys().sign(Who::Ed, CLEAR, &text)).refuses(without(&[]), &refused);
+    bench.write_bmap(keys().sign(Who::Ed, CLEAR, &text));
+    with_keyrings();
     // With gpgv alone its own default keyring counts.
     if let Some(gpgv) = crate::common::find_program("gpgv") {
         std::os::unix::fs::symlink(gpgv, empty.path().join("gpgv")).unwrap();
@@ -182,7 +190,7 @@ fn only_status_lines_and_exit_status_count() {
 fn signed_bmaps_are_refused_without_proc() {
     let bench = Bench::new();
     bench.sign(Who::Ed);
-    let ring = keys().directory().join("ring.gpg");
+    let ring = keys().directory().join("user/pubring.kbx");
     for options in [&[][..], &["--keyring", text(&ring)]] {
         let script = "mount -t tmpfs none /proc && exec \"$@\"";
         let tool = bench.copy(options).under(&["unshare", "--mount", "sh", "-c", script, "sh"]);

@@ -7,7 +7,7 @@ use bmaptool::partition::RelocateError;
 use bmaptool::range::{BlockRange, BlockSize, ByteRange};
 use bmaptool::sink::Error as Refused;
 use bmaptool::source::{DecodeError, Names};
-use bmaptool::trust::{Key, Refusal, Signer, VerifierError};
+use bmaptool::trust::{ArmorError, Key, Refusal, Signer, VerifierError};
 
 use super::*;
 
@@ -105,9 +105,20 @@ fn errors() -> Vec<Error> {
         of_signature(Refusal::WeakDigest { key: KEY.to_owned(), digest: "RIPEMD-160".to_owned() }),
         of_signature(Refusal::UnknownAlgorithm { key: KEY.to_owned(), algorithm: "17".to_owned() }),
         of_signature(Refusal::FromTheFuture { key: KEY.to_owned() }),
+        of_signature(Refusal::OlderThanKey { key: KEY.to_owned() }),
+        of_signature(Refusal::NotForSigning { key: KEY.to_owned() }),
+        of_signature(Refusal::UnboundKey { key: KEY.to_owned() }),
+        of_signature(Refusal::NotCrossCertified { key: KEY.to_owned() }),
+        of_signature(Refusal::UnreadableKey { key: KEY.to_owned() }),
+        of_signature(Refusal::NotAnnounced { key: KEY.to_owned(), digest: "SHA256".to_owned() }),
+        of_signature(Refusal::Header { line: 2 }),
+        of_signature(Refusal::Dashes { line: 123_456 }),
+        of_signature(Refusal::LongLine { line: 123_456 }),
+        of_signature(Refusal::Armor(ArmorError::Checksum { line: 12 })),
         of_signature(Refusal::Unchecked { key: KEY.to_owned(), code: "100".to_owned() }),
         Error::Bmap(trust::Error::UnknownKey { bmap: bmap(), key: KEY.to_owned() }.into()),
-        unverifiable(VerifierError::NoVerifier { programs: "gpg and gpgv" }),
+        unverifiable(VerifierError::NoVerifier),
+        unverifiable(VerifierError::NoKeyboxReader),
         unverifiable(VerifierError::NoProc { program: "gpgv" }),
         of_bmap(ParseError::Damaged { element: "BmapFileChecksum", found: digest(), computed: digest() }),
         of_bmap(ParseError::Missing { element: "MappedBlocksCount" }),

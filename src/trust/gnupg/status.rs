@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use percent_encoding::percent_decode_str;
 
-use crate::trust::{Key, Refusal, Signed, Signer};
+use crate::trust::{Key, Refusal, Signed, Signer, accept};
 
 /// What every status line begins with.
 const PREFIX: &str = "[GNUPG:] ";
@@ -90,19 +90,10 @@ impl Report {
         self.signatures.iter().any(|signature| matches!(signature.finding, Finding::Error { .. }))
     }
 
-    /// The makers of the good signatures, with the text that they signed. One is enough if of the others only the key
-    /// or the algorithm is unknown.
+    /// The makers of the good signatures, with the text that they signed.
     pub(in crate::trust) fn judge(self, text: Vec<u8>) -> Result<Signed, Refusal> {
-        let mut signers = Vec::new();
-        let mut unknown = Refusal::NoSignature;
-        for signature in self.signatures {
-            match signature.judge() {
-                Ok(signer) => signers.push(signer),
-                Err(refusal @ (Refusal::UnknownKey { .. } | Refusal::UnknownAlgorithm { .. })) => unknown = refusal,
-                Err(refusal) => return Err(refusal),
-            }
-        }
-        if signers.is_empty() { Err(unknown) } else { Ok(Signed { text, signers }) }
+        let signers = accept(self.signatures.into_iter().map(Signature::judge))?;
+        Ok(Signed { text, signers })
     }
 }
 
@@ -127,12 +118,16 @@ impl Signature {
             },
             Finding::Refused(refusal) => Err(refusal(by)),
             Finding::Error { key_algorithm, digest_algorithm, made, code } => Err(match code.as_str() {
-                // The numbers of libgpg-error: GPG_ERR_NO_PUBKEY, GPG_ERR_PUBKEY_ALGO, GPG_ERR_DIGEST_ALGO.
+                // The numbers of libgpg-error: GPG_ERR_NO_PUBKEY, _PUBKEY_ALGO, _DIGEST_ALGO.
                 "9" => Refusal::UnknownKey { key: by.id },
                 "4" => Refusal::UnknownAlgorithm { key: by.id, algorithm: key_algorithm },
                 "5" => Refusal::WeakDigest { key: by.id, digest: digest_name(&digest_algorithm) },
                 // It has several codes, as also the key or a signature on the key may be from the future.
                 _ if made.is_some_and(is_in_the_future) => Refusal::FromTheFuture { key: by.id },
+                // GPG_ERR_BAD_PUBKEY, _TIME_CONFLICT, _WRONG_KEY_USAGE.
+                "6" => Refusal::UnboundKey { key: by.id },
+                "39" => Refusal::OlderThanKey { key: by.id },
+                "125" => Refusal::NotForSigning { key: by.id },
                 _ => Refusal::Unchecked { key: by.id, code },
             }),
         }
