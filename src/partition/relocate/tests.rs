@@ -170,7 +170,7 @@ fn only_a_protective_entry_for_all_of_the_disk_follows_it() {
     // Of 3 TiB, as much as 32 bits can say.
     let mut head = image[..HEAD].to_vec();
     relocate(&mut head, 512, 3 << 40).unwrap();
-    assert_eq!(number::<4>(&head, 458), u32::MAX.into());
+    assert_eq!(number::<4>(&head, 458), u64::from(u32::MAX));
     assert_eq!(number::<8>(&head, 512 + field::OTHER_LBA), (3 << 31) - 1);
 }
 
