@@ -162,6 +162,12 @@ const GUIDE: [Example; 17] = [
         needs: &[Need::Root],
     },
     Example {
+        heading: "A larger card",
+        begins: "sudo bmaptool copy --relocate-gpt",
+        how: How::Elsewhere("relocate::the_table_is_right_and_no_partition_changes"),
+        needs: &[],
+    },
+    Example {
         heading: "Yocto",
         begins: "bmaptool copy",
         how: How::Run {
