@@ -94,7 +94,7 @@ fn checksums_can_be_left_out() {
     assert!(with.ranges().map(|range| range.blocks).eq(without.ranges().map(|range| range.blocks)));
 }
 
-#[test(Root)]
+#[test(Native, Root)]
 fn what_was_written_to_a_loop_device_is_mapped() {
     let directory = temp_dir();
     let image = directory.path().join("disk.img");
