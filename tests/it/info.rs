@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::common::device::Disk;
 use crate::common::gnupg::{Who, keys};
 use crate::common::image::Random;
-use crate::common::json::{JSON, object};
+use crate::common::json::object;
 use crate::common::server::{File, Server};
 use crate::common::signed::{BAD, Bench};
 use crate::common::terminal::Terminal;
@@ -18,6 +18,7 @@ use crate::common::trace::Trace;
 use crate::common::work::Work;
 use crate::common::{sh, temp_dir, text};
 use crate::partitions::{GPT, MBR, make};
+use crate::registry::JSON;
 
 const MIB: u64 = 1 << 20;
 

@@ -5,9 +5,10 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::common::device::{Disk, Swap};
-use crate::common::json::{JSON, object};
+use crate::common::json::object;
 use crate::common::text;
 use crate::common::tool::{Tool, bmaptool};
+use crate::registry::JSON;
 
 const MIB: u64 = 1 << 20;
 

@@ -111,6 +111,9 @@ pub enum Need {
     Minutes,
 }
 
+/// What holds JSON to its schema.
+pub const JSON: Need = Need::Python("jsonschema");
+
 impl Need {
     fn is_met(self) -> bool {
         match self {

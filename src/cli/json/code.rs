@@ -24,8 +24,8 @@ macro_rules! codes {
 codes! {
     ArgumentsSwapped
     BmapHasNoChecksums
-    BmapIsImage
     BmapInvalid
+    BmapIsImage
     BmapNotFound
     BmapOfCompressedFile
     CannotDiscard

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use super::PYTHON;
 use super::package::project_file;
 use super::tool::{Outcome, Tool};
-use crate::registry::Need;
 
 /// Holds each line to the schema; answers with what is wrong with it, in a line.
 const VALIDATE: &str = "\
@@ -52,9 +51,6 @@ pub fn object(outcome: &Outcome) -> Value {
     assert_eq!(objects.len(), 1, "{objects:?}");
     objects.remove(0)
 }
-
-/// What holds the objects to their schema.
-pub const JSON: Need = Need::Python("jsonschema");
 
 /// The events of a run, the last of which says how it ended.
 #[track_caller]
