@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::panic::resume_unwind;
 use std::path::Path;
-use std::process::exit;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -21,6 +20,7 @@ use libc::{
 };
 use nix::sys::signal::{SigHandler, Signal, signal};
 use signal_hook::flag;
+use signal_hook::low_level::exit;
 
 use super::hint::DEFECT;
 use super::json;

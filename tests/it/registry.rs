@@ -118,6 +118,9 @@ pub enum Need {
     Minutes,
 }
 
+/// What holds JSON to its schema.
+pub const JSON: Need = Need::Python("jsonschema");
+
 impl Need {
     fn is_met(self) -> bool {
         match self {

@@ -25,8 +25,8 @@ codes! {
     ArgumentsSwapped
     BackupGptDamaged
     BmapHasNoChecksums
-    BmapIsImage
     BmapInvalid
+    BmapIsImage
     BmapNotFound
     BmapOfCompressedFile
     CannotDiscard

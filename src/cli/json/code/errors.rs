@@ -181,6 +181,7 @@ impl From<&RelocateError> for Code {
 impl From<&sink::Error> for Code {
     fn from(error: &sink::Error) -> Self {
         match error {
+            sink::Error::Access { source, .. } if source.kind() == ErrorKind::PermissionDenied => Self::NoPermission,
             sink::Error::Access { .. } => Self::TargetUnusable,
             sink::Error::WrongKind { .. } | sink::Error::RawFlash { .. } => Self::TargetWrongKind,
             sink::Error::KeepsNothing { .. } => Self::TargetCannotBeReadBack,
