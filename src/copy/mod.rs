@@ -197,7 +197,7 @@ fn start(
     let mut queues = Vec::new();
     let count = sinks.len();
     for (index, sink) in sinks.iter_mut().enumerate() {
-        let boot_region = BootRegion::read(&mut **sink, TargetId(index), plan.unmapped(), observer)?;
+        let boot_region = BootRegion::read(&mut **sink, TargetId(index), plan, observer)?;
         let held = match write {
             Write::All => None,
             Write::Changed => Some(Held::start(plan, &**sink, count)?),
