@@ -9,7 +9,7 @@ use std::io;
 use super::Write;
 use super::cancel::Cancel;
 use super::error::Error;
-use super::plan::Unmapped;
+use super::plan::Plan;
 use super::relocation::Relocation;
 use crate::event::{Notice, Observer, TargetId};
 use crate::range::ByteRange;
@@ -50,28 +50,31 @@ enum State {
 }
 
 impl BootRegion {
-    /// The boot region of `sink`, in memory; with [`Unmapped::Discard`] nothing of what it held is kept. Nothing is
-    /// written.
+    /// The boot region of `sink`, in memory, without what `plan` discards. Nothing is written.
     pub(super) fn read(
         sink: &mut dyn Sink,
         target: TargetId,
-        unmapped: Unmapped,
+        plan: &Plan,
         observer: &dyn Observer,
     ) -> Result<Self, Error> {
         let length = sink.info().boot_region;
         let buffer = || AlignedBuf::zeroed(length as usize).map_err(Error::Memory);
         let (mut contents, zeroes) = (buffer()?, buffer()?);
-        if length > 0
-            && unmapped != Unmapped::Discard
-            && let Err(error) = sink.read_at(&mut contents, 0)
-        {
-            contents.fill(0);
-            observer.notice(Notice::BootRegionUnreadable { target, length, error: &error.source });
-            let not_zero = ByteRange { start: 0, end: length };
-            return Ok(Self { contents, zeroes, not_zero, write: Write::All, state: State::Safe, relocation: None });
+        let mut not_zero = ByteRange { start: 0, end: length };
+        let read = if length > 0 { sink.read_at(&mut contents, 0) } else { Ok(()) };
+        match read {
+            Ok(()) => not_zero = self::not_zero(&contents),
+            // What is not in the plan because the target holds it was read before, and is needed.
+            Err(error) if plan.left_out_before(length) > 0 => return Err(Error::ReadTarget(error.source)),
+            Err(error) => {
+                contents.fill(0);
+                observer.notice(Notice::BootRegionUnreadable { target, length, error: &error.source });
+            }
         }
-        let not_zero = not_zero(&contents);
-        Ok(Self { contents, zeroes, not_zero, write: Write::All, state: State::Safe, relocation: None })
+        let (write, state) = (Write::All, State::Safe);
+        let mut boot_region = Self { contents, zeroes, not_zero, write, state, relocation: None };
+        plan.discards().for_each(|hole| boot_region.room(hole).fill(0));
+        Ok(boot_region)
     }
 
     /// The same region with a GPT that is relocated, if it is. Of its table, nothing is what the target held.

@@ -230,7 +230,7 @@ fn start(
     let (told, inbox) = sync_channel(count * (retry::RETRIES + 2));
     for (index, sink) in sinks.iter_mut().enumerate() {
         let relocation = Relocation::of(plan, &sink.info())?;
-        let boot_region = BootRegion::read(&mut **sink, TargetId(index), plan.unmapped(), observer)?.with(relocation);
+        let boot_region = BootRegion::read(&mut **sink, TargetId(index), plan, observer)?.with(relocation);
         let held = match write {
             Write::All => None,
             Write::Changed => Some(Held::start(plan, &**sink, count)?),

@@ -329,10 +329,6 @@ impl Plan {
             .map(|wanted| ByteRange { start: wanted.start.max(bytes.start), end: wanted.end.min(bytes.end) })
             .collect()
     }
-
-    pub(super) fn unmapped(&self) -> Unmapped {
-        self.unmapped
-    }
 }
 
 fn write_step(range: Range<'_>, compared: Option<ChecksumKind>) -> Step<'_> {

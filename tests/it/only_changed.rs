@@ -160,6 +160,7 @@ fn holes_and_what_was_read_back_are_as_after_a_plain_copy() {
             let before = written(&disk);
             fixture.copy(flags, source, disk.path()).ok();
             assert_eq!(written(&disk) == before, nothing_is_written, "{flags:?} {source}");
+            assert!(fs::read(&disk.backing).unwrap() == expected, "{flags:?} {source}");
             let before = written(&disk);
             let mut changed = change(&disk.backing, 20);
             if flags[0] != "--read-back" {

@@ -121,7 +121,7 @@ const README: [Example; 15] = [
     },
 ];
 
-const GUIDE: [Example; 17] = [
+const GUIDE: [Example; 18] = [
     Example {
         heading: "Sparse files, raw images, bmaps",
         begins: "truncate",

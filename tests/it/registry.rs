@@ -85,9 +85,6 @@ impl Test {
     }
 }
 
-/// What holds JSON to its schema.
-pub const JSON: Need = Need::Python("jsonschema");
-
 /// Something that a test cannot do without.
 #[derive(Clone, Copy)]
 pub enum Need {

@@ -94,8 +94,8 @@ fn what_is_zero_of_the_boot_region_is_neither_zeroed_nor_written() {
     let image = image(SIZE);
     let plan = || mapped(map(&image, &[(10, 19), (1100, 3100)]));
     let cases = [
-        (0..0, None, (8192, 12_288)),
-        (9000..12_000, Some(Operation::Write(8192, 4096)), (8192, 12_288)),
+        (0..0, None, (8192, 20_480)),
+        (9000..12_000, Some(Operation::Write(8192, 4096)), (8192, 20_480)),
         (4095..9000, Some(Operation::Write(0, 12_288)), (0, 20_480)),
     ];
     for (not_zero, clear, (start, end)) in cases {
@@ -266,6 +266,22 @@ impl ForwardRead for Indexed {
     fn finish(&mut self) -> io::Result<u64> {
         self.0.finish()
     }
+}
+
+#[test]
+fn what_is_left_out_of_the_boot_region_stays_there_when_its_holes_are_discarded() {
+    let image = image(SIZE);
+    let map = map(&image, &[(10, 19), (1100, 1199)]);
+    let plan = Plan::mapped(map, Verify::Checksums, Unmapped::Discard);
+    let (verdict, plain) = to_device(plan.clone(), &image, Record::device());
+    assert!(verdict.is_ok());
+    let again = image.clone();
+    let reopen: plan::Reopen = Box::new(move |_| Ok(Box::new(Indexed(Reluctant::new(&again)))));
+    let reader = Box::new(Indexed(Reluctant::new(&image)));
+    let source = Image { reader, reopen: Some(reopen), ..image_of(plan, &image) };
+    let (verdict, record) = changed_to(Kind::BlockDevice, source, ReadBack::No, device(&image, &[]));
+    assert_eq!(verdict.unwrap().left_out, 110_000);
+    assert!(record.contents == plain.contents);
 }
 
 #[test]

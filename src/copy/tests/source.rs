@@ -14,7 +14,7 @@ fn a_second_pass_writes_only_the_bytes_that_are_asked_for() {
 
     let record = Arc::new(Mutex::new(Record::device()));
     let mut sink = sink(Kind::BlockDevice, &record);
-    let boot_region = BootRegion::read(&mut *sink, TargetId(0), Unmapped::Keep, &Silent).unwrap();
+    let boot_region = BootRegion::read(&mut *sink, TargetId(0), &plan, &Silent).unwrap();
     let pace = Pace::new(1, STALL);
     let mut writer = Writer {
         id: TargetId(0),
