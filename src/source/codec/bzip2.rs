@@ -21,15 +21,20 @@ fn memory_needed(threads: NonZeroUsize) -> usize {
     threads.get().saturating_mul(9 << 20).saturating_add(13 << 20).saturating_add(24 << 20)
 }
 
+/// How many threads there are where the process may have so much memory, in bytes. A control group that runs out of it
+/// ends the program: no allocation fails.
+fn affordable(most: NonZeroUsize, limit: u64) -> NonZeroUsize {
+    let enough = usize::try_from(limit / 4 * 3).unwrap_or(usize::MAX);
+    let mut fewer = (1..=most.get()).rev().filter_map(NonZeroUsize::new);
+    fewer.find(|&threads| memory_needed(threads) <= enough).unwrap_or(NonZeroUsize::MIN)
+}
+
 pub(super) fn decoder(compressed: Compressed, trailing: Trailing) -> io::Result<Box<dyn Read + Send>> {
-    let mut threads = thread::available_parallelism().map_or(NonZeroUsize::MIN, |cores| cores.min(MAX_THREADS));
-    // A control group that runs out of memory ends the program: no allocation fails.
-    let enough = usize::try_from(memory::limit() / 4 * 3).unwrap_or(usize::MAX);
-    let fits = |threads| memory_needed(threads) <= enough && memory_limit::probe(memory_needed(threads)).is_ok();
-    while threads > NonZeroUsize::MIN && !fits(threads) {
-        threads = NonZeroUsize::new(threads.get() - 1).unwrap_or(NonZeroUsize::MIN);
+    let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let mut threads = affordable(cores.min(MAX_THREADS), memory::limit());
+    while let Err(error) = memory_limit::probe(memory_needed(threads)) {
+        threads = NonZeroUsize::new(threads.get() - 1).ok_or(error)?;
     }
-    memory_limit::probe(memory_needed(threads))?;
     // A thread that cannot start is an error, not the end of the program.
     let start = |name: &str, work| threads::start(name, work).map(drop);
     let decoder = Decoder::with_spawner(compressed, threads, start);
@@ -57,5 +62,16 @@ impl Read for Bzip2 {
         self.trailing.pass_over_text(start.get(..length).unwrap_or_default()).map_err(|_| error)?;
         self.decoder = None;
         Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_fewer_threads_where_there_is_less_memory() {
+        let threads = |mib: u64| affordable(MAX_THREADS, mib << 20).get();
+        assert_eq!([1, 64, 80, 128, 1 << 20].map(threads), [1, 1, 2, 4, 4]);
     }
 }
