@@ -59,8 +59,9 @@ impl Signals {
         let at_once = Arc::new(AtomicBool::new(!IS_WATCHED.load(Ordering::SeqCst)));
         let signals = Self { at_once, cancel: CANCEL.clone() };
         for signal in HANDLED.into_iter().chain(SIGRTMIN()..=SIGRTMAX()).filter(|&signal| !is_ignored(signal)) {
-            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&signals.at_once))?;
+            // The first handler notes the signal, so that none is lost that comes before the second.
             flag::register_usize(signal, signals.cancel.flag(), signal as usize)?;
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&signals.at_once))?;
         }
         // If it is ignored, the kernel keeps no exit status of our child processes.
         // SAFETY: no handler is installed that could be called.
