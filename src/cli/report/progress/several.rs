@@ -80,9 +80,9 @@ pub(super) fn lines(names: &Names, targets: &mut BTreeMap<usize, Target>, column
 }
 
 /// The target that has got most of the image, as long as one is being written: so much has been read.
-fn source(targets: &mut BTreeMap<usize, Target>) -> Option<&mut Target> {
-    let is_read = |target: &&mut Target| target.outcome.is_none() && target.phase == Phase::Copying;
-    targets.values_mut().filter(is_read).max_by_key(|target| target.done)
+fn source(targets: &BTreeMap<usize, Target>) -> Option<&Target> {
+    let is_read = |target: &&Target| target.outcome.is_none() && target.phase == Phase::Copying;
+    targets.values().filter(is_read).max_by_key(|target| target.done)
 }
 
 /// What is printed elsewhere: how far the slowest is.
@@ -125,13 +125,13 @@ impl Target {
     }
 
     /// How much of the image has been read.
-    fn source_line(&mut self, room: usize) -> String {
+    fn source_line(&self, room: usize) -> String {
         let amount = match self.total {
             Some(total) => format!("image: {} of {} read", human(self.done), human(total)),
             None => format!("image: {} read", human(self.done)),
         };
-        // The time that is left is the last figure.
-        let rate = self.rate();
+        // At the mean rate: the meter is for the line of the target. The time that is left is the last figure.
+        let rate = (self.done as f64 / self.started.elapsed().as_secs_f64()) as u64;
         let left = self.figures(rate).pop().filter(|left| left.ends_with("left"));
         let left = left.filter(|left| amount.len() + " ".len() + left.len() <= room);
         fitted(amount, self.share(), left.into_iter().collect(), room)
