@@ -229,7 +229,7 @@ fn of_fetch(error: &io::Error) -> Option<&'static str> {
 
 fn of_target(error: &sink::Error) -> Option<String> {
     use sink::Error::{
-        Access, Busy, CannotDiscard, Denied, FileAmongDevices, Forbidden, Locked, NoDevice, NoMedium, NoSysfs,
+        Access, Busy, CannotDiscard, Denied, FileAmongDevices, Forbidden, HasData, Locked, NoDevice, NoMedium, NoSysfs,
         NotBlockDevice, NotRemovable, RawFlash, ReadOnly, Replaced, Source, Swapped, UnknownDevice, WrongKind,
     };
 
@@ -244,6 +244,7 @@ fn of_target(error: &sink::Error) -> Option<String> {
         }
         Replaced { .. } => "try again",
         NoSysfs { .. } => "use 'mount -t sysfs sysfs /sys', or write to a new file",
+        HasData { .. } => "is it an image that a pattern named? If not, remove it first",
         NotBlockDevice { .. } => NOT_RELOCATED,
         NotRemovable { .. } => "'bmaptool list' lists the removable devices",
         UnknownDevice { .. } | NoDevice { .. } => "is the device plugged in? 'bmaptool list --all' lists the devices",

@@ -85,7 +85,8 @@ pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
     Copy::of(slice::from_ref(request)).claim(request)
 }
 
-/// Claims all targets of a copy, as [`claim`] does one; no two of them may share bytes. If one is refused, the others
+/// Claims all targets of a copy, as [`claim`] does one; no two of them may share bytes, and of
+/// several, a file must be new or empty. If one is refused, the others
 /// are released as they were.
 ///
 /// # Errors
@@ -151,7 +152,12 @@ impl<'a> Copy<'a> {
             }
             opened => opened,
         };
-        Ok((kind, opened?))
+        let sink = opened?;
+        // A pattern of the shell, as in `*.img /dev/sdb`, makes targets of all images but the first.
+        if self.requests.len() > 1 && kind == Kind::RegularFile && metadata.len() > 0 {
+            return Err(Error::HasData { path: path.to_owned() });
+        }
+        Ok((kind, sink))
     }
 }
 

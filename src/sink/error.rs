@@ -58,6 +58,9 @@ pub enum Error {
     /// It shares bytes with `other`, another target of the same copy; in `sharing`, that is the source.
     #[error("{}", of_targets_in_words(path, other, *sharing))]
     SharesTarget { path: PathBuf, other: PathBuf, sharing: Sharing },
+    /// It is a file with data, and one of several targets.
+    #[error("'{path}' has data: of several targets, a file must be new or empty")]
+    HasData { path: PathBuf },
     /// It has data, and the image is a device: one is mistaken for the other.
     #[error("the image is a device, and the target '{path}' a file that has data")]
     Swapped { path: PathBuf },

@@ -33,14 +33,14 @@ fn devices_and_files_are_written_at_once() {
     let directory = temp_dir();
     let image = mapped_disk(directory.path());
     let disks = [ROOMY, 24 * MIB, ROOMY].map(Disk::new);
-    let [new, existing] = ["new", "existing"].map(|name| directory.path().join(name));
-    fs::write(&existing, vec![7; 30 << 20]).unwrap();
-    let targets = [disks[0].path(), &new, disks[1].path(), &existing, disks[2].path(), Path::new("/dev/null")];
+    let [new, empty] = ["new", "empty"].map(|name| directory.path().join(name));
+    fs::write(&empty, "").unwrap();
+    let targets = [disks[0].path(), &new, disks[1].path(), &empty, disks[2].path(), Path::new("/dev/null")];
     let outcome = copy_to(&image, targets).ok();
     for disk in &disks {
         disk.assert_flashed(&image, &bmap_of(&image));
     }
-    for file in [&new, &existing] {
+    for file in [&new, &empty] {
         assert_same(&image, file);
     }
     for target in targets {
@@ -112,6 +112,20 @@ fn a_target_that_is_the_image_is_refused_before_the_first_write() {
     let over_image = Loop::attach(&image);
     let targets = [&new, disk.path(), over_image.path.as_path()];
     refused(copy_to(&image, targets), &precious, directory.path(), &["lies in the image"]);
+}
+
+/// As in `bmaptool copy *.img /dev/sdX`.
+#[test(Root)]
+fn images_that_a_pattern_names_are_not_overwritten() {
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
+    let other = directory.path().join("other.img");
+    fs::copy(&image, &other).unwrap();
+    let disk = Disk::new(ROOMY);
+    for targets in [[other.as_path(), disk.path()], [disk.path(), other.as_path()]] {
+        let words = [&format!("'{}' has data", text(&other)), "new or empty"];
+        refused(copy_to(&image, targets), &[&image, &other, disk.backing()], directory.path(), &words.map(AsRef::as_ref));
+    }
 }
 
 #[test(Root)]

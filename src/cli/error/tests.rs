@@ -160,6 +160,7 @@ fn errors() -> Vec<Error> {
         Error::Target(Refused::NotRemovable { path: target.clone(), why: "the kernel does not say what it is" }),
         Error::Target(Refused::Source { path: target.clone(), role: "image", sharing: Sharing::TargetInSource }),
         Error::Target(Refused::Source { path: target.clone(), role: "image", sharing: Sharing::Overlapping }),
+        Error::Target(Refused::HasData { path: "/srv/images/disk.img".into() }),
         Error::Target(Refused::SharesTarget {
             path: target.clone(),
             other: path("/dev/disk/by-id/usb-SanDisk_Ultra-0:0"),

@@ -86,6 +86,7 @@ codes! {
     SyncFailed
     TargetBusy
     TargetCannotBeReadBack
+    TargetHasData
     TargetHeld
     TargetIsInput
     TargetLocked

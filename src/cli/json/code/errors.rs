@@ -195,6 +195,7 @@ impl From<&sink::Error> for Code {
             sink::Error::NotBlockDevice { .. } => Self::TargetNotBlockDevice,
             sink::Error::Source { .. } => Self::TargetIsInput,
             sink::Error::SharesTarget { .. } => Self::TargetsOverlap,
+            sink::Error::HasData { .. } => Self::TargetHasData,
             sink::Error::Swapped { .. } => Self::ArgumentsSwapped,
             sink::Error::Conflict(conflict) => conflict.into(),
             sink::Error::Locked { .. } => Self::TargetLocked,
