@@ -112,7 +112,7 @@ const README: [Example; 14] = [
     },
 ];
 
-const GUIDE: [Example; 14] = [
+const GUIDE: [Example; 15] = [
     Example {
         heading: "Sparse files, raw images, bmaps",
         begins: "truncate",
