@@ -161,6 +161,9 @@ impl BootRegion {
     pub(super) fn is_right(&self, sink: &mut dyn Sink) -> Result<bool, Error> {
         for last in [Last::BootRegion, Last::BackupGpt] {
             let (expected, offset) = self.last(last);
+            if expected.is_empty() {
+                continue;
+            }
             let mut found = AlignedBuf::zeroed(expected.len()).map_err(Error::Memory)?;
             if sink.read_at(&mut found, offset).is_err() || found[..] != *expected {
                 return Ok(false);
