@@ -25,7 +25,7 @@ pub enum RelocateError {
     #[error("the GPT of the image is for sectors of {image} bytes, the device has {device}")]
     SectorSize { image: u32, device: u32 },
     /// Its entries do not lie in the first bytes, which are written last.
-    #[error("the entries of the GPT do not all lie in the first {limit} bytes")]
+    #[error("a part of the GPT lies after the first {limit} bytes of the image")]
     FarEntries { limit: usize },
     /// Of the device, `needed` bytes are taken by partitions and the primary table, and the backup does not fit after
     /// these.

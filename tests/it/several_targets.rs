@@ -123,8 +123,8 @@ fn images_that_a_pattern_names_are_not_overwritten() {
     fs::copy(&image, &other).unwrap();
     let disk = Disk::new(ROOMY);
     for targets in [[other.as_path(), disk.path()], [disk.path(), other.as_path()]] {
-        let words = [&format!("'{}' has data", text(&other)), "new or empty"];
-        refused(copy_to(&image, targets), &[&image, &other, disk.backing()], directory.path(), &words.map(AsRef::as_ref));
+        let words = format!("'{}' has data: of several targets, a file must be new or empty", text(&other));
+        refused(copy_to(&image, targets), &[&image, &other, &disk.backing], directory.path(), &[&words]);
     }
 }
 
