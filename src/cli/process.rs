@@ -2,8 +2,8 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Stdout};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::os::fd::{FromRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::panic::resume_unwind;
 use std::path::Path;
@@ -175,9 +175,9 @@ pub fn stdout() -> io::Result<Stdout> {
 /// Fails if `path` leads to a standard stream that was closed, as `/dev/stdout` may.
 pub fn refuse_closed(path: &Path) -> io::Result<()> {
     let Ok(file) = fs::metadata(path) else { return Ok(()) };
-    let streams: [&dyn AsFd; 3] = [&io::stdin(), &io::stdout(), &io::stderr()];
-    for stream in streams.map(AsFd::as_fd).into_iter().filter(|stream| was_closed(stream.as_raw_fd())) {
-        let stream = File::from(stream.try_clone_to_owned()?).metadata()?;
+    for stream in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO].into_iter().filter(|&stream| was_closed(stream)) {
+        // SAFETY: the descriptor is open, for `fill_closed_streams` has filled it, and stays so: the file is not dropped.
+        let stream = ManuallyDrop::new(unsafe { File::from_raw_fd(stream) }).metadata()?;
         if (stream.dev(), stream.ino()) == (file.dev(), file.ino()) {
             return Err(io::Error::other("it is closed"));
         }

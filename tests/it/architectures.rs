@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use crate::common::tool::{INSTEAD, write_program};
 use crate::common::{find_program, package, text};
+use crate::machine;
 use crate::registry::{Need, Test};
 
 /// An architecture: its name for `packaging/static`, and QEMU's program.
@@ -31,9 +32,6 @@ static ARCHITECTURES: [Architecture; 4] = [
     Architecture::new("riscv64", "qemu-riscv64"),
 ];
 
-/// What is tried where nobody names others with `BMAPTOOL_TEST_ARCHITECTURES="i686 riscv64"`: processors of 64 and of 32 bits.
-const USUAL: &str = "aarch64 armv7";
-
 /// Parts of the names of those tests of which a processor, or the width of its numbers, could change the outcome: modules, and each
 /// compressed format and archive.
 const TESTS: [&str; 10] = [
@@ -52,9 +50,10 @@ const TESTS: [&str; 10] = [
 /// Unit tests that an emulated program cannot pass.
 const NOT_EMULATED: [&str; 0] = [];
 
+/// Those that `BMAPTOOL_TEST_ARCHITECTURES="aarch64 armv7"` names, for a build takes minutes.
 #[test_cases]
 fn architectures() -> Vec<Test> {
-    let named = std::env::var("BMAPTOOL_TEST_ARCHITECTURES").unwrap_or_else(|_| USUAL.to_owned());
+    let named = std::env::var("BMAPTOOL_TEST_ARCHITECTURES").unwrap_or_default();
     let mut tests = Vec::new();
     for architecture in ARCHITECTURES.iter().filter(|known| named.split(' ').any(|name| name == known.name)) {
         let needs = [Need::Root, Need::Minutes, Need::Program("debootstrap"), Need::Program(architecture.qemu)];
@@ -62,6 +61,10 @@ fn architectures() -> Vec<Test> {
         tests.push(Test::new(name("unit_tests"), &needs, || passes_unit_tests(architecture)));
         for part in TESTS {
             tests.push(Test::new(name(part.trim_matches([':', '_'])), &needs, move || passes(architecture, part)));
+        }
+        if architecture.name == "aarch64" {
+            let needs = [&needs[..], &[Need::Program("qemu-system-aarch64"), Need::Program("cpio")]].concat();
+            tests.push(Test::new("a_board_flashes_its_card", &needs, machine::a_board_flashes_its_card));
         }
     }
     tests

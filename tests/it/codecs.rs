@@ -424,7 +424,7 @@ fn little_memory_is_named_as_the_cause_whatever_the_format() {
     let work = Work::new(|image| disk_like(image, 1));
     for command in ["gzip -1", "bzip2 -9", "lz4 -B7", "lz4 -l", "lzop", "xz -T2 -6", "zstd"] {
         let compressed = work.output_of(command);
-        for kilobytes in (14_000..70_000).step_by(8_000) {
+        for kilobytes in (22_000..70_000).step_by(8_000) {
             let outcome = with_memory(work.copy(&compressed, &work.path("out")), kilobytes).run();
             let said = &outcome.stderr;
             match outcome.status {

@@ -202,7 +202,7 @@ fn the_bmap_may_be_named() {
     let twice = object(&told(text(&named)).fails(&["the image and the bmap are the same file"]));
     assert_eq!((&twice["kind"], &twice["bmap"]), (&json!("other"), &Value::Null));
     let missing = info(&["--json", "--bmap", "/nonexistent", text(&work.image)]);
-    assert_eq!(code(&object(&missing.fails(&["cannot open '/nonexistent'"]))), ["cannot-open"]);
+    assert_eq!(code(&object(&missing.fails(&["cannot open '/nonexistent'"]))), ["no-such-file"]);
 }
 
 #[test(Root, Program("sfdisk"), JSON)]

@@ -87,6 +87,9 @@ fn several_targets_have_events_of_their_own() {
 
     let same = copy(["--json", text(&work.image), text(&one), text(&one)]);
     fails_with(same, "targets-overlap");
+    let again = copy(["--json", text(&work.image), text(&one), text(&two)]);
+    fails_with(again, "target-has-data");
+    [&one, &two].map(|file| fs::remove_file(file).unwrap());
     let damaged = work.path("damaged.img");
     let mut bytes = fs::read(&work.image).unwrap();
     bytes[9 * MIB as usize] ^= 1;
@@ -303,6 +306,7 @@ fn signals_come_before_the_last_event() {
             wait_until(&mut child, "the handlers", || handles_signals(pid));
             kill(Pid::from_raw(pid as i32), Signal::SIGINT).unwrap();
             if is_stuck {
+                let _image = child.stdin.take(); // that it ends would be another reason
                 assert_eq!(child.wait().unwrap().code(), Some(130));
             } else {
                 let outcome = finish(child);

@@ -176,7 +176,9 @@ mod tests {
         assert!(lines[2].starts_with("mmcblk0 copying       [===") && lines[2].contains("  37% "), "{lines:#?}");
         assert_eq!(lines.len(), 3);
         let lines = progress.lines(40, 10);
-        assert!(lines[1].starts_with("sdb     copying") && lines[1].contains(" 40% "), "{lines:#?}");
+        assert!(lines[1].starts_with("sdb     copying") && lines[1].ends_with(" 40%"), "{lines:#?}");
+        let lines = self::progress(&["/dev/sdb", "/dev/sdc"], &[40, 37]).lines(40, 10);
+        assert!(lines[1].starts_with("sdb copying") && lines[1].contains(" 40% "), "{lines:#?}");
         assert!(lines[1].ends_with("/s"), "{lines:#?}");
     }
 
