@@ -1,5 +1,5 @@
-//! Tells the program its version with the commit that it is built from: that of the checkout, or the one that `cargo
-//! package` has noted. Anything else, such as a source archive, has none.
+//! Tells the program its version with the commit that it is built from: the one that `BMAPTOOL_COMMIT` names, that of the
+//! checkout, or the one that `cargo package` has noted. Anything else, such as a source archive, has none.
 
 use std::fs;
 use std::path::Path;
@@ -7,9 +7,16 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    let commit = packaged_commit().or_else(checked_out_commit).map(|commit| format!(" ({commit:.12})"));
+    let commit =
+        named_commit().or_else(packaged_commit).or_else(checked_out_commit).map(|commit| format!(" ({commit:.12})"));
     let version = std::env::var("CARGO_PKG_VERSION").expect("cargo sets it");
     println!("cargo::rustc-env=BMAPTOOL_VERSION={version}{}", commit.unwrap_or_default());
+}
+
+/// What the caller says, who may build where no git is.
+fn named_commit() -> Option<String> {
+    println!("cargo::rerun-if-env-changed=BMAPTOOL_COMMIT");
+    std::env::var("BMAPTOOL_COMMIT").ok().filter(|commit| !commit.is_empty())
 }
 
 fn packaged_commit() -> Option<String> {

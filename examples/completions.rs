@@ -21,7 +21,7 @@ const IMAGE_ENDINGS: &str = "img|raw|wic|iso|sdcard|sdimg|rpi-sdimg|hddimg|ext2|
 /// What is completed by hand: the argument, how its line in the script for zsh can be told, and the function there.
 const BY_HAND: [(&str, &str, &str); 7] = [
     ("image", "':image -- ", "_bmaptool_images"),
-    ("target", "':target -- ", "_bmaptool_targets"),
+    ("targets", "::targets -- ", "_bmaptool_targets"),
     ("file", "':file -- ", "_bmaptool_verified"),
     ("bmap", "--bmap=[", "_bmaptool_bmaps"),
     ("bmap_sig", "--bmap-sig=[", "_bmaptool_signatures"),

@@ -46,7 +46,7 @@ pub enum Event<'a> {
     /// A target enters a phase.
     Phase(TargetId, Phase),
     /// A target has `done` bytes of `total`, where that is known, in its current phase. Those that are held back for
-    /// the boot region count as done.
+    /// the boot region count as done, and so do those that have been zeroed.
     Progress { target: TargetId, done: u64, total: Option<u64> },
     /// Of the file that the image is read from, `done` bytes of `total` have been read, as they are stored; told where
     /// no map says how large the image is.
@@ -90,6 +90,10 @@ pub enum Notice<'a> {
     ReadsMember { archive: &'a dyn Printable, format: &'a dyn Printable, member: &'a str },
     /// Data follows the end of what `file` holds, and is not part of it.
     TrailingData { file: &'a dyn Printable, format: &'a dyn Printable },
+    /// The name of the image says that it is compressed with `named`, but it is `found`, or else not compressed.
+    NameDiffers { image: &'a dyn Printable, named: &'a dyn Printable, found: Option<&'a dyn Printable> },
+    /// The server did not say where the image ends, and nothing else does: if it is cut off, that cannot be noticed.
+    EndUnknown { image: &'a dyn Printable },
     /// A download broke, or a server was not ready; it is tried again after `pause`, at once where that is `None`.
     Retries { url: &'a dyn Printable, error: &'a dyn Error, pause: Option<Duration> },
     /// The server sends whole files only: after a break the download starts again, and what has come is dropped.
@@ -118,6 +122,8 @@ pub enum Notice<'a> {
     BmapNotSigned { bmap: &'a dyn Printable },
     /// The bmap is signed, and its signature is not verified because the caller asked for that.
     SignatureNotVerified { bmap: &'a dyn Printable },
+    /// The ranges of the image are not verified.
+    NotVerified(Unverified),
 
     /// The copy is complete, and what the image's pipe still has is read and dropped, so that its writer does not fail.
     /// That may take a while.
@@ -138,6 +144,8 @@ pub enum Notice<'a> {
     BootRegionUnreadable { target: TargetId, length: u64, error: &'a io::Error },
     /// The GPT of the image was made for sectors of `image` bytes, and those of the device have `device`.
     GptSectorSize { target: TargetId, image: u32, device: u32 },
+    /// The backup of the image's GPT has been moved to the end of the device: there it begins at `offset`, in bytes.
+    GptRelocated { target: TargetId, offset: u64 },
     /// What was discarded reads as zeroes, in so many places as were looked at.
     DiscardedZero { target: TargetId, samples: u64 },
     /// What was discarded does not read as zeroes, or cannot be read, at `offset`, in bytes.
@@ -150,6 +158,22 @@ pub enum Notice<'a> {
     VerityInHoles { image: &'a Path, partition: u32 },
     /// The image is in use through a loop device: what is written there may be missing from its map.
     ImageInUse { image: &'a Path, usage: &'a dyn Printable },
+    /// All `size` bytes of the image are mapped.
+    NoHoles { image: &'a Path, size: u64 },
+    /// The image is compressed, and is mapped as it is.
+    ImageCompressed { image: &'a Path, format: &'a dyn Printable },
+
+    /// A boot screen is not told the progress.
+    PsplashUnusable { pipe: &'a Path, error: &'a io::Error },
+}
+
+/// Why the ranges of an image are not verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unverified {
+    /// The user does not want that.
+    NotWanted,
+    /// The bmap has no checksums.
+    NoChecksums,
 }
 
 /// What can be shown to people.

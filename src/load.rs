@@ -89,7 +89,7 @@ impl Loader<'_> {
     /// Where there is none, or it cannot be opened.
     pub fn find(&self, image: &Source, given: Option<&Location>) -> Result<Source, Error> {
         let file = match given {
-            Some(given) => self.open_given(given, "bmap", StandIn::for_bmap)?,
+            Some(given) => self.open_bmap(given)?,
             None => discover::bmap(image.location(), self.open, self.observer)?
                 .ok_or_else(|| Error::NotFound { image: image.location().clone() })?,
         };
@@ -97,6 +97,15 @@ impl Loader<'_> {
             return Err(Error::IsImage { image: image.location().clone(), bmap: file.location().clone() });
         }
         Ok(file)
+    }
+
+    /// Opens the `given` bmap, of an image or a device.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be opened, or a server sends something else.
+    pub fn open_bmap(&self, given: &Location) -> Result<Source, Error> {
+        self.open_given(given, "bmap", StandIn::for_bmap)
     }
 
     /// Reads the bmap in `file` to tell what it is, not to use it: it is parsed also where its signatures are not good.

@@ -73,8 +73,6 @@ impl Compression {
 pub struct Images {
     directory: PathBuf,
     pub raw: PathBuf,
-    /// The same data in many ranges of the same length.
-    pub many: PathBuf,
     pub bmap: PathBuf,
     pub size: u64,
     pub mapped: u64,
@@ -83,7 +81,8 @@ pub struct Images {
 }
 
 impl Images {
-    /// Makes in `directory` what is not there yet, at one `scale`th of the size.
+    /// Makes the image and its bmap in `directory`, at one `scale`th of the size, unless they are there. What else a table
+    /// needs is made when it is asked for.
     pub fn make(directory: &Path, scale: u64) -> Self {
         let directory = directory.join(format!("scale-{scale}"));
         fs::create_dir_all(&directory).unwrap();
@@ -92,7 +91,6 @@ impl Images {
         let ranges = RANGES.map(scaled);
         let images = Self {
             raw: directory.join("disk.img"),
-            many: directory.join("many.img"),
             bmap: directory.join("disk.img.bmap"),
             size: SIZE / scale / 4096 * 4096,
             mapped: ranges.iter().map(|(_, length)| length).sum(),
@@ -100,25 +98,30 @@ impl Images {
             directory,
         };
         make_once(&images.raw, |path| images.fill(path, &ranges));
-        let part = images.mapped / 256 / 4096 * 4096;
-        let parts: Vec<_> = (0..256).map(|number| (number * (images.size / 256 / 4096 * 4096), part)).collect();
-        make_once(&images.many, |path| images.fill(path, &parts));
         make_once(&images.bmap, |path| {
             let status = Command::new(crate::OURS).arg("create").arg("-o").arg(path).arg(&images.raw).status();
             assert!(status.unwrap().success());
         });
-        for compression in Compression::ALL.into_iter().filter(|&compression| compression != Compression::Raw) {
-            make_once(&images.compressed(compression), |path| compress(&images.raw, path, compression));
-        }
         images
+    }
+
+    /// The same data in many ranges of the same length.
+    pub fn many(&self) -> PathBuf {
+        let path = self.directory.join("many.img");
+        let part = self.mapped / 256 / 4096 * 4096;
+        let parts: Vec<_> = (0..256).map(|number| (number * (self.size / 256 / 4096 * 4096), part)).collect();
+        make_once(&path, |path| self.fill(path, &parts));
+        path
     }
 
     /// The image as it is compressed.
     pub fn compressed(&self, compression: Compression) -> PathBuf {
-        match compression {
-            Compression::Raw => self.raw.clone(),
-            _ => self.directory.join(format!("disk.img.{}", compression.name())),
+        if compression == Compression::Raw {
+            return self.raw.clone();
         }
+        let path = self.directory.join(format!("disk.img.{}", compression.name()));
+        make_once(&path, |path| compress(&self.raw, path, compression));
+        path
     }
 
     /// A bmap of the image whose ranges are cut at multiples of 4 MiB.
@@ -149,6 +152,13 @@ impl Images {
             map.emit(&mut File::create(path).unwrap()).unwrap();
         });
         path
+    }
+
+    /// One of a hundred ranges of 4 MiB that are mapped, or one at least: each an offset and a length in MiB.
+    pub fn every_hundredth_range(&self) -> Vec<(u64, u64)> {
+        let map = Bmap::parse(&fs::read(self.bmap_of_short_ranges()).unwrap()).unwrap();
+        let whole = map.ranges().map(|range| range.bytes).filter(|bytes| bytes.len() == 4 * MIB);
+        whole.skip(10).step_by(100).map(|bytes| (bytes.start / MIB, bytes.len() / MIB)).collect()
     }
 
     /// A file to write to.

@@ -1,8 +1,9 @@
 //! How long a flash takes: ours, the peer's, and the least that it could take.
 //!
-//! `cargo bench --bench versus` makes an image, compresses it, and prints five tables: copies to a loop device over
-//! tmpfs, copies to one that takes no more than an SD card reader's 126 MB/s, maps, devices that are compared with their
-//! bmap, and copies that are read back from a device that gives no more than that. Run it as root, with
+//! `cargo bench --bench versus` makes an image, compresses it, and prints tables: copies to a loop device over tmpfs,
+//! copies to one that takes no more than an SD card reader's 126 MB/s, maps, devices that are compared with their bmap,
+//! copies that are read back from a device that gives no more than that, copies of what differs, and copies to four
+//! devices. Run it as root, with
 //! bmap-tools, lbzip2, xz, zstd, lz4, pigz and losetup installed, and 8 GB of memory to spare.
 //!
 //! `cargo bench --bench versus -- --help` lists the options. The images are made on tmpfs, so that no disk is measured.
@@ -22,7 +23,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Parser;
-use device::Target;
+use device::{Limit, Target};
 use floor::Floor;
 use image::{Compression, Images};
 use run::Program;
@@ -41,7 +42,7 @@ struct Options {
     /// How many times each program is run
     #[arg(long, value_name = "N", default_value_t = 5)]
     runs: usize,
-    /// A table to print: copy, throttled, create, verify, read-back or only-changed; all by default
+    /// A table to print: copy, throttled, create, verify, read-back, only-changed or targets; all by default
     #[arg(long = "table", value_name = "TABLE", value_parser = TABLES)]
     tables: Vec<String>,
     /// A case to measure: raw or how the image is compressed; all by default
@@ -61,7 +62,10 @@ struct Options {
     bench: bool,
 }
 
-const TABLES: [&str; 6] = ["copy", "throttled", "create", "verify", "read-back", "only-changed"];
+const TABLES: [&str; 7] = ["copy", "throttled", "create", "verify", "read-back", "only-changed", "targets"];
+
+/// How much each of several targets takes, in bytes a second.
+const TARGET_THROTTLE: u64 = 60_000_000;
 
 impl Options {
     /// What is compared, by name and path.
@@ -97,7 +101,7 @@ fn main() {
     let cases = || Compression::ALL.into_iter().filter(|&compression| options.wants_case(compression));
 
     if options.wants_table("copy") {
-        let target = Target::new(&options.directory, images.size, None);
+        let target = Target::new(&options.directory, images.size, Limit::None);
         let mut table = Table::new("Copy to a loop device over tmpfs");
         for compression in cases() {
             let mut programs = copies(&options, &images, compression, &target);
@@ -107,7 +111,7 @@ fn main() {
         table.print();
     }
     if options.wants_table("throttled") {
-        let target = Target::new(&options.directory, images.size, Some(THROTTLE));
+        let target = Target::new(&options.directory, images.size, Limit::WritesAndReads(THROTTLE));
         let mut table = Table::new("Copy to a loop device that takes 126 MB/s");
         table.floor("the mapped bytes ÷ 126 MB/s", images.mapped as f64 / THROTTLE as f64);
         for compression in cases().filter(|compression| compression.keeps_up()) {
@@ -116,19 +120,7 @@ fn main() {
         table.print();
     }
     if options.wants_table("create") {
-        let mut table = Table::new("Create");
-        for (name, image, largest) in
-            [("one range dominates", &images.raw, images.largest), ("many ranges", &images.many, images.mapped / 2)]
-        {
-            let map = |(name, tool): (&'static str, String)| {
-                let arguments = ["create".into(), "-o".into(), images.scratch(), image.into()];
-                Program::new(name, tool, arguments)
-            };
-            let mut programs: Vec<_> = options.tools().into_iter().map(map).collect();
-            programs.push(Floor::Hashing { bytes: largest }.program(&images));
-            table.add(name, &programs, options.runs);
-        }
-        table.print();
+        create(&options, &images);
     }
     if options.wants_table("verify") {
         verify(&options, &images);
@@ -139,11 +131,54 @@ fn main() {
     if options.wants_table("only-changed") {
         only_changed(&options, &images);
     }
+    if options.wants_table("targets") {
+        targets(&options, &images);
+    }
+}
+
+/// What four targets at once cost, beside one. Each takes as much as the one.
+fn targets(options: &Options, images: &Images) {
+    let targets = [(); 4].map(|()| Target::new(&options.directory, images.size, Limit::Writes(TARGET_THROTTLE)));
+    let mut table = Table::new("Copy to four loop devices of 60 MB/s each");
+    table.floor("the mapped bytes ÷ 60 MB/s", images.mapped as f64 / TARGET_THROTTLE as f64);
+    let copy = |compression, count: usize| {
+        let mut arguments: Vec<OsString> = vec!["copy".into(), "--bmap".into(), images.bmap.clone().into()];
+        arguments.push(images.compressed(compression).into());
+        arguments.extend(targets[..count].iter().map(|target| target.path().into()));
+        Program::new(&format!("ours, {count} at once"), OURS, arguments)
+    };
+    for compression in [Compression::Raw, Compression::Xz] {
+        table.add(compression.name(), &[copy(compression, 4), copy(compression, 1)], options.runs);
+    }
+    table.print();
+}
+
+/// Maps of an image that one large range dominates, as it is and in short ranges, and of one with many ranges.
+fn create(options: &Options, images: &Images) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let mut table = Table::new("Create");
+    let cases = [
+        ("one range dominates", images.raw.clone(), None, images.largest),
+        ("the same, --range-size 4M", images.raw.clone(), Some("4M"), images.mapped / cores),
+        ("many ranges", images.many(), None, images.mapped / cores),
+    ];
+    for (name, image, range_size, hashed) in cases {
+        let map = |(name, tool): (&'static str, String)| {
+            let range_size = range_size.filter(|_| name != "bmap-tools");
+            let option = range_size.into_iter().flat_map(|size| ["--range-size".into(), size.into()]);
+            let arguments = ["create".into(), "-o".into(), images.scratch()].into_iter().chain(option);
+            Program::new(name, tool, arguments.chain([image.clone().into()]))
+        };
+        let mut programs: Vec<_> = options.tools().into_iter().map(map).collect();
+        programs.push(Floor::Hashing { bytes: hashed }.program(images));
+        table.add(name, &programs, options.runs);
+    }
+    table.print();
 }
 
 /// Devices that hold the image are compared with a bmap of many ranges, and with one that a large range dominates.
 fn verify(options: &Options, images: &Images) {
-    let target = Target::new(&options.directory, images.size, None);
+    let target = Target::new(&options.directory, images.size, Limit::None);
     let flash = copies(options, images, Compression::Raw, &target);
     flash[0].run();
     let mut table = Table::new("Verify on a loop device over tmpfs");
@@ -171,7 +206,7 @@ fn verify(options: &Options, images: &Images) {
 
 /// What reading back costs on a device that is as slow to read as to write.
 fn read_back(options: &Options, images: &Images) {
-    let target = Target::new(&options.directory, images.size, Some(THROTTLE));
+    let target = Target::new(&options.directory, images.size, Limit::WritesAndReads(THROTTLE));
     let mut table = Table::new("Copy with --read-back to a loop device of 126 MB/s");
     table.floor("twice the mapped bytes ÷ 126 MB/s", 2.0 * images.mapped as f64 / THROTTLE as f64);
     let arguments = |option: &str| -> Vec<OsString> {
@@ -186,22 +221,41 @@ fn read_back(options: &Options, images: &Images) {
     table.print();
 }
 
-/// What it costs to find that a device holds the image already, beside reading it.
+/// What it costs to find that a device holds the image already, beside reading it; and what it costs to write the
+/// hundredth part of it that it does not hold, beside writing all of it.
 fn only_changed(options: &Options, images: &Images) {
-    let target = Target::new(&options.directory, images.size, Some(THROTTLE));
+    let copy = |compression, target: &Target, flags: &[&str]| {
+        let flags = ["copy"].iter().chain(flags).map(Into::into);
+        let bmap = ["--bmap".into(), images.bmap_of_short_ranges().into()];
+        let image = [images.compressed(compression).into(), target.path().into()];
+        flags.chain(bmap).chain(image).collect::<Vec<OsString>>()
+    };
+    let cases = || Compression::ALL.into_iter().filter(|&compression| options.wants_case(compression));
+    let cases = || cases().filter(|compression| compression.keeps_up());
+
+    let target = Target::new(&options.directory, images.size, Limit::WritesAndReads(THROTTLE));
     copies(options, images, Compression::Raw, &target)[0].run();
     let mut table = Table::new("Copy with --only-changed to a loop device of 126 MB/s that holds the image");
     table.floor("the mapped bytes ÷ 126 MB/s", images.mapped as f64 / THROTTLE as f64);
-    let cases = Compression::ALL.into_iter().filter(|&compression| options.wants_case(compression));
-    for compression in cases.filter(|compression| compression.keeps_up()) {
-        let image = images.compressed(compression).into();
-        let bmap = images.bmap_of_short_ranges().into();
-        let arguments: [OsString; 6] =
-            ["copy".into(), "--only-changed".into(), "--bmap".into(), bmap, image, target.path().into()];
+    for compression in cases() {
+        let arguments = copy(compression, &target, &["--only-changed"]);
         let ours = Program::new("ours", OURS, arguments).preceded_by(target.forget());
         let read =
             shell("dd iflag=direct", "dd if=\"$1\" iflag=direct bs=4M count=\"$2\" of=/dev/null", &target, images);
         table.add(compression.name(), &[ours, read], options.runs);
+    }
+    table.print();
+    drop(target);
+
+    let target = Target::new(&options.directory, images.size, Limit::Writes(THROTTLE));
+    copies(options, images, Compression::Raw, &target)[0].run();
+    let changed = images.every_hundredth_range();
+    let mut table = Table::new("Copy with --only-changed to a loop device that takes 126 MB/s, of which 1 % differs");
+    for compression in cases() {
+        let ours = Program::new("ours", OURS, copy(compression, &target, &["--only-changed"]));
+        let plain = Program::new("ours, without --only-changed, zst", OURS, copy(Compression::Zst, &target, &[]));
+        let programs = [ours, plain].map(|program| program.preceded_by(target.change(&changed)));
+        table.add(compression.name(), &programs, options.runs);
     }
     table.print();
 }

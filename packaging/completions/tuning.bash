@@ -74,7 +74,7 @@ _bmaptool_tuned() {
     done
     case $command,$count in
         create,0 | copy,0) _bmaptool_files "$images" ;;
-        copy,1) _bmaptool_targets ;;
+        copy,*) _bmaptool_targets ;;
         verify,0 | info,0) _bmaptool_verified "$images" ;;
         ,*) _bmaptool "$@" ;;
     esac

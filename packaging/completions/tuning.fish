@@ -19,25 +19,28 @@ function __fish_bmaptool_devices
     end
 end
 
-# Whether exactly this many words after the command are neither options nor their values.
+# Whether exactly this many words after the command, or with '+' at least so many, are neither options nor their values.
 function __fish_bmaptool_after -a command count
     set -l words (commandline -opc)
     set -e words[1]
     argparse -i q/quiet d/debug o/output= bmap= bmap-sig= keyring= fingerprint= header= cacert= unmapped= psplash-pipe= -- $words 2>/dev/null
     or return
     set -l words (string match -v -- '-?*' $argv)
-    test "$words[1]" = $command -a (count $words) -eq (math $count + 1)
+    set -l compare -eq
+    string match -q '*+' $count
+    and set compare -ge
+    test "$words[1]" = $command -a (count $words) $compare (math 1 + (string trim -r -c + $count))
 end
 
 set -l images '\.(?:@IMAGE_ENDINGS@)'
 complete -c bmaptool -n "__fish_bmaptool_after create 0" -k -f -a "(__fish_bmaptool_files '$images')"
 complete -c bmaptool -n "__fish_bmaptool_after copy 0" -k -f -a "(__fish_bmaptool_files '$images')"
-complete -c bmaptool -n "__fish_bmaptool_after copy 1" -F -a "(__fish_bmaptool_devices)"
+complete -c bmaptool -n "__fish_bmaptool_after copy 1+" -F -a "(__fish_bmaptool_devices)"
 complete -c bmaptool -n "__fish_bmaptool_after verify 0" -k -f -a "(__fish_bmaptool_files '$images')"
 complete -c bmaptool -n "__fish_bmaptool_after verify 0" -a "(__fish_bmaptool_devices)"
 complete -c bmaptool -n "__fish_bmaptool_after info 0" -k -f -a "(__fish_bmaptool_files '$images')"
 complete -c bmaptool -n "__fish_bmaptool_after info 0" -a "(__fish_bmaptool_devices)"
-complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy; or __fish_bmaptool_using_subcommand verify" -l bmap -r -f -a "(__fish_bmaptool_files '\.bmap(?:\..*)?')"
+complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy; or __fish_bmaptool_using_subcommand verify; or __fish_bmaptool_using_subcommand info" -l bmap -r -f -a "(__fish_bmaptool_files '\.bmap(?:\..*)?')"
 complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy; or __fish_bmaptool_using_subcommand verify; or __fish_bmaptool_using_subcommand info" -l bmap-sig -r -f -a "(__fish_bmaptool_files '\.(?:asc|sig|gpg)')"
 complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy; or __fish_bmaptool_using_subcommand verify; or __fish_bmaptool_using_subcommand info" -l keyring -r -f -a "(__fish_bmaptool_files '\.(?:gpg|kbx|asc|pgp)')"
 complete -c bmaptool -n "__fish_bmaptool_using_subcommand copy; or __fish_bmaptool_using_subcommand verify; or __fish_bmaptool_using_subcommand info" -l cacert -r -f -a "(__fish_bmaptool_files '\.(?:pem|crt|cer)')"

@@ -94,6 +94,19 @@ Examples:
     List(List),
 }
 
+impl Command {
+    /// Whether events or objects are printed for programs.
+    pub fn is_json(&self) -> bool {
+        match self {
+            Self::Create(Create { json, .. })
+            | Self::Verify(Verify { json, .. })
+            | Self::Info(Info { json, .. })
+            | Self::List(List { json, .. }) => *json,
+            Self::Copy(copy) => copy.json,
+        }
+    }
+}
+
 #[derive(Args, Debug)]
 pub struct Create {
     /// Write the bmap to FILE instead of standard output; it appears whole or not at all
@@ -108,6 +121,9 @@ pub struct Create {
     /// Map this part in any case, even if it is a hole: START-END in bytes, or pN for partition N
     #[arg(long, value_name = "RANGE", value_hint = ValueHint::Other)]
     pub map: Vec<Include>,
+    /// Print events for programs on standard output, JSON objects in a line each
+    #[arg(long, requires = "output")]
+    pub json: bool,
     /// The image: a regular file that is not compressed
     #[arg(value_name = "IMAGE")]
     pub image: PathBuf,
@@ -135,6 +151,12 @@ pub struct Copy {
     #[arg(long, value_enum, value_name = "ACTION", default_value = "keep", hide_default_value = true)]
     #[arg(conflicts_with = "nobmap")]
     pub unmapped: Unmapped,
+    /// Put the backup of the image's GPT at the end of the device, which may be larger than the image
+    #[arg(long)]
+    pub relocate_gpt: bool,
+    /// Print events for programs on standard output, JSON objects in a line each
+    #[arg(long)]
+    pub json: bool,
     /// Write the progress to a psplash FIFO
     #[arg(long, value_name = "FIFO")]
     pub psplash_pipe: Option<PathBuf>,
@@ -144,9 +166,9 @@ pub struct Copy {
     /// The image: a path, '-' for standard input, or a URL; it may be compressed
     #[arg(value_name = "IMAGE")]
     pub image: OsString,
-    /// Where it is written: a block device or a file
-    #[arg(value_name = "TARGET")]
-    pub target: PathBuf,
+    /// Where it is written: block devices and files
+    #[arg(value_name = "TARGET", required = true)]
+    pub targets: Vec<PathBuf>,
 }
 
 /// What becomes of the holes of an image.
@@ -192,6 +214,9 @@ pub struct Verify {
     pub bmap: Bmap,
     #[command(flatten)]
     pub network: Network,
+    /// Print events for programs on standard output, JSON objects in a line each
+    #[arg(long)]
+    pub json: bool,
     /// What is verified: a device, a file, '-' for standard input, or a URL; it may be compressed
     #[arg(value_name = "FILE")]
     pub file: OsString,
@@ -229,7 +254,7 @@ pub struct Signature {
 #[derive(Args, Debug)]
 pub struct Info {
     #[command(flatten)]
-    pub signature: Signature,
+    pub bmap: Bmap,
     #[command(flatten)]
     pub network: Network,
     /// Print a JSON object instead of text

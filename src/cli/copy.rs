@@ -6,23 +6,27 @@ use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 
-use bmaptool::copy::{self as engine, Image, Plan, ReadBack, Unmapped, Verdict, Verify, Write};
+use bmaptool::copy::{self as engine, BackupGpt, Image, Plan, ReadBack, Summary, Unmapped, Verdict, Verify, Write};
+use bmaptool::event::{Notice, Observer, TargetId, Unverified};
 use bmaptool::load::LoadedBmap;
 use bmaptool::sink::{self, Accept, Access, Claimed, Discard, InputFile, Kind, Request};
 use bmaptool::size::{human_time, rate_in_mib};
-use bmaptool::source::{Location, OpenOptions, Source, TransferStats};
+use bmaptool::source::{FirstRequest, Location, OpenOptions, Source, TransferStats};
 use bmaptool::sys::file_id::FileId;
+use bmaptool::trust::Signatures;
 
 use super::args::{self, Copy, Verbosity};
 use super::error::Error;
+use super::output::refuse_stdout;
 use super::process::{self, Signals};
-use super::report::Report;
+use super::report::{Readers, Report, Start, UsedBmap};
 use super::summary::{self, Assurance};
 use super::{bmap, network};
 
 pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     let signals = Signals::handle().map_err(Error::Signals)?;
-    let report = Report::new(vec![arguments.target.clone()], arguments.psplash_pipe.as_deref());
+    let readers = Readers { psplash: arguments.psplash_pipe.as_deref(), json: arguments.json };
+    let report = Report::new(arguments.targets.clone(), readers);
     let files = iter::once(&arguments.image).chain(arguments.bmap.files());
     let options = network::options(&arguments.network, files, report.clone())?;
 
@@ -30,8 +34,9 @@ pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     if location == Location::Stdin && process::stdin_was_closed() {
         return Err(Error::StdinClosed);
     }
-    let source = Source::open_with(&location, &options)?;
-    check_name(&source, arguments)?;
+    let source =
+        Source::open_with(&location, &OpenOptions { first_request: first_request(arguments), ..options.clone() })?;
+    check_name(&source, arguments, &*report)?;
     let stats = source.transfer_stats();
     let bmap = if arguments.nobmap { None } else { Some(load_bmap(&source, arguments, &options)?) };
     let (plan, bmap) = plan(bmap, arguments);
@@ -41,27 +46,24 @@ pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     }
 
     // What exists is only looked at, perhaps for long. A file that is created must be removed after a signal.
-    if is_missing(&arguments.target) {
+    if arguments.targets.iter().any(|target| is_missing(target)) {
         signals.defer();
     }
-    let Claimed { kind, sink } = claim(arguments, &image, bmap.as_ref(), &report)?;
+    let claimed = claim(arguments, &image, bmap.as_ref(), &report)?;
     // From here on, a signal must clean up.
     let cancel = signals.defer().clone();
-    if kind == Kind::BlockDevice {
-        log::info!("{}", summary::device(&arguments.target, &sink.info()));
-    }
-    announce(&location, arguments, kind, &image, bmap.as_ref());
+    announce(&location, arguments, &claimed, &image, bmap.as_ref(), &report);
     let assurance = Assurance::of(image.plan().map(), arguments.no_verify);
     if !verbosity.quiet {
         report.show_progress();
     }
     let read_back = if arguments.read_back { ReadBack::Yes } else { ReadBack::No };
+    let sinks = claimed.into_iter().map(|claimed| claimed.sink).collect();
     let write = write(arguments);
-    let verdicts = engine::Copy { image, sinks: vec![sink], write, read_back, observer: report, cancel }.run();
-    for verdict in verdicts {
-        conclude(verdict, &location, arguments, assurance, &signals, stats.as_ref())?;
-    }
-    Ok(())
+    let observer = report.clone();
+    let copy = engine::Copy { write, read_back, observer, cancel, ..engine::Copy::new(image, sinks) };
+    let verdicts = copy.run();
+    Conclusion { image: location, arguments, assurance, signal: signals.received(), stats, report }.tell(verdicts)
 }
 
 fn load_bmap(image: &Source, arguments: &Copy, options: &OpenOptions) -> Result<LoadedBmap, Error> {
@@ -69,7 +71,7 @@ fn load_bmap(image: &Source, arguments: &Copy, options: &OpenOptions) -> Result<
     let location = || image.location().clone();
     loaded.ok_or_else(|| match image.id() {
         Some(FileId::BlockDevice { .. }) => {
-            Error::NoBmapOfDevice { device: location(), target: arguments.target.clone() }
+            Error::NoBmapOfDevice { device: location(), target: arguments.targets[0].clone() }
         }
         _ => Error::NoBmap { image: location() },
     })
@@ -78,21 +80,28 @@ fn load_bmap(image: &Source, arguments: &Copy, options: &OpenOptions) -> Result<
 /// Where a bmap came from, and the files that it was read from and verified with.
 struct Origin {
     location: Location,
+    signatures: Signatures,
     inputs: Vec<InputFile>,
 }
 
 fn plan(bmap: Option<LoadedBmap>, arguments: &Copy) -> (Plan, Option<Origin>) {
     let verify = if arguments.no_verify { Verify::Skip } else { Verify::Checksums };
-    match bmap {
-        Some(LoadedBmap { location, bmap, inputs, .. }) => {
-            (Plan::mapped(bmap, verify, unmapped(arguments)), Some(Origin { location, inputs }))
+    let backup_gpt = if arguments.relocate_gpt { BackupGpt::AtDeviceEnd } else { BackupGpt::AsInImage };
+    let (plan, origin) = match bmap {
+        Some(LoadedBmap { location, bmap, signatures, inputs }) => {
+            (Plan::mapped(bmap, verify, unmapped(arguments)), Some(Origin { location, signatures, inputs }))
         }
         None => (Plan::whole(), None),
-    }
+    };
+    (plan.with_backup_gpt(backup_gpt), origin)
 }
 
 fn write(arguments: &Copy) -> Write {
     if arguments.only_changed { Write::Changed } else { Write::All }
+}
+
+fn first_request(arguments: &Copy) -> FirstRequest {
+    if arguments.only_changed { FirstRequest::Head } else { FirstRequest::Whole }
 }
 
 fn unmapped(arguments: &Copy) -> Unmapped {
@@ -105,16 +114,18 @@ fn unmapped(arguments: &Copy) -> Unmapped {
 
 /// Compares the format that the name says with the contents. With a bmap, size and checksums tell whether this is the
 /// image; without one, a damaged file or a server's page would be taken for it.
-fn check_name(source: &Source, arguments: &Copy) -> Result<(), Error> {
+fn check_name(source: &Source, arguments: &Copy, observer: &dyn Observer) -> Result<(), Error> {
     let location = source.location();
     match (location.named_format(), source.format()) {
         (Some(named), Some(found)) if named != found => {
-            log::warn!("the name of '{location}' says {named}, but it is {found}");
+            observer.notice(Notice::NameDiffers { image: location, named: &named, found: Some(&found) });
         }
         (Some(named), None) if arguments.nobmap => {
             return Err(Error::NotCompressed { image: location.clone(), named });
         }
-        (Some(named), None) => log::warn!("the name of '{location}' says {named}, but it is not compressed"),
+        (Some(named), None) => {
+            observer.notice(Notice::NameDiffers { image: location, named: &named, found: None });
+        }
         _ => {}
     }
     Ok(())
@@ -132,81 +143,174 @@ fn is_missing(target: &Path) -> bool {
     fs::metadata(target).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-fn claim(arguments: &Copy, image: &Image, bmap: Option<&Origin>, report: &Arc<Report>) -> Result<Claimed, Error> {
-    let target = &arguments.target;
-    let closed = |source| sink::Error::Access { path: target.clone(), action: "write to", source };
-    process::refuse_closed(target).map_err(closed)?;
+/// Claims all targets, before anything is written to any.
+fn claim(arguments: &Copy, image: &Image, bmap: Option<&Origin>, report: &Arc<Report>) -> Result<Vec<Claimed>, Error> {
     let mut inputs = image.inputs();
     inputs.extend(bmap.iter().flat_map(|bmap| bmap.inputs.iter().cloned()));
-    let request = Request {
-        path: target,
-        size: image.size(),
-        inputs,
-        access: if arguments.read_back || arguments.only_changed { Access::ReadAndWrite } else { Access::Write },
-        discard: if arguments.unmapped == args::Unmapped::Discard { Discard::Yes } else { Discard::No },
-        accept: if arguments.removable_device { Accept::Removable } else { Accept::Any },
-        observer: report.clone(),
-    };
-    Ok(sink::claim(&request)?)
+    let mut requests = Vec::new();
+    for path in &arguments.targets {
+        let closed = |source| sink::Error::Access { path: path.clone(), action: "write to", source };
+        process::refuse_closed(path).map_err(closed)?;
+        if arguments.json {
+            refuse_stdout(path)?;
+        }
+        requests.push(Request {
+            path,
+            size: image.size(),
+            inputs: inputs.clone(),
+            access: if arguments.read_back || arguments.only_changed { Access::ReadAndWrite } else { Access::Write },
+            discard: if arguments.unmapped == args::Unmapped::Discard { Discard::Yes } else { Discard::No },
+            accept: accept(arguments),
+            observer: report.clone(),
+        });
+    }
+    Ok(sink::claim_all(&requests)?)
 }
 
-/// Prints what will be copied.
-fn announce(location: &Location, arguments: &Copy, kind: Kind, image: &Image, bmap: Option<&Origin>) {
-    let target = arguments.target.display();
-    let (Some(origin), Some(map)) = (bmap, image.plan().map()) else {
-        log::info!("no bmap given, copy entire image to '{target}'");
+fn accept(arguments: &Copy) -> Accept {
+    match arguments {
+        Copy { removable_device: true, .. } => Accept::Removable,
+        Copy { relocate_gpt: true, .. } => Accept::BlockDevice,
+        _ => Accept::Any,
+    }
+}
+
+/// Tells what will be copied.
+fn announce(
+    location: &Location,
+    arguments: &Copy,
+    claimed: &[Claimed],
+    image: &Image,
+    bmap: Option<&Origin>,
+    report: &Report,
+) {
+    let map = image.plan().map();
+    let used = bmap.zip(map).map(|(origin, map)| {
+        let Origin { location: file, signatures, .. } = origin;
+        UsedBmap { file, map, signatures }
+    });
+    let targets = claimed.iter().map(|claimed| Some(claimed.sink.info())).collect();
+    report.started(&Start { command: "copy", image: location, image_size: image.size(), bmap: used, targets });
+    for (target, Claimed { kind, sink }) in arguments.targets.iter().zip(claimed) {
+        if *kind == Kind::BlockDevice {
+            log::info!("{}", summary::device(target, &sink.info()));
+        }
+    }
+    let (Some(origin), Some(map)) = (bmap, map) else {
+        for target in &arguments.targets {
+            log::info!("no bmap given, copy entire image to '{}'", target.display());
+        }
         return;
     };
     log::info!("block map format version {}", map.version());
     log::info!("{}", summary::mapped(map));
-    // Scripts match these messages, in which all but devices are named without their directories.
-    let (kind, name) = match kind {
-        Kind::BlockDevice => ("block device", None),
-        Kind::RegularFile | Kind::CharacterDevice => ("file", arguments.target.file_name()),
-    };
-    let target = name.map_or(target, |name| Path::new(name).display());
-    log::info!(
-        "copying image '{}' to {kind} '{target}' using bmap file '{}'",
-        location.short_name(),
-        origin.location.short_name()
-    );
+    for (target, Claimed { kind, .. }) in arguments.targets.iter().zip(claimed) {
+        // Scripts match these messages, in which all but devices are named without their directories.
+        let (kind, name) = match kind {
+            Kind::BlockDevice => ("block device", None),
+            Kind::RegularFile | Kind::CharacterDevice => ("file", target.file_name()),
+        };
+        let target = name.map_or(target.display(), |name| Path::new(name).display());
+        log::info!(
+            "copying image '{}' to {kind} '{target}' using bmap file '{}'",
+            location.short_name(),
+            origin.location.short_name()
+        );
+    }
     if arguments.no_verify {
-        log::warn!("the image is not verified (--no-verify)");
+        report.notice(Notice::NotVerified(Unverified::NotWanted));
     } else if map.checksum_kind().is_none() && map.mapped_blocks() > 0 {
-        log::warn!("the image is not verified: its bmap has no checksums");
+        report.notice(Notice::NotVerified(Unverified::NoChecksums));
     }
 }
 
-/// Prints the result for a target.
-fn conclude(
-    verdict: Verdict,
-    image: &Location,
-    arguments: &Copy,
+/// What is told of the verdicts.
+struct Conclusion<'a> {
+    image: Location,
+    arguments: &'a Copy,
     assurance: Assurance,
-    signals: &Signals,
-    stats: Option<&TransferStats>,
-) -> Result<(), Error> {
-    let done = verdict.map_err(|failure| Error::Copy {
-        image: image.clone(),
-        target: arguments.target.clone(),
-        state: failure.state,
-        signal: signals.received(),
-        source: failure.error,
-    })?;
-    if write(arguments) == Write::Changed {
-        log::info!("{}", summary::changed(&done, stats.map(network::fetched)));
+    /// The signal that asked to stop.
+    signal: Option<i32>,
+    stats: Option<TransferStats>,
+    report: Arc<Report>,
+}
+
+impl Conclusion<'_> {
+    /// Prints the results. Where there are several targets, the errors are among them; that of a single one is
+    /// returned.
+    fn tell(&self, verdicts: Vec<Verdict>) -> Result<(), Error> {
+        let of = verdicts.len();
+        let mut results = self.arguments.targets.iter().zip(verdicts).enumerate().map(|(index, (target, verdict))| {
+            let result = self.result(target, verdict);
+            self.report.ended(TargetId(index), &result, self.stats.as_ref());
+            (target, result)
+        });
+        if of == 1
+            && let Some((target, result)) = results.next()
+        {
+            let done = result?;
+            self.tell_changed("", &done);
+            self.tell_fetched();
+            log::info!("{}", self.assurance.done(target, write(self.arguments), &done));
+            tell_speed(&done);
+            return Ok(());
+        }
+        let (mut right, mut failed) = (Vec::new(), Vec::new());
+        for (target, result) in results {
+            match result {
+                Ok(done) => {
+                    self.tell_changed(&format!("'{}': ", target.display()), &done);
+                    log::info!("{}", self.assurance.done_of_several(target, write(self.arguments), &done));
+                    right.push((target.as_path(), done));
+                }
+                Err(error) => {
+                    error.report();
+                    failed.push(error);
+                }
+            }
+        }
+        if let Some((_, slowest)) = right.iter().max_by_key(|(_, done)| done.time) {
+            self.tell_fetched();
+            if let Some(pace) = summary::pace(&right) {
+                log::info!("{pace}");
+            }
+            tell_speed(slowest);
+        }
+        if failed.is_empty() { Ok(()) } else { Err(Error::Targets { failed, of }) }
     }
-    if let Some(stats) = stats {
-        if write(arguments) == Write::All {
+
+    fn result(&self, target: &Path, verdict: Verdict) -> Result<Summary, Error> {
+        verdict.map_err(|failure| Error::Copy {
+            image: self.image.clone(),
+            target: target.to_owned(),
+            state: failure.state,
+            signal: self.signal,
+            source: failure.error,
+        })
+    }
+
+    /// Says what only differed.
+    fn tell_changed(&self, target: &str, done: &Summary) {
+        if write(self.arguments) == Write::Changed {
+            let fetched = self.stats.as_ref().filter(|_| target.is_empty()).map(network::fetched);
+            log::info!("{target}{}", summary::changed(done, fetched));
+        }
+    }
+
+    fn tell_fetched(&self) {
+        let Some(stats) = &self.stats else { return };
+        if write(self.arguments) == Write::All || self.arguments.targets.len() > 1 {
             log::info!("fetched {}", network::amount(stats));
         }
         // With a bmap, the end of the image is known. Compressed data may be cut off between two members.
-        if arguments.nobmap && stats.has_unmarked_end() {
-            log::warn!("the server does not say where '{image}' ends: if it is cut off, that cannot be noticed");
+        if self.arguments.nobmap && stats.has_unmarked_end() {
+            self.report.notice(Notice::EndUnknown { image: &self.image });
         }
     }
-    log::info!("{}", assurance.done(&arguments.target, write(arguments), &done));
-    // The last line, and always in this unit: programs of test laboratories read it.
+}
+
+/// The last line, and always in this unit: programs of test laboratories read it. With several targets, it is of the
+/// one that took longest.
+fn tell_speed(done: &Summary) {
     log::info!("copying time: {}, copying speed {}/sec", human_time(done.time), rate_in_mib(done.bytes, done.time));
-    Ok(())
 }

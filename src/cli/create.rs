@@ -7,16 +7,16 @@ use std::path::Path;
 use bmaptool::create::{self as engine, Request};
 use bmaptool::device::flush_loop_devices;
 use bmaptool::digest::ChecksumKind;
-use bmaptool::size::{counted, human};
-use bmaptool::source::{Format, HEAD_LEN, Kind, NotAnImage, detect, read_full};
+use bmaptool::event::{Notice, Observer};
+use bmaptool::size::counted;
+use bmaptool::source::{Format, HEAD_LEN, Kind, Location, NotAnImage, detect, read_full};
 use bmaptool::sys::file_id::FileId;
 
 use super::args::{Create, Verbosity};
 use super::error::Error;
-use super::hint::NO_HOLES;
-use super::output::Output;
+use super::output::{Output, refuse_stdout};
 use super::process::Signals;
-use super::report::{Report, console};
+use super::report::{Readers, Report, Start, console};
 use super::summary;
 
 pub fn run(arguments: &Create, verbosity: &Verbosity) -> Result<(), Error> {
@@ -33,13 +33,20 @@ pub fn run(arguments: &Create, verbosity: &Verbosity) -> Result<(), Error> {
     if output.is(id, path).map_err(output_error)? {
         return Err(Error::OutputIsImage { output: name });
     }
-    inspect(&image, path)?;
+    if arguments.json {
+        arguments.output.as_deref().map_or(Ok(()), refuse_stdout)?;
+    }
+    let report = Report::new(vec![path.clone()], Readers { json: arguments.json, ..Readers::default() });
+    inspect(&image, path, &*report)?;
 
-    let report = Report::new(vec![path.clone()], None);
     if let Err(error) = flush_loop_devices(path, id, &*report) {
         // That is not fatal: nothing is written to the image.
         log::debug!("cannot tell which loop devices are attached to '{}': {error}", path.display());
     }
+    let size = image.metadata().map_err(open_error)?.len();
+    let location = Location::Path(path.clone());
+    let (image_size, targets) = (Some(size), vec![None]);
+    report.started(&Start { command: "create", image: &location, image_size, bmap: None, targets });
     // Elsewhere standard error may go where the bmap goes.
     let is_watched = console::is_terminal() && !verbosity.quiet;
     if is_watched {
@@ -50,10 +57,10 @@ pub fn run(arguments: &Create, verbosity: &Verbosity) -> Result<(), Error> {
     // The bmap may go to the same terminal.
     console::finish();
     if map.mapped_blocks() == map.blocks() {
-        let size = human(map.image_size());
-        log::warn!("all {size} are mapped, no holes in '{}'; {NO_HOLES}", path.display());
+        report.notice(Notice::NoHoles { image: path, size: map.image_size() });
     }
     output.write(&signals, &|out| map.emit(out)).map_err(output_error)?;
+    report.mapped(&map);
     if is_watched {
         let ranges = counted(map.ranges().count() as u64, "range");
         log::info!("'{}': {} in {ranges}", path.display(), summary::mapped(&map));
@@ -71,7 +78,7 @@ fn request(arguments: &Create) -> Request {
 
 /// Refuses what may be an output that was mixed up with the image, and warns of what looks compressed: build systems
 /// map partitions whatever they hold, but a user may have meant what is inside.
-fn inspect(image: &File, path: &Path) -> Result<(), Error> {
+fn inspect(image: &File, path: &Path, observer: &dyn Observer) -> Result<(), Error> {
     let mut head = [0; HEAD_LEN];
     let length = read_full(&mut &*image, &mut head).map_err(|source| engine::Error::Read {
         path: path.to_owned(),
@@ -86,9 +93,6 @@ fn inspect(image: &File, path: &Path) -> Result<(), Error> {
         Kind::Encoded(format) if format != Format::Tar => format.to_string(),
         _ => return Ok(()),
     };
-    log::warn!(
-        "'{}' is compressed ({format}), and mapped as it is; for the image in it, decompress it first",
-        path.display()
-    );
+    observer.notice(Notice::ImageCompressed { image: path, format: &format });
     Ok(())
 }

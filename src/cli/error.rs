@@ -17,6 +17,7 @@ use bmaptool::trust::{self, Fingerprint, KeyringError, RequiredBy};
 use bmaptool::verify;
 
 use super::hint::{COPY_AGAIN, hint};
+use super::json;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,8 @@ pub enum Error {
     NoImage { path: PathBuf, what: NotAnImage },
     #[error("{output} is the image itself")]
     OutputIsImage { output: String },
+    #[error("'{path}' is standard output, where the events of --json go")]
+    OutputIsStdout { path: PathBuf },
     #[error(transparent)]
     Create(#[from] create::Error),
     #[error("cannot write the bmap to {output}")]
@@ -59,12 +62,17 @@ pub enum Error {
     Target(#[from] sink::Error),
     #[error("cannot copy '{image}' to '{target}'")]
     Copy { image: Location, target: PathBuf, state: TargetState, signal: Option<i32>, source: Arc<copy::Error> },
+    /// Each of them has been reported.
+    #[error("{} of {of} targets failed", .failed.len())]
+    Targets { failed: Vec<Self>, of: usize },
     #[error("bmap file not found for '{file}'")]
     NothingToCompare { file: Location },
     #[error("cannot verify {}", in_quotes(.file))]
     Verify { file: Location, source: verify::Error },
     #[error("{} is not what its bmap says: {wrong} of {ranges} ranges differ", in_quotes(.file))]
     Differs { file: Location, wrong: usize, ranges: usize },
+    #[error("the backup of the GPT at the end of {} is not right", in_quotes(.device))]
+    BackupGpt { device: Location },
     #[error("the partition table of {} cannot be used", in_quotes(.file))]
     Partitions { file: Location, source: partition::Error },
     #[error("cannot tell what '{device}' is used for")]
@@ -116,8 +124,21 @@ impl Error {
         hint(self).map_or_else(|| fact.clone(), |hint| format!("{fact}; {hint}"))
     }
 
+    /// The error for programs.
+    pub fn object(&self) -> json::Error {
+        json::Error { code: self.into(), message: json::text(&in_one_line(self)) }
+    }
+
+    /// Whether a signal is the cause.
+    pub fn is_interruption(&self) -> bool {
+        self.status() > super::WRONG_USAGE
+    }
+
     /// Prints the error, and the state of the target.
     pub fn report(&self) {
+        if let Self::Targets { .. } = self {
+            return;
+        }
         log::error!("{}", self.words());
         if let Self::Bmap(load::Error::Invalid { source: ParseError::Damaged { found, computed, .. }, .. }) = self {
             log::debug!("the bmap's checksum is {computed}, the bmap says {found}");
@@ -156,6 +177,7 @@ impl Error {
             Self::Copy { source, signal: Some(signal), .. } if matches!(**source, copy::Error::Cancelled) => {
                 128 + signal
             }
+            Self::Targets { failed, .. } => failed.iter().map(Self::status).max().unwrap_or(super::FAILED),
             Self::Output { source, signal: Some(signal), .. } if source.kind() == io::ErrorKind::Interrupted => {
                 128 + signal
             }

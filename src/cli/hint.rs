@@ -6,6 +6,7 @@ use std::path::Path;
 use bmaptool::bmap::ParseError;
 use bmaptool::device::{Conflict, Sharing, Usage};
 use bmaptool::event::Notice;
+use bmaptool::partition::RelocateError;
 use bmaptool::source::{self, CertificateFault, FetchError, NotAnImage, ProxyFault};
 use bmaptool::trust::{self, Refusal, VerifierError};
 use bmaptool::{copy, create, filemap, load, sink, verify};
@@ -13,23 +14,20 @@ use nix::unistd::geteuid;
 
 use super::error::Error;
 
-/// What to do where `create` found no hole.
-pub const NO_HOLES: &str = "if it had some, map it where it was built, before it is copied or compressed";
-
 /// What to do about the bmap of an image on standard input.
 pub const BMAP_OF_STDIN: &str = "use '--bmap BMAP' or '--nobmap'";
 
 /// The same, where it is only verified.
 pub const BMAP_OF_VERIFIED_STDIN: &str = "use '--bmap BMAP'";
 
-/// What to do where a bmap is named, and the file beside which it lies is told of.
-pub const BMAP_AS_FILE: &str = "to look at a bmap, name it as FILE";
-
 /// What to do about a target that holds a part of the image.
 pub const COPY_AGAIN: &str = "copy again before using it";
 
 /// What to do about a device that cannot discard.
 const ZERO_INSTEAD: &str = "use '--unmapped zero'";
+
+/// What to do about something that is not needed, and cannot be done.
+const NOT_RELOCATED: &str = "leave out '--relocate-gpt'";
 
 /// What to do where no removable device was found.
 pub const LIST_ALL: &str = "'bmaptool list --all' lists all disks";
@@ -45,6 +43,10 @@ pub fn of_notice(notice: &Notice<'_>) -> Option<String> {
         }
         Notice::DiscardedNotZero { .. } => Some("if old data may not stay there, use '--unmapped zero'".to_owned()),
         Notice::GptSectorSize { device, .. } => Some(format!("build it for sectors of {device}")),
+        Notice::NoHoles { .. } => {
+            Some("if it had some, map it where it was built, before it is copied or compressed".to_owned())
+        }
+        Notice::ImageCompressed { .. } => Some("for the image in it, decompress it first".to_owned()),
         Notice::VerityInHoles { partition, .. } => Some(format!("map it whole with '--map p{partition}'")),
         _ => None,
     }
@@ -56,6 +58,7 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::OpenImage { path, source } => of_image(path, source)?,
         Error::NoImage { .. } => "name the output with '-o': bmaptool create -o OUTPUT IMAGE",
         Error::OutputIsImage { .. } => "choose another output",
+        Error::OutputIsStdout { .. } => "choose another, or leave out '--json'",
         Error::Create(error) => of_create(error)?,
         Error::Source(error) => of_source(error)?,
         Error::Copy { source, .. } => of_copy(source)?,
@@ -67,6 +70,7 @@ pub fn hint(error: &Error) -> Option<String> {
             verify::Error::Read { source, .. } => of_fetch(source)?,
             _ => return None,
         },
+        Error::BackupGpt { .. } => "copy again, or repair it with 'sgdisk -e DEVICE'",
         Error::NoBmapOfDevice { target, .. } => {
             let target = target.display();
             return Some(format!(
@@ -173,7 +177,13 @@ fn of_copy(error: &copy::Error) -> Option<&'static str> {
         copy::Error::Shrank { .. } | copy::Error::Grew { .. } | copy::Error::Changed { .. } => {
             Some("copy it when nothing writes to it")
         }
+        copy::Error::Gpt(RelocateError::SectorSize { .. }) => Some("build it for the sectors of the device"),
+        copy::Error::Gpt(RelocateError::Missing) | copy::Error::NoDeviceEnd => Some(NOT_RELOCATED),
+        copy::Error::Gpt(RelocateError::Damaged { .. }) => Some("'sgdisk --verify IMAGE' tells more"),
+        copy::Error::Gpt(RelocateError::FarEntries { .. }) => Some("relocate it later, with 'sgdisk -e DEVICE'"),
+        copy::Error::Gpt(RelocateError::NoRoom { .. }) => Some("use a larger one"),
         copy::Error::Discard { source, .. } if source.kind() == ErrorKind::Unsupported => Some(ZERO_INSTEAD),
+        copy::Error::Stalled { .. } => Some("unplug it; this program may not end before"),
         copy::Error::Capacity { .. } => Some("it is counterfeit or broken: use another"),
         copy::Error::Medium(_) | copy::Error::ReadBack { .. } => {
             Some("it is worn out, or holds less than it says: use another")
@@ -220,7 +230,7 @@ fn of_fetch(error: &io::Error) -> Option<&'static str> {
 fn of_target(error: &sink::Error) -> Option<String> {
     use sink::Error::{
         Access, Busy, CannotDiscard, Denied, FileAmongDevices, Forbidden, Locked, NoDevice, NoMedium, NoSysfs,
-        NotRemovable, RawFlash, ReadOnly, Replaced, Source, Swapped, UnknownDevice, WrongKind,
+        NotBlockDevice, NotRemovable, RawFlash, ReadOnly, Replaced, Source, Swapped, UnknownDevice, WrongKind,
     };
 
     let hint = match error {
@@ -234,6 +244,7 @@ fn of_target(error: &sink::Error) -> Option<String> {
         }
         Replaced { .. } => "try again",
         NoSysfs { .. } => "use 'mount -t sysfs sysfs /sys', or write to a new file",
+        NotBlockDevice { .. } => NOT_RELOCATED,
         NotRemovable { .. } => "'bmaptool list' lists the removable devices",
         UnknownDevice { .. } | NoDevice { .. } => "is the device plugged in? 'bmaptool list --all' lists the devices",
         FileAmongDevices { .. } => "is the device plugged in? Remove the file and plug the device in again",

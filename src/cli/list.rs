@@ -13,7 +13,7 @@ use super::hint::LIST_ALL;
 use super::json::{self, Device};
 use super::output;
 use super::process::Signals;
-use super::report::Report;
+use super::report::{Readers, Report};
 
 /// The columns that a model gets at most, so that there is room for what the device is used for.
 const MODEL: usize = 24;
@@ -27,11 +27,11 @@ struct Devices {
 pub fn run(arguments: &List) -> Result<(), Error> {
     // Nothing is written, so that a signal may end the program at any time.
     Signals::handle().map_err(Error::Signals)?;
-    let report: Arc<Report> = Report::new(Vec::new(), None);
+    let report: Arc<Report> = Report::new(Vec::new(), Readers::default());
     let which = if arguments.all { Disks::All } else { Disks::Removable };
     let disks = disks(which, &*report).map_err(Error::Devices)?;
     if arguments.json {
-        return output::answer(&json::line(&Devices { devices: disks.iter().map(Device::of).collect() }));
+        return output::answer_json(json::line(&Devices { devices: disks.iter().map(Device::of).collect() }));
     }
     match (disks.is_empty(), which) {
         (false, _) => output::answer(&table(&disks)),

@@ -31,16 +31,19 @@ const FAILED: i32 = 1;
 /// The exit status after wrong usage, clap's own.
 const WRONG_USAGE: i32 = 2;
 
-/// Runs the command, prints its error, and returns the exit status.
+/// Runs the command, tells its error, and returns the exit status.
 pub fn run(arguments: &Arguments) -> i32 {
-    match catch_unwind(|| dispatch(arguments)) {
-        Ok(Ok(())) => 0,
+    let (error, status) = match catch_unwind(|| dispatch(arguments)) {
+        Ok(Ok(())) => (None, 0),
         Ok(Err(error)) => {
             error.report();
-            error.status()
+            (Some(error.object()), error.status())
         }
-        Err(_) => FAILED, // the hook has printed the panic
-    }
+        // The hook has printed the panic.
+        Err(_) => (Some(json::Error { code: json::Code::InternalError, message: "internal error".to_owned() }), FAILED),
+    };
+    json::conclude(error, status);
+    status
 }
 
 fn dispatch(arguments: &Arguments) -> Result<(), Error> {

@@ -33,7 +33,7 @@ pub fn options<'a>(
         }
     }
     let certificates = arguments.cacert.as_deref().map(Certificates::read).transpose()?.unwrap_or_default();
-    Ok(OpenOptions { retry, headers, certificates, observer })
+    Ok(OpenOptions { retry, headers, certificates, observer, ..OpenOptions::default() })
 }
 
 /// As in `12.3 MiB of 64.0 MiB`; without the size if some of it was fetched twice.

@@ -16,6 +16,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, access, linkat};
 
 use super::error::Error;
+use super::json::stream::{self, Closing};
 use super::process::{self, Signals};
 
 /// Writes the contents of an output.
@@ -86,6 +87,21 @@ impl Output {
     }
 }
 
+/// Refuses an output to which the events of `--json` would be added: standard output by another name. A character
+/// device, such as /dev/null or a terminal, keeps neither.
+pub fn refuse_stdout(path: &Path) -> Result<(), Error> {
+    let Ok(stdout) = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(Error::Stdout)?).metadata() else {
+        return Ok(());
+    };
+    let is_kept = !stdout.file_type().is_char_device();
+    match fs::metadata(path) {
+        Ok(output) if is_kept && FileId::of(&output) == FileId::of(&stdout) => {
+            Err(Error::OutputIsStdout { path: path.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Fails where no file can be created in `directory`.
 fn check_directory(directory: &Path) -> io::Result<()> {
     access(directory, AccessFlags::W_OK).map_err(|error| {
@@ -98,6 +114,15 @@ fn check_directory(directory: &Path) -> io::Result<()> {
 pub fn answer(text: &str) -> Result<(), Error> {
     let print = |mut out: io::Stdout| out.write_all(text.as_bytes()).and_then(|()| out.flush());
     process::stdout().and_then(print).and_then(|()| check_close(io::stdout())).map_err(Error::Stdout)
+}
+
+/// Prints what was asked for as an object, in a `line`.
+pub fn answer_json(line: String) -> Result<(), Error> {
+    match stream::close_with(line) {
+        Closing::Written(written) => written.map_err(Error::Stdout),
+        // A signal ends the program.
+        Closing::TooLate => Ok(()),
+    }
 }
 
 fn emit_to(out: &mut dyn Write, emit: Emit<'_>) -> io::Result<()> {

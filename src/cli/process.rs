@@ -1,14 +1,17 @@
 //! What the process gets from outside: signals and standard streams. And its panics.
 
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Stdout};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use bmaptool::copy::Cancel;
 use libc::{
@@ -16,10 +19,12 @@ use libc::{
     SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ, STDERR_FILENO, STDIN_FILENO, STDOUT_FILENO,
 };
 use nix::sys::signal::{SigHandler, Signal, signal};
-use nix::sys::stat::{fstat, stat};
 use signal_hook::flag;
+use signal_hook::low_level::exit;
 
 use super::hint::DEFECT;
+use super::json;
+use super::json::stream::{self, Closing};
 use super::report::console;
 
 /// The signals that end a program by default (signal(7)), without those of its own errors, of which watchdogs send
@@ -31,17 +36,32 @@ const HANDLED: [i32; 14] = [
 
 /// A signal ends the program at once while there is nothing to clean up; later it asks the copy to stop.
 pub struct Signals {
+    /// Whether the handler itself ends the program.
     at_once: Arc<AtomicBool>,
     cancel: Cancel,
 }
 
+/// Is set by a signal.
+static CANCEL: LazyLock<Cancel> = LazyLock::new(Cancel::default);
+
+/// Whether there is nothing to clean up. Who holds it while there is not keeps it so.
+static MAY_END: Mutex<bool> = Mutex::new(true);
+
+/// Whether the first thread ends the program after a signal, as something is to be printed before that.
+static IS_WATCHED: AtomicBool = AtomicBool::new(false);
+
+/// How often the first thread looks for a signal.
+const WATCH_INTERVAL: Duration = Duration::from_millis(50);
+
 impl Signals {
     /// From here on, a signal ends the program with the exit status that shells give it.
     pub fn handle() -> io::Result<Self> {
-        let signals = Self { at_once: Arc::new(AtomicBool::new(true)), cancel: Cancel::default() };
+        let at_once = Arc::new(AtomicBool::new(!IS_WATCHED.load(Ordering::SeqCst)));
+        let signals = Self { at_once, cancel: CANCEL.clone() };
         for signal in HANDLED.into_iter().chain(SIGRTMIN()..=SIGRTMAX()).filter(|&signal| !is_ignored(signal)) {
-            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&signals.at_once))?;
+            // The first handler notes the signal, so that none is lost that comes before the second.
             flag::register_usize(signal, signals.cancel.flag(), signal as usize)?;
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&signals.at_once))?;
         }
         // If it is ignored, the kernel keeps no exit status of our child processes.
         // SAFETY: no handler is installed that could be called.
@@ -54,6 +74,7 @@ impl Signals {
     /// From here on, a signal only sets what is returned.
     pub fn defer(&self) -> &Cancel {
         self.at_once.store(false, Ordering::SeqCst);
+        *may_end() = false;
         self.print_in_background();
         &self.cancel
     }
@@ -65,7 +86,7 @@ impl Signals {
 
     /// The signal that asked to stop.
     pub fn received(&self) -> Option<i32> {
-        self.cancel.reason().map(|signal| signal as i32)
+        signal_received()
     }
 
     /// Fails as interrupted after a signal.
@@ -74,14 +95,54 @@ impl Signals {
     }
 }
 
+/// The signal that asked to stop.
+pub fn signal_received() -> Option<i32> {
+    CANCEL.reason().map(|signal| signal as i32)
+}
+
+fn may_end() -> MutexGuard<'static, bool> {
+    MAY_END.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Does `work` in another thread, while this one, to which the kernel delivers the signals of the process, waits for it
 /// and has time for them. A system call that waits for a dead file server does not return for a handler. Where no thread
 /// is left, this one does the work.
 pub fn leave_signals_to_this_thread<T: Send>(work: impl Fn() -> T + Sync) -> T {
-    thread::scope(|scope| match thread::Builder::new().name("command".to_owned()).spawn_scoped(scope, &work) {
-        Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-        Err(_) => work(),
+    let (this, is_done) = (thread::current(), AtomicBool::new(false));
+    let in_thread = || {
+        let done = work();
+        is_done.store(true, Ordering::SeqCst);
+        this.unpark();
+        done
+    };
+    let is_watched = stream::is_open();
+    IS_WATCHED.store(is_watched, Ordering::SeqCst);
+    thread::scope(|scope| match thread::Builder::new().name("command".to_owned()).spawn_scoped(scope, in_thread) {
+        Ok(thread) => {
+            if is_watched {
+                watch(|| is_done.load(Ordering::SeqCst) || thread.is_finished());
+            }
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        }
+        Err(_) => {
+            IS_WATCHED.store(false, Ordering::SeqCst);
+            work()
+        }
     })
+}
+
+/// Waits for a signal that ends the program at once, and prints the last event before that; or until the work `is_done`.
+fn watch(is_done: impl Fn() -> bool) {
+    while !is_done() {
+        thread::park_timeout(WATCH_INTERVAL);
+        let Some(signal) = signal_received() else { continue };
+        // Nobody begins anything now that would have to be cleaned up.
+        let may_end = may_end();
+        // If the command has printed its own last event, it is about to end.
+        if *may_end && let Closing::Written(_) = json::interrupted(signal) {
+            exit(128 + signal);
+        }
+    }
 }
 
 /// Whether the program was started with `signal` ignored, as by nohup.
@@ -113,11 +174,11 @@ pub fn stdout() -> io::Result<Stdout> {
 
 /// Fails if `path` leads to a standard stream that was closed, as `/dev/stdout` may.
 pub fn refuse_closed(path: &Path) -> io::Result<()> {
-    let Ok(file) = stat(path) else { return Ok(()) };
+    let Ok(file) = fs::metadata(path) else { return Ok(()) };
     let streams: [&dyn AsFd; 3] = [&io::stdin(), &io::stdout(), &io::stderr()];
     for stream in streams.map(AsFd::as_fd).into_iter().filter(|stream| was_closed(stream.as_raw_fd())) {
-        let stream = fstat(stream)?;
-        if (stream.st_dev, stream.st_ino) == (file.st_dev, file.st_ino) {
+        let stream = File::from(stream.try_clone_to_owned()?).metadata()?;
+        if (stream.dev(), stream.ino()) == (file.dev(), file.ino()) {
             return Err(io::Error::other("it is closed"));
         }
     }

@@ -1,11 +1,12 @@
 //! What is going to be written where, and what came of it, in words.
 
 use std::path::Path;
+use std::time::Duration;
 
 use bmaptool::bmap::Bmap;
 use bmaptool::copy::{Summary, Write};
 use bmaptool::sink::SinkInfo;
-use bmaptool::size::{counted, human, human_part, percent};
+use bmaptool::size::{counted, human, human_part, human_time, percent, rate_in_mib};
 
 /// How much of an image is mapped. Scripts match these words.
 pub fn mapped(map: &Bmap) -> String {
@@ -44,6 +45,20 @@ pub fn changed(summary: &Summary, fetched: Option<(String, Option<String>)>) -> 
     words
 }
 
+/// Which target the others waited for, where that was long: more than a second, and a tenth of the time.
+pub fn pace(targets: &[(&Path, Summary)]) -> Option<String> {
+    let whole = targets.iter().map(|(_, summary)| summary.time).max()?;
+    // Whoever is done waits for those that are not.
+    let waited = |summary: &Summary| summary.waited + (whole - summary.time);
+    let (slowest, summary) = targets.iter().min_by_key(|(_, summary)| waited(summary))?;
+    let others = targets.iter().filter(|(target, _)| target != slowest).map(|(_, summary)| waited(summary)).min()?;
+    // All of them wait for the source.
+    let time = others.saturating_sub(waited(summary));
+    let is_noticeable = time > Duration::from_secs(1) && time > whole / 10;
+    let (slowest, time) = (slowest.display(), human_time(time));
+    is_noticeable.then(|| format!("'{slowest}' set the pace: the others waited {time} for it"))
+}
+
 /// What vouches for the bytes that a copy writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assurance {
@@ -69,6 +84,17 @@ impl Assurance {
 
     /// What was written to `target`, or is there, and how far that was verified.
     pub fn done(self, target: &Path, write: Write, summary: &Summary) -> String {
+        self.done_in("", target, write, summary)
+    }
+
+    /// The same of one target of several, with its own time and speed.
+    pub fn done_of_several(self, target: &Path, write: Write, summary: &Summary) -> String {
+        let Summary { bytes, time, .. } = *summary;
+        let pace = format!(" in {} ({}/sec)", human_time(time), rate_in_mib(bytes, time));
+        self.done_in(&pace, target, write, summary)
+    }
+
+    fn done_in(self, pace: &str, target: &Path, write: Write, summary: &Summary) -> String {
         let verb = match write {
             Write::All => "written to",
             Write::Changed => "on",
@@ -80,14 +106,12 @@ impl Assurance {
             Self::NoChecksums => "the image not verified: its bmap has no checksums".to_owned(),
             Self::NoBmap => "the image read to its end, without a bmap to verify it".to_owned(),
         };
-        format!("done: {bytes} {verb} '{target}' and synchronized, {verified}")
+        format!("done: {bytes} {verb} '{target}' and synchronized{pace}, {verified}")
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use bmaptool::device::Identity;
     use bmaptool::range::{BlockRange, BlockSize};
     use bmaptool::sink::Kind;
@@ -120,8 +144,31 @@ mod tests {
     }
 
     #[test]
+    fn the_slowest_is_told_if_the_others_waited_long_for_it() {
+        let summary = |time, waited| Summary {
+            bytes: 3 << 20,
+            written: 3 << 20,
+            left_out: 0,
+            time: Duration::from_secs(time),
+            waited: Duration::from_secs(waited),
+        };
+        let of = |targets: &[(u64, u64)]| {
+            let names = ["a", "b", "c"].map(Path::new);
+            let targets = targets.iter().map(|&(time, waited)| summary(time, waited));
+            pace(&names.into_iter().zip(targets).collect::<Vec<_>>())
+        };
+        assert_eq!(of(&[(70, 40), (72, 5), (70, 50)]), Some("'b' set the pace: the others waited 37.0s for it".into()));
+        // Of two that are slow none sets it; and what all wait for is the source.
+        assert_eq!(of(&[(70, 5), (70, 5), (70, 50)]), None);
+        assert_eq!(of(&[(70, 66), (70, 60), (70, 66)]), None);
+        assert_eq!(of(&[(3, 0), (1, 0)]), Some("'a' set the pace: the others waited 2.0s for it".into()));
+        assert_eq!(of(&[(70, 5)]), None);
+    }
+
+    #[test]
     fn what_was_verified_is_said() {
-        let summary = Summary { bytes: 3 << 20, written: 3 << 20, left_out: 0, time: Duration::ZERO };
+        let summary =
+            Summary { bytes: 3 << 20, written: 3 << 20, left_out: 0, time: Duration::ZERO, waited: Duration::ZERO };
         let cases = [
             (Assurance::Checksums("sha256"), "all ranges of the image verified (sha256)"),
             (Assurance::NotWanted, "the image not verified (--no-verify)"),

@@ -8,8 +8,9 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser};
 use log::LevelFilter;
 
-use super::args::{Arguments, Bmap, Command, Copy, Info, Signature, Verify};
-use super::hint::{BMAP_AS_FILE, BMAP_OF_STDIN, BMAP_OF_VERIFIED_STDIN};
+use super::args::{Arguments, Bmap, Command, Copy, Info, Verify};
+use super::hint::{BMAP_OF_STDIN, BMAP_OF_VERIFIED_STDIN};
+use super::json::{self, Code, stream};
 use super::process;
 use super::report::console;
 
@@ -32,10 +33,12 @@ pub fn parse() -> Arguments {
         }
         Command::Info(info) => {
             let command = Info::augment_args(clap::Command::new("bmaptool info"));
-            check_abbreviation(command.clone());
-            check_signature(&[Some(&info.file)], &info.signature, command);
+            check_signature(&info.file, &info.bmap, command);
         }
         Command::Create(_) | Command::List(_) => {}
+    }
+    if arguments.command.is_json() {
+        stream::start();
     }
     arguments
 }
@@ -47,21 +50,14 @@ fn check_stdin(image: &OsString, bmap: &Bmap, nobmap: bool, advice: &str, mut co
         let message = format!("an image on standard input has no bmap beside it: {advice}");
         exit_with(&command.error(ErrorKind::MissingRequiredArgument, message));
     }
-    check_signature(&[Some(image), bmap.bmap.as_ref()], &bmap.signature, command);
+    check_signature(image, bmap, command);
 }
 
-/// `info` takes no bmap: clap would take the option of other commands for an abbreviation of `--bmap-sig`.
-fn check_abbreviation(mut command: clap::Command) {
-    let is_bmap = |argument: OsString| argument == "--bmap" || argument.as_encoded_bytes().starts_with(b"--bmap=");
-    if std::env::args_os().take_while(|argument| argument != "--").any(is_bmap) {
-        let message = format!("unexpected argument '--bmap' found: {BMAP_AS_FILE}");
-        exit_with(&command.error(ErrorKind::UnknownArgument, message));
-    }
-}
-
-/// Only one of the `others` and the signature can come from standard input.
-fn check_signature(others: &[Option<&OsString>], signature: &Signature, mut command: clap::Command) {
-    if signature.bmap_sig.as_ref().is_some_and(|file| file == "-") && others.iter().flatten().any(|&file| file == "-") {
+/// The signature cannot come from standard input together with another file.
+fn check_signature(image: &OsString, bmap: &Bmap, mut command: clap::Command) {
+    let is_stdin = |file: &OsString| file == "-";
+    let takes_stdin = is_stdin(image) || bmap.bmap.as_ref().is_some_and(is_stdin);
+    if takes_stdin && bmap.signature.bmap_sig.as_ref().is_some_and(is_stdin) {
         let message = "the signature cannot come from standard input together with the image or the bmap";
         exit_with(&command.error(ErrorKind::ArgumentConflict, message));
     }
@@ -77,8 +73,28 @@ fn exit_with(error: &clap::Error) -> ! {
         console::print("bmaptool: ");
     }
     // Without colours: it repeats the arguments, whose control characters could not be told from those of colours.
-    console::print(&console::shown(&error.to_string(), &['\n']));
+    let text = error.to_string();
+    console::print(&console::shown(&text, &['\n']));
+    if is_json_wanted() {
+        stream::start();
+        json::conclude(Some(json::Error { code: Code::Usage, message: json::text(&fact(&text)) }), error.exit_code());
+    }
     exit(error.exit_code())
+}
+
+/// Whether `--json`, which may be abbreviated, is among arguments that are wrong.
+fn is_json_wanted() -> bool {
+    let is_json = |argument: OsString| {
+        argument.to_str().is_some_and(|argument| argument.starts_with("--j") && "--json".starts_with(argument))
+    };
+    std::env::args_os().skip(1).take_while(|argument| argument != "--").any(is_json)
+}
+
+/// The first paragraph of a usage error in one line: what follows is advice.
+fn fact(text: &str) -> String {
+    let fact = text.split("\n\n").next().unwrap_or(text);
+    let fact = fact.strip_prefix("error: ").unwrap_or(fact);
+    fact.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Prints help or the version, and ends the process; it fails if they cannot be written.

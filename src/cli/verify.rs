@@ -3,22 +3,21 @@
 use std::iter;
 
 use bmaptool::copy::Cancel;
-use bmaptool::digest::ChecksumKind;
-use bmaptool::sink::ReadPath;
-use bmaptool::size::{counted, human, human_time, rate_in_mib};
+use bmaptool::load::LoadedBmap;
 use bmaptool::source::{Location, Source};
-use bmaptool::verify::{self as engine, Difference, Report};
+use bmaptool::verify::{self as engine, BackupState};
 
 use super::args::{Verbosity, Verify};
-use super::error::{Error, in_quotes};
+use super::error::Error;
 use super::process::{self, Signals};
-use super::report::{self, console};
+use super::report::{Readers, Report, Start, UsedBmap, console};
 use super::{bmap, network};
 
 pub fn run(arguments: &Verify, verbosity: &Verbosity) -> Result<(), Error> {
     // Nothing is written, so that a signal may end the program at any time.
     Signals::handle().map_err(Error::Signals)?;
-    let report = report::Report::new(vec![arguments.file.clone().into()], None);
+    let readers = Readers { json: arguments.json, ..Readers::default() };
+    let report = Report::new(vec![arguments.file.clone().into()], readers);
     let files = iter::once(&arguments.file).chain(arguments.bmap.files());
     let options = network::options(&arguments.network, files, report.clone())?;
 
@@ -28,31 +27,27 @@ pub fn run(arguments: &Verify, verbosity: &Verbosity) -> Result<(), Error> {
     }
     let source = Source::open_with(&location, &options)?;
     let loaded = bmap::load(&source, &arguments.bmap, &options)?;
-    let map = loaded.ok_or_else(|| Error::NothingToCompare { file: location.clone() })?.bmap;
+    let LoadedBmap { location: file, bmap: map, signatures, .. } =
+        loaded.ok_or_else(|| Error::NothingToCompare { file: location.clone() })?;
     let failed = |source| Error::Verify { file: location.clone(), source };
     let verify = engine::Verify::open(map, source, &*report).map_err(failed)?;
+    report.started(&Start {
+        command: "verify",
+        image: &location,
+        image_size: Some(verify.map().image_size()),
+        bmap: Some(UsedBmap { file: &file, map: verify.map(), signatures: &signatures }),
+        targets: vec![None],
+    });
     if !verbosity.quiet {
         console::print_in_background(&Cancel::default());
         report.show_progress();
     }
     let kind = verify.checksum_kind();
-    let Report { bytes, ranges, differences, path, time } = verify.run(&*report).map_err(failed)?;
-    differences.iter().for_each(|difference| log::error!("{}", in_words(difference, kind)));
-    if path == Some(ReadPath::AfterDrop) {
-        log::info!("'{location}' does not take O_DIRECT: the page cache was dropped before it was read");
+    let outcome = verify.run(&*report).map_err(failed)?;
+    report.verified(&location, kind, &outcome);
+    match outcome.differences.iter().map(|difference| difference.ranges).sum() {
+        0 if outcome.relocated == Some(BackupState::Damaged) => Err(Error::BackupGpt { device: location }),
+        0 => Ok(()),
+        wrong => Err(Error::Differs { file: location, wrong, ranges: outcome.ranges }),
     }
-    log::info!("verifying time: {}, verifying speed {}/sec", human_time(time), rate_in_mib(bytes, time));
-    match differences.iter().map(|difference| difference.ranges).sum() {
-        0 => {
-            let (amount, ranges) = (human(bytes), counted(ranges as u64, "range"));
-            log::info!("{} is what its bmap says: {amount} in {ranges}", in_quotes(&location));
-            Ok(())
-        }
-        wrong => Err(Error::Differs { file: location, wrong, ranges }),
-    }
-}
-
-fn in_words(Difference { bytes, blocks, digests, .. }: &Difference, kind: ChecksumKind) -> String {
-    let digests = digests.as_ref().map(|(expected, found)| format!(": the {kind} is {found}, not {expected}"));
-    format!("bytes {}-{} (blocks {blocks}) differ{}", bytes.start, bytes.end - 1, digests.unwrap_or_default())
 }

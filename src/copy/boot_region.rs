@@ -1,17 +1,19 @@
 //! The boot region of a device, held back.
 //!
 //! It is zeroed before anything else is written, and written after all the rest is verified and durable. A flash that
-//! is interrupted in between leaves nothing that looks like a disk.
+//! is interrupted in between leaves nothing that looks like a disk. The backup of a GPT that is relocated is held back with
+//! it, and written just before it.
 
 use std::io;
 
 use super::Write;
 use super::cancel::Cancel;
 use super::error::Error;
-use super::plan::Unmapped;
+use super::plan::Plan;
+use super::relocation::Relocation;
 use crate::event::{Notice, Observer, TargetId};
 use crate::range::ByteRange;
-use crate::sink::{Sink, TargetState};
+use crate::sink::{ReadError, Sink, TargetState};
 use crate::sys::aligned::AlignedBuf;
 
 /// The bytes at the start of a target that are written last.
@@ -22,7 +24,19 @@ pub(super) struct BootRegion {
     zeroes: AlignedBuf,
     /// What of the region was found not to be zero, in whole sectors.
     not_zero: ByteRange,
+    /// How much of it is written once it is zero: with [`Write::Changed`] what is going to be something else.
+    write: Write,
     state: State,
+    /// Where the GPT is relocated.
+    relocation: Option<Relocation>,
+}
+
+/// What is written last, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Last {
+    /// The backup of a relocated GPT.
+    BackupGpt,
+    BootRegion,
 }
 
 /// What the boot region of the target is good for.
@@ -36,27 +50,39 @@ enum State {
 }
 
 impl BootRegion {
-    /// The boot region of `sink`, in memory; with [`Unmapped::Discard`] nothing of what it held is kept. Nothing is
-    /// written.
+    /// The boot region of `sink`, in memory, without what `plan` discards. Nothing is written.
     pub(super) fn read(
         sink: &mut dyn Sink,
         target: TargetId,
-        unmapped: Unmapped,
+        plan: &Plan,
         observer: &dyn Observer,
     ) -> Result<Self, Error> {
         let length = sink.info().boot_region;
         let buffer = || AlignedBuf::zeroed(length as usize).map_err(Error::Memory);
         let (mut contents, zeroes) = (buffer()?, buffer()?);
-        if length > 0
-            && unmapped != Unmapped::Discard
-            && let Err(error) = sink.read_at(&mut contents, 0)
-        {
-            contents.fill(0);
-            observer.notice(Notice::BootRegionUnreadable { target, length, error: &error.source });
-            return Ok(Self { contents, zeroes, not_zero: ByteRange { start: 0, end: length }, state: State::Safe });
+        let mut not_zero = ByteRange { start: 0, end: length };
+        let read = if length > 0 { sink.read_at(&mut contents, 0) } else { Ok(()) };
+        match read {
+            Ok(()) => not_zero = self::not_zero(&contents),
+            // What is not in the plan because the target holds it was read before, and is needed.
+            Err(error) if plan.left_out_before(length) > 0 => return Err(Error::ReadTarget(error.source)),
+            Err(error) => {
+                contents.fill(0);
+                observer.notice(Notice::BootRegionUnreadable { target, length, error: &error.source });
+            }
         }
-        let not_zero = not_zero(&contents);
-        Ok(Self { contents, zeroes, not_zero, state: State::Safe })
+        let (write, state) = (Write::All, State::Safe);
+        let mut boot_region = Self { contents, zeroes, not_zero, write, state, relocation: None };
+        plan.discards().for_each(|hole| boot_region.room(hole).fill(0));
+        Ok(boot_region)
+    }
+
+    /// The same region with a GPT that is relocated, if it is. Of its table, nothing is what the target held.
+    pub(super) fn with(mut self, relocation: Option<Relocation>) -> Self {
+        for hole in relocation.iter().flat_map(Relocation::holes) {
+            self.contents[hole.start as usize..hole.end as usize].fill(0);
+        }
+        Self { relocation, ..self }
     }
 
     /// Takes note that something outside of the region is not what it was.
@@ -66,6 +92,7 @@ impl BootRegion {
 
     /// Zeroes the region in `sink`, if it has one, or what of it is not zero, and makes that durable.
     pub(super) fn clear(&mut self, sink: &mut dyn Sink, write: Write) -> Result<(), Error> {
+        self.write = write;
         let ByteRange { start, end } = match write {
             Write::All => ByteRange { start: 0, end: self.zeroes.len() as u64 },
             Write::Changed => self.not_zero,
@@ -80,20 +107,22 @@ impl BootRegion {
         Ok(())
     }
 
-    /// Keeps back as much of `data`, which belongs at `offset`, as lies in the region; returns the rest and where it
-    /// belongs.
+    /// Keeps back as much of `data`, which belongs at `offset`, as lies in the region or in the place of the backup of a
+    /// GPT; returns the rest and where it belongs.
     pub(super) fn hold<'a>(&mut self, data: &'a [u8], offset: u64) -> (&'a [u8], u64) {
         let held = self.room(ByteRange { start: offset, end: offset + data.len() as u64 });
         let length = held.len();
         held.copy_from_slice(&data[..length]);
-        (&data[length..], offset + length as u64)
+        let (rest, offset) = (&data[length..], offset + length as u64);
+        (self.relocation.as_mut().map_or(rest, |relocation| relocation.hold(rest, offset)), offset)
     }
 
-    /// Zeroes what of `range` lies in the region; returns the rest.
+    /// Zeroes what of `range` lies there; returns the rest.
     pub(super) fn hold_zeroes(&mut self, range: ByteRange) -> ByteRange {
         let held = self.room(range);
         held.fill(0);
-        ByteRange { start: range.start + held.len() as u64, end: range.end }
+        let rest = ByteRange { start: range.start + held.len() as u64, end: range.end };
+        self.relocation.as_mut().map_or(rest, |relocation| relocation.hold_zeroes(rest))
     }
 
     /// The part of the region where the first bytes of `range` belong.
@@ -102,20 +131,48 @@ impl BootRegion {
         &mut self.contents[range.start.min(length) as usize..range.end.min(length) as usize]
     }
 
-    /// What is going to be there, or is there after [`Self::commit`].
-    pub(super) fn contents(&self) -> &[u8] {
-        &self.contents
+    /// Fills `buf` with what the image has at `bytes`, as far as it is held back, and else with what `sink` has there.
+    pub(super) fn fill(&self, sink: &mut dyn Sink, buf: &mut [u8], bytes: ByteRange) -> Result<(), ReadError> {
+        if bytes.end <= self.contents.len() as u64 {
+            buf.copy_from_slice(&self.contents[bytes.start as usize..bytes.end as usize]);
+            return Ok(());
+        }
+        sink.read_at(buf, bytes.start)?;
+        self.relocation.iter().for_each(|relocation| relocation.put_image(buf, bytes.start));
+        Ok(())
     }
 
-    /// What is going to be at `bytes`, where these lie in the region.
-    pub(super) fn held(&self, bytes: ByteRange) -> Option<&[u8]> {
-        (bytes.end <= self.contents.len() as u64).then(|| &self.contents[bytes.start as usize..bytes.end as usize])
+    /// Makes what is written last, now that all of the image has come.
+    pub(super) fn settle(&mut self) -> Result<(), Error> {
+        self.relocation.as_mut().map_or(Ok(()), |relocation| relocation.settle(&self.contents))
     }
 
-    /// Whether `sink` holds in the region what is going to be there.
+    /// What is written last, or was, and where; perhaps nothing.
+    pub(super) fn last(&self, last: Last) -> (&[u8], u64) {
+        match (last, &self.relocation) {
+            (Last::BackupGpt, Some(relocation)) => (relocation.backup(), relocation.place().start),
+            (Last::BackupGpt, None) => (&[], 0),
+            (Last::BootRegion, Some(relocation)) => (relocation.boot_region(), 0),
+            (Last::BootRegion, None) => (&self.contents, 0),
+        }
+    }
+
+    /// What lies between the region and the backup of a relocated GPT, or all that follows the region.
+    pub(super) fn rest(&self) -> ByteRange {
+        let end = self.relocation.as_ref().map_or(u64::MAX, |relocation| relocation.place().start);
+        ByteRange { start: self.contents.len() as u64, end }
+    }
+
+    /// Whether `sink` holds what is written last.
     pub(super) fn is_right(&self, sink: &mut dyn Sink) -> Result<bool, Error> {
-        let mut found = AlignedBuf::zeroed(self.contents.len()).map_err(Error::Memory)?;
-        Ok(sink.read_at(&mut found, 0).is_ok() && found[..] == self.contents[..])
+        for last in [Last::BootRegion, Last::BackupGpt] {
+            let (expected, offset) = self.last(last);
+            let mut found = AlignedBuf::zeroed(expected.len()).map_err(Error::Memory)?;
+            if sink.read_at(&mut found, offset).is_err() || found[..] != *expected {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Zeroes, as many as the region has bytes.
@@ -123,16 +180,32 @@ impl BootRegion {
         &self.zeroes
     }
 
-    /// Writes the region and makes that durable, as the rest must be.
-    pub(super) fn commit(&mut self, sink: &mut dyn Sink, cancel: &Cancel) -> Result<(), Error> {
+    /// Has all of the region written from now on: the medium does not hold what it was told to.
+    pub(super) fn distrust(&mut self) {
+        self.write = Write::All;
+    }
+
+    /// Writes what is written last, of that the one or the other, and makes it durable, as the rest must be. Of the
+    /// region it may be only what is not zero.
+    pub(super) fn commit(&mut self, last: Last, sink: &mut dyn Sink, cancel: &Cancel) -> Result<(), Error> {
         cancel.check()?;
-        if self.contents.is_empty() {
+        let (data, offset) = self.last(last);
+        if data.is_empty() {
             return Ok(());
         }
-        self.state = State::Misleading;
+        let ByteRange { start, end } = match (last, self.write) {
+            (Last::BootRegion, Write::Changed) => not_zero(data),
+            _ => ByteRange { start: 0, end: data.len() as u64 },
+        };
+        if last == Last::BootRegion {
+            self.state = State::Misleading;
+        }
         // In one write, so that it goes to the device directly: whoever is killed here has written all of it or
         // nothing.
-        sink.write_at(&self.contents, 0)?;
+        if start < end {
+            let data = &self.last(last).0[start as usize..end as usize];
+            sink.write_at(data, offset + start)?;
+        }
         sink.sync().map_err(Error::Sync)
     }
 

@@ -4,23 +4,42 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::error::Error;
+use super::pace::Pulse;
 
 /// Asks a copy to stop. A signal handler may set it.
 #[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicUsize>);
+pub struct Cancel {
+    reason: Arc<AtomicUsize>,
+    /// That of the target whose writer looks here.
+    pulse: Option<Pulse>,
+}
 
 impl Cancel {
     /// The number of the signal that asked, or another number that is not 0.
     pub fn reason(&self) -> Option<usize> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|&reason| reason != 0)
+        Some(self.reason.load(Ordering::Relaxed)).filter(|&reason| reason != 0)
     }
 
     /// Where a reason is put.
     pub fn flag(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.reason)
     }
 
+    /// The same for the writer of one target, which is asked to stop also when that is given up.
+    pub(super) fn of_target(&self, pulse: Pulse) -> Self {
+        Self { reason: self.flag(), pulse: Some(pulse) }
+    }
+
+    /// Fails if the copy was asked to stop. A writer looks here between any two requests to its target, which is also
+    /// the sign that the target does what it is asked for.
     pub(super) fn check(&self) -> Result<(), Error> {
+        self.pulse.iter().try_for_each(Pulse::beat)?;
+        self.check_waiting()
+    }
+
+    /// The same for a writer that waits: it gives no sign of life.
+    pub(super) fn check_waiting(&self) -> Result<(), Error> {
+        self.pulse.iter().try_for_each(Pulse::check)?;
         self.reason().map_or(Ok(()), |_| Err(Error::Cancelled))
     }
 }

@@ -10,6 +10,7 @@ use super::writer::{POLL_INTERVAL, strides};
 use crate::hashing::{WINDOW, windows};
 use crate::range::ByteRange;
 use crate::sink::{Sink, TargetReader};
+use crate::sys::memory;
 use crate::sys::pool::{Pool, PooledBuf};
 use crate::sys::threads;
 
@@ -39,7 +40,7 @@ impl Held {
     /// Takes memory and a thread to read one of `sinks` targets of `plan`. Nothing is read before [`Self::begin`].
     pub(super) fn start(plan: &Arc<Plan>, sink: &dyn Sink, sinks: usize) -> Result<Self, Error> {
         let reader = sink.reader().map_err(Error::ReadTarget)?;
-        let pool = Pool::new((BUFFERS / sinks).max(2), WINDOW as usize).map_err(Error::Memory)?;
+        let pool = Pool::new((memory::buffers(BUFFERS) / sinks).max(2), WINDOW as usize).map_err(Error::Memory)?;
         let (begin, begun) = sync_channel(1);
         let (sender, windows) = sync_channel(BUFFERS);
         let plan = Arc::clone(plan);
@@ -81,7 +82,7 @@ impl Held {
             self.current = None; // its buffer is needed
             match self.windows.recv_timeout(POLL_INTERVAL) {
                 Ok(window) => self.current = Some(window),
-                Err(RecvTimeoutError::Timeout) => cancel.check()?,
+                Err(RecvTimeoutError::Timeout) => cancel.check_waiting()?,
                 // The target ends before it.
                 Err(RecvTimeoutError::Disconnected) => break,
             }

@@ -213,4 +213,15 @@ mod tests {
         assert_eq!(damage.places[0].bytes, ByteRange { start: 0, end: 2 * WINDOW });
         assert_eq!(damage.places[1].bytes.end, 5 * WINDOW);
     }
+
+    #[test]
+    fn places_in_two_ranges_of_the_bmap_are_two() {
+        let place = |number: u64| Place {
+            bytes: ByteRange { start: number * WINDOW, end: (number + 1) * WINDOW },
+            blocks: BlockRange::new(number * 256, (number + 1) * 256),
+            digests: None,
+            looks: Looks::Zeroes,
+        };
+        assert_eq!(Damage::of(vec![place(3), place(4)], Extent::All).count, 2);
+    }
 }

@@ -26,7 +26,7 @@ pub(super) fn discard(
     cancel: &Cancel,
     mut changed: impl FnMut(),
 ) -> Result<(), Error> {
-    for hole in holes(plan, &sink.info(), 0) {
+    for hole in holes(plan, &sink.info(), ByteRange { start: 0, end: u64::MAX }) {
         for bytes in strides(hole, STRIDE) {
             cancel.check()?;
             sink.discard(bytes).map_err(|WriteError { offset, source }| Error::Discard { offset, source })?;
@@ -36,12 +36,18 @@ pub(super) fn discard(
     Ok(())
 }
 
-/// Tells whether what was discarded after the boot region reads as zeroes: no command of a device promises that.
+/// Tells whether what was discarded in `rest`, which nothing was written to since, reads as zeroes: no command of a
+/// device promises that.
 ///
 /// This comes last, so that the copy is not held up, and does not fail, by what is only told.
-pub(super) fn tell_contents(plan: &Plan, sink: &mut dyn Sink, target: TargetId, observer: &dyn Observer) {
-    let info = sink.info();
-    let holes: Vec<_> = holes(plan, &info, info.boot_region).collect();
+pub(super) fn tell_contents(
+    plan: &Plan,
+    sink: &mut dyn Sink,
+    rest: ByteRange,
+    target: TargetId,
+    observer: &dyn Observer,
+) {
+    let holes: Vec<_> = holes(plan, &sink.info(), rest).collect();
     let Ok(mut buf) = AlignedBuf::zeroed(SAMPLE_LEN as usize) else { return };
     let mut count = 0;
     for sample in samples(&holes) {
@@ -57,10 +63,10 @@ pub(super) fn tell_contents(plan: &Plan, sink: &mut dyn Sink, target: TargetId, 
     }
 }
 
-/// What of the discarded ranges lies on the device, from the byte `start` on.
-fn holes(plan: &Plan, info: &SinkInfo, start: u64) -> impl Iterator<Item = ByteRange> {
-    let end = info.capacity.unwrap_or(0);
-    let within = move |hole: ByteRange| ByteRange { start: hole.start.max(start), end: hole.end.min(end) };
+/// What of the discarded ranges lies on the device, and in `part` of it.
+fn holes(plan: &Plan, info: &SinkInfo, part: ByteRange) -> impl Iterator<Item = ByteRange> {
+    let end = info.capacity.unwrap_or(0).min(part.end);
+    let within = move |hole: ByteRange| ByteRange { start: hole.start.max(part.start), end: hole.end.min(end) };
     plan.discards().map(within).filter(|hole| hole.start < hole.end)
 }
 

@@ -1,12 +1,14 @@
 //! Why a copy fails.
 
 use std::io;
+use std::time::Duration;
 
 use super::damage::Damage;
 use crate::digest::{ChecksumKind, Digest};
+use crate::partition::RelocateError;
 use crate::range::{BlockRange, ByteRange};
 use crate::sink::WriteError;
-use crate::size::human;
+use crate::size::{human, human_time};
 use crate::source;
 
 /// Why a copy failed.
@@ -46,6 +48,12 @@ pub enum Error {
     /// The machine has no memory left for the buffers.
     #[error("cannot make the buffers")]
     Memory(#[source] io::Error),
+    /// The GPT of the image cannot be relocated.
+    #[error(transparent)]
+    Gpt(#[from] RelocateError),
+    /// The target, to whose end the backup of the GPT is to go, is no block device.
+    #[error("only a block device has an end to which the backup of a GPT can be moved")]
+    NoDeviceEnd,
     /// The target could not be made ready.
     #[error("cannot prepare the target")]
     Prepare(#[source] io::Error),
@@ -73,6 +81,9 @@ pub enum Error {
     /// What was written may not be durable.
     #[error("cannot synchronize the target")]
     Sync(#[source] io::Error),
+    /// The target took nothing, nor gave anything back, for so long, and all others waited for it.
+    #[error("it has done nothing for {} while the others waited for it", human_time(*limit))]
+    Stalled { limit: Duration },
     /// A thread that reads or verifies the image has panicked.
     #[error("reading the image ended without a result")]
     NoResult,

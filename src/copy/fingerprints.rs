@@ -90,7 +90,7 @@ impl Fingerprints {
         let run = self.runs.partition_point(|&(first, _)| first <= window).checked_sub(1)?;
         let (first, number) = self.runs[run];
         let end = self.runs.get(run + 1).map_or(self.digests.len() / self.purpose.len(), |&(_, next)| next);
-        let number = number + (window - first) as usize;
+        let number = number.checked_add(usize::try_from(window - first).ok()?)?;
         (number < end).then(|| self.at(number))
     }
 
@@ -182,7 +182,7 @@ mod tests {
                 assert_eq!(kept.get(window), Some(digest.as_bytes()), "{window}");
                 assert_eq!(kept.find(&digest), Some(window));
             }
-            for window in [3, 6, 8, 10, u64::MAX] {
+            for window in [3, 6, 8, 10, 9 + (1 << 32), u64::MAX] {
                 assert_eq!(kept.get(window), None, "{window}");
             }
             assert_eq!(kept.digests.len(), data.len() * purpose.len());

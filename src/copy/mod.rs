@@ -12,41 +12,54 @@ mod discarded;
 mod drain;
 mod error;
 mod fingerprints;
+mod pace;
 mod pipeline;
 mod plan;
+mod queue;
 mod read_back;
+mod relocation;
 mod retry;
+mod supervisor;
 mod survey;
 #[cfg(test)]
 mod tests;
 mod verdict;
 mod writer;
 
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 pub use cancel::Cancel;
 pub use damage::{Damage, Digests, Extent, Looks, Place};
 pub use error::Error;
-pub use plan::{Image, Plan, Unmapped, Verify};
+pub use plan::{BackupGpt, Image, Plan, Unmapped, Verify};
 pub use verdict::{Failure, Summary, Verdict};
 
 use crate::event::{Event, Notice, Observer, Outcome, Silent, TargetId};
 pub use crate::sink::ReadBack;
 use crate::sink::Sink;
 use crate::source::{ForwardRead, Skipping};
+use crate::sys::pool::Supply;
 use crate::sys::threads;
 use boot_region::BootRegion;
 use compare::Held;
 use drain::Drain;
 use fingerprints::Purpose;
-use pipeline::{CHUNKS, Keep, Open};
+use pace::{Pace, Pulse, UntilGivenUp};
+use pipeline::{Keep, Open};
 use plan::Reopen;
+use queue::{Closer, queue};
 use read_back::MediumCheck;
-use retry::{Asked, Asking};
+use relocation::Relocation;
+use retry::{Asking, Passes};
+use supervisor::{Supervisor, Told, Worker, WorkerState};
 use writer::{Found, Writer};
+
+/// How long a target may do nothing while all the others wait for it.
+pub const STALL: Duration = Duration::from_secs(60);
 
 /// Which bytes are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +76,9 @@ pub struct Copy {
     pub image: Image,
     /// Where it goes. A sink that fails is given up; the others go on.
     pub sinks: Vec<Box<dyn Sink>>,
+    /// How long a sink may be held up while all the others wait for it; then it is given up. Its thread stays where it
+    /// is: the process may not end before the kernel lets go of it.
+    pub stall: Duration,
     /// Which bytes are written.
     pub write: Write,
     /// Whether what was written is read back.
@@ -77,7 +93,7 @@ impl Copy {
     /// A copy of all bytes, without an observer, which cannot be stopped and reads nothing back.
     pub fn new(image: Image, sinks: Vec<Box<dyn Sink>>) -> Self {
         let (read_back, observer) = (ReadBack::No, Arc::new(Silent));
-        Self { image, sinks, write: Write::All, read_back, observer, cancel: Cancel::default() }
+        Self { image, sinks, stall: STALL, write: Write::All, read_back, observer, cancel: Cancel::default() }
     }
 
     /// Copies the image. The verdicts are in the order of the sinks.
@@ -88,11 +104,16 @@ impl Copy {
         let Self {
             image: Image { plan, reader, reopen, pipe, gpt_sectors, .. },
             mut sinks,
+            stall,
             write,
             read_back,
             observer,
             cancel,
         } = self;
+        // Before the targets are even compared, which may take long.
+        if let Err(error) = sinks.iter().try_for_each(|sink| Relocation::of(&plan, &sink.info()).map(drop)) {
+            return give_up(sinks, error, &*observer);
+        }
         tell_sector_sizes(gpt_sectors, &sinks, &*observer);
         let reopen = reopen.map(Arc::new);
         let (drain, drained) = drain::drain(pipe);
@@ -101,36 +122,41 @@ impl Copy {
             Write::Changed => leave_out_right(plan, reader, reopen.as_ref(), &mut sinks, &cancel, &*observer),
         }
         .and_then(|(plan, open)| {
-            let plan = Arc::new(plan);
-            let work = start(&plan, open, drain, &mut sinks, write, read_back, &*observer)?;
-            Ok((plan, work))
+            let (plan, pace) = (Arc::new(plan), Pace::new(sinks.len(), stall));
+            let started = start(&plan, open, drain, &mut sinks, write, read_back, &pace, &*observer)?;
+            Ok((plan, pace, started))
         });
-        let (plan, work) = match started {
+        let (plan, pace, Started { work, inbox, supply }) = match started {
             Ok(started) => started,
             Err(error) => return give_up(sinks, error, &*observer),
         };
         let begin = |(index, (work, sink)): (usize, (Idle, Box<dyn Sink>))| {
-            let Idle { boot_region, held, read_back, to_thread, thread, asked } = work;
+            let Idle { boot_region, held, read_back, to_thread, thread, queue, passes } = work;
             let (id, plan, info) = (TargetId(index), Arc::clone(&plan), sink.info());
-            let (found, observer, cancel) = (Found::Unchanged, Arc::clone(&observer), cancel.clone());
-            let writer = Writer { id, plan, sink, info, boot_region, held, found, read_back, observer, cancel };
+            let (kind, restore, pulse) = (info.kind, sink.restore(), Pulse::new(&pace, id));
+            let observer = Arc::new(UntilGivenUp { observer: Arc::clone(&observer), pulse: pulse.clone() });
+            let (found, cancel) = (Found::Unchanged, cancel.of_target(pulse.clone()));
+            let writer = Writer { id, plan, sink, info, boot_region, held, found, read_back, observer, cancel, pulse };
             let _ = to_thread.send(writer); // it waits for just that
-            (thread, asked)
+            Worker { kind, thread, queue, passes: Some(passes), restore, state: WorkerState::Works }
         };
-        let (threads, lines): (Vec<_>, Vec<_>) = work.into_iter().zip(sinks).enumerate().map(begin).unzip();
-        match reopen.filter(|_| read_back == ReadBack::Yes) {
-            Some(reopen) => retry::serve(lines, &reopen),
-            None => drop(lines), // there is one pass
-        }
-        // All of them are complete before a panic of one goes on.
-        let ended: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
-        let unwrap = |ended: thread::Result<_>| ended.unwrap_or_else(|panic| resume_unwind(panic));
-        let verdicts: Vec<Verdict> = ended.into_iter().filter_map(unwrap).collect();
+        let workers = work.into_iter().zip(sinks).enumerate().map(begin).collect();
+        let reopen = reopen.filter(|_| read_back == ReadBack::Yes);
+        let told = Arc::clone(&observer);
+        let verdicts = Supervisor { workers, inbox, pace, supply, reopen, observer: told }.run();
         if verdicts.iter().any(Result::is_ok) {
             drained.wait(&cancel, &*observer);
         }
         verdicts
     }
+}
+
+/// What is ready for the first write.
+struct Started {
+    work: Vec<Idle>,
+    /// What the writers tell.
+    inbox: Receiver<(TargetId, Told)>,
+    supply: Supply,
 }
 
 /// A thread that waits for its sink, and what it needs beside it.
@@ -139,8 +165,9 @@ struct Idle {
     held: Option<Held>,
     read_back: Option<MediumCheck>,
     to_thread: SyncSender<Writer>,
-    thread: JoinHandle<Option<Verdict>>,
-    asked: Asked,
+    thread: JoinHandle<()>,
+    queue: Closer,
+    passes: Passes,
 }
 
 /// Opens `reader`, which is open.
@@ -183,6 +210,7 @@ fn tell_sector_sizes(gpt_sectors: Option<u32>, sinks: &[Box<dyn Sink>], observer
 }
 
 /// Takes all memory and starts all threads before anything changes on a target, for these are what may be short.
+#[expect(clippy::too_many_arguments, reason = "all of a copy")]
 fn start(
     plan: &Arc<Plan>,
     open: Open,
@@ -190,14 +218,19 @@ fn start(
     sinks: &mut [Box<dyn Sink>],
     write: Write,
     read_back: ReadBack,
+    pace: &Arc<Pace>,
     observer: &dyn Observer,
-) -> Result<Vec<Idle>, Error> {
+) -> Result<Started, Error> {
     let pool = pipeline::buffers()?;
+    let supply = pool.supply();
     let mut work = Vec::new();
     let mut queues = Vec::new();
     let count = sinks.len();
+    // Each asks for a few passes and ends.
+    let (told, inbox) = sync_channel(count * (retry::RETRIES + 2));
     for (index, sink) in sinks.iter_mut().enumerate() {
-        let boot_region = BootRegion::read(&mut **sink, TargetId(index), plan.unmapped(), observer)?;
+        let relocation = Relocation::of(plan, &sink.info())?;
+        let boot_region = BootRegion::read(&mut **sink, TargetId(index), plan, observer)?.with(relocation);
         let held = match write {
             Write::All => None,
             Write::Changed => Some(Held::start(plan, &**sink, count)?),
@@ -206,21 +239,28 @@ fn start(
             ReadBack::Yes => Some(MediumCheck::new(plan, count)?),
             ReadBack::No => None,
         };
-        let (queue, chunks) = sync_channel(CHUNKS);
+        let (sender, chunks) = queue(count);
+        let closer = chunks.closer();
         let (to_thread, inbox) = sync_channel::<Writer>(1);
-        let (asking, asked): (Asking, Asked) = retry::line();
-        let run = move || Some(inbox.recv().ok()?.run(chunks, asking));
+        let id = TargetId(index);
+        let (asking, passes) = Asking::new(id, told.clone(), Pulse::new(pace, id));
+        let told = told.clone();
+        let run = move || {
+            let Ok(writer) = inbox.recv() else { return };
+            let ended = catch_unwind(AssertUnwindSafe(|| writer.run(chunks, asking)));
+            let _ = told.send((id, Told::Ended(ended))); // nobody waits for one that was given up
+        };
         let thread = threads::start("writer", run).map_err(Error::Thread)?;
-        queues.push(queue);
-        work.push(Idle { boot_region, held, read_back, to_thread, thread, asked });
+        queues.push(sender);
+        work.push(Idle { boot_region, held, read_back, to_thread, thread, queue: closer, passes });
     }
     let keep = match read_back {
         ReadBack::Yes if plan.has_checksums() => Keep::Fingerprints(Purpose::Locate, None),
         ReadBack::Yes => Keep::Fingerprints(Purpose::Compare, None),
         ReadBack::No => Keep::Nothing,
     };
-    pipeline::start(plan, open, drain, pool, keep, queues)?;
-    Ok(work)
+    pipeline::start(plan, open, drain, pool, keep, queues, pace)?;
+    Ok(Started { work, inbox, supply })
 }
 
 /// The verdicts where no sink was written to.

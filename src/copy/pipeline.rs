@@ -10,11 +10,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use super::drain::Drain;
 use super::error::Error;
 use super::fingerprints::{Fingerprints, Purpose, Recorder};
+use super::pace::Pace;
 use super::plan::{Checksum, Plan, Step};
 use crate::digest::{Digest, Hasher};
 use crate::hashing::WINDOW;
 use crate::range::ByteRange;
 use crate::source::{ForwardRead, read_full};
+use crate::sys::memory;
 use crate::sys::pool::{Pool, PooledBuf};
 use crate::sys::threads;
 
@@ -22,7 +24,7 @@ use crate::sys::threads;
 /// device that takes 4 MiB a second is done with one in time for a user who wants to stop.
 pub(super) const CHUNK_LEN: usize = WINDOW as usize;
 
-/// How many chunks there are, for any number of sinks. Some are being read, hashed and written, the others even these
+/// How many chunks there are at most, for any number of sinks. Some are being read, hashed and written, the others even these
 /// out.
 pub(super) const CHUNKS: usize = 16;
 
@@ -63,7 +65,7 @@ pub(super) type ToWriter = Message<Arc<Chunk>, Option<Arc<Fingerprints>>, Arc<Er
 
 /// The buffers of one pass.
 pub(super) fn buffers() -> Result<Pool, Error> {
-    Pool::new(CHUNKS, CHUNK_LEN).map_err(Error::Memory)
+    Pool::new(memory::buffers(CHUNKS), CHUNK_LEN).map_err(Error::Memory)
 }
 
 /// What is kept of the chunks that pass.
@@ -86,11 +88,13 @@ pub(super) fn start(
     pool: Pool,
     keep: Keep,
     writers: Vec<SyncSender<ToWriter>>,
+    pace: &Arc<Pace>,
 ) -> Result<(), Error> {
+    let pace = Arc::clone(pace);
     let (to_verifier, chunks) = sync_channel(CHUNKS);
     let planned = Arc::clone(plan);
     let reader = move || {
-        let result = open().and_then(|mut source| read(&planned, &mut *source, &pool, &to_verifier));
+        let result = open().and_then(|mut source| read(&planned, &mut *source, &pool, &to_verifier, &pace));
         let is_complete = result.is_ok();
         let last = result.map_or_else(Message::Failed, Message::End);
         let _ = to_verifier.send(last); // a verifier that has gone needs no end
@@ -109,7 +113,13 @@ const RECEIVER_GONE: Result<(), Error> = Err(Error::Cancelled);
 
 /// Reads what `plan` writes from `source` and sends it on; then checks that the source is complete, as far as that can
 /// be told.
-fn read(plan: &Plan, source: &mut dyn ForwardRead, pool: &Pool, chunks: &SyncSender<ToVerifier>) -> Result<(), Error> {
+fn read(
+    plan: &Plan,
+    source: &mut dyn ForwardRead,
+    pool: &Pool,
+    chunks: &SyncSender<ToVerifier>,
+    pace: &Pace,
+) -> Result<(), Error> {
     let mut offset = 0;
     for range in plan.writes() {
         let reached = source.skip_to(range.start).map_err(|source| Error::Read { offset: range.start, source })?;
@@ -118,7 +128,7 @@ fn read(plan: &Plan, source: &mut dyn ForwardRead, pool: &Pool, chunks: &SyncSen
         }
         offset = range.start;
         while offset < range.end {
-            let mut buf = pool.take();
+            let mut buf = take(pool, pace);
             let length = chunk_len(ByteRange { start: offset, end: range.end });
             let got = read_full(source, &mut buf[..length]).map_err(|source| Error::Read { offset, source })?;
             let chunk = Chunk { offset, length: got, buf };
@@ -135,6 +145,16 @@ fn read(plan: &Plan, source: &mut dyn ForwardRead, pool: &Pool, chunks: &SyncSen
         }
     }
     if plan.covers_all() { Ok(()) } else { check_end(plan, source, offset) }
+}
+
+/// A free buffer. Where it must be waited for, the targets hold up the reader.
+fn take(pool: &Pool, pace: &Pace) -> PooledBuf {
+    pool.try_take().unwrap_or_else(|| {
+        pace.set_starving(true);
+        let buf = pool.take();
+        pace.set_starving(false);
+        buf
+    })
 }
 
 /// How much of `range` goes into one chunk: up to the next multiple of the chunk's length in the target.

@@ -30,6 +30,18 @@ pub enum Unmapped {
     Discard,
 }
 
+/// Where the backup of the image's GPT goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackupGpt {
+    /// Where the image has it, if it has one.
+    AsInImage,
+    /// To the end of the device; the primary header and the protective MBR say so.
+    AtDeviceEnd,
+}
+
+/// How many bytes at the start of an image must have all of a GPT that is relocated: they are written last.
+pub(super) const GPT_LEN: usize = 1 << 20;
+
 /// What becomes of every byte of a target, and the only place that decides what of the image may be skipped.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -38,6 +50,9 @@ pub struct Plan {
     size: Option<u64>,
     verify: Verify,
     unmapped: Unmapped,
+    backup_gpt: BackupGpt,
+    /// The first bytes of the image, where its GPT is relocated: zeroes where it has holes.
+    head: Arc<[u8]>,
     /// The bytes to write, in order, where that is not all that the map has.
     only: Option<Vec<ByteRange>>,
     /// Ranges of the map that all targets hold already, in order: they are neither read nor written.
@@ -79,20 +94,26 @@ impl<'a> Step<'a> {
 impl Plan {
     /// Writes what `map` lists, and nothing else of the image.
     pub fn mapped(map: Bmap, verify: Verify, unmapped: Unmapped) -> Self {
+        Self { size: Some(map.image_size()), map: Some(Arc::new(map)), verify, unmapped, ..Self::whole() }
+    }
+
+    /// Writes all of the image, to its end.
+    pub fn whole() -> Self {
         Self {
-            size: Some(map.image_size()),
-            map: Some(Arc::new(map)),
-            verify,
-            unmapped,
+            map: None,
+            size: None,
+            verify: Verify::Skip,
+            unmapped: Unmapped::Keep,
+            backup_gpt: BackupGpt::AsInImage,
+            head: Arc::default(),
             only: None,
             right: Arc::default(),
         }
     }
 
-    /// Writes all of the image, to its end.
-    pub fn whole() -> Self {
-        let (verify, unmapped) = (Verify::Skip, Unmapped::Keep);
-        Self { map: None, size: None, verify, unmapped, only: None, right: Arc::default() }
+    /// The same plan, with the backup of the image's GPT where `backup_gpt` says.
+    pub fn with_backup_gpt(self, backup_gpt: BackupGpt) -> Self {
+        Self { backup_gpt, ..self }
     }
 
     /// The plan of a further pass, which writes or zeroes only these bytes again: they are in order, none twice. The
@@ -118,10 +139,9 @@ impl Plan {
         self.right.iter().map(|bytes| bytes.end.min(end) - bytes.start.min(end)).sum()
     }
 
-    /// The same plan, where holes become zeroes if they are kept otherwise.
+    /// The same plan, where holes become zeroes whatever else becomes of them.
     pub(super) fn zeroing_holes(&self) -> Self {
-        let unmapped = if self.unmapped == Unmapped::Keep { Unmapped::Zero } else { self.unmapped };
-        Self { unmapped, ..self.clone() }
+        Self { unmapped: Unmapped::Zero, ..self.clone() }
     }
 
     /// A further pass that does what several do of the same copy.
@@ -144,30 +164,52 @@ impl Plan {
     /// # Errors
     ///
     /// Where the source has another size than the map says, is an archive without the image, or cannot be read or
-    /// decompressed; without a map also where it is something else than a disk image.
+    /// decompressed; without a map also where it is something else than a disk image. Where its GPT is relocated, also
+    /// where the first bytes cannot be read.
     pub fn open(self, source: Source) -> Result<Image, source::Error> {
         let input = source.id().zip(source.location().local_path());
         let input = input.map(|(id, path)| InputFile { role: "image", id, path: path.to_owned() });
         let (pipe, reopen, image_size) = (source.pipe()?, source.reopen(), self.size);
+        let location = source.location().clone();
         let Unpacked { reader, size, .. } = source.unpack(image_size, self.read_policy())?;
         let reopen = reopen.map(|open| -> Reopen {
             Box::new(move |plan: &Plan| Ok(open()?.unpack(image_size, plan.read_policy())?.reader))
         });
-        let head = Head::read(reader, self.head_len());
+        let mut head = Head::read(reader, self.head_parts());
         let gpt_sectors = Gpt::sector_size_of(head.as_bytes());
-        Ok(Image { plan: self.of_size(size), reader: Box::new(head), reopen, input, pipe, gpt_sectors })
+        let plan = match self.backup_gpt {
+            BackupGpt::AsInImage => self,
+            BackupGpt::AtDeviceEnd => {
+                head.take_fault().map_or(Ok(()), |source| Err(source::Error::Read { location, source }))?;
+                self.of_head(head.as_bytes())
+            }
+        };
+        Ok(Image { plan: plan.of_size(size), reader: Box::new(head), reopen, input, pipe, gpt_sectors })
     }
 
-    /// How much at the start of the image is looked at beforehand: nothing that is not read anyway.
-    fn head_len(&self) -> usize {
-        let mut end = 0;
-        for bytes in self.writes().take_while(|bytes| bytes.start < HEAD_LEN as u64) {
-            if bytes.start > end {
-                break;
-            }
-            end = bytes.end;
-        }
-        end.min(HEAD_LEN as u64) as usize
+    /// What is looked at beforehand at the start of the image: nothing that is not read anyway.
+    fn head_parts(&self) -> Vec<ByteRange> {
+        let end = match self.backup_gpt {
+            BackupGpt::AsInImage => HEAD_LEN as u64,
+            BackupGpt::AtDeviceEnd => GPT_LEN as u64,
+        };
+        let parts = self.writes().take_while(|bytes| bytes.start < end);
+        parts.map(|bytes| ByteRange { end: bytes.end.min(end), ..bytes }).collect()
+    }
+
+    /// The same plan, now that the first bytes of the image are known.
+    pub(super) fn of_head(self, head: &[u8]) -> Self {
+        Self { head: head.into(), ..self }
+    }
+
+    /// The first bytes of the image, where its GPT is relocated.
+    pub(super) fn relocated_head(&self) -> Option<&[u8]> {
+        (self.backup_gpt == BackupGpt::AtDeviceEnd).then_some(&*self.head)
+    }
+
+    /// The holes of the image before `end`.
+    pub(super) fn holes_before(&self, end: u64) -> impl Iterator<Item = ByteRange> {
+        self.map.as_deref().into_iter().flat_map(holes).take_while(move |hole| hole.start < end)
     }
 
     /// The same plan, now that the source says how large the image is.
@@ -192,6 +234,13 @@ impl Plan {
             (None, Some(map)) => Some(map.mapped_bytes() - self.left_out()),
             (None, None) => self.size,
         }
+    }
+
+    /// How many bytes are written or zeroed, where that is known.
+    pub(super) fn work(&self) -> Option<u64> {
+        let zeroed: u64 =
+            self.steps().filter(|step| matches!(step, Step::Zero(_))).map(|step| step.bytes().len()).sum();
+        Some(self.total()? + zeroed)
     }
 
     /// Whether a checksum of the map is compared for every byte that is written.
@@ -279,10 +328,6 @@ impl Plan {
         touched
             .map(|wanted| ByteRange { start: wanted.start.max(bytes.start), end: wanted.end.min(bytes.end) })
             .collect()
-    }
-
-    pub(super) fn unmapped(&self) -> Unmapped {
-        self.unmapped
     }
 }
 

@@ -12,9 +12,10 @@ use crate::digest::ChecksumKind;
 use crate::hashing::{Expected, Hashers, Mismatch, Part, WINDOW, Window, windows};
 use crate::range::ByteRange;
 use crate::sink::{ReadError, Sink};
+use crate::sys::memory;
 use crate::sys::pool::{Pool, PooledBuf};
 
-/// How many buffers there are, for all sinks together; each has two at least.
+/// How many buffers there are at most, for all sinks together; each has two at least.
 const BUFFERS: usize = 16;
 
 /// A target with so many wrong places is not worth reading on.
@@ -38,7 +39,7 @@ impl MediumCheck {
     /// For one of `sinks` targets of `plan`.
     pub(super) fn new(plan: &Plan, sinks: usize) -> Result<Self, Error> {
         let kind = plan.checksum_kind().unwrap_or(KEPT);
-        let pool = Pool::new((BUFFERS / sinks).max(2), WINDOW as usize).map_err(Error::Memory)?;
+        let pool = Pool::new((memory::buffers(BUFFERS) / sinks).max(2), WINDOW as usize).map_err(Error::Memory)?;
         Ok(Self { pool, hashers: Hashers::start(sinks, kind).map_err(Error::Thread)?, kind })
     }
 
@@ -59,10 +60,7 @@ impl MediumCheck {
             cancel.check()?;
             let mut buf = self.pool.take();
             let span = window.span();
-            match boot_region.held(span) {
-                Some(held) => buf[window.position(span)].copy_from_slice(held),
-                None => sink.read_at(&mut buf[window.position(span)], span.start)?,
-            }
+            boot_region.fill(sink, &mut buf[window.position(span)], span)?;
             search.compare(&window, &Arc::new(buf), &mut self.hashers);
             search.note(self.hashers.mismatches());
             done += window.parts.iter().map(|part| part.bytes.len()).sum::<u64>();
@@ -75,16 +73,16 @@ impl MediumCheck {
         Ok(search.conclude(Extent::All))
     }
 
-    /// Reads the boot region, which has been written, and compares it.
-    pub(super) fn check_boot_region(
+    /// Reads what was written last, `expected` at `offset`, and compares it.
+    pub(super) fn check_last(
         &self,
         sink: &mut dyn Sink,
-        boot_region: &BootRegion,
+        expected: &[u8],
+        offset: u64,
     ) -> Result<Option<Damage>, Error> {
-        let expected = boot_region.contents();
         let mut buf = self.pool.take();
         let found = &mut buf[..expected.len()];
-        sink.read_at(found, 0)?;
+        sink.read_at(found, offset)?;
         if found == expected {
             return Ok(None);
         }
@@ -94,7 +92,7 @@ impl MediumCheck {
             hasher.finish()
         };
         let place = Place {
-            bytes: ByteRange { start: 0, end: expected.len() as u64 },
+            bytes: ByteRange { start: offset, end: offset + expected.len() as u64 },
             blocks: None,
             digests: Some(Digests { kind: KEPT, expected: digest(expected), found: digest(found) }),
             looks: Looks::of(found),

@@ -9,9 +9,14 @@ use super::cancel::Cancel;
 use super::drain;
 use super::error::Error;
 use super::fingerprints::{Fingerprints, Purpose};
-use super::pipeline::{self, CHUNKS, Keep, Message, Open, ToWriter};
+use super::pace::{Pace, Pulse};
+use super::pipeline::{self, Keep, Message, Open, ToWriter};
 use super::plan::{Plan, Reopen};
+use super::queue::{Closer, Incoming, queue};
+use super::supervisor::Told;
 use super::writer::POLL_INTERVAL;
+use crate::event::TargetId;
+use crate::sys::pool::Supply;
 
 /// How often wrong bytes are written again. A card that is still wrong then is not worth more.
 pub(super) const RETRIES: usize = 2;
@@ -19,7 +24,7 @@ pub(super) const RETRIES: usize = 2;
 /// A pass over the image: what is read of it, and how it comes.
 pub(super) struct Pass {
     pub(super) plan: Arc<Plan>,
-    pub(super) chunks: Receiver<ToWriter>,
+    pub(super) chunks: Incoming,
 }
 
 /// What a writer needs once more.
@@ -30,33 +35,32 @@ pub(super) struct Wanted {
     pub(super) written: Arc<Fingerprints>,
 }
 
-/// A writer's end of the line on which it asks for further passes. Dropped, it asks for none.
+/// Where a writer gets further passes from.
 pub(super) struct Asking {
-    wanted: SyncSender<Wanted>,
+    target: TargetId,
+    told: SyncSender<(TargetId, Told)>,
     passes: Receiver<Pass>,
+    pulse: Pulse,
 }
 
-/// The other end.
-pub(super) struct Asked {
-    wanted: Receiver<Wanted>,
-    passes: SyncSender<Pass>,
-}
-
-/// A line for one writer.
-pub(super) fn line() -> (Asking, Asked) {
-    let (wanted, asked) = sync_channel(1);
-    let (passes, taken) = sync_channel(1);
-    (Asking { wanted, passes: taken }, Asked { wanted: asked, passes })
-}
+/// Where further passes are handed to a writer.
+pub(super) type Passes = SyncSender<Pass>;
 
 impl Asking {
+    /// For the writer of `target`, who tells the supervisor through `told`.
+    pub(super) fn new(target: TargetId, told: SyncSender<(TargetId, Told)>, pulse: Pulse) -> (Self, Passes) {
+        let (passes, taken) = sync_channel(1);
+        (Self { target, told, passes: taken, pulse }, passes)
+    }
+
     /// Waits for a further pass; `None` where there is none, because the image can be read only once, or too many were.
     pub(super) fn ask(&self, wanted: Wanted, cancel: &Cancel) -> Result<Option<Pass>, Error> {
-        if self.wanted.send(wanted).is_err() {
+        self.pulse.waits_for_pass();
+        if self.told.send((self.target, Told::Wants(wanted))).is_err() {
             return Ok(None);
         }
         loop {
-            cancel.check()?;
+            cancel.check_waiting()?;
             match self.passes.recv_timeout(POLL_INTERVAL) {
                 Ok(pass) => return Ok(Some(pass)),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -66,39 +70,56 @@ impl Asking {
     }
 }
 
-/// Reads the image again for the writers that ask for it, until none does.
-pub(super) fn serve(mut lines: Vec<Asked>, reopen: &Arc<Reopen>) {
-    for _ in 0..RETRIES {
-        // Each asks, or hangs up, in its own time.
-        let asking = |line: Asked| line.wanted.recv().ok().map(|wanted| (wanted, line));
-        let (wanted, asked): (Vec<_>, Vec<_>) = lines.into_iter().filter_map(asking).unzip();
-        lines = asked;
-        let Some(plan) = Plan::union(wanted.iter().map(|wanted| &wanted.plan)) else { return };
-        let keep = match &wanted[0].written {
-            written if written.purpose == Purpose::Compare => {
-                Keep::Fingerprints(Purpose::Compare, Some(Arc::clone(written)))
-            }
-            _ => Keep::Nothing, // the checksums tell
-        };
-        start(&Arc::new(plan), reopen, keep, &lines);
+/// Reads the image again for writers that ask for it, of a copy to so many `sinks`: each has a queue, which is replaced,
+/// and gets the pass. Returns what adds buffers to those of the pass.
+pub(super) fn serve<'a>(
+    wanted: &[Wanted],
+    writers: impl Iterator<Item = (&'a mut Closer, Option<&'a Passes>)>,
+    reopen: &Arc<Reopen>,
+    sinks: usize,
+    pace: &Arc<Pace>,
+) -> Option<Supply> {
+    let plan = Arc::new(Plan::union(wanted.iter().map(|wanted| &wanted.plan))?);
+    let keep = match &wanted[0].written {
+        written if written.purpose == Purpose::Compare => {
+            Keep::Fingerprints(Purpose::Compare, Some(Arc::clone(written)))
+        }
+        _ => Keep::Nothing, // the checksums tell
+    };
+    let mut queues = Vec::new();
+    for (closer, passes) in writers {
+        let (sender, chunks) = queue(sinks);
+        *closer = chunks.closer();
+        if let Some(passes) = passes {
+            // A writer that was told to stop has gone.
+            let _ = passes.send(Pass { plan: Arc::clone(&plan), chunks });
+        }
+        queues.push(sender);
     }
+    start(&plan, reopen, keep, queues, pace)
 }
 
-fn start(plan: &Arc<Plan>, reopen: &Arc<Reopen>, keep: Keep, lines: &[Asked]) {
-    let mut queues = Vec::new();
-    for line in lines {
-        let (queue, chunks) = sync_channel(CHUNKS);
-        let _ = line.passes.send(Pass { plan: Arc::clone(plan), chunks }); // a writer that was told to stop has gone
-        queues.push(queue);
-    }
+fn start(
+    plan: &Arc<Plan>,
+    reopen: &Arc<Reopen>,
+    keep: Keep,
+    queues: Vec<SyncSender<ToWriter>>,
+    pace: &Arc<Pace>,
+) -> Option<Supply> {
     let (again, reopen) = (Arc::clone(plan), Arc::clone(reopen));
     let open: Open = Box::new(move || reopen(&again).map_err(Error::Reopen));
-    let started = pipeline::buffers()
-        .and_then(|pool| pipeline::start(plan, open, drain::drain(None).0, pool, keep, queues.clone()));
-    if let Err(error) = started {
-        let error = Arc::new(error);
-        for queue in queues {
-            let _ = queue.send(Message::Failed(Arc::clone(&error)));
+    let started = pipeline::buffers().and_then(|pool| {
+        let supply = pool.supply();
+        pipeline::start(plan, open, drain::drain(None).0, pool, keep, queues.clone(), pace).map(|()| supply)
+    });
+    match started {
+        Ok(supply) => Some(supply),
+        Err(error) => {
+            let error = Arc::new(error);
+            for queue in queues {
+                let _ = queue.send(Message::Failed(Arc::clone(&error)));
+            }
+            None
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::event::{Event, Observer, Phase, TargetId};
 use crate::hashing::{Expected, Hashers, Part, WINDOW, windows};
 use crate::range::ByteRange;
 use crate::sink::Sink;
+use crate::sys::memory;
 use crate::sys::pool::Pool;
 
 /// Longer ranges are not hashed first, in bytes: where a little of one differs, all of it would be read twice.
@@ -76,7 +77,7 @@ impl Survey<'_> {
         sink: &mut dyn Sink,
         sinks: usize,
     ) -> Result<BTreeSet<u64>, Error> {
-        let pool = Pool::new((BUFFERS / sinks).max(2), WINDOW as usize).map_err(Error::Memory)?;
+        let pool = Pool::new((memory::buffers(BUFFERS) / sinks).max(2), WINDOW as usize).map_err(Error::Memory)?;
         let mut hashers = Hashers::start(sinks, self.kind).map_err(Error::Thread)?;
         let mut wrong = BTreeSet::new();
         self.observer.event(Event::Phase(self.target, Phase::Comparing));

@@ -21,6 +21,8 @@ pub struct Summary {
     pub left_out: u64,
     /// How long it took, the last sync included.
     pub time: Duration,
+    /// How much of that it waited: for the source, or for targets that are slower.
+    pub waited: Duration,
 }
 
 /// A copy that failed, and the state of its target.

@@ -1,11 +1,11 @@
 //! One target's way from the first byte to the verdict.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use super::Write;
-use super::boot_region::BootRegion;
+use super::boot_region::{BootRegion, Last};
 use super::cancel::Cancel;
 use super::capacity;
 use super::compare::Held;
@@ -13,12 +13,14 @@ use super::damage::Extent;
 use super::discarded;
 use super::error::Error;
 use super::fingerprints::Fingerprints;
-use super::pipeline::{Chunk, Message, ToWriter};
+use super::pace::{Holds, Pulse};
+use super::pipeline::{Chunk, Message};
 use super::plan::{Plan, Step};
+use super::queue::Incoming;
 use super::read_back::{MediumCheck, Wrong};
 use super::retry::{Asking, RETRIES, Wanted};
 use super::verdict::{Failure, Summary, Verdict};
-use crate::event::{Event, Observer, Outcome, Phase, TargetId};
+use crate::event::{Event, Notice, Observer, Outcome, Phase, TargetId};
 use crate::hashing::WINDOW;
 use crate::range::ByteRange;
 use crate::sink::{Kind, Sink, SinkInfo};
@@ -42,7 +44,9 @@ pub(super) struct Writer {
     /// Where what was written is read back.
     pub(super) read_back: Option<MediumCheck>,
     pub(super) observer: Arc<dyn Observer>,
+    /// That of this target.
     pub(super) cancel: Cancel,
+    pub(super) pulse: Pulse,
 }
 
 /// Whether the target is as it was found.
@@ -55,11 +59,16 @@ pub(super) enum Found {
 
 impl Writer {
     /// Writes what comes through `chunks`, makes it durable, then bootable. What is read back wrong is asked for again.
-    pub(super) fn run(mut self, chunks: Receiver<ToWriter>, asking: Asking) -> Verdict {
+    pub(super) fn run(mut self, chunks: Incoming, asking: Asking) -> Verdict {
         let started = Instant::now();
         let copied = self.copy(chunks, asking);
         if copied.is_ok() {
-            discarded::tell_contents(&self.plan, &mut *self.sink, self.id, &*self.observer);
+            let (backup, offset) = self.boot_region.last(Last::BackupGpt);
+            if !backup.is_empty() {
+                self.observer.notice(Notice::GptRelocated { target: self.id, offset });
+            }
+            let rest = self.boot_region.rest();
+            discarded::tell_contents(&self.plan, &mut *self.sink, rest, self.id, &*self.observer);
         }
         let outcome = if copied.is_ok() { Outcome::Complete } else { Outcome::Failed };
         let cleared = copied.as_ref().err().and_then(|_| self.boot_region.revoke(&mut *self.sink));
@@ -67,20 +76,21 @@ impl Writer {
         self.observer.event(Event::Target(self.id, outcome));
         match copied {
             Ok(Amount { bytes, written, .. }) => {
-                let left_out = self.plan.left_out();
-                Ok(Summary { bytes: bytes + left_out, written, left_out, time: started.elapsed() })
+                let (left_out, waited) = (self.plan.left_out(), self.pulse.waited());
+                Ok(Summary { bytes: bytes + left_out, written, left_out, time: started.elapsed(), waited })
             }
             Err(error) => Err(Failure { error, state: cleared.unwrap_or(state) }),
         }
     }
 
     /// Returns what has come of the image.
-    fn copy(&mut self, chunks: Receiver<ToWriter>, asking: Asking) -> Result<Amount, Arc<Error>> {
+    fn copy(&mut self, chunks: Incoming, asking: Asking) -> Result<Amount, Arc<Error>> {
         self.prepare()?;
         let plan = Arc::clone(&self.plan);
         let Written { mut amount, fingerprints } = self.write_first(&plan, chunks)?;
         // In any case: what a copy wrote that was interrupted may be in the cache of the device only.
         self.sync()?;
+        self.boot_region.settle()?;
         if self.found == Found::Unchanged && self.boot_region.is_right(&mut *self.sink)? {
             if self.read_back.is_some() {
                 // All of it has been read, and nothing was written.
@@ -91,19 +101,19 @@ impl Writer {
         self.begin()?; // perhaps only the boot region differs
         amount.written += amount.held_back + plan.left_out_before(self.info.boot_region);
         let Some((mut read_back, fingerprints)) = self.read_back.take().zip(fingerprints) else {
-            self.boot_region.commit(&mut *self.sink, &self.cancel)?;
+            self.commit(None)?;
             return Ok(amount);
         };
         // The size is known in any case now.
         let plan = Plan::clone(&plan).of_size(Some(amount.bytes));
         self.verify(&plan, &mut read_back, &fingerprints, asking)?;
-        self.commit_verified(&read_back)?;
+        self.commit(Some(&read_back))?;
         self.tell_read_back(amount.bytes);
         Ok(amount)
     }
 
     /// Writes what comes through `chunks`, or what of it differs from what the target holds.
-    fn write_first(&mut self, plan: &Plan, chunks: Receiver<ToWriter>) -> Result<Written, Arc<Error>> {
+    fn write_first(&mut self, plan: &Plan, chunks: Incoming) -> Result<Written, Arc<Error>> {
         if self.held.is_none() {
             return self.write(plan, plan, chunks);
         }
@@ -158,17 +168,34 @@ impl Writer {
         read_back.check(plan, written, &mut *self.sink, &self.boot_region, &self.cancel, progress)
     }
 
-    /// Writes the boot region until it is read back right. It is in memory, so that no source is needed.
-    fn commit_verified(&mut self, read_back: &MediumCheck) -> Result<(), Error> {
-        for attempt in 0.. {
-            self.boot_region.commit(&mut *self.sink, &self.cancel)?;
-            match read_back.check_boot_region(&mut *self.sink, &self.boot_region)? {
-                None => break,
-                Some(damage) if attempt == RETRIES => return Err(Error::Medium(damage)),
-                Some(damage) => self.observer.event(Event::Retry { target: self.id, bytes: damage.bytes }),
+    /// Writes what is written last until it is read back right, if it is read back. It is in memory, so that no source is
+    /// needed.
+    fn commit(&mut self, read_back: Option<&MediumCheck>) -> Result<(), Error> {
+        for last in [Last::BackupGpt, Last::BootRegion] {
+            for attempt in 0.. {
+                self.commit_part(last)?;
+                let Some(read_back) = read_back else { break };
+                let (expected, offset) = self.boot_region.last(last);
+                match read_back.check_last(&mut *self.sink, expected, offset)? {
+                    None => break,
+                    Some(damage) if attempt == RETRIES => return Err(Error::Medium(damage)),
+                    Some(damage) => {
+                        self.observer.event(Event::Retry { target: self.id, bytes: damage.bytes });
+                        self.boot_region.distrust();
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    fn commit_part(&mut self, last: Last) -> Result<(), Error> {
+        if last == Last::BootRegion {
+            self.pulse.set_holds(Holds::Misleading);
+        }
+        self.boot_region.commit(last, &mut *self.sink, &self.cancel)?;
+        // One that was given up meanwhile has been reported as no image, and must not be one.
+        self.pulse.beat()
     }
 
     fn sync(&mut self) -> Result<(), Error> {
@@ -187,8 +214,14 @@ impl Writer {
             self.check_capacity()?;
         }
         // Before the boot region is zeroed: a device that cannot discard is left as it was.
-        let boot_region = &mut self.boot_region;
-        discarded::discard(&self.plan, &mut *self.sink, &self.cancel, || boot_region.rest_changed())?;
+        let (boot_region, pulse) = (&mut self.boot_region, &self.pulse);
+        discarded::discard(&self.plan, &mut *self.sink, &self.cancel, || {
+            boot_region.rest_changed();
+            pulse.set_holds(Holds::Misleading);
+        })?;
+        if self.info.kind == Kind::RegularFile {
+            self.pulse.set_holds(Holds::Changed);
+        }
         let size = self.plan.image_size();
         let prepared = if self.held.is_some() { self.sink.prepare_in_place(size) } else { self.sink.prepare(size) };
         prepared.map_err(Error::Prepare)?;
@@ -210,6 +243,7 @@ impl Writer {
 
     fn check_capacity(&mut self) -> Result<(), Error> {
         if self.read_back.is_some() {
+            self.pulse.set_holds(Holds::Changed);
             capacity::check(&mut *self.sink, &self.cancel)?;
         }
         Ok(())
@@ -217,7 +251,12 @@ impl Writer {
 
     fn clear(&mut self, write: Write) -> Result<(), Error> {
         self.found = Found::Changed;
-        self.boot_region.clear(&mut *self.sink, write)
+        if self.pulse.holds() == Holds::AsFound {
+            self.pulse.set_holds(Holds::Changed);
+        }
+        self.boot_region.clear(&mut *self.sink, write)?;
+        self.pulse.set_holds(Holds::Changed);
+        Ok(())
     }
 
     fn is_device(&self) -> bool {
@@ -226,13 +265,15 @@ impl Writer {
 
     /// Takes the steps of `plan`, until the image is complete, and writes what `own` has of it: in a further pass, other
     /// targets may need more of the image.
-    pub(super) fn write(&mut self, plan: &Plan, own: &Plan, chunks: Receiver<ToWriter>) -> Result<Written, Arc<Error>> {
+    pub(super) fn write(&mut self, plan: &Plan, own: &Plan, chunks: Incoming) -> Result<Written, Arc<Error>> {
         self.observer.event(Event::Phase(self.id, Phase::Copying));
-        let mut amount = Amount::default();
-        self.tell_progress(amount.bytes, own);
+        let (mut amount, total) = (Amount::default(), own.work());
+        self.tell_progress(&amount, total);
         for step in plan.steps() {
             match step {
-                Step::Zero(range) => own.parts(range).into_iter().try_for_each(|part| self.zero(part))?,
+                Step::Zero(range) => {
+                    own.parts(range).into_iter().try_for_each(|part| self.zero(part, &mut amount, total))?;
+                }
                 Step::Write(range, _) => loop {
                     let chunk = match self.next(&chunks)? {
                         Next::Chunk(chunk) => chunk,
@@ -243,7 +284,7 @@ impl Writer {
                         }
                     };
                     self.write_chunk(&chunk, own, &mut amount)?;
-                    self.tell_progress(amount.bytes, own);
+                    self.tell_progress(&amount, total);
                     if chunk.bytes().end == range.end {
                         break;
                     }
@@ -263,9 +304,16 @@ impl Writer {
     }
 
     /// The next chunk, or the end once the image is complete.
-    fn next(&mut self, chunks: &Receiver<ToWriter>) -> Result<Next, Arc<Error>> {
+    fn next(&mut self, chunks: &Incoming) -> Result<Next, Arc<Error>> {
+        self.pulse.waits_for_chunk();
+        let next = self.wait_for_next(chunks);
+        self.pulse.beat()?;
+        next
+    }
+
+    fn wait_for_next(&self, chunks: &Incoming) -> Result<Next, Arc<Error>> {
         loop {
-            self.cancel.check()?;
+            self.cancel.check_waiting()?;
             match chunks.recv_timeout(POLL_INTERVAL) {
                 Ok(Message::Chunk(chunk)) => return Ok(Next::Chunk(chunk)),
                 Ok(Message::End(fingerprints)) => return Ok(Next::End(fingerprints)),
@@ -296,6 +344,7 @@ impl Writer {
                 self.begin()?;
                 let start = (different.start - offset) as usize;
                 self.sink.write_at(&rest[start..start + different.len() as usize], different.start)?;
+                self.pulse.beat()?;
                 amount.written += different.len();
             }
         }
@@ -312,8 +361,10 @@ impl Writer {
         }
     }
 
-    fn zero(&mut self, range: ByteRange) -> Result<(), Error> {
+    /// Zeroes `range`, and tells how far that is.
+    fn zero(&mut self, range: ByteRange, amount: &mut Amount, total: Option<u64>) -> Result<(), Error> {
         let rest = self.boot_region.hold_zeroes(range);
+        amount.zeroed += range.len() - rest.len();
         let is_compared = self.held.is_some() && self.is_device();
         for bytes in strides(rest, if is_compared { WINDOW } else { ZERO_STRIDE }) {
             self.cancel.check()?;
@@ -328,12 +379,14 @@ impl Writer {
                 self.begin()?;
                 self.sink.zero(different)?;
             }
+            amount.zeroed += bytes.len();
+            self.tell_progress(amount, total);
         }
         Ok(())
     }
 
-    fn tell_progress(&self, done: u64, plan: &Plan) {
-        self.observer.event(Event::Progress { target: self.id, done, total: plan.total() });
+    fn tell_progress(&self, amount: &Amount, total: Option<u64>) {
+        self.observer.event(Event::Progress { target: self.id, done: amount.bytes + amount.zeroed, total });
     }
 }
 
@@ -352,6 +405,8 @@ pub(super) struct Amount {
     pub(super) written: u64,
     /// How many are held back for the boot region.
     pub(super) held_back: u64,
+    /// How many bytes besides these have become zeroes, or were.
+    pub(super) zeroed: u64,
 }
 
 /// What comes from the source.

@@ -55,9 +55,6 @@ pub enum Error {
     /// It was written to while it was read.
     #[error("image '{path}' changed while it was being mapped")]
     Changed { path: PathBuf },
-    /// The system has no more threads.
-    #[error("cannot start a thread")]
-    Thread(#[source] io::Error),
     /// There is not enough memory.
     #[error("cannot make the buffers")]
     Memory(#[source] io::Error),

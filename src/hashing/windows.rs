@@ -37,6 +37,13 @@ impl<T> Window<T> {
         ByteRange { start: first.bytes.start, end: last.bytes.end }
     }
 
+    /// The parts, those that touch as one.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = ByteRange> {
+        self.parts
+            .chunk_by(|part, next| part.bytes.end == next.bytes.start)
+            .map(|run| ByteRange { start: run[0].bytes.start, end: run[run.len() - 1].bytes.end })
+    }
+
     /// Where `bytes`, which lie in the window, are in a buffer of all of it.
     pub(crate) fn position(&self, bytes: ByteRange) -> Range<usize> {
         (bytes.start - self.start()) as usize..(bytes.end - self.start()) as usize
@@ -45,12 +52,19 @@ impl<T> Window<T> {
 
 /// Cuts `ranges`, which are in order and not empty, into windows.
 pub(crate) fn windows<T: Copy>(ranges: impl Iterator<Item = (ByteRange, T)>) -> impl Iterator<Item = Window<T>> {
-    Windows { ranges: ranges.peekable() }
+    Windows::new(ranges)
 }
 
-struct Windows<T, I: Iterator<Item = (ByteRange, T)>> {
+/// Windows of ranges.
+pub(super) struct Windows<T, I: Iterator<Item = (ByteRange, T)>> {
     /// What is left; of the first range perhaps only a part.
     ranges: Peekable<I>,
+}
+
+impl<T, I: Iterator<Item = (ByteRange, T)>> Windows<T, I> {
+    pub(super) fn new(ranges: I) -> Self {
+        Self { ranges: ranges.peekable() }
+    }
 }
 
 impl<T: Copy, I: Iterator<Item = (ByteRange, T)>> Iterator for Windows<T, I> {
@@ -94,5 +108,13 @@ mod tests {
             (2, vec![(2 * WINDOW, 2 * WINDOW + 3, 'c', true), (2 * WINDOW + 4, 3 * WINDOW, 'd', true)]),
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn parts_that_touch_are_read_at_once() {
+        let ranges = [(5, 10), (10, 20), (21, 30), (30, WINDOW)].map(|(start, end)| (ByteRange { start, end }, ()));
+        let window = windows(ranges.into_iter()).next().unwrap();
+        let runs: Vec<_> = window.runs().map(|run| (run.start, run.end)).collect();
+        assert_eq!(runs, [(5, 20), (21, WINDOW)]);
     }
 }

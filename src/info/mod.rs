@@ -29,7 +29,7 @@ pub struct Info {
     pub what: What,
     /// The size of the file as it is stored, in bytes.
     pub stored_size: Option<u64>,
-    /// The bmap that it is, or that lies beside it.
+    /// The bmap that it is, that was named, or that lies beside it.
     pub bmap: Option<BmapInfo>,
     /// The partition table of the image or the device.
     pub partitions: Partitions,
@@ -91,8 +91,8 @@ pub enum Problem {
 }
 
 impl Info {
-    /// Finds out what the file at `location` is.
-    pub fn of(location: &Location, loader: &Loader<'_>) -> Self {
+    /// Finds out what the file at `location` is, whose bmap is at `bmap`, or else is looked for.
+    pub fn of(location: &Location, bmap: Option<&Location>, loader: &Loader<'_>) -> Self {
         let mut info = Self {
             location: location.clone(),
             what: What::Unknown,
@@ -102,22 +102,26 @@ impl Info {
             problems: Vec::new(),
         };
         match location.as_path().and_then(device_at) {
-            Some((path, number)) => info.add_device(path, number, loader),
+            Some((path, number)) => info.add_device(path, number, bmap, loader),
             None => match (loader.open)(location) {
-                Ok(source) => info.add_file(source, loader),
+                Ok(source) => info.add_file(source, bmap, loader),
                 Err(error) => info.problems.push(error.into()),
             },
         }
         info
     }
 
-    fn add_device(&mut self, path: &Path, number: u64, loader: &Loader<'_>) {
+    fn add_device(&mut self, path: &Path, number: u64, bmap: Option<&Location>, loader: &Loader<'_>) {
         let device = device::device(number, loader.observer).unwrap_or_else(|source| {
             self.problems.push(Problem::Device { device: path.to_owned(), source });
             None
         });
         self.stored_size = device.as_ref().and_then(|device| device.size);
         self.what = What::Device(device.map(Box::new));
+        if let Some(bmap) = bmap {
+            self.add_bmap(loader.open_bmap(bmap), loader);
+            self.check_device_size();
+        }
         match fs::File::open(path) {
             Ok(mut device) => {
                 let table = partitions::of_file(&mut device);
@@ -129,27 +133,42 @@ impl Info {
         }
     }
 
-    fn add_file(&mut self, source: Source, loader: &Loader<'_>) {
+    /// The image of a bmap must fit onto a device.
+    fn check_device_size(&mut self) {
+        let map = self.bmap.as_ref().and_then(|bmap| bmap.map.as_ref());
+        if let Some((expected, found)) = map.map(Bmap::image_size).zip(self.stored_size)
+            && expected > found
+        {
+            self.problems.push(source::Error::Size { location: self.location.clone(), found, expected }.into());
+        }
+    }
+
+    fn add_file(&mut self, source: Source, bmap: Option<&Location>, loader: &Loader<'_>) {
         self.stored_size = source.stored_size();
         match source.kind() {
-            Kind::NotAnImage(NotAnImage::Xml | NotAnImage::Signed) => self.add_own_bmap(source, loader),
+            // What has a bmap is none.
+            Kind::NotAnImage(NotAnImage::Xml | NotAnImage::Signed) if bmap.is_none() => {
+                self.add_own_bmap(source, loader);
+            }
             Kind::NotAnImage(_) | Kind::Encoded(_) | Kind::Raw => {
-                match loader.find(&source, None) {
-                    Ok(bmap) => self.add_bmap(bmap, loader),
-                    Err(load::Error::NotFound { .. }) => {}
-                    Err(error) => self.problems.push(error.into()),
-                }
-                self.add_image(source, loader);
+                self.add_bmap(loader.find(&source, bmap), loader);
+                self.add_image(source, bmap, loader);
             }
         }
     }
 
     fn add_own_bmap(&mut self, source: Source, loader: &Loader<'_>) {
         self.what = What::Bmap;
-        self.add_bmap(source, loader);
+        self.add_bmap(Ok(source), loader);
     }
 
-    fn add_bmap(&mut self, file: Source, loader: &Loader<'_>) {
+    /// Adds the bmap in a file that was opened; one that was looked for in vain is no problem.
+    fn add_bmap(&mut self, opened: Result<Source, load::Error>, loader: &Loader<'_>) {
+        let file = match opened {
+            Ok(file) => file,
+            Err(load::Error::NotFound { .. }) => return,
+            Err(error) => return self.problems.push(error.into()),
+        };
         let location = file.location().clone();
         let (map, signatures) = match loader.examine(file) {
             Ok(ExaminedBmap { bmap, signatures, .. }) => (self.noted(bmap), self.noted(signatures)),
@@ -167,13 +186,15 @@ impl Info {
     }
 
     /// Looks at the image in `source`; where it is not what the bmap says, it is told what it is nevertheless.
-    fn add_image(&mut self, source: Source, loader: &Loader<'_>) {
+    fn add_image(&mut self, source: Source, bmap: Option<&Location>, loader: &Loader<'_>) {
         let (format, reopen) = (source.format(), source.reopen());
         let expected = self.bmap.as_ref().and_then(|bmap| bmap.map.as_ref()).map(Bmap::image_size);
         let is_raw_for_sure = expected.is_some() && expected == self.stored_size;
         match unpack(source, expected) {
             Ok(unpacked) => self.add_unpacked(unpacked, format.filter(|_| !is_raw_for_sure)),
-            Err(source::Error::NotAnImage { what: what @ (NotAnImage::Xml | NotAnImage::Signed), .. }) => {
+            Err(source::Error::NotAnImage { what: what @ (NotAnImage::Xml | NotAnImage::Signed), .. })
+                if bmap.is_none() =>
+            {
                 match reopen.map(|open| open()) {
                     Some(Ok(bmap)) => self.add_own_bmap(bmap, loader),
                     _ => self.what = What::Other(what),

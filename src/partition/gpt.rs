@@ -7,7 +7,7 @@ use super::mbr::BootRecord;
 use super::{Error, Partition, PartitionType, number, read_at};
 use crate::range::ByteRange;
 
-const SIGNATURE: &[u8; 8] = b"EFI PART";
+pub(super) const SIGNATURE: &[u8; 8] = b"EFI PART";
 
 /// The sizes of sectors, in bytes, that a table may have been made for. It lies in the second sector.
 const SECTOR_SIZES: [u32; 2] = [512, 4096];
@@ -25,14 +25,17 @@ const ENTRY_LEN: u32 = 128;
 const MAX_ENTRIES_LEN: u64 = 1 << 20;
 
 /// Where the fields of a header lie.
-mod field {
-    pub(super) const HEADER_LEN: usize = 12;
-    pub(super) const HEADER_CRC: usize = 16;
-    pub(super) const THIS_LBA: usize = 24;
-    pub(super) const ENTRIES_LBA: usize = 72;
-    pub(super) const ENTRY_COUNT: usize = 80;
-    pub(super) const ENTRY_LEN: usize = 84;
-    pub(super) const ENTRIES_CRC: usize = 88;
+pub(super) mod field {
+    pub(in super::super) const HEADER_LEN: usize = 12;
+    pub(in super::super) const HEADER_CRC: usize = 16;
+    pub(in super::super) const THIS_LBA: usize = 24;
+    pub(in super::super) const OTHER_LBA: usize = 32;
+    pub(in super::super) const LAST_USABLE_LBA: usize = 48;
+    pub(in super::super) const DISK_GUID: usize = 56;
+    pub(in super::super) const ENTRIES_LBA: usize = 72;
+    pub(in super::super) const ENTRY_COUNT: usize = 80;
+    pub(in super::super) const ENTRY_LEN: usize = 84;
+    pub(in super::super) const ENTRIES_CRC: usize = 88;
 }
 
 /// The type or the name of a disk or a partition, as a number: its digits are those that people write.
@@ -93,31 +96,25 @@ impl Gpt {
     /// The size in bytes of the sectors that the table at the start of a disk was made for, by its header alone. Of the
     /// disk, `head` are its first [`HEAD_LEN`] bytes; `None` where they have no header that is right.
     pub fn sector_size_of(head: &[u8]) -> Option<u32> {
-        let record = BootRecord::read(&mut Cursor::new(head), 0).ok().flatten();
-        record.filter(BootRecord::is_protective)?;
-        let is_header = |sector: &[u8]| sector.starts_with(SIGNATURE) && check_header(sector).is_ok();
-        SECTOR_SIZES.into_iter().find(|&size| head.get(size as usize..2 * size as usize).is_some_and(is_header))
+        header_of(head).ok().flatten().map(|(sector_size, _)| sector_size)
     }
 
     fn of_header<R: Read + Seek>(source: &mut R, sector_size: u32, header: &[u8]) -> Result<Self, Error> {
         check_header(header)?;
-        let (count, entry_len) = (number::<4>(header, field::ENTRY_COUNT), number::<4>(header, field::ENTRY_LEN));
-        if !(entry_len / u64::from(ENTRY_LEN)).is_power_of_two() || entry_len % u64::from(ENTRY_LEN) != 0 {
-            return Err(damaged("its entries have an impossible length"));
-        }
-        let entries_len = count * entry_len;
-        let start = number::<8>(header, field::ENTRIES_LBA).checked_mul(sector_size.into());
-        let Some(start) = start.filter(|_| entries_len <= MAX_ENTRIES_LEN) else {
-            return Err(damaged("its entries lie at an impossible place"));
-        };
-        let mut entries = vec![0; entries_len as usize];
-        if !read_at(source, &mut entries, start)? {
+        let place = entries_of(header, sector_size)?;
+        let mut entries = vec![0; place.len() as usize];
+        if !read_at(source, &mut entries, place.start)? {
             return Err(damaged("its entries lie past the end"));
         }
+        Self::of_entries(header, sector_size, entries)
+    }
+
+    /// The table of a header that is right, and its entries.
+    pub(super) fn of_entries(header: &[u8], sector_size: u32, entries: Vec<u8>) -> Result<Self, Error> {
         if u64::from(crc32fast::hash(&entries)) != number::<4>(header, field::ENTRIES_CRC) {
             return Err(damaged("the checksum of its entries is wrong"));
         }
-        Ok(Self { sector_size, entries, entry_len: entry_len as usize })
+        Ok(Self { sector_size, entries, entry_len: number::<4>(header, field::ENTRY_LEN) as usize })
     }
 
     /// The size in bytes of the sectors that the table was made for.
@@ -150,13 +147,41 @@ impl Gpt {
     }
 }
 
+/// The header at the start of a disk, a sector that is right in itself, and the size of the sectors; `None` where there
+/// is none. Of the disk, `head` are its first bytes.
+pub(super) fn header_of(head: &[u8]) -> Result<Option<(u32, &[u8])>, Error> {
+    if !BootRecord::read(&mut Cursor::new(head), 0)?.is_some_and(|record| record.is_protective()) {
+        return Ok(None);
+    }
+    let sector = |size: u32| head.get(size as usize..2 * size as usize).filter(|sector| sector.starts_with(SIGNATURE));
+    let found = SECTOR_SIZES.into_iter().filter_map(|size| Some((size, sector(size)?)));
+    let mut checked = found.map(|(size, header)| check_header(header).map(|()| (size, header)));
+    let first = checked.next().transpose();
+    if first.is_ok() { first } else { checked.find_map(Result::ok).map_or(first, |right| Ok(Some(right))) }
+}
+
+/// Where the entries lie that a header leads to, in bytes.
+pub(super) fn entries_of(header: &[u8], sector_size: u32) -> Result<ByteRange, Error> {
+    let (count, entry_len) = (number::<4>(header, field::ENTRY_COUNT), number::<4>(header, field::ENTRY_LEN));
+    if !(entry_len / u64::from(ENTRY_LEN)).is_power_of_two() || entry_len % u64::from(ENTRY_LEN) != 0 {
+        return Err(damaged("its entries have an impossible length"));
+    }
+    let length = count * entry_len;
+    let start = number::<8>(header, field::ENTRIES_LBA).checked_mul(sector_size.into());
+    let end = start.filter(|_| length <= MAX_ENTRIES_LEN).and_then(|start| start.checked_add(length));
+    match start.zip(end) {
+        Some((start, end)) => Ok(ByteRange { start, end }),
+        None => Err(damaged("its entries lie at an impossible place")),
+    }
+}
+
 /// Checks a header but for the entries that it leads to. `header` is a sector.
 fn check_header(header: &[u8]) -> Result<(), Error> {
     let length = number::<4>(header, field::HEADER_LEN) as usize;
     if !(HEADER_LEN..=header.len()).contains(&length) {
         return Err(damaged("its header has an impossible length"));
     }
-    if crc_of_header(&header[..length]) != number::<4>(header, field::HEADER_CRC) {
+    if !is_sealed(header) {
         return Err(damaged("the checksum of its header is wrong"));
     }
     if number::<8>(header, field::THIS_LBA) != 1 {
@@ -165,13 +190,27 @@ fn check_header(header: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-fn damaged(problem: &'static str) -> Error {
+/// Whether the checksum of a header, in a sector that has room for it, is right.
+pub(super) fn is_sealed(header: &[u8]) -> bool {
+    let length = number::<4>(header, field::HEADER_LEN) as usize;
+    let crc = header.get(..length).filter(|header| header.len() >= HEADER_LEN).map(crc_of_header);
+    crc.is_some_and(|crc| u64::from(crc) == number::<4>(header, field::HEADER_CRC))
+}
+
+/// Puts the checksum into a header that has been changed.
+pub(super) fn seal(header: &mut [u8]) {
+    let length = number::<4>(header, field::HEADER_LEN) as usize;
+    let crc = crc_of_header(&header[..length]);
+    header[field::HEADER_CRC..field::HEADER_CRC + 4].copy_from_slice(&crc.to_le_bytes());
+}
+
+pub(super) fn damaged(problem: &'static str) -> Error {
     Error::Damaged { problem }
 }
 
 /// The checksum of a header, which is computed with zeroes in its own place.
-fn crc_of_header(header: &[u8]) -> u64 {
+fn crc_of_header(header: &[u8]) -> u32 {
     let mut header = header.to_vec();
     header[field::HEADER_CRC..field::HEADER_CRC + 4].fill(0);
-    crc32fast::hash(&header).into()
+    crc32fast::hash(&header)
 }

@@ -54,6 +54,30 @@ impl BootRecord {
         self.entries().any(|(_, entry)| entry.kind == PROTECTIVE)
     }
 
+    /// Whether the entry that protects a GPT is for all of the disk. In a hybrid record it may end where another entry
+    /// starts.
+    pub(super) fn protects_all(&self) -> bool {
+        let end = self.protective().map(|(_, entry)| entry.start + entry.length);
+        end.is_some_and(|end| self.entries().all(|(_, entry)| entry.start < end))
+    }
+
+    /// Makes that entry end with a disk of so many sectors, as far as its 32 bits reach.
+    pub(super) fn protect(&mut self, sectors: u64) {
+        if let Some((slot, entry)) = self.protective() {
+            let length = u32::try_from(sectors.saturating_sub(entry.start)).unwrap_or(u32::MAX);
+            self.0[ENTRIES + slot as usize * ENTRY_LEN + 12..][..4].copy_from_slice(&length.to_le_bytes());
+        }
+    }
+
+    /// The last entry that protects a GPT: some hybrid records have two.
+    fn protective(&self) -> Option<(u32, Entry)> {
+        self.entries().filter(|(_, entry)| entry.kind == PROTECTIVE).max_by_key(|(_, entry)| entry.start)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The used entries, each with its slot from 0.
     fn entries(&self) -> impl Iterator<Item = (u32, Entry)> {
         let entry = |slot: u32| {

@@ -5,12 +5,14 @@
 
 mod gpt;
 mod mbr;
+mod relocate;
 mod types;
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 
 pub use gpt::{Gpt, Guid, HEAD_LEN};
+pub use relocate::{Backup, Patch, RelocateError, Relocated, Seen, relocate};
 
 use crate::range::ByteRange;
 

@@ -15,11 +15,11 @@ use nix::unistd::geteuid;
 
 use super::claim::refuse_replaced;
 use super::positioned::{is_unsupported, steps, write_all_at, write_zeroes};
-use super::tuning::Tuning;
+use super::tuning::{Tuning, Tunings};
 use super::writeback::Writeback;
 use super::{
-    Accept, Discard, Error, FileId, Kind, ReadError, ReadPath, Request, Sink, SinkInfo, TargetReader, TargetState,
-    WriteError, partitions,
+    Accept, Discard, Error, FileId, Kind, ReadError, ReadPath, Request, Restore, Sink, SinkInfo, TargetReader,
+    TargetState, WriteError, partitions,
 };
 use crate::device::{Claims, Device, Identity, SharedStorage, Topology};
 use crate::event::{Observer, Outcome};
@@ -34,8 +34,7 @@ pub(super) struct BlockDevice {
     path: PathBuf,
     file: File,
     scope: Scope,
-    /// The disk that it is, or is a partition of.
-    disk: Device,
+    /// That of the disk that it is, or is a partition of.
     identity: Identity,
     capacity: u64,
     /// The size of a logical sector in bytes.
@@ -44,8 +43,8 @@ pub(super) struct BlockDevice {
     writeback: Writeback,
     observer: Arc<dyn Observer>,
     contents: Contents,
-    /// Once the copy has begun.
-    tuning: Option<Tuning>,
+    /// Shared with what puts it back while the device is held up.
+    tuning: Arc<Tuning>,
     /// Keep others away from what the device lies in.
     _claims: Claims,
 }
@@ -83,6 +82,7 @@ impl BlockDevice {
         number: u64,
         shared: &SharedStorage<'_>,
         topology: &Topology,
+        tunings: &Tunings,
     ) -> Result<Self, Error> {
         let path = request.path.to_owned();
         let Some(device) = topology.device(number) else { return Err(Error::UnknownDevice { path }) };
@@ -115,7 +115,7 @@ impl BlockDevice {
             path,
             file,
             scope: if device == disk { Scope::Disk } else { Scope::Partition },
-            disk: disk.clone(),
+            tuning: Arc::new(Tuning::of(disk, tunings, Arc::clone(&request.observer))),
             identity,
             capacity,
             sector,
@@ -123,7 +123,6 @@ impl BlockDevice {
             writeback: Writeback::default(),
             observer: Arc::clone(&request.observer),
             contents: Contents::AsFound,
-            tuning: None,
             _claims: claims,
         })
     }
@@ -190,7 +189,7 @@ impl Sink for BlockDevice {
     }
 
     fn prepare(&mut self, _size: Option<u64>) -> io::Result<()> {
-        self.tuning = Some(Tuning::apply(&self.disk, Arc::clone(&self.observer)));
+        self.tuning.apply();
         Ok(())
     }
 
@@ -268,14 +267,17 @@ impl Sink for BlockDevice {
         self.file.sync_all()
     }
 
+    fn restore(&self) -> Option<Restore> {
+        let tuning = Arc::clone(&self.tuning);
+        Some(Box::new(move || tuning.restore()))
+    }
+
     fn note_restored(&mut self) {
         self.contents = Contents::AsFound;
     }
 
-    fn finish(mut self: Box<Self>, outcome: Outcome) -> TargetState {
-        if let Some(tuning) = &mut self.tuning {
-            tuning.restore();
-        }
+    fn finish(self: Box<Self>, outcome: Outcome) -> TargetState {
+        self.tuning.restore();
         match (outcome, self.contents) {
             (Outcome::Failed, Contents::AsFound) => TargetState::Untouched,
             (Outcome::Failed, Contents::Changed) => TargetState::BootRegionZero,
@@ -381,7 +383,7 @@ mod tests {
             path: PathBuf::new(),
             file,
             scope: Scope::Partition,
-            disk: Tree::new().disk(),
+            tuning: Arc::new(Tuning::of(&Tree::new().disk(), &Tunings::default(), Arc::new(Silent))),
             identity: Identity::default(),
             capacity: 3 << 20,
             sector: 512,
@@ -389,7 +391,6 @@ mod tests {
             writeback: Writeback::default(),
             observer: Arc::new(Silent),
             contents: Contents::AsFound,
-            tuning: None,
             _claims: Claims::default(),
         }
     }

@@ -4,15 +4,18 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::Arc;
 
 use super::block_device::BlockDevice;
 use super::character_device::CharacterDevice;
 use super::regular_file::RegularFile;
+use super::tuning::Tunings;
 use super::{Access, Discard, Error, Kind, Sink};
 use crate::device::{SharedStorage, Sharing, StorageStack, Topology, devtmpfs, is_alias, source_overlap};
 use crate::event::{Observer, Silent};
 use crate::sys::file_id::FileId;
+use crate::sys::missing::ok_if_missing;
 use crate::sys::paths::resolve_symlinks;
 
 /// Which devices may be a target.
@@ -20,6 +23,8 @@ use crate::sys::paths::resolve_symlinks;
 pub enum Accept {
     /// All of them, and regular files.
     Any,
+    /// Only a block device.
+    BlockDevice,
     /// Only a block device that the kernel calls removable.
     Removable,
 }
@@ -77,56 +82,111 @@ pub struct Claimed {
 /// Where the target is not one, is in use, is read-only, shares bytes with a source of the copy, is too small, or is
 /// not what the request accepts.
 pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
-    let path = request.path;
-    let (kind, sink): (_, Box<dyn Sink>) = match fs::metadata(path) {
-        Ok(metadata) => {
-            let kind = kind_of(&metadata, path)?;
-            if request.accept == Accept::Removable && kind != Kind::BlockDevice {
-                return Err(Error::NotRemovable { path: path.to_owned(), why: "it is not a block device" });
-            }
-            let topology =
-                inspect(request, &metadata).map_err(|source| Error::Unclear { path: path.to_owned(), source })?;
-            let opened = match open(request, kind, &metadata, &topology) {
-                // An overlay file system gives a file another identity the first time that it is opened for writing.
-                Err(error @ Error::Replaced { .. }) if kind == Kind::RegularFile => {
-                    log::debug!("{error}");
-                    match fs::metadata(path) {
-                        Ok(metadata) if metadata.is_file() => open(request, kind, &metadata, &topology),
-                        _ => Err(error),
-                    }
-                }
-                opened => opened,
-            };
-            (kind, opened?)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (Kind::RegularFile, Box::new(create(request)?)),
-        Err(source) => return Err(Error::Access { path: path.to_owned(), action: "inspect", source }),
-    };
-    if let Some((size, capacity)) = request.size.zip(sink.info().capacity).filter(|(size, capacity)| size > capacity) {
-        return Err(Error::TooSmall { path: path.to_owned(), size, capacity });
-    }
-    Ok(Claimed { kind, sink })
+    Copy::of(slice::from_ref(request)).claim(request)
 }
 
-/// Learns what the target and the inputs share bytes with.
-fn inspect(request: &Request<'_>, target: &Metadata) -> io::Result<Topology> {
+/// Claims all targets of a copy, as [`claim`] does one; no two of them may share bytes. If one is refused, the others
+/// are released as they were.
+///
+/// # Errors
+///
+/// Those of [`claim`], for the first target that is refused.
+pub fn claim_all(requests: &[Request<'_>]) -> Result<Vec<Claimed>, Error> {
+    let mut copy = Copy::of(requests);
+    requests.iter().map(|request| copy.claim(request)).collect()
+}
+
+/// What the targets of a copy have in common.
+struct Copy<'a> {
+    requests: &'a [Request<'a>],
+    /// Read once: answers from two moments may contradict each other.
+    topology: Option<Topology>,
+    /// The targets that are claimed already.
+    taken: Vec<(&'a Path, FileId)>,
+    tunings: Tunings,
+}
+
+impl<'a> Copy<'a> {
+    fn of(requests: &'a [Request<'a>]) -> Self {
+        Self { requests, topology: None, taken: Vec::new(), tunings: Tunings::default() }
+    }
+
+    fn claim(&mut self, request: &'a Request<'a>) -> Result<Claimed, Error> {
+        let path = request.path;
+        let access = |source| Error::Access { path: path.to_owned(), action: "inspect", source };
+        let (kind, sink): (_, Box<dyn Sink>) = match ok_if_missing(fs::metadata(path)).map_err(access)? {
+            Some(metadata) => self.claim_existing(request, &metadata)?,
+            None => (Kind::RegularFile, Box::new(create(request)?)),
+        };
+        let capacity = sink.info().capacity;
+        if let Some((size, capacity)) = request.size.zip(capacity).filter(|(size, capacity)| size > capacity) {
+            return Err(Error::TooSmall { path: path.to_owned(), size, capacity });
+        }
+        self.taken.push((path, FileId::of(&fs::metadata(path).map_err(access)?)));
+        Ok(Claimed { kind, sink })
+    }
+
+    fn claim_existing(&mut self, request: &Request<'_>, metadata: &Metadata) -> Result<(Kind, Box<dyn Sink>), Error> {
+        let path = request.path;
+        let kind = kind_of(metadata, path)?;
+        if kind != Kind::BlockDevice {
+            refuse_other_than_device(request, "it is not a block device")?;
+        }
+        let topology = match &mut self.topology {
+            Some(topology) => topology,
+            none => {
+                let read = inspect(self.requests);
+                none.insert(read.map_err(|source| Error::Unclear { path: path.to_owned(), source })?)
+            }
+        };
+        let context = Context { topology, taken: &self.taken, tunings: &self.tunings };
+        let opened = match open(request, kind, metadata, &context) {
+            // An overlay file system gives a file another identity the first time that it is opened for writing.
+            Err(error @ Error::Replaced { .. }) if kind == Kind::RegularFile => {
+                log::debug!("{error}");
+                match fs::metadata(path) {
+                    Ok(metadata) if metadata.is_file() => open(request, kind, &metadata, &context),
+                    _ => Err(error),
+                }
+            }
+            opened => opened,
+        };
+        Ok((kind, opened?))
+    }
+}
+
+/// Refuses what is no block device, `why`, where only a device is accepted.
+fn refuse_other_than_device(request: &Request<'_>, why: &'static str) -> Result<(), Error> {
+    let path = request.path.to_owned();
+    match request.accept {
+        Accept::Any => Ok(()),
+        Accept::BlockDevice => Err(Error::NotBlockDevice { path, why }),
+        Accept::Removable => Err(Error::NotRemovable { path, why }),
+    }
+}
+
+/// Learns what the targets and the inputs share bytes with.
+fn inspect(requests: &[Request<'_>]) -> io::Result<Topology> {
     let mut topology = Topology::read()?;
-    let files = [(request.path, FileId::of(target))].into_iter();
-    for (path, id) in files.chain(request.inputs.iter().map(|input| (input.path.as_path(), input.id))) {
-        if let Ok(name) = fs::canonicalize(path) {
-            topology.name(id, &name);
+    for request in requests {
+        let target = ok_if_missing(fs::metadata(request.path))?.map(|target| (request.path, FileId::of(&target)));
+        let inputs = request.inputs.iter().map(|input| (input.path.as_path(), input.id));
+        for (path, id) in target.into_iter().chain(inputs) {
+            if let Ok(name) = fs::canonicalize(path) {
+                topology.name(id, &name);
+            }
         }
     }
-    topology.tell(&*request.observer);
+    if let Some(request) = requests.first() {
+        topology.tell(&*request.observer);
+    }
     Ok(topology)
 }
 
 /// Creates a file for the image.
 fn create(request: &Request<'_>) -> Result<RegularFile, Error> {
     let path = request.path.to_owned();
-    if request.accept == Accept::Removable {
-        return Err(Error::NotRemovable { path, why: "it does not exist" });
-    }
+    refuse_other_than_device(request, "it does not exist")?;
     let create_error = |source| Error::Access { path: path.clone(), action: "create", source };
     let resolved = resolve_symlinks(&path).map_err(create_error)?;
     if devtmpfs::contains(&resolved).map_err(create_error)? {
@@ -135,8 +195,21 @@ fn create(request: &Request<'_>) -> Result<RegularFile, Error> {
     RegularFile::create(&resolved)
 }
 
-/// Opens what exists, if it may be written to.
-fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, topology: &Topology) -> Result<Box<dyn Sink>, Error> {
+/// What is known when a target is opened.
+struct Context<'a> {
+    topology: &'a Topology,
+    /// The targets that are claimed already.
+    taken: &'a [(&'a Path, FileId)],
+    tunings: &'a Tunings,
+}
+
+/// Opens what exists, if it may be written to, and shares no bytes with the targets that are taken.
+fn open(
+    request: &Request<'_>,
+    kind: Kind,
+    metadata: &Metadata,
+    &Context { topology, taken, tunings }: &Context<'_>,
+) -> Result<Box<dyn Sink>, Error> {
     let path = request.path;
     let id = FileId::of(metadata);
     if !topology.knows(id) && topology.has_devices() {
@@ -153,19 +226,24 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, topology: &Topol
         let error = format!("the file of '{}' does not answer", device.node().display());
         return Err(unclear(io::Error::new(io::ErrorKind::TimedOut, error)));
     }
+    let sharing = |other: &Path, other_id| match source_overlap(id, &stack, other_id, topology) {
+        None if is_shown_twice((other, other_id), (path, &stack), topology)? => Ok(Some(Sharing::Alias)),
+        sharing => Ok(sharing),
+    };
     for input in &request.inputs {
-        let sharing = match source_overlap(id, &stack, input.id, topology) {
-            None if is_shown_twice(input, path, &stack, topology).map_err(unclear)? => Some(Sharing::Alias),
-            sharing => sharing,
-        };
-        if let Some(sharing) = sharing {
+        if let Some(sharing) = sharing(&input.path, input.id).map_err(unclear)? {
             return Err(Error::Source { path: path.to_owned(), role: input.role, sharing });
+        }
+    }
+    for &(other, other_id) in taken {
+        if let Some(sharing) = sharing(other, other_id).map_err(unclear)? {
+            return Err(Error::SharesTarget { path: path.to_owned(), other: other.to_owned(), sharing });
         }
     }
     let shared = SharedStorage::find(path, &stack, topology);
     Ok(match kind {
         Kind::RegularFile => Box::new(open_file(request, metadata, &shared)?),
-        Kind::BlockDevice => Box::new(BlockDevice::open(request, metadata.rdev(), &shared, topology)?),
+        Kind::BlockDevice => Box::new(BlockDevice::open(request, metadata.rdev(), &shared, topology, tunings)?),
         Kind::CharacterDevice if request.access == Access::ReadAndWrite => {
             return Err(Error::KeepsNothing { path: path.to_owned() });
         }
@@ -173,10 +251,14 @@ fn open(request: &Request<'_>, kind: Kind, metadata: &Metadata, topology: &Topol
     })
 }
 
-/// Whether the target, or what it lies in, seems to be `input`, or what that lies in, on another file system.
-fn is_shown_twice(input: &InputFile, target: &Path, stack: &StorageStack, topology: &Topology) -> io::Result<bool> {
-    let below = StorageStack::of(input.id, topology);
-    for one in below.backing_files(topology).chain([input.path.as_path()]) {
+/// Whether the target, or what it lies in, seems to be `other`, or what that lies in, on another file system.
+fn is_shown_twice(
+    (other, other_id): (&Path, FileId),
+    (target, stack): (&Path, &StorageStack),
+    topology: &Topology,
+) -> io::Result<bool> {
+    let below = StorageStack::of(other_id, topology);
+    for one in below.backing_files(topology).chain([other]) {
         for other in stack.backing_files(topology).chain([target]) {
             if is_alias(one, other)? {
                 return Ok(true);

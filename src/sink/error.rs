@@ -46,12 +46,18 @@ pub enum Error {
     /// It is a file among the device nodes, perhaps left by a program that wrote there while the device was missing.
     #[error("'{path}' is a file in memory, not a device")]
     FileAmongDevices { path: PathBuf },
+    /// It is not a block device, as it was asked to be, but what `why` says.
+    #[error("only a block device has an end for the backup of a GPT, not '{path}': {why}")]
+    NotBlockDevice { path: PathBuf, why: &'static str },
     /// It is not a removable device, as it was asked to be, but what `why` says.
     #[error("'{path}' is not a removable device: {why}")]
     NotRemovable { path: PathBuf, why: &'static str },
     /// It shares bytes with something that is read during the copy, which is `role` to the user, as in `image`.
     #[error("{}", in_words(path, role, *sharing))]
     Source { path: PathBuf, role: &'static str, sharing: Sharing },
+    /// It shares bytes with `other`, another target of the same copy; in `sharing`, that is the source.
+    #[error("{}", of_targets_in_words(path, other, *sharing))]
+    SharesTarget { path: PathBuf, other: PathBuf, sharing: Sharing },
     /// It has data, and the image is a device: one is mistaken for the other.
     #[error("the image is a device, and the target '{path}' a file that has data")]
     Swapped { path: PathBuf },
@@ -79,6 +85,21 @@ pub enum Error {
         human(*size), human(*capacity)
     )]
     TooSmall { path: PathBuf, size: u64, capacity: u64 },
+}
+
+fn of_targets_in_words(path: &Path, other: &Path, sharing: Sharing) -> String {
+    const ONE: &str = "only one of them can be a target";
+    let (path, other) = (path.display().to_string(), other.display().to_string());
+    match sharing {
+        Sharing::Same if path == other => format!("'{path}' is given twice as target"),
+        Sharing::Same => format!("'{path}' and '{other}' are the same: {ONE}"),
+        Sharing::TargetInSource => format!("'{path}' lies in '{other}': {ONE}"),
+        Sharing::SourceInTarget => format!("'{other}' lies in '{path}': {ONE}"),
+        Sharing::Overlapping => {
+            format!("'{path}' and '{other}' share their data (two loop devices over one file, say): {ONE}")
+        }
+        Sharing::Alias => format!("'{path}' and '{other}' seem to be the same, with the same size and time: {ONE}"),
+    }
 }
 
 fn in_words(path: &Path, role: &str, sharing: Sharing) -> String {

@@ -15,7 +15,7 @@ mod writeback;
 use std::io;
 use std::path::Path;
 
-pub use claim::{Accept, Claimed, InputFile, Request, claim};
+pub use claim::{Accept, Claimed, InputFile, Request, claim, claim_all};
 pub use error::Error;
 
 pub use crate::sys::file_id::FileId;
@@ -110,9 +110,18 @@ pub trait Sink: Send {
     /// Takes note that all that has been written was put back: the target is as it was found.
     fn note_restored(&mut self) {}
 
+    /// What puts back the settings that the target was given for the copy, even while another thread is held up in it;
+    /// `None` where it is given none. What comes after that finds them put back.
+    fn restore(&self) -> Option<Restore> {
+        None
+    }
+
     /// Releases the target, with its previous settings, and says what is on it.
     fn finish(self: Box<Self>, outcome: Outcome) -> TargetState;
 }
+
+/// Puts back the settings of a target.
+pub type Restore = Box<dyn FnOnce() + Send>;
 
 /// Fills a buffer with what is at an offset in bytes.
 pub type ReadAt = dyn FnMut(&mut [u8], u64) -> Result<(), ReadError> + Send;
@@ -128,7 +137,7 @@ pub struct TargetReader {
 impl TargetReader {
     /// Opens the target at `path` once more, which must still be `id`.
     fn open(path: &Path, id: FileId, length: u64) -> io::Result<Self> {
-        let mut opened = PastCache::open_same(path, id)?;
+        let opened = PastCache::open_same(path, id)?;
         Ok(Self { length, read_at: Box::new(move |buf, offset| opened.read_at(buf, offset)) })
     }
 }

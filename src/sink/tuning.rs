@@ -4,11 +4,12 @@
 //! The I/O scheduler stays. One program writes, in order and past the page cache, so that it has next to nothing to
 //! reorder; and who switches it, and back, loses its own settings (`nr_requests`, and all in `iosched`).
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -20,9 +21,17 @@ use crate::sys::eintr::retry_on_eintr;
 /// as 0 and could not be put back.
 const SHARES: [(&str, u64); 2] = [("bdi/max_ratio_fine", 10_000), ("bdi/max_ratio", 1)];
 
-/// The share, if it was changed. It is put back at the latest when this is dropped.
+/// The shares that are changed for the targets of a copy, and for how many of them: partitions of one disk have one.
+#[derive(Clone, Default)]
+pub(super) struct Tunings(Arc<Mutex<BTreeMap<PathBuf, (Setting, usize)>>>);
+
+/// The share of the disk of a target. It is put back with the last one that needs it, at the latest when this is
+/// dropped.
 pub(super) struct Tuning {
-    changed: Option<Setting>,
+    disk: Device,
+    all: Tunings,
+    /// The setting, if it was changed for this target.
+    changed: Mutex<Option<PathBuf>>,
     observer: Arc<dyn Observer>,
 }
 
@@ -34,24 +43,46 @@ struct Setting {
 }
 
 impl Tuning {
-    /// Lowers the share to 1 %; the observer is told if it cannot be.
-    pub(super) fn apply(disk: &Device, observer: Arc<dyn Observer>) -> Self {
-        let mut tuning = Self { changed: None, observer };
-        let Some((attribute, before, wanted)) = to_lower(disk) else { return tuning };
-        let path = disk.file(attribute);
-        let opened = OpenOptions::new().write(true).open(&path);
-        match opened.and_then(|file| write(&file, &wanted.to_string()).map(|()| file)) {
-            Ok(file) => tuning.changed = Some(Setting { path, file, before }),
-            Err(error) => {
-                tuning.observer.notice(Notice::SettingKept { setting: &path, value: &before, error: &error });
-            }
-        }
-        tuning
+    /// Changes nothing yet.
+    pub(super) fn of(disk: &Device, all: &Tunings, observer: Arc<dyn Observer>) -> Self {
+        Self { disk: disk.clone(), all: all.clone(), changed: Mutex::new(None), observer }
     }
 
-    /// Puts the share back; the observer is told if it cannot be. Does nothing the second time.
-    pub(super) fn restore(&mut self) {
-        let Some(setting) = self.changed.take() else { return };
+    /// Lowers the share to 1 %; the observer is told if it cannot be.
+    pub(super) fn apply(&self) {
+        let mut all = lock(&self.all.0);
+        let paths = SHARES.map(|(attribute, _)| self.disk.file(attribute));
+        if let Some(path) = paths.into_iter().find(|path| all.contains_key(path)) {
+            all.entry(path.clone()).and_modify(|(_, targets)| *targets += 1);
+            *lock(&self.changed) = Some(path);
+            return;
+        }
+        let Some((attribute, before, wanted)) = to_lower(&self.disk) else { return };
+        let path = self.disk.file(attribute);
+        let opened = OpenOptions::new().write(true).open(&path);
+        match opened.and_then(|file| write(&file, &wanted.to_string()).map(|()| file)) {
+            Ok(file) => {
+                all.insert(path.clone(), (Setting { path: path.clone(), file, before }, 1));
+                *lock(&self.changed) = Some(path);
+            }
+            Err(error) => {
+                self.observer.notice(Notice::SettingKept { setting: &path, value: &before, error: &error });
+            }
+        }
+    }
+
+    /// Puts the share back, if no other target needs it; the observer is told if it cannot be. Does nothing the second
+    /// time.
+    pub(super) fn restore(&self) {
+        let Some(path) = lock(&self.changed).take() else { return };
+        // Until it is put back, no other target may take the lowered share for the previous one.
+        let mut all = lock(&self.all.0);
+        let Some((_, targets)) = all.get_mut(&path) else { return };
+        *targets -= 1;
+        if *targets > 0 {
+            return;
+        }
+        let Some((setting, _)) = all.remove(&path) else { return };
         match setting.restore() {
             Ok(()) => {}
             // The disk has been unplugged, and its settings are gone with it.
@@ -62,6 +93,10 @@ impl Tuning {
             }
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How often to try to put the setting back, and the pause in between: the kernel may be short of memory for a moment.
@@ -112,13 +147,37 @@ mod tests {
     use crate::device::fixture::Tree;
     use crate::event::Silent;
 
+    fn tuning(disk: &Device, all: &Tunings) -> Tuning {
+        Tuning::of(disk, all, Arc::new(Silent))
+    }
+
+    #[test]
+    fn the_share_of_a_disk_with_several_targets_is_put_back_with_the_last_one() {
+        let tree = Tree::new();
+        let ratio = tree.write("usb/sda/bdi/max_ratio", "7");
+        let share = || fs::read_to_string(&ratio).unwrap();
+        let (disk, all) = (tree.disk(), Tunings::default());
+        let [one, two, three] = [0; 3].map(|_| tuning(&disk, &all));
+        one.apply();
+        two.apply();
+        one.restore();
+        one.restore();
+        assert_eq!(share(), "1");
+        three.apply();
+        drop(two);
+        assert_eq!(share(), "1");
+        three.restore();
+        assert_eq!(share(), "7");
+    }
+
     /// What a copy to a disk with these attributes sets, and what it leaves after that.
     fn tune(attributes: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
         let tree = Tree::new();
         let files = attributes.iter().map(|(name, value)| tree.write(&format!("usb/sda/bdi/{name}"), value));
         let files: Vec<_> = files.collect();
         let read = || files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
-        let mut tuning = Tuning::apply(&tree.disk(), Arc::new(Silent));
+        let tuning = tuning(&tree.disk(), &Tunings::default());
+        tuning.apply();
         let during = read();
         tuning.restore();
         (during, read())
@@ -151,7 +210,8 @@ mod tests {
         let ratio = tree.write("usb/sda/bdi/max_ratio", "7");
         let disk = tree.disk();
         let panicked = std::panic::catch_unwind(|| {
-            let _tuning = Tuning::apply(&disk, Arc::new(Silent));
+            let tuning = tuning(&disk, &Tunings::default());
+            tuning.apply();
             assert_eq!(fs::read_to_string(&ratio).unwrap(), "1");
             panic!("for the test");
         });

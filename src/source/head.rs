@@ -2,7 +2,8 @@
 
 use std::io::{self, ErrorKind, Read};
 
-use super::ForwardRead;
+use super::{ForwardRead, Skipping};
+use crate::range::ByteRange;
 
 /// An image whose first bytes have been looked at. An error among them comes when they are read.
 pub(crate) struct Head {
@@ -15,34 +16,59 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Looks at the first `length` bytes of `image`, which stands at its start, or as many as there are.
-    pub(crate) fn read(mut image: Box<dyn ForwardRead>, length: usize) -> Self {
-        let mut bytes = vec![0; length];
-        let (mut filled, mut fault) = (0_usize, None);
-        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match image.read(rest) {
-                Ok(0) => break,
-                Ok(count) => filled = filled.saturating_add(count),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+    /// Looks at these parts of `image`, which stands at its start; they are in order, and only they and what follows them
+    /// may be read later.
+    pub(crate) fn read(mut image: Box<dyn ForwardRead>, parts: Vec<ByteRange>) -> Self {
+        let (mut bytes, mut fault) = (Vec::new(), None);
+        for part in parts {
+            match read_part(&mut *image, part, &mut bytes) {
+                Ok(true) => {}
+                Ok(false) => break,
                 Err(error) => {
                     fault = Some(error);
                     break;
                 }
             }
         }
-        bytes.truncate(filled);
         Self { bytes, delivered: 0, fault, rest: image }
     }
 
-    /// The bytes.
+    /// The bytes, as far as the parts reach; zeroes between these.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// What came instead of more bytes: it does not come later then.
+    pub(crate) fn take_fault(&mut self) -> Option<io::Error> {
+        self.fault.take()
     }
 
     /// Goes on after the bytes, where no error came.
     fn rest(&mut self) -> io::Result<&mut dyn ForwardRead> {
         self.fault.take().map_or(Ok(&mut *self.rest), Err)
     }
+}
+
+/// Adds a part of `image` to the bytes before it; `false` where the image ends before the part does.
+fn read_part(image: &mut dyn ForwardRead, part: ByteRange, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    let index = |offset| usize::try_from(offset).map_err(io::Error::other);
+    if part.start > bytes.len() as u64 && image.skip_to(part.start)? < part.start {
+        return Ok(false);
+    }
+    let start = index(part.start)?;
+    bytes.resize(index(part.end)?, 0);
+    let mut filled = start;
+    let result = loop {
+        match bytes.get_mut(filled..).filter(|rest| !rest.is_empty()).map(|rest| image.read(rest)) {
+            None => return Ok(true),
+            Some(Ok(0)) => break Ok(false),
+            Some(Ok(count)) => filled = filled.saturating_add(count),
+            Some(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
+            Some(Err(error)) => break Err(error),
+        }
+    };
+    bytes.truncate(filled);
+    result
 }
 
 impl Read for Head {
@@ -72,6 +98,10 @@ impl ForwardRead for Head {
         }
     }
 
+    fn skipping(&self) -> Skipping {
+        self.rest.skipping()
+    }
+
     fn finish(&mut self) -> io::Result<u64> {
         self.rest()?.finish()
     }
@@ -84,9 +114,10 @@ mod tests {
     use crate::source::peek::Peek;
     use crate::source::transport::Transport;
 
-    fn image(source: impl Transport + 'static) -> Head {
+    fn image(source: impl Transport + 'static, parts: &[(u64, u64)]) -> Head {
         let stored = Peek::of(Vec::new(), Box::new(source) as Box<dyn Transport>);
-        Head::read(Box::new(Raw::new(stored)), 100)
+        let parts = parts.iter().map(|&(start, end)| ByteRange { start, end }).collect();
+        Head::read(Box::new(Raw::new(stored)), parts)
     }
 
     #[test]
@@ -94,7 +125,7 @@ mod tests {
         for length in [0_usize, 60, 100, 2000] {
             let bytes: Vec<u8> = (0..length).map(|at| at as u8).collect();
             for start in [0, 50, 100, 1500].into_iter().filter(|&start| start <= length) {
-                let mut image = image(io::Cursor::new(bytes.clone()));
+                let mut image = image(io::Cursor::new(bytes.clone()), &[(0, 100)]);
                 assert_eq!(image.as_bytes(), &bytes[..length.min(100)]);
                 assert_eq!(image.skip_to(start as u64).unwrap(), start as u64);
                 let mut found = Vec::new();
@@ -102,6 +133,30 @@ mod tests {
                 assert_eq!(found, bytes[start..]);
                 assert_eq!(image.finish().unwrap(), length as u64);
             }
+        }
+    }
+
+    #[test]
+    fn only_the_parts_are_looked_at() {
+        let bytes: Vec<u8> = (0..200).map(|at: u8| at + 1).collect();
+        let mut image = image(io::Cursor::new(bytes.clone()), &[(10, 20), (20, 30), (50, 60)]);
+        let mut expected = vec![0; 60];
+        [10..30, 50..60].into_iter().for_each(|part| expected[part.clone()].copy_from_slice(&bytes[part]));
+        assert_eq!(image.as_bytes(), expected);
+        for (start, end) in [(10, 30), (50, 70), (100, 110)] {
+            assert_eq!(image.skip_to(start as u64).unwrap(), start as u64);
+            let mut found = vec![0; end - start];
+            image.read_exact(&mut found).unwrap();
+            assert_eq!(found, bytes[start..end]);
+        }
+    }
+
+    #[test]
+    fn an_image_that_ends_before_a_part_is_told_as_it_is() {
+        for parts in [[(0, 10), (15, 30)], [(0, 10), (25, 30)]] {
+            let mut image = image(io::Cursor::new(vec![1; 20]), &parts);
+            assert!(image.as_bytes().len() <= 20);
+            assert_eq!(image.skip_to(100).unwrap(), 20);
         }
     }
 }

@@ -69,6 +69,8 @@ pub use transport::{
 pub struct OpenOptions {
     /// Timeouts of network connections, and when to give up.
     pub retry: RetryPolicy,
+    /// What an HTTP server is asked for first.
+    pub first_request: FirstRequest,
     /// Headers for one HTTP server.
     pub headers: ServerHeaders,
     /// What is trusted in TLS besides the certificates of the system.
@@ -81,6 +83,7 @@ impl Default for OpenOptions {
     fn default() -> Self {
         Self {
             retry: RetryPolicy::default(),
+            first_request: FirstRequest::Whole,
             headers: ServerHeaders::default(),
             certificates: Certificates::default(),
             observer: Arc::new(Silent),
@@ -95,6 +98,16 @@ impl fmt::Debug for OpenOptions {
     }
 }
 
+/// What an HTTP server is asked for first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstRequest {
+    /// The whole file: most of it will be read.
+    Whole,
+    /// Only as much as tells what it is, as perhaps nothing more will be read: what a server has begun to send is on its
+    /// way, whether it is read or not.
+    Head,
+}
+
 /// An image's bytes, from first to last.
 pub trait ForwardRead: Read + Send {
     /// Moves on to `offset`, counted from the start of the image, without delivering what lies between. `offset` is not
@@ -106,9 +119,7 @@ pub trait ForwardRead: Read + Send {
     fn skip_to(&mut self, offset: u64) -> io::Result<u64>;
 
     /// Whether [`Self::skip_to`] reads what lies between.
-    fn skipping(&self) -> Skipping {
-        Skipping::Reads
-    }
+    fn skipping(&self) -> Skipping;
 
     /// Goes on to the end of the data and checks that it is a clean one. Returns the size of the image in bytes.
     ///

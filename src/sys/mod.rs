@@ -4,6 +4,7 @@ pub mod aligned;
 pub mod durable;
 pub mod eintr;
 pub mod file_id;
+pub(crate) mod memory;
 pub(crate) mod missing;
 pub(crate) mod past_cache;
 pub mod paths;

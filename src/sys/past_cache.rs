@@ -1,12 +1,12 @@
 //! Reading a file or device past the page cache, through a handle of its own.
 
 use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-
+use super::aligned::AlignedBuf;
+use super::eintr::retry_on_eintr;
 use super::file_id::FileId;
 use super::read_at::{ReadError, ReadPath, drop_cached, drop_cached_device, read_all_at, read_direct};
 
@@ -30,7 +30,7 @@ impl PastCache {
     /// Where it cannot be opened for reading.
     pub fn open(path: &Path) -> io::Result<Self> {
         let open = |flags| OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | flags).open(path);
-        let (file, path) = match open(libc::O_DIRECT) {
+        let (file, path) = match open(libc::O_DIRECT).and_then(tried) {
             Ok(file) => (file, ReadPath::Direct),
             Err(_) => (open(0)?, ReadPath::AfterDrop),
         };
@@ -51,28 +51,43 @@ impl PastCache {
         }
     }
 
-    /// Fills `buf` with what is at `offset`.
+    /// Fills `buf` with what is at `offset`; several threads may do so at a time.
     ///
     /// # Errors
     ///
     /// Where the file or device ends before that, or cannot be read.
-    pub fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
-        if self.path == ReadPath::Direct {
-            match read_direct(&self.file, SECTOR, buf, offset) {
-                Err(error) if error.source.raw_os_error() == Some(libc::EINVAL) => {
-                    // It need not be set again: this is a device that does not take it.
-                    let _ = fcntl(&self.file, FcntlArg::F_SETFL(OFlag::empty()));
-                    self.path = ReadPath::AfterDrop;
-                }
-                read => return read,
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        match self.path {
+            ReadPath::Direct => read_direct(&self.file, SECTOR, buf, offset),
+            ReadPath::AfterDrop | ReadPath::Cache => {
+                (self.drop_cached)(&self.file);
+                read_all_at(&self.file, buf, offset)
             }
         }
-        (self.drop_cached)(&self.file);
-        read_all_at(&self.file, buf, offset)
     }
 
-    /// How it has been read.
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Where it has none.
+    pub fn length(&self) -> io::Result<u64> {
+        (&self.file).seek(SeekFrom::End(0))
+    }
+
+    /// How it is read.
     pub fn read_path(&self) -> ReadPath {
         self.path
+    }
+}
+
+/// A file that was opened with O_DIRECT, if it can be read so: some drivers refuse that only now, and so do devices
+/// whose sectors are larger than ours.
+fn tried(file: File) -> io::Result<File> {
+    let mut buf = AlignedBuf::zeroed(SECTOR)?;
+    match retry_on_eintr(|| file.read_at(&mut buf, 0)) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Err(error),
+        // Where it cannot be read at all, whoever reads it will be told.
+        _ => Ok(file),
     }
 }

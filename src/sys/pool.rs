@@ -10,6 +10,25 @@ use super::aligned::AlignedBuf;
 pub struct Pool {
     free: Receiver<AlignedBuf>,
     give_back: SyncSender<AlignedBuf>,
+    length: usize,
+}
+
+/// Adds buffers to a [`Pool`] that others take them from.
+pub struct Supply {
+    give_back: SyncSender<AlignedBuf>,
+    length: usize,
+}
+
+impl Supply {
+    /// Adds a buffer. One that was lost and comes back after all is dropped if all others are free.
+    ///
+    /// # Errors
+    ///
+    /// Where there is not enough memory.
+    pub fn add(&self) -> io::Result<()> {
+        let _ = self.give_back.try_send(AlignedBuf::zeroed(self.length)?);
+        Ok(())
+    }
 }
 
 impl Pool {
@@ -23,7 +42,18 @@ impl Pool {
         for _ in 0..count {
             let _ = give_back.send(AlignedBuf::zeroed(length)?); // there is room
         }
-        Ok(Self { free, give_back })
+        Ok(Self { free, give_back, length })
+    }
+
+    /// A buffer that is free, if there is one at the moment.
+    pub fn try_take(&self) -> Option<PooledBuf> {
+        let buf = self.free.try_recv().ok()?;
+        Some(PooledBuf { buf, pool: self.give_back.clone() })
+    }
+
+    /// What adds buffers to it, as others may be lost.
+    pub fn supply(&self) -> Supply {
+        Supply { give_back: self.give_back.clone(), length: self.length }
     }
 
     /// Waits for a buffer that is free; its contents are of no meaning.
@@ -41,8 +71,8 @@ pub struct PooledBuf {
 
 impl Drop for PooledBuf {
     fn drop(&mut self) {
-        // The pool has room for all buffers; if it is gone, they are not needed.
-        let _ = self.pool.send(std::mem::take(&mut self.buf));
+        // The pool has room for as many as it began with; if it is gone, they are not needed.
+        let _ = self.pool.try_send(std::mem::take(&mut self.buf));
     }
 }
 
@@ -63,6 +93,19 @@ impl DerefMut for PooledBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_buffer_that_is_lost_can_be_replaced_and_may_come_back() {
+        let pool = Pool::new(1, 10).unwrap();
+        let lost = pool.take();
+        assert!(pool.try_take().is_none());
+        pool.supply().add().unwrap();
+        let replaced = pool.try_take().unwrap();
+        assert_eq!(replaced.len(), 10);
+        drop(lost);
+        drop(replaced);
+        assert_eq!(pool.try_take().map(|buf| buf.len()), Some(10));
+    }
 
     #[test]
     fn a_buffer_that_is_dropped_is_free_again() {

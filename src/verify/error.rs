@@ -20,9 +20,6 @@ pub enum Error {
     /// The source is shorter than the map says.
     #[error("the image ended at byte {at}, the bmap says it has {expected}")]
     EndedEarly { at: u64, expected: u64 },
-    /// The machine has no thread left.
-    #[error("cannot start a thread")]
-    Thread(#[source] io::Error),
     /// The machine has no memory left for the buffers.
     #[error("cannot make the buffers")]
     Memory(#[source] io::Error),

@@ -2,26 +2,24 @@
 
 mod error;
 mod medium;
+mod relocated;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use error::Error;
+pub use relocated::BackupState;
 
-use crate::bmap::Bmap;
+use crate::bmap::{Bmap, Range};
 use crate::digest::{ChecksumKind, Digest};
 use crate::event::{Event, Notice, Observer, Outcome, Phase, TargetId};
-use crate::hashing::{Expected, Hashers, Mismatch, WINDOW, windows};
+use crate::hashing::{self, Hashing, Window};
 use crate::range::{BlockRange, ByteRange};
 use crate::source::Source;
-use crate::sys::pool::Pool;
 use crate::sys::read_at::ReadPath;
 use medium::Medium;
-
-/// How many MiB are being read and hashed at a time.
-const BUFFERS: usize = 16;
+use relocated::{Original, RelocatedGpt};
 
 /// So many differences come with their digests: they are for people to look at.
 const WITH_DIGESTS: usize = 16;
@@ -42,6 +40,8 @@ pub struct Report {
     pub ranges: usize,
     /// What is wrong, in order; empty if all is right.
     pub differences: Vec<Difference>,
+    /// What the end of a device has whose GPT was relocated: header and MBR were compared as the image has them.
+    pub relocated: Option<BackupState>,
     /// How a device was read.
     pub path: Option<ReadPath>,
     /// How long it took.
@@ -80,6 +80,11 @@ impl Verify {
         Ok(Self { map, kind, medium })
     }
 
+    /// The map that it is compared with.
+    pub fn map(&self) -> &Bmap {
+        &self.map
+    }
+
     /// The kind of the checksums.
     pub fn checksum_kind(&self) -> ChecksumKind {
         self.kind
@@ -90,42 +95,82 @@ impl Verify {
     /// # Errors
     ///
     /// Where the source ends early, or cannot be read. What differs is no error.
-    pub fn run(mut self, observer: &dyn Observer) -> Result<Report, Error> {
+    pub fn run(self, observer: &dyn Observer) -> Result<Report, Error> {
         let (started, target) = (Instant::now(), TargetId(0));
-        let pool = Pool::new(BUFFERS, WINDOW as usize).map_err(Error::Memory)?;
-        let mut hashers = Hashers::start(1, self.kind).map_err(Error::Thread)?;
         observer.event(Event::Phase(target, Phase::Verifying));
         let total = Some(self.map.mapped_bytes());
-        let (mut bytes, mut mismatches) = (0, Vec::new());
-        observer.event(Event::Progress { target, done: 0, total });
-        for window in windows(self.map.ranges().map(|range| (range.bytes, range))) {
-            let mut buf = pool.take();
-            self.medium.read(&window, &mut buf)?;
-            let buf = Arc::new(buf);
-            for part in &window.parts {
-                let end = part.of.checksum.filter(|_| part.is_last).map(|digest| Expected {
-                    bytes: part.of.bytes,
-                    length: part.of.bytes.len(),
-                    blocks: Some(part.of.blocks),
-                    digest: digest.into(),
-                });
-                hashers.feed(&buf, window.position(part.bytes), end);
-                bytes += part.bytes.len();
-            }
-            mismatches.extend(hashers.mismatches().into_iter().filter_map(note));
-            observer.event(Event::Progress { target, done: bytes, total });
-        }
-        mismatches.extend(hashers.finish().into_iter().filter_map(note));
+        let progress = |done| observer.event(Event::Progress { target, done, total });
+        progress(0);
+        let gpt = RelocatedGpt::find(&self.medium, self.map.image_size());
+        let original = gpt.as_ref().and_then(|gpt| gpt.originals().into_iter().next());
+        let mut differences = self.compare(|_| true, original.as_ref(), gpt.as_ref(), progress)?;
+        let relocated = match gpt.zip(original) {
+            Some((gpt, original)) => self.relocated(&gpt, original, &mut differences)?,
+            None => None,
+        };
         let path = self.medium.read_path();
         observer.event(Event::Target(target, Outcome::Complete));
-        let (ranges, time) = (self.map.ranges().count(), started.elapsed());
-        Ok(Report { bytes, ranges, differences: merged(mismatches), path, time })
+        let (bytes, ranges, time) = (self.map.mapped_bytes(), self.map.ranges().count(), started.elapsed());
+        Ok(Report { bytes, ranges, differences: merged(differences), relocated, path, time })
+    }
+
+    /// Compares the ranges that are `wanted`, as they are with `original`, and returns those that differ; what is read
+    /// is shown to `gpt`. `progress` is told how many bytes have been compared.
+    fn compare(
+        &self,
+        wanted: impl Fn(ByteRange) -> bool + Sync,
+        original: Option<&Original>,
+        gpt: Option<&RelocatedGpt>,
+        progress: impl Fn(u64) + Sync,
+    ) -> Result<Vec<Difference>, Error> {
+        let ranges = self.map.ranges().map(|range| (range.bytes, range)).filter(|(bytes, _)| wanted(*bytes));
+        let hashing = Hashing { ranges, kind: self.kind, access: self.medium.access() };
+        let read = |window: &Window<Range<'_>>, buf: &mut [u8]| {
+            self.medium.read(window, buf)?;
+            let span = window.span();
+            let read = &mut buf[window.position(span)];
+            if let Some(gpt) = gpt {
+                gpt.look(read, span.start);
+            }
+            if let Some(original) = original {
+                original.put_back(read, span.start);
+            }
+            Ok(())
+        };
+        hashing.run(read, compare, progress).map_err(|error| match error {
+            hashing::Error::Memory(error) => Error::Memory(error),
+            hashing::Error::Read(error) => error,
+        })
+    }
+
+    /// Of a device whose GPT seems to be relocated, finds what the image had instead: first that it was `original`,
+    /// which has given these `differences`. Returns what the end of the device has, where the GPT is relocated indeed.
+    fn relocated(
+        &self,
+        gpt: &RelocatedGpt,
+        original: Original,
+        differences: &mut Vec<Difference>,
+    ) -> Result<Option<BackupState>, Error> {
+        let others = gpt.originals();
+        let is_touched = |bytes| others.iter().any(|other| other.touches(bytes));
+        let mut found = original;
+        if differences.iter().any(|difference| is_touched(difference.bytes)) {
+            for other in &others {
+                if self.compare(is_touched, Some(other), None, |_| ())?.is_empty() {
+                    differences.retain(|difference| !is_touched(difference.bytes));
+                    found = other.clone();
+                    break;
+                }
+            }
+        }
+        Ok((!found.is_as_found()).then(|| gpt.backup(&self.medium)))
     }
 }
 
-fn note(Mismatch { expected, found }: Mismatch) -> Option<Difference> {
-    let Expected { bytes, blocks, digest, .. } = expected;
-    Some(Difference { bytes, blocks: blocks?, ranges: 1, digests: Some((digest, found)) })
+/// The difference of a range that has the digest `found`, if that is wrong.
+fn compare(Range { blocks, bytes, checksum }: Range<'_>, found: Digest) -> Option<Difference> {
+    let expected = checksum.filter(|&checksum| checksum != found.as_bytes())?;
+    Some(Difference { bytes, blocks, ranges: 1, digests: Some((expected.into(), found)) })
 }
 
 /// Puts wrong ranges in order, and adjacent ones together.

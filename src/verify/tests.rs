@@ -73,6 +73,16 @@ fn all_ranges_that_differ_are_told_and_adjacent_ones_are_one() {
 }
 
 #[test]
+fn digests_are_kept_of_the_first_differences() {
+    let image = image();
+    let ranges: Vec<_> = (0..20).map(|number| (2 * number, 2 * number)).collect();
+    let damaged = vec![7; image.len()];
+    let differences = verify(&map(&image, &ranges), &damaged).unwrap().differences;
+    let with_digests = differences.iter().map(|difference| difference.digests.is_some());
+    assert!(with_digests.eq((0..20).map(|number| number < 16)));
+}
+
+#[test]
 fn a_file_of_another_size_or_a_map_without_checksums_cannot_be_compared() {
     let image = image();
     let map = map(&image, &RANGES);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::common::device::{Disk, Loop, Mount};
 use crate::common::image::{assert_same, disk_like, sparse};
-use crate::common::tool::{Outcome, Tool, binary_in, bmaptool, copy, create, finish, wait_until};
+use crate::common::tool::{Outcome, Tool, binary, binary_in, bmaptool, copy, create, finish, wait_until};
 use crate::common::{sh, sha256, temp_dir};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -114,7 +114,7 @@ fn a_file_that_took_the_place_of_ours_is_left_alone() {
 fn signals_that_are_ignored_stay_ignored() {
     let directory = temp_dir();
     let out = directory.path().join("out");
-    let script = format!("trap '' HUP; exec '{}' copy --nobmap - '{}'", env!("CARGO_BIN_EXE_bmaptool"), out.display());
+    let script = format!("trap '' HUP; exec '{}' copy --nobmap - '{}'", binary(), out.display());
     let mut command = Command::new("sh");
     command.args(["-c", &script]);
     let mut child = Tool::of(command).spawn();
@@ -182,7 +182,7 @@ fn without_sysfs_no_device_is_touched() {
     for (source, target) in [(image.as_path(), device.path.as_path()), (device.path.as_path(), image.as_path())] {
         let script = format!(
             "umount --lazy /sys && exec '{}' copy --nobmap '{}' '{}'",
-            env!("CARGO_BIN_EXE_bmaptool"),
+            binary(),
             source.display(),
             target.display()
         );

@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 
 use crate::common::image::{assert_same, disk_like};
-use crate::common::tool::{Tool, bmaptool, copy, create, interrupt, wait_until};
+use crate::common::tool::{Tool, binary, bmaptool, copy, create, interrupt, wait_until};
 use crate::common::{sha256, temp_dir};
 use nix::sys::signal::Signal;
 
@@ -25,10 +25,7 @@ fn an_answer_that_cannot_be_written_is_no_success() {
     for answer in ["--help", "--version", "copy --help"] {
         for (output, why) in [("/dev/full", "No space left on device"), ("&-", "it is closed")] {
             let script = format!("exec \"$0\" {answer} >{output}");
-            let shell = std::process::Command::new("sh")
-                .args(["-c", &script, env!("CARGO_BIN_EXE_bmaptool")])
-                .output()
-                .unwrap();
+            let shell = std::process::Command::new("sh").args(["-c", &script, binary()]).output().unwrap();
             let expected = format!("bmaptool: ERROR: cannot write to standard output: {why}\n");
             assert_eq!((shell.status.code(), String::from_utf8(shell.stderr).unwrap()), (Some(1), expected));
         }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::common::device::Disk;
 use crate::common::terminal::Terminal;
-use crate::common::tool::bmaptool;
+use crate::common::tool::{binary, bmaptool};
 use crate::common::{options, temp_dir, text};
 use crate::registry::{Need, Test};
 use tempfile::TempDir;
@@ -80,7 +80,7 @@ impl Session {
         {
             std::fs::write(work.join(name), "").unwrap();
         }
-        let binary = Path::new(env!("CARGO_BIN_EXE_bmaptool")).parent().unwrap();
+        let binary = Path::new(binary()).parent().unwrap();
         let clean = format!("env -i HOME='{}' PATH='{}':\"$PATH\" TERM=screen", text(home.path()), text(binary));
         let command = format!("{clean} sh -c 'cd; {}'", shell.command.replace("exec", "cd work; exec"));
         let terminal = Terminal::start(home.path(), (150, 50), &[&command]);
@@ -121,6 +121,7 @@ fn words_are_completed(shell: Shell) {
         ("create s", "create sparse.img"),
         ("verify image.w", "verify image.wic.xz"),
         ("info image.w", "info image.wic.xz"),
+        ("info --bmap ", "info --bmap one.bmap"),
         ("info --keyring ", "info --keyring keys.gpg"),
         ("verify --bmap ", "verify --bmap one.bmap"),
         ("copy i", "copy image.wic.xz"),
@@ -134,6 +135,7 @@ fn words_are_completed(shell: Shell) {
         ("copy --bmap=one.bmap i", "copy --bmap=one.bmap image.wic.xz"),
         // Any file may be written to.
         ("copy sparse.img image.t", "copy sparse.img image.txt"),
+        ("copy sparse.img image.txt sparse.t", "copy sparse.img image.txt sparse.txt"),
     ] {
         session.type_and_tab(&format!("bmaptool {typed}"), 1);
         let completed = format!("bmaptool {completed}");
@@ -145,8 +147,10 @@ fn devices_are_offered(shell: Shell) {
     let disk = Disk::new(1 << 20);
     let device = text(disk.path());
     let session = Session::start(shell);
-    session.type_and_tab("bmaptool copy image.wic.xz ", 2);
-    session.terminal.wait_for(device, |screen| screen.split_whitespace().any(|word| word == device));
+    for words in ["bmaptool copy image.wic.xz ", "bmaptool copy image.wic.xz /dev/null "] {
+        session.type_and_tab(words, 2);
+        session.terminal.wait_for(device, |screen| screen.split_whitespace().any(|word| word == device));
+    }
     session.type_and_tab("bmaptool create ", 2);
     let screen = session.terminal.wait_for("image", |screen| screen.contains("sparse.img"));
     assert!(!screen.contains(device), "{screen}");

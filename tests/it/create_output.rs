@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::common::image::{self, disk_like};
-use crate::common::tool::{Tool, binary_in, bmaptool, copy, create, finish};
+use crate::common::tool::{Tool, binary, binary_in, bmaptool, copy, create, finish};
 use crate::common::{sha256, temp_dir, text};
 use tempfile::TempDir;
 
@@ -114,7 +114,7 @@ fn an_output_may_be_a_descriptor() {
         \"$0\" create -o /dev/fd/3 disk.img
         cat /dev/fd/3 > removed";
     let mut command = Command::new("bash");
-    command.args(["-o", "pipefail", "-c", script, env!("CARGO_BIN_EXE_bmaptool")]).current_dir(directory.path());
+    command.args(["-o", "pipefail", "-c", script, binary()]).current_dir(directory.path());
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     for name in ["piped", "linked", "removed"] {

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use crate::common::image::disk_like;
-use crate::common::tool::{Tool, create};
+use crate::common::tool::{Tool, binary, create};
 use crate::common::{temp_dir, text};
 use crate::registry::{Need, Test};
 
@@ -71,7 +71,7 @@ fn keeps_owner_and_permissions(program: &str, surroundings: Surroundings) {
         Surroundings::NoProc | Surroundings::Mounted => vec!["unshare", "--mount"],
         Surroundings::Plain | Surroundings::NoUnnamedFiles => Vec::new(),
     };
-    command.extend(["sh", "-c", &run, env!("CARGO_BIN_EXE_bmaptool"), &script]);
+    command.extend(["sh", "-c", &run, binary(), &script]);
     let mut tool = Tool::of(Command::new(command[0])).current_dir(directory.path());
     tool.command.args(&command[1..]);
     let told = tool.env("PSEUDO_PREFIX", "/usr").env("PSEUDO_LOCALSTATEDIR", text(state.path())).ok();

@@ -11,7 +11,7 @@ use nix::sys::stat::{Mode, SFlag, mknod};
 
 use crate::common::device::{Disk, Mount};
 use crate::common::image::{Random, assert_same};
-use crate::common::tool::{bmaptool, copy, mapped_disk};
+use crate::common::tool::{binary, bmaptool, copy, mapped_disk};
 use crate::common::work::Work;
 use crate::common::{temp_dir, text};
 
@@ -200,7 +200,7 @@ fn a_file_that_may_not_grow_so_far_is_removed() {
     let mut tool = copy::<&str>([]);
     tool.command = Command::new("sh");
     let script = "ulimit -f 2048; exec \"$0\" copy \"$1\" \"$2\"";
-    tool.command.args(["-c", script, env!("CARGO_BIN_EXE_bmaptool"), text(&image), text(&target)]);
+    tool.command.args(["-c", script, binary(), text(&image), text(&target)]);
     tool.fails(&["File too large", "has been removed"]);
     assert!(!target.exists());
 }

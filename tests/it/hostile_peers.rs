@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::common::server::{File, Reply, Server};
-use crate::common::tool::{Outcome, Tool, bmaptool, copy, write_program};
+use crate::common::tool::{Outcome, Tool, binary, bmaptool, copy, write_program};
 use crate::common::work::gzip;
 use crate::common::{temp_dir, text};
 use crate::registry::Need;
@@ -389,7 +389,7 @@ fn characters_that_reorder_or_hide_text_are_masked() {
 fn names_that_command_the_terminal_are_escaped() {
     let victim = Victim::new();
     let run = |arguments: &str| {
-        let command = format!("'{}' {arguments}", env!("CARGO_BIN_EXE_bmaptool"));
+        let command = format!("'{}' {arguments}", binary());
         let mut script = Command::new("script");
         script.args(["--quiet", "--return", "--command", &command, "/dev/null"]);
         script.current_dir(victim.directory.path()).env("SHELL", "/bin/sh");

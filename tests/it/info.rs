@@ -13,17 +13,14 @@ use crate::common::json::object;
 use crate::common::server::{File, Server};
 use crate::common::signed::{BAD, Bench};
 use crate::common::terminal::Terminal;
-use crate::common::tool::{Tool, bmaptool, copy, create};
+use crate::common::tool::{Tool, binary, bmaptool, copy, create};
 use crate::common::trace::Trace;
 use crate::common::work::Work;
 use crate::common::{sh, temp_dir, text};
 use crate::partitions::{GPT, MBR, make};
-use crate::registry::Need;
+use crate::registry::JSON;
 
 const MIB: u64 = 1 << 20;
-
-/// What holds the objects to their schema.
-const JSON: Need = Need::Python("jsonschema");
 
 /// An image of 16 MiB with a GPT of three partitions: the first is mapped as a whole, the second in part.
 fn work() -> Work {
@@ -184,6 +181,45 @@ fn a_bmap_is_told_with_its_signature() {
 }
 
 #[test(Program("sfdisk"), JSON)]
+fn the_bmap_may_be_named() {
+    let work = work();
+    let named = work.path("named.map");
+    fs::rename(&work.bmap, &named).unwrap();
+    let told = |file: &str| info(&["--json", "--bmap", text(&named), file]);
+    assert_eq!(object(&info_json(text(&work.image)).ok())["bmap"], Value::Null);
+    let packed = work.output_of("gzip");
+    for file in [&work.image, &packed] {
+        let told = object(&told(text(file)).ok());
+        assert_eq!(told["bmap"]["file"], text(&named));
+        assert_eq!(told["partition_table"]["partitions"][1]["mapped_bytes"], 4096);
+    }
+    let map = fs::read(&named).unwrap();
+    let from_stdin = info(&["--json", "--bmap", "-", text(&work.image)]).stdin(map);
+    assert_eq!(object(&from_stdin.ok())["bmap"]["map"]["ranges"], 4);
+    let image_from_stdin = told("-").stdin(fs::read(&work.image).unwrap());
+    assert_eq!(object(&image_from_stdin.ok())["bmap"]["map"]["ranges"], 4);
+    // What has a bmap is an image.
+    let twice = object(&told(text(&named)).fails(&["the image and the bmap are the same file"]));
+    assert_eq!((&twice["kind"], &twice["bmap"]), (&json!("other"), &Value::Null));
+    let missing = info(&["--json", "--bmap", "/nonexistent", text(&work.image)]);
+    assert_eq!(code(&object(&missing.fails(&["cannot open '/nonexistent'"]))), ["cannot-open"]);
+}
+
+#[test(Root, Program("sfdisk"), JSON)]
+fn the_bmap_of_a_device_may_be_named() {
+    let work = work();
+    let disk = Disk::new(16 * MIB);
+    copy([text(&work.image), text(disk.path())]).ok();
+    let told = |disk: &Disk| info(&["--json", "--bmap", text(&work.bmap), text(disk.path())]);
+    let device = object(&told(&disk).ok());
+    assert_eq!((&device["kind"], &device["bmap"]["map"]["ranges"]), (&json!("device"), &json!(4)));
+    assert_eq!(device["partition_table"]["partitions"][1]["mapped_bytes"], 4096);
+    let small = Disk::new(8 * MIB);
+    let small = object(&told(&small).fails(&["has 8388608 bytes, but the bmap is for an image of 16777216"]));
+    assert_eq!((code(&small), &small["bmap"]["map"]["ranges"]), (vec!["size-mismatch"], &json!(4)));
+}
+
+#[test(Program("sfdisk"), JSON)]
 fn what_is_wrong_is_told_and_all_else_too() {
     let work = work();
     let wrong = |file: &str, codes: &[&str], fragments: &[&str]| {
@@ -194,7 +230,7 @@ fn what_is_wrong_is_told_and_all_else_too() {
     let write = |name: &str, bytes: &[u8]| fs::write(work.path(name), bytes).unwrap();
     let image = fs::read(&work.image).unwrap();
 
-    assert_eq!(wrong("missing", &["cannot-open"], &["cannot open 'missing'"])["kind"], "unknown");
+    assert_eq!(wrong("missing", &["no-such-file"], &["cannot open 'missing'"])["kind"], "unknown");
     wrong(".", &["is-directory"], &["is a directory"]);
     // A bmap that was changed, and one of another image.
     let map = fs::read_to_string(&work.bmap).unwrap();
@@ -214,7 +250,7 @@ fn what_is_wrong_is_told_and_all_else_too() {
     let told = wrong("odd.img", &["bmap-invalid", "partition-table-damaged"], &["the GPT is damaged"]);
     assert_eq!(told["partition_table"], Value::Null);
     let cut = work.output_of("gzip | head -c 100");
-    wrong(text(&cut), &["cannot-read"], &["cannot read"]);
+    wrong(text(&cut), &["data-cut-off"], &["cannot read"]);
     let twice = work.output_of("gzip | gzip");
     wrong(text(&twice), &["compressed-twice"], &["compressed again"]);
     let several = work.output_of("tar -c short.bmap");
@@ -300,7 +336,7 @@ fn what_a_device_is_used_for_is_told() {
     assert!(lines.contains(&format!("  used for    mounted on {}", text(mount.path()))), "{lines:?}");
 }
 
-#[test(Program("sfdisk"), Program("xz"), Loopback, JSON)]
+#[test(Native, Program("sfdisk"), Program("xz"), Loopback, JSON)]
 fn of_a_remote_image_only_the_head_is_fetched() {
     let directory = temp_dir();
     let image = directory.path().join("disk.img");
@@ -332,14 +368,13 @@ fn of_a_remote_image_only_the_head_is_fetched() {
     }
 }
 
-#[test(Program("sfdisk"), Program("tmux"))]
+#[test(Native, Program("sfdisk"), Program("tmux"))]
 fn a_terminal_with_utf_8_shows_where_the_holes_are() {
     let work = work();
     let run = |name: &str, locale: &str| {
         let directory = work.path(name);
         fs::create_dir(&directory).unwrap();
-        let command =
-            format!("LC_ALL={locale} {} info {}; sleep 60", env!("CARGO_BIN_EXE_bmaptool"), text(&work.image));
+        let command = format!("LC_ALL={locale} {} info {}; sleep 60", binary(), text(&work.image));
         let terminal = Terminal::start(&directory, (80, 40), &["sh", "-c", &command]);
         terminal.wait_for("partitions", |screen| screen.contains("dm-verity"))
     };
@@ -367,8 +402,7 @@ fn names_that_deceive_do_no_harm() {
 fn wrong_usage_is_refused() {
     info(&[]).exits(2, &["FILE"]);
     info(&["--bmap-sig", "-", "-"]).exits(2, &["cannot come from standard input together"]);
-    // It is no abbreviation of '--bmap-sig'.
-    info(&["--bmap", "x", "y"]).exits(2, &["unexpected argument '--bmap' found: to look at a bmap, name it as FILE"]);
+    info(&["--bmap", "-", "--bmap-sig", "-", "x"]).exits(2, &["cannot come from standard input together"]);
     for option in ["--nobmap", "--read-back"] {
         info(&[option, "x"]).exits(2, &["unexpected argument"]);
     }

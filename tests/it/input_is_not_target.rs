@@ -9,7 +9,7 @@ use crate::common::device::{Disk, Loop, Mount};
 use crate::common::image::assert_same;
 use crate::common::layered::{Bind, Overlay};
 use crate::common::stage::Stage;
-use crate::common::tool::{bmaptool, copy};
+use crate::common::tool::{binary, bmaptool, copy};
 use crate::common::{sh, temp_dir, text};
 
 const MIB: u64 = 1 << 20;
@@ -45,7 +45,7 @@ fn the_image_on_standard_input_is_refused() {
     let mut tool = copy::<&str>([]);
     tool.command = Command::new("sh");
     let script = "exec \"$0\" copy --nobmap - \"$1\" < \"$1\"";
-    tool.command.args(["-c", script, env!("CARGO_BIN_EXE_bmaptool"), text(&stage.image)]);
+    tool.command.args(["-c", script, binary(), text(&stage.image)]);
     stage.refused_with(tool, &[], &["is the image itself"]);
 }
 

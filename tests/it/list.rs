@@ -8,10 +8,9 @@ use crate::common::device::{Disk, Swap};
 use crate::common::json::object;
 use crate::common::text;
 use crate::common::tool::{Tool, bmaptool};
-use crate::registry::Need;
+use crate::registry::JSON;
 
 const MIB: u64 = 1 << 20;
-const JSON: Need = Need::Python("jsonschema");
 
 fn list(arguments: &[&str]) -> Tool {
     bmaptool([&["list"], arguments].concat())

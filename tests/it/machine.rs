@@ -1,19 +1,22 @@
 //! A machine of its own, emulated by QEMU, with what the machine that tests may lack: a kernel that reads partition
-//! tables, a USB stick and an SD card. It runs the static binary, and little else.
+//! tables, a USB stick and an SD card; or another processor. It runs the static binary, and little else.
+
+mod architecture;
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use crate::common::image;
 use crate::common::tool::{create, end, tie};
 use crate::common::{package, sh, temp_dir, text};
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
+
+use architecture::{AARCH64, Architecture, X86_64};
 
 const MIB: u64 = 1 << 20;
 
@@ -23,12 +26,9 @@ const DISK_SIZE: u64 = 64 * MIB;
 /// How long the emulated machine may run.
 const TIMEOUT: Duration = Duration::from_secs(400);
 
-/// What drives the disks and reads what is on them.
-const MODULES: [&str; 9] =
-    ["xhci_pci", "usb_storage", "sd_mod", "sdhci_pci", "mmc_block", "virtio_pci", "virtio_blk", "ext4", "dm_mod"];
-
 /// A machine that is being built.
 struct Machine {
+    architecture: &'static Architecture,
     directory: TempDir,
     steps: String,
 }
@@ -71,7 +71,11 @@ impl Report {
 
 impl Machine {
     fn new() -> Self {
-        let machine = Self { directory: temp_dir(), steps: String::new() };
+        Self::of(&X86_64)
+    }
+
+    fn of(architecture: &'static Architecture) -> Self {
+        let machine = Self { architecture, directory: temp_dir(), steps: String::new() };
         fs::create_dir_all(machine.root("modules")).unwrap();
         fs::create_dir_all(machine.root("tmp")).unwrap();
         machine
@@ -115,36 +119,23 @@ impl Machine {
 
     /// Runs the machine to its end; returns the output of its steps. `meanwhile` may give QEMU's monitor a command.
     fn run(&self, disks: &[&str], meanwhile: impl FnMut(&str) -> Option<&'static str>) -> Report {
-        let kernel = &*KERNEL;
+        let Architecture { name, qemu, options, ports: [console, port], kernel } = self.architecture;
         kernel.add_modules(&self.root("modules"));
         fs::write(self.root("steps"), &self.steps).unwrap();
-        fs::copy(package::make("static", &[]), self.root("bmaptool")).unwrap();
-        let init = package::project_file("tests/it/machine/init.rs");
-        let options = ["--edition=2024", "-O", "-Ctarget-feature=+crt-static", "-o"];
-        sh("rustc", &[&options[..], &[text(&self.root("init")), text(&init)]].concat());
+        fs::copy(package::static_binary(name), self.root("bmaptool")).unwrap();
+        fs::copy(build_init(name).path(), self.root("init")).unwrap();
         let archive = self.path("initramfs");
         let pack = "cd \"$1\" && find . | cpio --quiet -o -H newc > \"$2\"";
         sh("sh", &["-c", pack, "sh", text(&self.root("")), text(&archive)]);
 
-        let mut command = Command::new("qemu-system-x86_64");
-        command.args([
-            "-accel",
-            "tcg",
-            "-cpu",
-            "max",
-            "-smp",
-            "2",
-            "-m",
-            "512",
-            "-nodefaults",
-            "-nographic",
-            "-no-reboot",
-        ]);
+        let mut command = Command::new(qemu);
+        command.args(["-accel", "tcg", "-smp", "2", "-m", "512", "-nodefaults", "-nographic", "-no-reboot"]);
         command.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(archive);
-        command.args(["-append", "console=ttyS0 quiet panic=-1"]);
+        command.args(["-append", &format!("console={console} report=/dev/{port} quiet panic=-1")]);
         for name in ["console", "report"] {
-            command.args(["-serial", &format!("file:{}", text(&self.path(name)))]);
+            command.args(["-chardev", &format!("file,id={name},path={}", text(&self.path(name)))]);
         }
+        command.args(*options);
         command.args(["-monitor", &format!("unix:{},server=on,wait=off", text(&self.path("monitor")))]);
         command.args(disks).stdin(Stdio::null());
         self.wait_for(&mut Running(tie(&mut command).spawn().unwrap()), meanwhile);
@@ -176,6 +167,15 @@ impl Machine {
     }
 }
 
+/// Compiles the machine's first process. It lies where a compiler in another root directory can write.
+fn build_init(architecture: &str) -> NamedTempFile {
+    let init = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let source = package::project_file("tests/it/machine/init.rs");
+    let options = ["rustc", "--edition=2024", "-O", "-o", text(init.path()), text(&source)];
+    package::cross(architecture, &options);
+    init
+}
+
 /// QEMU, which ends when this is dropped.
 struct Running(Child);
 
@@ -183,60 +183,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         end(&mut self.0);
     }
-}
-
-/// Fetched once, also where several tests need it at the same time.
-static KERNEL: LazyLock<Kernel> = LazyLock::new(Kernel::get);
-
-/// A kernel of Debian with its modules.
-struct Kernel {
-    image: PathBuf,
-    directory: PathBuf,
-    release: String,
-}
-
-impl Kernel {
-    /// The kernel that this Debian would install. It is kept for later runs.
-    fn get() -> Self {
-        let store = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let depends = sh("apt-cache", &["depends", "--important", "linux-image-amd64"]);
-        let package = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: ")).unwrap().to_owned();
-        let directory = store.join(&package);
-        if !directory.exists() {
-            let fetched = tempfile::tempdir_in(store).unwrap();
-            let fetch = "cd \"$1\" && apt-get download -q \"$2\" && dpkg-deb -x *.deb root && depmod -b root \"$3\"";
-            let release = release(&package);
-            sh("sh", &["-c", fetch, "sh", text(fetched.path()), &package, release]);
-            fs::rename(fetched.path().join("root"), &directory).unwrap();
-        }
-        let release = release(&package).to_owned();
-        Self { image: directory.join(format!("boot/vmlinuz-{release}")), directory, release }
-    }
-
-    /// Puts the modules into a directory, with the order in which they are loaded.
-    fn add_modules(&self, to: &Path) {
-        let mut order = Vec::new();
-        for module in MODULES {
-            let root = text(&self.directory);
-            let arguments = ["--dirname", root, "--set-version", &self.release, "--show-depends", module];
-            for line in sh("modprobe", &arguments).lines() {
-                // `builtin NAME`, or:
-                let Some(path) = line.strip_prefix("insmod ") else { continue };
-                let path = Path::new(path.trim());
-                let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-                if !order.contains(&name) {
-                    fs::copy(path, to.join(&name)).unwrap();
-                    order.push(name);
-                }
-            }
-        }
-        fs::write(to.join("order"), order.join("\n")).unwrap();
-    }
-}
-
-/// `6.1.0-1-amd64` of `linux-image-6.1.0-1-amd64`.
-fn release(package: &str) -> &str {
-    package.strip_prefix("linux-image-").unwrap()
 }
 
 /// An image of a disk with two partitions, the second with a file system; compressed as `disk.img.xz`, with its bmap.
@@ -368,6 +314,89 @@ fn a_usb_stick_and_an_sd_card_are_flashed() {
     assert!(fs::read(&stick).unwrap() == expected, "the stick differs");
 }
 
+#[test(
+    Root,
+    Minutes,
+    Program("qemu-system-aarch64"),
+    Program("debootstrap"),
+    Program("cpio"),
+    Program("depmod"),
+    Program("sfdisk"),
+    Program("mkfs.ext4")
+)]
+fn a_board_of_another_architecture_flashes_its_card() {
+    let mut machine = Machine::of(&AARCH64);
+    let image = partitioned_image(&machine.root(""));
+    let [card, disk] = ["card", "disk"].map(|name| machine.disk(name));
+    for device in ["mmcblk0", "vda"] {
+        machine.step(&format!("wait /dev/{device}"));
+    }
+    let created = machine.step("run /bmaptool create --output /again.bmap /disk.img");
+    let to_card = machine.step("run /bmaptool copy --read-back --removable-device /disk.img.xz /dev/mmcblk0");
+    let used = machine.step("mount ext4 /dev/mmcblk0p2 /mnt");
+    let mounted = machine.step("run /bmaptool copy /disk.img.xz /dev/mmcblk0");
+    machine.step("umount /mnt");
+    let to_disk = machine.step("run /bmaptool copy --bmap /again.bmap /disk.img /dev/vda");
+    let verified = machine.step("run /bmaptool verify --bmap /disk.img.bmap /dev/vda");
+
+    let disks = format!(
+        "-device sdhci-pci -drive if=none,id=card,format=raw,file={} -device sd-card,drive=card \
+         -drive if=none,id=disk,format=raw,file={} -device virtio-blk-pci,drive=disk",
+        text(&card),
+        text(&disk)
+    );
+    let report = machine.run(&disks.split(' ').collect::<Vec<_>>(), |_| None);
+    report.expect(created, "0", &[]);
+    report.expect(to_card, "0", &["to block device '/dev/mmcblk0'", "copying time"]);
+    report.expect(used, "0", &[]);
+    report.expect(mounted, "1", &["mounted: /dev/mmcblk0p2 on '/mnt'", "umount '/mnt'"]);
+    report.expect(to_disk, "0", &["to block device '/dev/vda'", "copying time"]);
+    report.expect(verified, "0", &[]);
+    let expected = image::flashed(&image, DISK_SIZE);
+    assert!(fs::read(&card).unwrap() == expected, "the card differs");
+    // The initramfs knows no holes.
+    let mut whole = fs::read(&image).unwrap();
+    whole.resize(DISK_SIZE as usize, image::UNTOUCHED);
+    assert!(fs::read(&disk).unwrap() == whole, "the disk differs");
+}
+
+#[test(
+    Root,
+    Minutes,
+    Program("qemu-system-x86_64"),
+    Program("cpio"),
+    Program("depmod"),
+    Program("sfdisk"),
+    Program("mkfs.ext4")
+)]
+fn the_kernel_finds_no_fault_in_a_gpt_that_was_relocated() {
+    let mut machine = Machine::new();
+    partitioned_image(&machine.root(""));
+    let [stick, card, fixed] = ["stick", "card", "fixed"].map(|name| machine.disk(name));
+    for device in ["sda", "mmcblk0"] {
+        machine.step(&format!("wait /dev/{device}"));
+    }
+    let copies = [("--relocate-gpt", "sda"), ("--read-back", "mmcblk0")].map(|(flag, device)| {
+        let copied = machine.step(&format!("run /bmaptool copy {flag} /disk.img.xz /dev/{device}"));
+        (copied, machine.step("log"), machine.step("list /dev"), device)
+    });
+    let verified = machine.step("run /bmaptool verify --bmap /disk.img.bmap /dev/sda");
+    let mounted = machine.step("mount ext4 /dev/sda2 /mnt");
+
+    let disks = disk_options(&stick, &card, &fixed);
+    let report = machine.run(&disks.iter().map(String::as_str).collect::<Vec<_>>(), |_| None);
+    let complaints = copies.map(|(copied, log, nodes, device)| {
+        report.expect(copied, "0", &["copying time"]);
+        let partition = if device == "sda" { "sda2" } else { "mmcblk0p2" };
+        assert!(report.said(nodes).lines().any(|line| line == partition), "{}", report.said(nodes));
+        report.said(log).lines().filter(|line| line.contains("GPT")).count()
+    });
+    assert_eq!(complaints[0], 0, "{}", report.said(copies[0].1));
+    assert!(complaints[1] > 0, "without the option, it complains: {}", report.said(copies[1].1));
+    report.expect(verified, "0", &["its GPT was relocated", "is what its bmap says"]);
+    report.expect(mounted, "0", &[]);
+}
+
 #[test(Root, Minutes, Program("qemu-system-x86_64"), Program("cpio"), Program("depmod"))]
 fn a_usb_stick_is_pulled_out() {
     let mut machine = Machine::new();
@@ -393,4 +422,44 @@ fn a_usb_stick_is_pulled_out() {
     report.expect(copy, "1", &["ERROR", "/dev/sda", "holds no valid image"]);
     assert!(!report.said(copy).contains("WARNING"), "{}", report.said(copy));
     assert!(!report.said(gone).lines().any(|line| line == "sda"), "{}", report.said(gone));
+}
+
+/// Of one disk the machine keeps what is discarded; of the other one it is given back to the host.
+#[test(Root, Minutes, Program("qemu-system-x86_64"), Program("cpio"), Program("depmod"))]
+fn what_is_discarded_is_given_back() {
+    let mut machine = Machine::new();
+    let image = machine.root("disk.img");
+    image::sparse(&image, 32 * MIB, &[(0, 34 * 512), (4 * MIB, 3 << 20), (20 * MIB, 1 << 20)], 9);
+    create(&image);
+    let [gives, keeps, stick] = ["gives", "keeps", "stick"].map(|name| machine.disk(name));
+    let copies = ["vda", "vdb", "sda"].map(|device| {
+        machine.step(&format!("wait /dev/{device}"));
+        machine.step(&format!("run /bmaptool copy --unmapped discard /disk.img /dev/{device}"))
+    });
+    let again = machine.step("run /bmaptool copy --unmapped discard --only-changed --read-back /disk.img /dev/vda");
+    let disks = format!(
+        "-drive if=virtio,format=raw,discard=unmap,file={} -drive if=virtio,format=raw,discard=ignore,file={} \
+         -device qemu-xhci -drive if=none,id=stick,format=raw,file={} -device usb-storage,drive=stick,removable=on",
+        text(&gives),
+        text(&keeps),
+        text(&stick)
+    );
+    let report = machine.run(&disks.split(' ').collect::<Vec<_>>(), |_| None);
+    let [to_gives, to_keeps, to_stick] = copies;
+    for step in [to_gives, again] {
+        report.expect(step, "0", &["what was discarded on '/dev/vda' reads as zeroes"]);
+    }
+    report.expect(to_keeps, "0", &["WARNING", "/dev/vdb", "zeroes"]);
+    report.expect(to_stick, "1", &["'/dev/sda' cannot discard", "--unmapped zero"]);
+
+    let contents = fs::read(&gives).unwrap();
+    assert!(contents[..32 << 20] == fs::read(&image).unwrap(), "the disk that gives differs");
+    assert!(contents[32 << 20..].iter().all(|&byte| byte == 0));
+    // The boot region, and what the image has after it.
+    let allocated = fs::metadata(&gives).unwrap().blocks() * 512;
+    assert!((4 * MIB..6 * MIB).contains(&allocated), "{allocated}");
+    let mut flashed = image::flashed(&image, DISK_SIZE);
+    flashed[34 * 512..MIB as usize].fill(0);
+    assert!(fs::read(&keeps).unwrap() == flashed, "the disk that keeps differs");
+    assert!(fs::read(&stick).unwrap().iter().all(|&byte| byte == image::UNTOUCHED));
 }

@@ -12,7 +12,7 @@ fn read(name: &str) -> String {
 }
 
 /// The options that have been promised; scripts use them.
-const PROMISED: [&str; 24] = [
+const PROMISED: [&str; 25] = [
     "--help",
     "--version",
     "--quiet",
@@ -33,6 +33,7 @@ const PROMISED: [&str; 24] = [
     "--read-back",
     "--only-changed",
     "--unmapped",
+    "--relocate-gpt",
     "--psplash-pipe",
     "--removable-device",
     "--json",

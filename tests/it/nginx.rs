@@ -1,17 +1,20 @@
 //! Images from a real web server: passwords, redirections, TLS, proxies, and paths without ranges.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
 
 use crate::common::daemon::{Daemon, free_port};
+use crate::common::device::Disk;
 use crate::common::image::{assert_same, disk_like, sparse};
 use crate::common::json::object;
 use crate::common::tool::{Tool, bmaptool, copy, create};
-use crate::common::{find_program, sh, temp_dir};
+use crate::common::{find_program, sh, temp_dir, text};
 use crate::registry::Need;
 
 const NGINX: Need = Need::Program("nginx");
@@ -48,7 +51,7 @@ impl Nginx {
             "daemon off; master_process off; pid {root}/pid; error_log {root}/errors;
             events {{ }}
             http {{
-                access_log off;
+                log_format sent $body_bytes_sent; access_log {root}/sent sent;
                 client_body_temp_path {root}/t1; proxy_temp_path {root}/t2; fastcgi_temp_path {root}/t3;
                 uwsgi_temp_path {root}/t4; scgi_temp_path {root}/t5;
                 server {{
@@ -92,8 +95,18 @@ impl Nginx {
         self.directory.path().join(name)
     }
 
+    /// How many bytes of bodies have been sent until now, by the server's own count.
+    fn sent(&self) -> u64 {
+        let log = std::fs::read_to_string(self.file("sent")).unwrap();
+        log.lines().map(|bytes| bytes.parse::<u64>().unwrap()).sum()
+    }
+
     fn copy(&self, url: &str) -> Tool {
-        let mut tool = copy([url.as_ref(), self.file("out").as_os_str()]);
+        self.copy_to(&self.file("out"), &[], url)
+    }
+
+    fn copy_to(&self, target: &Path, options: &[&str], url: &str) -> Tool {
+        let mut tool = copy(options.iter().map(OsStr::new).chain([url.as_ref(), target.as_os_str()]));
         tool.command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR");
         tool.env("BMAPTOOL_TIMEOUT_SCALE", "0.1")
     }
@@ -148,6 +161,34 @@ fn holes_are_not_fetched() {
     nginx.assert_copied();
     nginx.copy(&nginx.url("noranges/disk.img")).ok().says(&["fetched 64.0 MiB of 64.0 MiB"]);
     nginx.assert_copied();
+}
+
+/// What the sockets hold is lost to the client, but counts for the server.
+#[test(NGINX, Root, Program("xz"))]
+fn of_an_image_that_differs_by_one_percent_little_is_sent() {
+    const SIZE: u64 = 96 << 20;
+    let nginx = Nginx::start(|image| sparse(image, SIZE, &[(0, SIZE as usize)], 9));
+    let [image, bmap] = ["disk.img", "disk.img.bmap"].map(|name| nginx.file(name));
+    bmaptool(["create", "--range-size", "4M", "-o", text(&bmap), text(&image)]).ok();
+    sh("xz", &["-0", "--keep", "--block-size=4MiB", text(&image)]);
+    let disk = Disk::new(SIZE);
+    copy([&image, disk.path()]).ok();
+    for name in ["disk.img", "disk.img.xz"] {
+        let size = nginx.file(name).metadata().unwrap().len();
+        // One percent, in one place.
+        let file = std::fs::File::options().write(true).open(&disk.backing).unwrap();
+        file.write_all_at(&vec![7; SIZE as usize / 100], 50 << 20).unwrap();
+        for (allowed, words) in [(size / 10, "was right already"), (size / 100, "written 0")] {
+            let before = nginx.sent();
+            nginx
+                .copy_to(disk.path(), &["--only-changed", "--bmap", text(&bmap)], &nginx.url(name))
+                .ok()
+                .says(&[words]);
+            assert_same(&image, &disk.backing);
+            let sent = nginx.sent() - before;
+            assert!(sent < allowed, "{sent} of {size} bytes of {name} were sent");
+        }
+    }
 }
 
 #[test(NGINX)]

@@ -32,7 +32,7 @@ struct Example {
 
 const IMAGE_ON_DEVICE: &str = "cmp -n $(stat -c %s original.img) original.img $DEVICE";
 
-const README: [Example; 14] = [
+const README: [Example; 15] = [
     Example {
         heading: "bmaptool",
         begins: "bmaptool create",
@@ -57,6 +57,15 @@ const README: [Example; 14] = [
         heading: "Flash a card",
         begins: "sudo bmaptool copy --bmap",
         how: How::Run { before: "mkdir maps; mv disk.bmap maps", after: IMAGE_ON_DEVICE },
+        needs: &[Need::Root],
+    },
+    Example {
+        heading: "Flash several cards at once",
+        begins: "sudo bmaptool copy disk.img.xz /dev/sdX /dev/sdY",
+        how: How::Run {
+            before: "",
+            after: "cmp original.img card-y; cmp original.img card-z; cmp -n 16777216 card-y $DEVICE",
+        },
         needs: &[Need::Root],
     },
     Example {
@@ -112,7 +121,7 @@ const README: [Example; 14] = [
     },
 ];
 
-const GUIDE: [Example; 14] = [
+const GUIDE: [Example; 18] = [
     Example {
         heading: "Sparse files, raw images, bmaps",
         begins: "truncate",
@@ -153,6 +162,12 @@ const GUIDE: [Example; 14] = [
         needs: &[Need::Root],
     },
     Example {
+        heading: "A larger card",
+        begins: "sudo bmaptool copy --relocate-gpt",
+        how: How::Elsewhere("relocate::the_table_is_right_and_no_partition_changes"),
+        needs: &[],
+    },
+    Example {
         heading: "Yocto",
         begins: "bmaptool copy",
         how: How::Run {
@@ -161,6 +176,7 @@ const GUIDE: [Example; 14] = [
         },
         needs: &[Need::Root],
     },
+    Example { heading: "Yocto", begins: "bitbake-layers", how: How::Elsewhere("packaging::yocto"), needs: &[] },
     Example {
         heading: "mkosi, debos and others",
         begins: "- action: run",
@@ -189,6 +205,18 @@ const GUIDE: [Example; 14] = [
         heading: "Is it really on the card?",
         begins: "sudo bmaptool verify",
         how: How::Run { before: "bmaptool copy disk.img.xz $DEVICE", after: "" },
+        needs: &[Need::Root],
+    },
+    Example {
+        heading: "A rack of cards",
+        begins: "sudo bmaptool copy --read-back",
+        how: How::Run { before: "", after: "cmp original.img card-y" },
+        needs: &[Need::Root],
+    },
+    Example {
+        heading: "A rack of cards",
+        begins: "sudo bmaptool --quiet copy",
+        how: How::Run { before: "", after: "cmp original.img card-y; test ! -s log" },
         needs: &[Need::Root],
     },
     Example {
@@ -346,6 +374,8 @@ impl Scene {
     fn stand_in(&self, commands: &str) -> String {
         let device = self.device.as_ref().map_or(PathBuf::new(), |device| device.path.clone());
         let commands = commands.replace("https://example.com/", &self.server.url(""));
+        // Further cards are files.
+        let commands = commands.replace("/dev/sdY", "card-y").replace("/dev/sdZ", "card-z");
         ["/dev/sdX", "/dev/mmcblk0", "$DEVICE"]
             .iter()
             .fold(commands, |commands, name| commands.replace(name, text(&device)))

@@ -13,7 +13,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::common::{PYTHON, device, find_program, gnupg, tool};
+use crate::common::{PYTHON, device, find_program, gnupg, memory, tool};
 
 /// What an attribute has registered: where it stands, and the tests.
 pub struct Entry {
@@ -92,6 +92,8 @@ pub enum Need {
     Root,
     /// A program, by its name on PATH.
     Program(&'static str),
+    /// The built binary, run by this machine itself.
+    Native,
     /// Debian's bmap-tools, and not ourselves under its name.
     Peer,
     /// A module of the distribution's Python.
@@ -104,6 +106,8 @@ pub enum Need {
     Scheduler(&'static str),
     /// A controller of control groups that slows writes to a device.
     Throttle,
+    /// A controller of control groups that limits memory.
+    LittleMemory,
     /// A processor and a C library whose system calls the tests know how to let fail.
     #[cfg_attr(all(target_arch = "x86_64", target_env = "gnu"), expect(dead_code, reason = "it is met"))]
     KnownCalls,
@@ -111,11 +115,17 @@ pub enum Need {
     Minutes,
 }
 
+/// What holds JSON to its schema.
+pub const JSON: Need = Need::Python("jsonschema");
+
 impl Need {
     fn is_met(self) -> bool {
         match self {
             Self::Root => nix::unistd::geteuid().is_root(),
+            // Those that look at a process would see the emulator.
+            Self::Program("strace" | "time") if !Self::Native.is_met() => false,
             Self::Program(name) => find_program(name).is_some(),
+            Self::Native => std::env::var_os(tool::INSTEAD).is_none(),
             Self::Peer => std::fs::read(tool::PEER).is_ok_and(|program| program.starts_with(b"#!")),
             Self::Python(module) => {
                 let mut import = Command::new(PYTHON);
@@ -127,6 +137,7 @@ impl Need {
                 server.is_ok_and(|server| server.local_addr().and_then(TcpStream::connect).is_ok())
             }
             Self::Throttle => device::Throttle::is_possible(),
+            Self::LittleMemory => memory::LittleMemory::is_possible(),
             Self::Scheduler(name) => {
                 load_module(name);
                 device::schedulers().contains(name)
@@ -152,12 +163,16 @@ impl fmt::Display for Need {
         match self {
             Self::Root => formatter.write_str("needs root: it attaches loop devices, mounts, or becomes another user"),
             Self::Program(name) => write!(formatter, "needs the program '{name}'"),
+            Self::Native => formatter.write_str(
+                "needs the processor of this machine: an emulator is slower, takes memory, and lacks some calls",
+            ),
             Self::Peer => write!(formatter, "needs Debian's bmap-tools as {}", tool::PEER),
             Self::Python(module) => write!(formatter, "needs the module '{module}' for {PYTHON}"),
             Self::Loopback => formatter.write_str("needs the loopback interface: 'ip link set lo up'"),
             Self::FileSystem(name) => write!(formatter, "needs the file system {name} in the kernel, and its mkfs"),
             Self::Scheduler(name) => write!(formatter, "needs the I/O scheduler {name} in the kernel"),
             Self::Throttle => formatter.write_str("needs the controller blkio of control groups, which slows a device"),
+            Self::LittleMemory => formatter.write_str("needs the controller memory of control groups"),
             Self::KnownCalls => {
                 formatter.write_str("needs a processor of x86-64 and glibc, whose system calls it knows")
             }

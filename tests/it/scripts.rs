@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::common::image::{Random, assert_same, disk_like, sparse};
-use crate::common::tool::create;
+use crate::common::tool::{binary, create};
 use crate::common::{sh, temp_dir};
 use tempfile::TempDir;
 
@@ -44,7 +44,7 @@ impl Scene {
 }
 
 fn path() -> String {
-    let binary = Path::new(env!("CARGO_BIN_EXE_bmaptool"));
+    let binary = Path::new(binary());
     format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap())
 }
 

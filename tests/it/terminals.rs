@@ -9,7 +9,7 @@ use crate::common::device::Disk;
 use crate::common::image::same_start;
 use crate::common::temp_dir;
 use crate::common::terminal::Terminal;
-use crate::common::tool::mapped_disk;
+use crate::common::tool::{binary, mapped_disk};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -22,7 +22,7 @@ fn scene() -> TempDir {
 
 /// The shell commands that make a script run in `directory`, with our bmaptool first on PATH.
 fn within(directory: &TempDir, script: &str) -> String {
-    let binary = Path::new(env!("CARGO_BIN_EXE_bmaptool")).parent().unwrap();
+    let binary = Path::new(binary()).parent().unwrap();
     format!("cd '{}'; PATH='{}':\"$PATH\"; {script}", directory.path().display(), binary.display())
 }
 
@@ -239,4 +239,73 @@ fn off_a_terminal_there_is_a_line_now_and_then() {
     let told: Vec<&str> = said.lines().filter(|line| line.contains("copied ")).collect();
     assert!(matches!(told[..], [line] if line.contains(" of 1.8 MiB (") && line.ends_with("/sec")), "{said}");
     assert_eq!(said.matches("copying time: ").count(), 1, "{said}");
+}
+
+/// A copy to several files that comes to a part of the image and no further.
+fn stuck_on(targets: &str) -> String {
+    format!("(head -c 6000000 disk.img; sleep 60) | bmaptool copy --bmap disk.img.bmap - {targets}")
+}
+
+/// The lines of a screen below the messages: those of the progress.
+fn progress(screen: &str) -> Vec<&str> {
+    screen
+        .lines()
+        .skip_while(|line| !line.starts_with("image: "))
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty())
+        .collect()
+}
+
+/// Whether the source and each of the targets has a line, and nothing follows them.
+fn has_lines_of(screen: &str, targets: &[&str], width: usize) -> bool {
+    let lines = progress(screen);
+    let [source, others @ ..] = lines.as_slice() else { return false };
+    let is_of = |(line, target): (&&str, &&str)| {
+        line.split_whitespace().take(2).eq([*target, "copying"]) && line.contains('%') && line.len() < width
+    };
+    source.contains(" of 1.8 MiB read")
+        && others.len() == targets.len()
+        && others.iter().zip(targets).all(is_of)
+        && screen.matches("image: ").count() == 1
+}
+
+#[test(Program("tmux"))]
+fn each_of_several_targets_has_a_line() {
+    let directory = scene();
+    for (width, height) in [(80, 24), (40, 10)] {
+        let command = within(&directory, &format!("{}; echo \"[$?]\"; sleep 60", stuck_on("one two three four")));
+        let terminal = Terminal::start(directory.path(), (width, height), &["bash", "-c", &command]);
+        let names = ["one", "two", "three", "four"];
+        let screen = terminal.wait_for("lines", |screen| has_lines_of(screen, &names, width as usize));
+        println!("{screen}");
+        for (width, height) in [(100, 30), (60, 12), (80, 24)] {
+            terminal.tmux(&["resize-window", "-x", &width.to_string(), "-y", &height.to_string()]);
+            terminal.wait_for("lines after resizing", |screen| {
+                let lines = screen.lines().rev().skip_while(|line| line.trim().is_empty()).take(5);
+                let lines: Vec<_> = lines.map(str::trim_end).collect();
+                lines.len() == 5 && lines[4].starts_with("image: ") && lines[0].starts_with("four ")
+            });
+        }
+        terminal.tmux(&["send-keys", "C-c"]);
+        let screen = terminal.wait_for("end", |screen| screen.contains("[130]"));
+        let after = screen.split("interrupted").last().unwrap();
+        assert!(!after.contains("image: ") && !after.contains("copying"), "lines are still there:\n{screen}");
+        for name in names {
+            assert!(screen.replace('\n', "").contains(&format!("'{name}' has been removed")), "{screen}");
+            assert!(!directory.path().join(name).exists());
+        }
+    }
+}
+
+#[test(Program("tmux"))]
+fn more_targets_than_lines_are_counted() {
+    let directory = scene();
+    let targets: Vec<_> = (10..22).map(|number| format!("t{number}")).collect();
+    let command = within(&directory, &format!("{}; echo \"[$?]\"; sleep 60", stuck_on(&targets.join(" "))));
+    let terminal = Terminal::start(directory.path(), (80, 10), &["bash", "-c", &command]);
+    // Two of ten rows are left free, one is for the source, and one for the count.
+    let screen = terminal.wait_for("count", |screen| screen.lines().any(|line| line.trim() == "and 6 more"));
+    assert_eq!(progress(&screen).len(), 8, "{screen}");
+    terminal.tmux(&["send-keys", "C-c"]);
+    terminal.wait_for("end", |screen| screen.contains("[130]"));
 }

@@ -83,8 +83,8 @@ fn a_device_is_read_past_the_page_cache_and_not_written_to() {
     assert!(opened.iter().any(|line| line.contains("O_DIRECT")), "{opened:?}");
     assert!(opened.iter().all(|line| line.contains("O_RDONLY") && !line.contains("O_EXCL")), "{opened:?}");
     assert_eq!(sha256(&disk.backing), before);
-    // Where that is refused, the cache is dropped.
-    let strace = ["strace", "-f", "-o", "/dev/null", "-P", device, "-e", "inject=pread64:error=EINVAL:when=1"];
+    // Where that is refused, the cache is dropped: the second time that the device is opened.
+    let strace = ["strace", "-f", "-o", "/dev/null", "-P", device, "-e", "inject=openat:error=EINVAL:when=2"];
     verify(&["--bmap", bmap, device]).under(&strace).ok().says(&["does not take O_DIRECT"]);
     damage(disk.path(), 5 * MIB + 7);
     verify(&["--bmap", bmap, device]).fails(&["ERROR: bytes 5242880-", "1 of 7 ranges differ"]);

@@ -30,7 +30,12 @@ fn the_commit_is_that_of_the_source_and_of_nothing_around_it() {
     let script = path("script");
     sh("rustc", &["--edition", "2024", "-o", text(&script), concat!(env!("CARGO_MANIFEST_DIR"), "/build.rs")]);
     let version_in = |place: &Path| {
-        let output = Command::new(&script).env("CARGO_PKG_VERSION", "1.2.3").current_dir(place).output().unwrap();
+        let output = Command::new(&script)
+            .env("CARGO_PKG_VERSION", "1.2.3")
+            .env_remove("BMAPTOOL_COMMIT")
+            .current_dir(place)
+            .output()
+            .unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
         for watched in said.lines().filter_map(|line| line.strip_prefix("cargo::rerun-if-changed=")) {
             // Cargo takes what is missing for changed.
@@ -59,4 +64,12 @@ fn the_commit_is_that_of_the_source_and_of_nothing_around_it() {
         "{\n  \"git\": {\n    \"sha1\": \"0123456789abcdef0123456789abcdef01234567\"\n  },\n  \"path_in_vcs\": \"\"\n}";
     fs::write(path("archive/.cargo_vcs_info.json"), note).unwrap();
     assert_eq!(version_in(&path("archive")), "1.2.3 (0123456789ab)");
+
+    let named = |commit| {
+        let mut script = Command::new(&script);
+        script.env("CARGO_PKG_VERSION", "1.2.3").env("BMAPTOOL_COMMIT", commit).current_dir(path("archive"));
+        String::from_utf8(script.output().unwrap().stdout).unwrap()
+    };
+    assert!(named("fedcba9876543210").contains("=1.2.3 (fedcba987654)\n"));
+    assert!(named("").contains("=1.2.3 (0123456789ab)\n"));
 }

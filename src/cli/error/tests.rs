@@ -3,6 +3,7 @@ use std::path::Path;
 
 use bmaptool::device::{Conflict, Sharing, Usage};
 use bmaptool::digest::ChecksumKind;
+use bmaptool::partition::RelocateError;
 use bmaptool::range::{BlockRange, BlockSize, ByteRange};
 use bmaptool::sink::Error as Refused;
 use bmaptool::source::{DecodeError, Names};
@@ -74,6 +75,7 @@ fn errors() -> Vec<Error> {
         Error::OpenImage { path: path("http://example.com/disk.img"), source: io::Error::from(ErrorKind::NotFound) },
         Error::NoImage { path: path("disk.img.bmap"), what: NotAnImage::Xml },
         Error::OutputIsImage { output: format!("'{IMAGE}'") },
+        Error::OutputIsStdout { path: path(IMAGE) },
         Error::Create(create::Error::Changed { path: path(IMAGE) }),
         Error::Create(bmaptool::filemap::Error::Unsupported { path: path(IMAGE) }.into()),
         Error::NoBmap { image: location("https://example.com/images/disk.img.xz") },
@@ -131,8 +133,18 @@ fn errors() -> Vec<Error> {
             file: location(IMAGE),
             source: partition::Error::Damaged { problem: "its entries lie at an impossible place" },
         },
+        of_copy(RelocateError::Damaged { problem: "its entries lie at an impossible place" }.into()),
+        of_copy(RelocateError::Damaged { problem: "the checksum of its entries is wrong" }.into()),
+        of_copy(RelocateError::SectorSize { image: 4096, device: 512 }.into()),
+        of_copy(RelocateError::FarEntries { limit: 1 << 20 }.into()),
+        of_copy(RelocateError::NoRoom { needed: 4_000_000_000, capacity: 4_000_000_000 }.into()),
+        of_copy(RelocateError::Missing.into()),
+        of_copy(copy::Error::NoDeviceEnd),
+        Error::BackupGpt { device: location("/dev/disk/by-id/usb-Generic_STORAGE_DEVICE-0:0") },
+        Error::Target(Refused::NotBlockDevice { path: target.clone(), why: "it is not a block device" }),
         of_copy(copy::Error::EndedEarly { at: 3_000_000_000, expected: 4_000_000_000 }),
         of_copy(copy::Error::Shrank { at: 3_000_000_000, expected: 4_000_000_000 }),
+        of_copy(copy::Error::Stalled { limit: copy::STALL }),
         of_copy(copy::Error::Full { capacity: 4_000_000_000 }),
         of_copy(copy::Error::Write { offset: 3_000_000_000, source: io::Error::other("Input/output error") }),
         Error::Target(Refused::Denied { path: target.clone() }),
@@ -148,6 +160,11 @@ fn errors() -> Vec<Error> {
         Error::Target(Refused::NotRemovable { path: target.clone(), why: "the kernel does not say what it is" }),
         Error::Target(Refused::Source { path: target.clone(), role: "image", sharing: Sharing::TargetInSource }),
         Error::Target(Refused::Source { path: target.clone(), role: "image", sharing: Sharing::Overlapping }),
+        Error::Target(Refused::SharesTarget {
+            path: target.clone(),
+            other: path("/dev/disk/by-id/usb-SanDisk_Ultra-0:0"),
+            sharing: Sharing::Overlapping,
+        }),
         Error::Target(Refused::Swapped { path: path(IMAGE) }),
         Error::Target(Refused::Locked { path: path(IMAGE) }),
         Error::Target(Refused::ReadOnly { path: target.clone(), force_ro: None }),

@@ -3,11 +3,10 @@
 use bmaptool::bmap::Bmap as Map;
 use bmaptool::info::{BmapInfo, Info, Mapped, Partitions, Problem, What};
 use bmaptool::partition::{PartitionType, Scheme};
-use bmaptool::trust::Signatures;
 use serde::Serialize;
 
 use crate::cli::error::in_one_line;
-use crate::cli::json::{self, Code, Device};
+use crate::cli::json::{self, Bmap, Device, Error};
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename = "info")]
@@ -44,44 +43,6 @@ struct Member {
 }
 
 #[derive(Serialize)]
-struct Bmap {
-    file: String,
-    map: Option<Contents>,
-    signature: Signature,
-    signers: Vec<Signer>,
-}
-
-#[derive(Serialize)]
-struct Contents {
-    version: String,
-    image_size: u64,
-    block_size: u64,
-    blocks: u64,
-    mapped_blocks: u64,
-    mapped_bytes: u64,
-    ranges: u64,
-    largest_range: u64,
-    checksum: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Signature {
-    Good,
-    None,
-    Refused,
-    NotVerified,
-    NotSought,
-}
-
-#[derive(Serialize)]
-struct Signer {
-    user_id: String,
-    fingerprint: String,
-    primary: String,
-}
-
-#[derive(Serialize)]
 struct Table {
     scheme: &'static str,
     sector_size: u32,
@@ -99,12 +60,6 @@ struct Partition {
     type_name: Option<String>,
     name: String,
     mapped_bytes: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Error {
-    code: Code,
-    message: String,
 }
 
 /// All of it as an object in a line.
@@ -152,38 +107,7 @@ fn object(info: &Info) -> Object {
 }
 
 fn bmap(bmap: &BmapInfo) -> Bmap {
-    let (signature, signers) = match &bmap.signatures {
-        None => (Signature::Refused, &[][..]),
-        Some(Signatures::Good(signers)) => (Signature::Good, &signers[..]),
-        Some(Signatures::None) => (Signature::None, &[][..]),
-        Some(Signatures::Unverified) => (Signature::NotVerified, &[][..]),
-        Some(Signatures::Unknown) => (Signature::NotSought, &[][..]),
-    };
-    let signers = signers.iter().map(|signer| Signer {
-        user_id: signer.user_id.clone(),
-        fingerprint: signer.fingerprint.clone(),
-        primary: signer.primary.clone(),
-    });
-    Bmap {
-        file: bmap.location.to_string(),
-        map: bmap.map.as_ref().map(contents),
-        signature,
-        signers: signers.collect(),
-    }
-}
-
-fn contents(map: &Map) -> Contents {
-    Contents {
-        version: map.version().to_string(),
-        image_size: map.image_size(),
-        block_size: map.block_size().bytes(),
-        blocks: map.blocks(),
-        mapped_blocks: map.mapped_blocks(),
-        mapped_bytes: map.mapped_bytes(),
-        ranges: map.ranges().count() as u64,
-        largest_range: map.ranges().map(|range| range.bytes.len()).max().unwrap_or(0),
-        checksum: map.checksum_kind().map(|kind| kind.name()),
-    }
+    Bmap::new(&bmap.location, bmap.map.as_ref(), bmap.signatures.as_ref())
 }
 
 fn table(partitions: &Partitions, map: Option<&Map>) -> Option<Table> {
@@ -217,5 +141,5 @@ fn table(partitions: &Partitions, map: Option<&Map>) -> Option<Table> {
 }
 
 fn error(problem: &Problem) -> Error {
-    Error { code: problem.into(), message: in_one_line(problem) }
+    Error { code: problem.into(), message: json::text(&in_one_line(problem)) }
 }

@@ -14,23 +14,24 @@ use bmaptool::source::{Location, Source};
 use super::args;
 use super::error::Error;
 use super::process::{self, Signals};
-use super::report::Report;
+use super::report::{Readers, Report};
 use super::{bmap, network, output};
 
 pub fn run(arguments: &args::Info) -> Result<(), Error> {
     // Nothing is written, so that a signal may end the program at any time.
     Signals::handle().map_err(Error::Signals)?;
-    let observer = Arc::new(Rest(Report::new(vec![arguments.file.clone().into()], None)));
-    let files = iter::once(&arguments.file).chain(&arguments.signature.bmap_sig);
+    let observer = Arc::new(Rest(Report::new(vec![arguments.file.clone().into()], Readers::default())));
+    let files = iter::once(&arguments.file).chain(arguments.bmap.files());
     let options = network::options(&arguments.network, files, observer.clone())?;
     let location = Location::parse(&arguments.file)?;
     if location == Location::Stdin && process::stdin_was_closed() {
         return Err(Error::StdinClosed);
     }
-    let policy = bmap::policy(&arguments.signature)?;
+    let given = arguments.bmap.bmap.as_deref().map(Location::parse).transpose()?;
+    let policy = bmap::policy(&arguments.bmap.signature)?;
     let open = |location: &Location| Source::open_with(location, &options);
-    let info = Info::of(&location, &Loader { policy: &policy, open: &open, observer: &*observer });
-    output::answer(&if arguments.json { json::line(&info) } else { words::text(&info) })?;
+    let info = Info::of(&location, given.as_ref(), &Loader { policy: &policy, open: &open, observer: &*observer });
+    if arguments.json { output::answer_json(json::line(&info)) } else { output::answer(&words::text(&info)) }?;
     let mut problems = info.problems.into_iter().map(Error::from).peekable();
     while let Some(problem) = problems.next() {
         // The caller reports the last one.

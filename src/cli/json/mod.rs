@@ -1,14 +1,26 @@
 //! What programs read: JSON objects, a line each, as docs/json.md describes them.
 
+mod bmap;
 mod code;
+mod device;
+mod event;
+pub mod stream;
+mod warning;
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
-pub use code::Code;
-
-use bmaptool::device::DeviceInfo;
 use bmaptool::visible::visible;
 use serde::Serialize;
+
+pub use bmap::{Bmap, Map};
+pub use code::Code;
+pub use device::Device;
+pub use event::{Error, Event, Of, Phase, Summary, Target, Verified};
+pub use warning::Warning;
+
+use super::report::console;
+use stream::Closing;
 
 /// `object` in a line. Characters that could deceive who sees it on a terminal are escaped, which changes no string.
 pub fn line(object: &impl Serialize) -> String {
@@ -26,76 +38,38 @@ pub fn line(object: &impl Serialize) -> String {
     line + "\n"
 }
 
+/// A text from outside, without passwords.
+pub fn text(text: &str) -> String {
+    console::plain(text)
+}
+
 /// A path as far as it is UTF-8.
 pub fn path(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
+    text(&path.to_string_lossy())
 }
 
-/// A device, in all objects.
-#[derive(Serialize)]
-pub struct Device {
-    path: String,
-    partition_of: Option<String>,
-    by_id: Option<String>,
-    size: Option<u64>,
-    sector_size: Option<u32>,
-    model: Option<String>,
-    serial: Option<String>,
-    removable: Option<bool>,
-    read_only: bool,
-    usage: Usage,
+/// What the last event says besides how the command ended.
+static SUMMARY: Mutex<Summary> = Mutex::new(Summary { map: None, verified: None });
+
+/// Has the last event say what has come out.
+pub fn summarize(add: impl FnOnce(&mut Summary)) {
+    add(&mut SUMMARY.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
-/// What a device is used for.
-#[derive(Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-enum Usage {
-    Free,
-    Mounted { mounts: Vec<Mount> },
-    Swap { devices: Vec<String> },
-    Held { holders: Vec<String> },
-}
-
-#[derive(Serialize)]
-struct Mount {
-    device: String,
-    point: String,
-}
-
-impl Device {
-    pub fn of(device: &DeviceInfo) -> Self {
-        let identity = &device.identity;
-        Self {
-            path: path(&device.path),
-            partition_of: device.partition_of.as_deref().map(path),
-            by_id: device.by_id.clone(),
-            size: device.size,
-            sector_size: identity.sector_size,
-            model: identity.model.clone(),
-            serial: identity.serial.clone(),
-            removable: identity.removable,
-            read_only: device.read_only,
-            usage: Usage::of(device.usage.as_ref()),
-        }
+/// Prints the last event: how the command ended.
+pub fn conclude(error: Option<Error>, exit_status: i32) -> Closing {
+    let summary = SUMMARY.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let closing = stream::close_with(line(&Event::Result { ok: error.is_none(), error, exit_status, summary }));
+    if let Closing::Written(Err(error)) = &closing {
+        log::warn!("{}", stream::no_more(error));
     }
+    closing
 }
 
-impl Usage {
-    fn of(usage: Option<&bmaptool::device::Usage>) -> Self {
-        use bmaptool::device::Usage as Used;
-
-        match usage {
-            None => Self::Free,
-            Some(Used::Mounted(mounts)) => Self::Mounted {
-                mounts: mounts
-                    .iter()
-                    .map(|(device, point)| Mount { device: path(device), point: path(point) })
-                    .collect(),
-            },
-            Some(Used::Swap(devices)) => Self::Swap { devices: devices.iter().map(|device| path(device)).collect() },
-            Some(Used::Held(holders)) => Self::Held { holders: holders.iter().map(ToString::to_string).collect() },
-        }
-    }
+/// Prints the last event of a command that `signal` ends.
+pub fn interrupted(signal: i32) -> Closing {
+    let error = Error { code: Code::Interrupted, message: format!("interrupted by signal {signal}") };
+    conclude(Some(error), 128 + signal)
 }
 
 #[cfg(test)]

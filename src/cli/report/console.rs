@@ -7,7 +7,7 @@ use std::time::Instant;
 use bmaptool::copy::Cancel;
 use bmaptool::visible::visible;
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use terminal_size::{Width, terminal_size_of};
+use terminal_size::{Height, Width, terminal_size_of};
 
 use super::printer::{Printer, Task};
 use super::progress::Progress;
@@ -62,9 +62,9 @@ pub fn is_terminal() -> bool {
     io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// The width of the terminal at standard error; 80 columns if it does not say.
-pub fn columns() -> u16 {
-    terminal_size_of(io::stderr()).map_or(80, |(Width(columns), _)| columns)
+/// The columns and rows of the terminal at standard error; 80 and 24 if it does not say.
+pub fn size() -> (u16, u16) {
+    terminal_size_of(io::stderr()).map_or((80, 24), |(Width(columns), Height(rows))| (columns, rows))
 }
 
 /// Writes to standard error as it is. If that fails, there is nowhere to report it.
@@ -77,6 +77,11 @@ pub fn print(text: &str) {
 /// where a file is expected.
 pub fn shown(text: &str, kept: &[char]) -> String {
     visible(&masked(text), kept)
+}
+
+/// `text` as programs get it: without passwords, and without the numbers of errors.
+pub fn plain(text: &str) -> String {
+    without_error_numbers(masked(text))
 }
 
 /// A message as it is printed.

@@ -3,14 +3,18 @@
 use std::path::{Display, PathBuf};
 use std::sync::Arc;
 
-use bmaptool::event::{Event, Notice, Observer, Phase, TargetId};
+use bmaptool::digest::ChecksumKind;
+use bmaptool::event::{Event, Notice, Observer, Phase, TargetId, Unverified};
 use bmaptool::sink::ReadPath;
-use bmaptool::size::{counted, human};
-use log::Level::{self, Info, Warn};
+use bmaptool::size::{counted, human, human_time, rate_in_mib};
+use bmaptool::source::Location;
+use bmaptool::verify::{self, BackupState, Difference};
+use log::Level::{Info, Warn};
 
 use super::progress::Progress;
-use crate::cli::error::in_one_line;
+use crate::cli::error::{in_one_line, in_quotes};
 use crate::cli::hint;
+use crate::cli::json::Warning;
 
 pub struct Human {
     /// As the user gave them.
@@ -23,7 +27,8 @@ impl Observer for Human {
         // First, as it is drawn again below each message.
         self.progress.note(&event);
         if let Event::Notice(notice) = event {
-            let (level, text) = self.words(notice);
+            let level = if Warning::of(&notice).is_some() { Warn } else { Info };
+            let text = words(notice, &self.targets);
             match hint::of_notice(&notice) {
                 Some(hint) => log::log!(level, "{text}; {hint}"),
                 None => log::log!(level, "{text}"),
@@ -48,108 +53,159 @@ impl Human {
     fn target(&self, target: TargetId) -> Display<'_> {
         self.targets[target.0].display()
     }
+}
 
-    /// A notice in words, and how important it is.
-    fn words(&self, notice: Notice<'_>) -> (Level, String) {
-        match notice {
-            Notice::ReadsMember { archive, format, member } => {
-                (Info, format!("reading '{member}' from the {format} archive '{archive}'"))
-            }
-            Notice::TrailingData { file, format } => {
-                (Warn, format!("'{file}' goes on after its {format} data: what follows is left out"))
-            }
-            Notice::Retries { url, error, pause } => {
-                let pause = pause.map(|pause| format!(" in {:.1} s", pause.as_secs_f64())).unwrap_or_default();
-                (Info, format!("'{url}': {}; trying again{pause}", in_one_line(error)))
-            }
-            Notice::StartsOver { url } => {
-                (Info, format!("the server of '{url}' sends whole files only: starting again from byte 0"))
-            }
-            Notice::NoValidator { url } => {
-                // FTP has nothing but times.
-                let is_ftp = url.to_string().starts_with("ftp:");
-                let validator = if is_ftp { "no time" } else { "no ETag or date" };
-                (Warn, format!("the server gives '{url}' {validator}: a change may stay unnoticed"))
-            }
-            Notice::NoCertificates { variable } => {
-                (Warn, format!("{variable} names no readable certificate: no server is trusted"))
-            }
-            Notice::NetrcUnreadable { path, error } => (Warn, format!("cannot read '{}': {error}", path.display())),
-            Notice::BmapFound { bmap } => (Info, format!("discovered bmap file '{bmap}'")),
-            Notice::BmapAccessDenied { error } => (Info, in_one_line(error)),
-            Notice::SignatureFound { signature } => (Info, format!("discovered signature file '{signature}'")),
-            Notice::StandIn { url, sought, what } => {
-                (Info, format!("'{url}' is no {sought} but {what}: it is passed over"))
-            }
-            Notice::BmapSignedBy { signer, .. } => {
-                (Info, format!("successfully verified bmap file signature of {signer}"))
-            }
-            Notice::EmptyChecksums { bmap } => {
-                (Warn, format!("bmap file '{bmap}' has empty checksums, which are taken as absent"))
-            }
-            Notice::BmapNotSigned { bmap } => (Info, format!("bmap file '{bmap}' is not signed")),
-            Notice::SignatureNotVerified { bmap } => {
-                (Warn, format!("the signature of bmap file '{bmap}' is not verified (--no-sig-verify)"))
-            }
-            Notice::DrainsPipe => (
-                Info,
-                "the image is complete; reading the rest of the pipe (Ctrl-C ends that, and does no harm)".into(),
-            ),
-            Notice::SharesData { device, target } => {
-                let (device, target) = (device.display(), target.display());
-                (Warn, format!("'{device}' shares data with '{target}': it may show old data until it is detached"))
-            }
-            Notice::NoAnswer { device, file } => {
-                let (device, file) = (device.display(), file.display());
-                (Warn, format!("'{device}' is left out of the checks: its file '{file}' does not answer"))
-            }
-            Notice::SettingKept { setting, value, error } => {
-                (Info, format!("the setting '{}' is left as it is, '{value}': {error}", setting.display()))
-            }
-            Notice::SettingNotRestored { setting, value, error } => {
-                (Warn, format!("cannot restore '{}' to '{value}': {error}", setting.display()))
-            }
-            Notice::PartitionTableNotReread { device, error } => {
-                let device = device.display();
-                (Info, format!("the kernel has not read the partition table of '{device}' again: {error}"))
-            }
-            Notice::BootRegionUnreadable { target, length, error } => {
-                let target = self.target(target);
-                (Warn, format!("cannot read the first {length} bytes of '{target}', holes become zero: {error}"))
-            }
-            Notice::GptSectorSize { target, image, device } => {
-                let target = self.target(target);
-                (
-                    Warn,
-                    format!(
-                        "the GPT of the image is for sectors of {image} bytes: on '{target}', with {device}, it will not boot"
-                    ),
-                )
-            }
-            Notice::DiscardedZero { target, samples } => {
-                let (target, places) = (self.target(target), counted(samples, "place"));
-                (Info, format!("what was discarded on '{target}' reads as zeroes ({places} looked at)"))
-            }
-            Notice::DiscardedNotZero { target, offset } => {
-                let target = self.target(target);
-                (Warn, format!("what was discarded on '{target}' does not read as zeroes, at byte {offset} for one"))
-            }
-            Notice::LoopDeviceNotFlushed { device, image, error } => {
-                let (device, image) = (device.display(), image.display());
-                (Warn, format!("'{image}' is attached to '{device}', recent writes may be missing from it: {error}"))
-            }
-            Notice::DeviceInUse { device, usage } => {
-                (Warn, format!("'{}' may change while it is read: it is {usage}", device.display()))
-            }
-            Notice::VerityInHoles { image, partition } => {
-                (Warn, format!("partition {partition} of '{}' is for dm-verity and has holes", image.display()))
-            }
-            Notice::ImageInUse { image, usage } => {
-                let image = image.display();
-                (Warn, format!("writes to '{image}' may be missing from its map: its loop device is {usage}"))
-            }
+/// A notice in words; `targets` are as the user gave them.
+pub fn words(notice: Notice<'_>, targets: &[PathBuf]) -> String {
+    let shown = |target: TargetId| targets[target.0].display();
+    match notice {
+        Notice::ReadsMember { archive, format, member } => {
+            format!("reading '{member}' from the {format} archive '{archive}'")
+        }
+        Notice::TrailingData { file, format } => {
+            format!("'{file}' goes on after its {format} data: what follows is left out")
+        }
+        Notice::NameDiffers { image, named, found: Some(found) } => {
+            format!("the name of '{image}' says {named}, but it is {found}")
+        }
+        Notice::NameDiffers { image, named, found: None } => {
+            format!("the name of '{image}' says {named}, but it is not compressed")
+        }
+        Notice::EndUnknown { image } => {
+            format!("the server does not say where '{image}' ends: if it is cut off, that cannot be noticed")
+        }
+        Notice::Retries { url, error, pause } => {
+            let pause = pause.map(|pause| format!(" in {:.1} s", pause.as_secs_f64())).unwrap_or_default();
+            format!("'{url}': {}; trying again{pause}", in_one_line(error))
+        }
+        Notice::StartsOver { url } => {
+            format!("the server of '{url}' sends whole files only: starting again from byte 0")
+        }
+        Notice::NoValidator { url } => {
+            // FTP has nothing but times.
+            let is_ftp = url.to_string().starts_with("ftp:");
+            let validator = if is_ftp { "no time" } else { "no ETag or date" };
+            format!("the server gives '{url}' {validator}: a change may stay unnoticed")
+        }
+        Notice::NoCertificates { variable } => {
+            format!("{variable} names no readable certificate: no server is trusted")
+        }
+        Notice::NetrcUnreadable { path, error } => format!("cannot read '{}': {error}", path.display()),
+        Notice::BmapFound { bmap } => format!("discovered bmap file '{bmap}'"),
+        Notice::BmapAccessDenied { error } => in_one_line(error),
+        Notice::SignatureFound { signature } => format!("discovered signature file '{signature}'"),
+        Notice::StandIn { url, sought, what } => {
+            format!("'{url}' is no {sought} but {what}: it is passed over")
+        }
+        Notice::BmapSignedBy { signer, .. } => {
+            format!("successfully verified bmap file signature of {signer}")
+        }
+        Notice::EmptyChecksums { bmap } => {
+            format!("bmap file '{bmap}' has empty checksums, which are taken as absent")
+        }
+        Notice::BmapNotSigned { bmap } => format!("bmap file '{bmap}' is not signed"),
+        Notice::SignatureNotVerified { bmap } => {
+            format!("the signature of bmap file '{bmap}' is not verified (--no-sig-verify)")
+        }
+        Notice::NotVerified(Unverified::NotWanted) => "the image is not verified (--no-verify)".to_owned(),
+        Notice::NotVerified(Unverified::NoChecksums) => {
+            "the image is not verified: its bmap has no checksums".to_owned()
+        }
+        Notice::DrainsPipe => {
+            "the image is complete; reading the rest of the pipe (Ctrl-C ends that, and does no harm)".to_owned()
+        }
+        Notice::SharesData { device, target } => {
+            let (device, target) = (device.display(), target.display());
+            format!("'{device}' shares data with '{target}': it may show old data until it is detached")
+        }
+        Notice::NoAnswer { device, file } => {
+            let (device, file) = (device.display(), file.display());
+            format!("'{device}' is left out of the checks: its file '{file}' does not answer")
+        }
+        Notice::SettingKept { setting, value, error } => {
+            format!("the setting '{}' is left as it is, '{value}': {error}", setting.display())
+        }
+        Notice::SettingNotRestored { setting, value, error } => {
+            format!("cannot restore '{}' to '{value}': {error}", setting.display())
+        }
+        Notice::PartitionTableNotReread { device, error } => {
+            let device = device.display();
+            format!("the kernel has not read the partition table of '{device}' again: {error}")
+        }
+        Notice::BootRegionUnreadable { target, length, error } => {
+            let target = shown(target);
+            format!("cannot read the first {length} bytes of '{target}', holes become zero: {error}")
+        }
+        Notice::GptSectorSize { target, image, device } => {
+            let target = shown(target);
+            format!(
+                "the GPT of the image is for sectors of {image} bytes: on '{target}', with {device}, it will not boot"
+            )
+        }
+        Notice::GptRelocated { target, offset } => {
+            let target = shown(target);
+            format!("the backup of the GPT is at the end of '{target}', from byte {offset} on")
+        }
+        Notice::DiscardedZero { target, samples } => {
+            let (target, places) = (shown(target), counted(samples, "place"));
+            format!("what was discarded on '{target}' reads as zeroes ({places} looked at)")
+        }
+        Notice::DiscardedNotZero { target, offset } => {
+            let target = shown(target);
+            format!("what was discarded on '{target}' does not read as zeroes, at byte {offset} for one")
+        }
+        Notice::LoopDeviceNotFlushed { device, image, error } => {
+            let (device, image) = (device.display(), image.display());
+            format!("'{image}' is attached to '{device}', recent writes may be missing from it: {error}")
+        }
+        Notice::DeviceInUse { device, usage } => {
+            format!("'{}' may change while it is read: it is {usage}", device.display())
+        }
+        Notice::VerityInHoles { image, partition } => {
+            format!("partition {partition} of '{}' is for dm-verity and has holes", image.display())
+        }
+        Notice::ImageInUse { image, usage } => {
+            let image = image.display();
+            format!("writes to '{image}' may be missing from its map: its loop device is {usage}")
+        }
+        Notice::NoHoles { image, size } => {
+            format!("all {} are mapped, no holes in '{}'", human(size), image.display())
+        }
+        Notice::ImageCompressed { image, format } => {
+            format!("'{}' is compressed ({format}), and mapped as it is", image.display())
+        }
+        Notice::PsplashUnusable { pipe, error } => {
+            format!("the progress is not written to psplash pipe '{}': {error}", pipe.display())
         }
     }
+}
+
+/// Prints what has come out of comparing `file` with its bmap.
+pub fn verified(file: &Location, kind: ChecksumKind, outcome: &verify::Report) {
+    let verify::Report { bytes, ranges, differences, relocated, path, time } = outcome;
+    differences.iter().for_each(|difference| log::error!("{}", difference_in_words(difference, kind)));
+    match relocated {
+        Some(BackupState::Right) => {
+            log::info!("its GPT was relocated to the device's end: '{file}' is compared as the image has it");
+        }
+        Some(BackupState::Damaged) => {
+            log::error!("its GPT was relocated to the device's end, but the backup there is damaged");
+        }
+        None => {}
+    }
+    if *path == Some(ReadPath::AfterDrop) {
+        log::info!("'{file}' does not take O_DIRECT: the page cache was dropped before it was read");
+    }
+    log::info!("verifying time: {}, verifying speed {}/sec", human_time(*time), rate_in_mib(*bytes, *time));
+    if differences.is_empty() && *relocated != Some(BackupState::Damaged) {
+        let (amount, ranges) = (human(*bytes), counted(*ranges as u64, "range"));
+        log::info!("{} is what its bmap says: {amount} in {ranges}", in_quotes(file));
+    }
+}
+
+fn difference_in_words(Difference { bytes, blocks, digests, .. }: &Difference, kind: ChecksumKind) -> String {
+    let digests = digests.as_ref().map(|(expected, found)| format!(": the {kind} is {found}, not {expected}"));
+    format!("bytes {}-{} (blocks {blocks}) differ{}", bytes.start, bytes.end - 1, digests.unwrap_or_default())
 }
 
 /// What was read back, as far as it was: what comes from our own cache says nothing of the medium.
@@ -173,43 +229,34 @@ mod tests {
 
     #[test]
     fn notices_in_words() {
-        let human = Human { targets: vec!["/dev/x".into()], progress: Arc::default() };
+        let targets = ["/dev/x".into()];
         let error = io::Error::other("why");
         let pause = Some(Duration::from_millis(1500));
         let cases = [
-            (
-                Notice::Retries { url: &"ftp://h/a", error: &error, pause },
-                Info,
-                "'ftp://h/a': why; trying again in 1.5 s",
-            ),
+            (Notice::Retries { url: &"ftp://h/a", error: &error, pause }, "'ftp://h/a': why; trying again in 1.5 s"),
             (
                 Notice::NoValidator { url: &"ftp://h/a" },
-                Warn,
                 "the server gives 'ftp://h/a' no time: a change may stay unnoticed",
             ),
             (
                 Notice::BootRegionUnreadable { target: TargetId(0), length: 512, error: &error },
-                Warn,
                 "cannot read the first 512 bytes of '/dev/x', holes become zero: why",
             ),
             (
                 Notice::DiscardedZero { target: TargetId(0), samples: 1 },
-                Info,
                 "what was discarded on '/dev/x' reads as zeroes (1 place looked at)",
             ),
             (
                 Notice::DiscardedNotZero { target: TargetId(0), offset: 4096 },
-                Warn,
                 "what was discarded on '/dev/x' does not read as zeroes, at byte 4096 for one",
             ),
             (
                 Notice::SettingKept { setting: Path::new("/sys/s"), value: "v", error: &error },
-                Info,
                 "the setting '/sys/s' is left as it is, 'v': why",
             ),
         ];
-        for (notice, level, words) in cases {
-            assert_eq!(human.words(notice), (level, words.to_owned()));
+        for (notice, expected) in cases {
+            assert_eq!(words(notice, &targets), expected);
         }
     }
 }

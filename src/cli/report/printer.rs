@@ -10,7 +10,7 @@ use bmaptool::copy::Cancel;
 use bmaptool::sys::threads;
 use log::Level;
 
-use super::console::{columns, is_terminal, message, print};
+use super::console::{is_terminal, message, print, size};
 use super::progress::Progress;
 
 /// How long a message is waited for, so that it appears in order with the output of other programs.
@@ -109,17 +109,17 @@ impl Screen {
             if is_terminal() {
                 self.draw("");
             } else {
-                progress.sentences().iter().for_each(|sentence| print(&message(Level::Info, sentence)));
+                progress.sentence().iter().for_each(|sentence| print(&message(Level::Info, sentence)));
             }
         }
     }
 
     /// Prints `text` and the progress as it is now in place of the lines of progress.
     fn draw(&mut self, text: &str) {
-        let columns = columns();
+        let (columns, rows) = size();
         let erase = erasing(&self.lines, columns);
         let shown = self.progress.as_ref().filter(|_| is_terminal());
-        self.lines = shown.map(|progress| progress.lines(columns)).unwrap_or_default();
+        self.lines = shown.map(|progress| progress.lines(columns, rows)).unwrap_or_default();
         let lines: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
         print(&(erase + text + &lines));
     }

@@ -1,16 +1,24 @@
 //! How far the targets are, as a line each for a terminal or a sentence each for elsewhere.
 
+mod several;
+
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bmaptool::event::{Event, Phase, TargetId};
+use bmaptool::event::{Event, Outcome, Phase, TargetId};
 use bmaptool::size::{human, human_part, percent, rate, short_time, whole_percent};
 use indicatif::ProgressBar;
+use several::Names;
 
 /// How far a command is.
 #[derive(Default)]
-pub struct Progress(Mutex<State>);
+pub struct Progress {
+    /// What the targets are called where there are several, in the order of their numbers.
+    names: Names,
+    state: Mutex<State>,
+}
 
 #[derive(Default)]
 struct State {
@@ -27,6 +35,8 @@ struct Target {
     total: Option<u64>,
     /// How much of the source has been read, which is shown where no total is known.
     source: Option<Share>,
+    /// Once it has ended.
+    outcome: Option<Outcome>,
     started: Instant,
     /// Measures the current rate, once that is shown: it wants random numbers, and panics where there are none. It is
     /// hidden: indicatif fills its lines up to the last column.
@@ -48,11 +58,17 @@ const SHORTEST_BAR: usize = 10;
 
 impl Default for Target {
     fn default() -> Self {
-        Self { phase: Phase::Copying, done: 0, total: None, source: None, started: Instant::now(), meter: None }
+        let started = Instant::now();
+        Self { phase: Phase::Copying, done: 0, total: None, source: None, outcome: None, started, meter: None }
     }
 }
 
 impl Progress {
+    /// That of a copy to these targets.
+    pub fn of(targets: &[PathBuf]) -> Self {
+        Self { names: Names::of(targets), ..Self::default() }
+    }
+
     /// Updates the progress.
     pub fn note(&self, event: &Event<'_>) {
         let mut state = self.state();
@@ -74,14 +90,18 @@ impl Progress {
                 state.source = source;
                 state.targets.values_mut().for_each(|target| target.source = source);
             }
-            Event::Target(target, _) => drop(state.targets.remove(&target.0)),
+            Event::Target(target, _) if self.names.0.is_empty() => drop(state.targets.remove(&target.0)),
+            Event::Target(target, outcome) => state.target(target).outcome = Some(outcome),
             Event::Retry { .. } | Event::ReadBack { .. } | Event::Notice(_) => {}
         }
     }
 
-    /// A line for each target on a terminal of that many columns.
-    pub fn lines(&self, columns: u16) -> Vec<String> {
+    /// Lines for a terminal of that many columns and rows, one for each target.
+    pub fn lines(&self, columns: u16, rows: u16) -> Vec<String> {
         let mut state = self.state();
+        if !self.names.0.is_empty() {
+            return several::lines(&self.names, &mut state.targets, columns, rows);
+        }
         let draw = |target: &mut Target| {
             let rate = target.rate();
             target.line(rate, columns)
@@ -89,13 +109,17 @@ impl Progress {
         state.targets.values_mut().map(draw).collect()
     }
 
-    /// A sentence for each target.
-    pub fn sentences(&self) -> Vec<String> {
-        self.state().targets.values().map(Target::sentence).collect()
+    /// A sentence on the target, or on the slowest one of several.
+    pub fn sentence(&self) -> Option<String> {
+        let state = self.state();
+        match self.names.0.is_empty() {
+            true => state.targets.values().next().map(Target::sentence),
+            false => several::sentence(&self.names, &state.targets),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -120,37 +144,27 @@ impl Target {
     /// The line for a terminal, in ASCII. Figures have a fixed width, so that the line does not jump.
     fn line(&self, rate: u64, columns: u16) -> String {
         let room = usize::from(columns.saturating_sub(MARGIN));
-        let phase = match self.phase {
+        let phase = self.phase();
+        let start = match self.share() {
+            Some(_) => phase.to_owned(),
+            None => format!("{} {phase}", self.frame()),
+        };
+        fitted(start, self.share(), self.figures(rate), room)
+    }
+
+    fn phase(&self) -> &'static str {
+        match self.phase {
             Phase::Copying => "copying",
             Phase::Synchronizing => "synchronizing",
             Phase::Hashing => "hashing",
             Phase::Verifying => "verifying",
             Phase::Comparing => "comparing",
-        };
-        let mut figures = self.figures(rate);
-        let mut line = match self.share() {
-            Some(_) => phase.to_owned(),
-            None => {
-                let frame = ["|", "/", "-", "\\"][(self.started.elapsed().as_millis() / 100 % 4) as usize];
-                format!("{frame} {phase}")
-            }
-        };
-        let width = |figures: &[String]| figures.iter().map(|figure| 1 + figure.len()).sum::<usize>();
-        let bar = room.saturating_sub(line.len() + " []".len() + width(&figures));
-        if let Some(share) = self.share()
-            && bar >= SHORTEST_BAR
-        {
-            line = format!("{line} [{}]", share.bar(bar));
         }
-        // The first figure says most, and the last comes next.
-        while figures.len() > 1 && line.len() + width(&figures) > room {
-            figures.remove(1);
-        }
-        for figure in figures {
-            line = line + " " + &figure;
-        }
-        line.truncate(room);
-        line
+    }
+
+    /// Something that moves.
+    fn frame(&self) -> &'static str {
+        ["|", "/", "-", "\\"][(self.started.elapsed().as_millis() / 100 % 4) as usize]
     }
 
     /// How much is done: of what is to be written, or where that is not known, of the source.
@@ -208,6 +222,27 @@ impl Target {
             (None, None) => format!("{verb} {done}, {speed}/sec"),
         }
     }
+}
+
+/// A line that begins with `start`, with a bar and as many figures as there is room for.
+fn fitted(start: String, share: Option<Share>, mut figures: Vec<String>, room: usize) -> String {
+    let mut line = start;
+    let width = |figures: &[String]| figures.iter().map(|figure| 1 + figure.len()).sum::<usize>();
+    let bar = room.saturating_sub(line.len() + " []".len() + width(&figures));
+    if let Some(share) = share
+        && bar >= SHORTEST_BAR
+    {
+        line = format!("{line} [{}]", share.bar(bar));
+    }
+    // The first figure says most, and the last comes next.
+    while figures.len() > 1 && line.len() + width(&figures) > room {
+        figures.remove(1);
+    }
+    for figure in figures {
+        line = line + " " + &figure;
+    }
+    line.truncate(room);
+    line
 }
 
 impl Share {
@@ -288,9 +323,9 @@ mod tests {
         let progress = Progress::default();
         progress.note(&Event::SourceRead { done: 1, total: 4 });
         progress.note(&Event::Phase(TargetId(0), Phase::Copying));
-        assert!(progress.lines(80)[0].contains(" 25% "), "{:?}", progress.lines(80));
+        assert!(progress.lines(80, 24)[0].contains(" 25% "), "{:?}", progress.lines(80, 24));
         progress.note(&Event::SourceRead { done: 2, total: 4 });
-        assert!(progress.lines(80)[0].contains(" 50% "), "{:?}", progress.lines(80));
+        assert!(progress.lines(80, 24)[0].contains(" 50% "), "{:?}", progress.lines(80, 24));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use bmaptool::event::{Event, Observer, Phase};
+use bmaptool::event::{Event, Phase};
 use bmaptool::size::whole_percent;
 
 /// Writes how far the slowest target is; where the size of the image is not known, how much of the source has been read.
@@ -20,7 +20,7 @@ struct Pipe {
     path: PathBuf,
     /// `None` while no program reads it. A reader may come later.
     file: Option<File>,
-    has_warned: bool,
+    has_failed: bool,
     /// Percent done, by target.
     percents: BTreeMap<usize, u64>,
     /// Percent read of the source, where that counts.
@@ -33,65 +33,63 @@ impl Psplash {
     /// Writes to the FIFO at `path`, which is opened when there is something to write.
     pub fn new(path: &Path) -> Self {
         let (percents, source) = (BTreeMap::new(), None);
-        Self(Mutex::new(Pipe { path: path.to_owned(), file: None, has_warned: false, percents, source, written: None }))
+        Self(Mutex::new(Pipe { path: path.to_owned(), file: None, has_failed: false, percents, source, written: None }))
     }
-}
 
-impl Observer for Psplash {
-    fn event(&self, event: Event<'_>) {
+    /// Shows `event`. The first time that this fails, it returns the path and the error.
+    pub fn show(&self, event: Event<'_>) -> Option<(PathBuf, io::Error)> {
         let mut pipe = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match event {
-            Event::SourceRead { done, total } => {
-                pipe.source = Some(whole_percent(done, total));
-                return;
-            }
-            Event::Progress { target, done, total } => {
-                let percent = total.map(|total| whole_percent(done, total)).or(pipe.source);
-                pipe.percents.extend(percent.map(|percent| (target.0, percent)));
-            }
-            // All is written, also where it was not known how much that would be.
-            Event::Phase(target, Phase::Synchronizing) => drop(pipe.percents.insert(target.0, 100)),
-            Event::Phase(_, Phase::Comparing) => {
-                pipe.show("MSG comparing\n");
-                return;
-            }
-            // The progress begins again.
-            Event::Phase(_, Phase::Verifying) => {
-                pipe.show("MSG verifying\n");
-                return;
-            }
-            // A target that has failed must not hold up the others.
-            Event::Target(target, _) => drop(pipe.percents.remove(&target.0)),
-            _ => return,
-        }
-        pipe.update();
+        let error = pipe.note(event).err()?;
+        (!mem::replace(&mut pipe.has_failed, true)).then(|| (pipe.path.clone(), error))
     }
 }
 
 impl Pipe {
-    /// Writes the least percent if it has changed.
-    fn update(&mut self) {
-        let Some(&percent) = self.percents.values().min() else { return };
-        if self.written == Some(percent) {
-            return;
+    fn note(&mut self, event: Event<'_>) -> io::Result<()> {
+        match event {
+            Event::SourceRead { done, total } => {
+                self.source = Some(whole_percent(done, total));
+                return Ok(());
+            }
+            Event::Progress { target, done, total } => {
+                let percent = total.map(|total| whole_percent(done, total)).or(self.source);
+                self.percents.extend(percent.map(|percent| (target.0, percent)));
+            }
+            // All is written, also where it was not known how much that would be.
+            Event::Phase(target, Phase::Synchronizing) => drop(self.percents.insert(target.0, 100)),
+            Event::Phase(_, Phase::Comparing) => {
+                return self.show("MSG comparing\n").map(drop);
+            }
+            // The progress begins again.
+            Event::Phase(_, Phase::Verifying) => {
+                return self.show("MSG verifying\n").map(drop);
+            }
+            // A target that has failed must not hold up the others.
+            Event::Target(target, _) => drop(self.percents.remove(&target.0)),
+            _ => return Ok(()),
         }
-        if self.show(&format!("PROGRESS {percent}\n")) {
-            self.written = Some(percent);
-        }
+        self.update()
     }
 
-    /// Writes a line; returns whether it could be.
-    fn show(&mut self, line: &str) -> bool {
+    /// Writes the least percent if it has changed.
+    fn update(&mut self) -> io::Result<()> {
+        let Some(&percent) = self.percents.values().min() else { return Ok(()) };
+        if self.written != Some(percent) && self.show(&format!("PROGRESS {percent}\n"))? {
+            self.written = Some(percent);
+        }
+        Ok(())
+    }
+
+    /// Writes a line; returns whether there was room for it.
+    fn show(&mut self, line: &str) -> io::Result<bool> {
         match self.write(line) {
-            Ok(()) => true,
             // The pipe is full; the next line may fit.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
-            Err(error) => {
-                self.file = None;
-                if !mem::replace(&mut self.has_warned, true) {
-                    log::warn!("the progress is not written to psplash pipe '{}': {error}", self.path.display());
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            written => {
+                if written.is_err() {
+                    self.file = None;
                 }
-                false
+                written.map(|()| true)
             }
         }
     }

@@ -49,6 +49,19 @@ fn a_device_that_cannot_be_marked_is_spared_and_left_as_it_was() {
 }
 
 #[test]
+fn what_was_there_is_put_back_in_a_second_attempt_and_wherever_it_can_be() {
+    let (result, record) = checked(None, 6..7);
+    assert!(result.is_ok() && is_as_it_was(&record), "{result:?}");
+    let (result, record) = checked(None, 6..8);
+    assert!(matches!(result, Err(Error::Write { .. })), "{result:?}");
+    let marked = (0..70 * MIB as usize).step_by(4096).filter(|&at| {
+        let there = record.contents[at..at + 4096].iter().enumerate();
+        there.clone().any(|(index, &byte)| byte != ((at + index) / 4096 + (at + index) / 512) as u8)
+    });
+    assert_eq!(marked.count(), 1);
+}
+
+#[test]
 fn a_check_that_is_stopped_leaves_the_device_as_it_was() {
     let cancel = Cancel::default();
     let flag = cancel.flag();

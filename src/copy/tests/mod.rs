@@ -5,7 +5,9 @@ mod capacity;
 mod device;
 mod only_changed;
 mod read_back;
+mod relocation;
 mod source;
+mod stalls;
 mod targets;
 
 use std::io::{self, Read};
@@ -63,6 +65,10 @@ impl ForwardRead for Reluctant {
         Ok(self.position as u64)
     }
 
+    fn skipping(&self) -> Skipping {
+        Skipping::Reads
+    }
+
     fn finish(&mut self) -> io::Result<u64> {
         Ok(self.image.len() as u64)
     }
@@ -100,6 +106,8 @@ struct Record {
     /// Where reads begin again at the start.
     wraps_at: Option<u64>,
     at_finish: Option<Box<dyn FnMut() + Send>>,
+    /// The first operation that it never returns from, as long as the sender of the channel lives.
+    hangs: Option<(Box<dyn Fn(Operation) -> bool + Send>, Receiver<()>)>,
 }
 
 impl Record {
@@ -120,7 +128,16 @@ struct Recorder {
 }
 
 impl Recorder {
+    /// Hangs in `operation` if it shall.
+    fn hang(&self, operation: Operation) {
+        let hangs = self.record.lock().unwrap().hangs.take_if(|(hangs, _)| hangs(operation));
+        if let Some((_, released)) = hangs {
+            let _ = released.recv();
+        }
+    }
+
     fn note(&self, operation: Operation) -> io::Result<()> {
+        self.hang(operation);
         let mut record = self.record.lock().unwrap();
         let counted = |operation: &&Operation| !matches!(operation, Prepare | ReadAt(..) | Finish(_));
         let number = record.operations.iter().filter(counted).count();
@@ -164,6 +181,7 @@ impl Sink for Recorder {
     }
 
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
+        self.hang(ReadAt(offset, buf.len() as u64));
         let mut record = self.record.lock().unwrap();
         if !record.operations.is_empty() {
             record.operations.push(ReadAt(offset, buf.len() as u64));
@@ -258,6 +276,7 @@ impl Observer for Witness {
             Event::ReadBack { target, bytes, .. } => format!("{} {bytes} right", target.0),
             Event::Notice(Notice::BootRegionUnreadable { length, .. }) => format!("{length} unreadable"),
             Event::Notice(Notice::DiscardedNotZero { offset, .. }) => format!("not zero at {offset}"),
+            Event::Notice(Notice::GptRelocated { offset, .. }) => format!("backup at {offset}"),
             Event::Notice(notice) => panic!("{notice:?}"),
         };
         self.0.lock().unwrap().push(words);

@@ -90,25 +90,49 @@ fn where_only_the_boot_region_differs_nothing_else_is_written() {
 }
 
 #[test]
-fn what_is_zero_of_the_boot_region_is_not_zeroed() {
+fn what_is_zero_of_the_boot_region_is_neither_zeroed_nor_written() {
     let image = image(SIZE);
     let plan = || mapped(map(&image, &[(10, 19), (1100, 3100)]));
     let cases = [
-        (0..0, None),
-        (9000..12_000, Some(Operation::Write(8192, 4096))),
-        (4095..9000, Some(Operation::Write(0, 12_288))),
+        (0..0, None, (8192, 20_480)),
+        (9000..12_000, Some(Operation::Write(8192, 4096)), (8192, 20_480)),
+        (4095..9000, Some(Operation::Write(0, 12_288)), (0, 20_480)),
     ];
-    for (not_zero, clear) in cases {
+    for (not_zero, clear, (start, end)) in cases {
         let mut record = device(&image, &[3_000_000]);
         record.contents[..MIB as usize].fill(0);
         record.contents[not_zero].fill(7);
+        let mut expected = record.contents.clone();
+        expected[10_000..20_000].copy_from_slice(&image[10_000..20_000]);
+        expected[3_000_000] ^= 1;
         let (verdict, record) = changed(plan(), &image, record);
-        assert!(verdict.is_ok());
-        let start: Vec<_> = [Prepare].into_iter().chain(clear).chain([Sync]).collect();
-        assert!(record.operations.starts_with(&start), "{:?}", record.operations);
-        let writes = record.operations.iter().filter(|operation| matches!(operation, Operation::Write(..)));
-        assert_eq!(writes.count(), start.len() - 2 + 2, "{:?}", record.operations);
+        assert!(verdict.is_ok() && record.contents == expected);
+        let unit = Operation::Write(3_000_000 / UNIT * UNIT, UNIT);
+        let begin = [Prepare].into_iter().chain(clear).chain([Sync, unit]);
+        let boot = [Sync, Operation::Write(start, end - start), Sync, Finish(Complete)];
+        assert_eq!(record.operations, begin.chain(boot).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn a_boot_region_that_comes_back_wrong_is_written_whole() {
+    let image = image(SIZE);
+    let plan = mapped(map(&image, &[(10, 19), (1100, 3100)]));
+    let mut record = device(&image, &[3_000_000]);
+    record.contents[..MIB as usize].fill(0);
+    let mut left = 1;
+    let lie: Lie = Box::new(move |offset, mut data| {
+        if offset == 8192 && left > 0 {
+            left -= 1;
+            data.rotate_left(5);
+        }
+        Some((offset, data))
+    });
+    let record = Record { lie: Some(lie), ..record };
+    let (verdict, record) = changed_to(Kind::BlockDevice, image_of(plan, &image), ReadBack::Yes, record);
+    assert!(verdict.is_ok());
+    assert!(record.operations.contains(&Operation::Write(0, MIB)), "{:?}", record.operations);
+    assert!(record.contents[10_000..20_000] == image[10_000..20_000]);
 }
 
 #[test]
@@ -162,6 +186,29 @@ fn holes_are_zeroed_where_they_are_not_zero() {
     let (verdict, record) = changed(plan, &image, dirty);
     assert!(verdict.is_ok() && record.operations.contains(&Zero(4 * MIB, UNIT)), "{:?}", record.operations);
     assert_eq!(record.operations.iter().filter(|operation| matches!(operation, Zero(..))).count(), 1);
+}
+
+#[test]
+fn what_is_zeroed_counts_as_done() {
+    const HOLE: u64 = 20 * MIB;
+    let image = image(HOLE + MIB);
+    let blocks = (HOLE + MIB).div_ceil(BLOCK);
+    let map = map(&image, &[(0, 99), (HOLE / BLOCK + 1, blocks - 1)]);
+    let total = map.image_size();
+    let plan = Plan::mapped(map, Verify::Checksums, Unmapped::Zero);
+    for write in [Write::All, Write::Changed] {
+        let record = Arc::new(Mutex::new(Record { contents: vec![7; 24 * MIB as usize], ..Record::default() }));
+        let witness = Arc::new(Witness::default());
+        let observer = Arc::clone(&witness) as Arc<dyn Observer>;
+        let sinks = vec![sink(Kind::BlockDevice, &record)];
+        let copy = Copy { write, observer, ..Copy::new(image_of(plan.clone(), &image), sinks) };
+        assert!(one(copy.run()).is_ok());
+        let told = witness.0.lock().unwrap();
+        let done = told.iter().filter_map(|words| words.strip_suffix(&format!(" of Some({total})")));
+        let done: Vec<u64> = done.map(|words| words.strip_prefix("0 ").unwrap().parse().unwrap()).collect();
+        assert!(done.is_sorted() && done.ends_with(&[total]), "{done:?}");
+        assert!(done.windows(2).all(|pair| pair[1] - pair[0] <= 4 * MIB), "{done:?}");
+    }
 }
 
 #[test]
@@ -219,6 +266,22 @@ impl ForwardRead for Indexed {
     fn finish(&mut self) -> io::Result<u64> {
         self.0.finish()
     }
+}
+
+#[test]
+fn what_is_left_out_of_the_boot_region_stays_there_when_its_holes_are_discarded() {
+    let image = image(SIZE);
+    let map = map(&image, &[(10, 19), (1100, 1199)]);
+    let plan = Plan::mapped(map, Verify::Checksums, Unmapped::Discard);
+    let (verdict, plain) = to_device(plan.clone(), &image, Record::device());
+    assert!(verdict.is_ok());
+    let again = image.clone();
+    let reopen: plan::Reopen = Box::new(move |_| Ok(Box::new(Indexed(Reluctant::new(&again)))));
+    let reader = Box::new(Indexed(Reluctant::new(&image)));
+    let source = Image { reader, reopen: Some(reopen), ..image_of(plan, &image) };
+    let (verdict, record) = changed_to(Kind::BlockDevice, source, ReadBack::No, device(&image, &[]));
+    assert_eq!(verdict.unwrap().left_out, 110_000);
+    assert!(record.contents == plain.contents);
 }
 
 #[test]

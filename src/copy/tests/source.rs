@@ -14,7 +14,8 @@ fn a_second_pass_writes_only_the_bytes_that_are_asked_for() {
 
     let record = Arc::new(Mutex::new(Record::device()));
     let mut sink = sink(Kind::BlockDevice, &record);
-    let boot_region = BootRegion::read(&mut *sink, TargetId(0), Unmapped::Keep, &Silent).unwrap();
+    let boot_region = BootRegion::read(&mut *sink, TargetId(0), &plan, &Silent).unwrap();
+    let pace = Pace::new(1, STALL);
     let mut writer = Writer {
         id: TargetId(0),
         plan: Arc::new(plan.clone()),
@@ -26,13 +27,15 @@ fn a_second_pass_writes_only_the_bytes_that_are_asked_for() {
         read_back: None,
         observer: Arc::new(Silent),
         cancel: Cancel::default(),
+        pulse: Pulse::new(&pace, TargetId(0)),
     };
     let mut pass = |plan: &Plan| {
-        let (queue, chunks) = sync_channel(CHUNKS);
+        let (sender, chunks) = queue(1);
         let source: Box<dyn ForwardRead> = Box::new(Reluctant::new(&image));
         let open: pipeline::Open = Box::new(move || Ok(source));
         let pool = pipeline::buffers().unwrap();
-        pipeline::start(&Arc::new(plan.clone()), open, drain::drain(None).0, pool, Keep::Nothing, vec![queue]).unwrap();
+        let drain = drain::drain(None).0;
+        pipeline::start(&Arc::new(plan.clone()), open, drain, pool, Keep::Nothing, vec![sender], &pace).unwrap();
         record.lock().unwrap().operations.clear();
         let written = writer.write(plan, plan, chunks).unwrap().amount.bytes;
         (written, record.lock().unwrap().operations.clone())

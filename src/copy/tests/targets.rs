@@ -14,6 +14,9 @@ fn a_source_that_panics_fails_all_targets() {
         fn skip_to(&mut self, offset: u64) -> io::Result<u64> {
             Ok(offset)
         }
+        fn skipping(&self) -> Skipping {
+            Skipping::Reads
+        }
         fn finish(&mut self) -> io::Result<u64> {
             Ok(0)
         }

@@ -1,14 +1,9 @@
 //! How much memory a decoder may take where the file says how much it needs.
 
-use std::fs;
 use std::io;
-use std::path::Path;
-use std::sync::LazyLock;
-
-use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::sysinfo::sysinfo;
 
 use crate::source::decode_error::unsupported;
+use crate::sys::memory;
 
 /// What every machine is taken to have for a decoder, in bytes: `xz -9` needs 65 MiB, which xz itself takes anywhere.
 const LEAST: u64 = 128 << 20;
@@ -28,38 +23,9 @@ pub(super) fn too_little() -> io::Error {
     unsupported("the machine has not enough memory left for it")
 }
 
-/// A quarter of the machine's memory, of the container's limit, or of the process's address space, in bytes: other
-/// programs need memory, too.
+/// A quarter of the memory that there is, in bytes: other programs need memory, too.
 pub(super) fn quarter() -> u64 {
-    // A file may have any number of streams, each of which asks.
-    static QUARTER: LazyLock<u64> = LazyLock::new(|| {
-        const UNKNOWN: u64 = 1 << 30;
-        let machine = sysinfo().map_or(UNKNOWN, |info| info.ram_total());
-        let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let address_space = getrlimit(Resource::RLIMIT_AS).map_or(u64::MAX, |(limit, _)| limit);
-        let reachable = machine.min(usize::MAX as u64).min(address_space);
-        limits(Path::new("/sys/fs/cgroup"), &groups).into_iter().fold(reachable, u64::min) / 4
-    });
-    *QUARTER
-}
-
-/// The memory limits, in bytes, of a process in `groups`, as `/proc/PID/cgroup` lists them (cgroups(7)): those of its
-/// control groups of both versions and of all groups above, which are directories under `root`. A container may see
-/// only its own group there, as the uppermost.
-fn limits(root: &Path, groups: &str) -> Vec<u64> {
-    let groups = groups.lines().filter_map(|line| {
-        let (controllers, group) = line.split_once(':')?.1.split_once(':')?;
-        let group = Path::new(group.strip_prefix('/')?);
-        let is_for_memory = controllers.split(',').any(|controller| controller == "memory");
-        match controllers {
-            "" => Some((root.to_owned(), group, "memory.max")),
-            _ if is_for_memory => Some((root.join("memory"), group, "memory.limit_in_bytes")),
-            _ => None,
-        }
-    });
-    let files = groups.flat_map(|(top, group, file)| group.ancestors().map(move |group| top.join(group).join(file)));
-    // Where there is no limit, version 2 says `max`.
-    files.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).collect()
+    memory::limit() / 4
 }
 
 #[cfg(test)]
@@ -70,29 +36,5 @@ mod tests {
     fn memory_that_cannot_be_had_is_told() {
         assert!(probe(1 << 20).is_ok());
         assert_eq!(probe(isize::MAX as usize).unwrap_err().kind(), io::ErrorKind::Unsupported);
-    }
-
-    #[test]
-    fn the_limits_of_all_groups_above_hold() {
-        let root = tempfile::tempdir().unwrap();
-        for (file, limit) in [
-            ("memory.max", "max\n"),
-            ("a/memory.max", "300\n"),
-            ("a/b/memory.max", "max\n"),
-            ("c/memory.max", "1\n"),
-            ("memory/memory.limit_in_bytes", "9223372036854771712\n"),
-            ("memory/d/memory.limit_in_bytes", "200\n"),
-        ] {
-            let file = root.path().join(file);
-            fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(file, limit).unwrap();
-        }
-        let limits = |groups| limits(root.path(), groups);
-        assert_eq!(limits("0::/a/b\n"), [300]);
-        assert_eq!(limits("0::/\n"), [0_u64; 0]);
-        assert_eq!(limits("4:cpu,memory:/d\n1:cpu:/c\n0::/\n"), [200, 9_223_372_036_854_771_712]);
-        // As in a container whose groups have another name outside.
-        assert_eq!(limits("0::/docker/0123\n4:memory:/docker/0123\n"), [9_223_372_036_854_771_712]);
-        assert_eq!(limits("what is this\n"), [0_u64; 0]);
     }
 }

@@ -38,6 +38,8 @@ pub enum Lie {
     Slow(Duration),
     /// It takes no writes here.
     ReadOnly(Range<u64>),
+    /// A write that begins here does not return before the disk tells the truth again.
+    Hang(Range<u64>),
 }
 
 /// What it was asked for, with offset and length in bytes.
@@ -177,6 +179,11 @@ impl LyingDisk {
         self.medium.lock().unwrap()
     }
 
+    /// The disk does not lie from here on.
+    pub fn tells_the_truth(&self) {
+        self.medium().lies.clear();
+    }
+
     /// What it was asked for since the last call; what follows directly on the same is one.
     pub fn asked(&self) -> Vec<Asked> {
         let mut asked: Vec<Asked> = Vec::new();
@@ -191,6 +198,13 @@ impl LyingDisk {
             }
         }
         asked
+    }
+}
+
+impl Drop for LyingDisk {
+    /// A write that hangs would keep it from being detached.
+    fn drop(&mut self) {
+        self.tells_the_truth();
     }
 }
 
@@ -282,6 +296,13 @@ impl Filesystem for FileSystem {
         _owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        let is_hanging = || {
+            let medium = self.medium.lock().unwrap();
+            medium.lies.iter().any(|lie| matches!(lie, Lie::Hang(range) if range.contains(&offset)))
+        };
+        while is_hanging() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         match self.medium.lock().unwrap().write(offset, data) {
             Ok(()) => reply.written(data.len() as u32),
             Err(error) => reply.error(error),

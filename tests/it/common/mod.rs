@@ -10,6 +10,7 @@ pub mod inject;
 pub mod json;
 pub mod layered;
 pub mod lying;
+pub mod memory;
 pub mod package;
 pub mod server;
 pub mod signed;

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -53,9 +54,19 @@ struct Taken {
     time: Duration,
 }
 
+/// The variable that names another program to be tested instead of the built binary.
+pub const INSTEAD: &str = "BMAPTOOL_TEST_BINARY";
+
+/// The path of the binary that is tested.
+pub fn binary() -> &'static str {
+    static BINARY: LazyLock<String> =
+        LazyLock::new(|| std::env::var(INSTEAD).unwrap_or_else(|_| env!("CARGO_BIN_EXE_bmaptool").to_owned()));
+    &BINARY
+}
+
 /// The binary with these arguments.
 pub fn bmaptool<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Tool {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bmaptool"));
+    let mut command = Command::new(binary());
     // The user who runs the tests may have passwords at home.
     command.args(arguments).env_remove("NO_COLOR").env("HOME", "/nonexistent");
     // The user who runs the tests may need a proxy.
@@ -70,7 +81,7 @@ pub fn bmaptool<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Tool
 /// own program.
 pub fn binary_in(directory: &Path) -> PathBuf {
     let copy = directory.join("bmaptool");
-    sh("cp", &[env!("CARGO_BIN_EXE_bmaptool"), text(&copy)]);
+    sh("cp", &[binary(), text(&copy)]);
     copy
 }
 
@@ -142,7 +153,12 @@ impl Tool {
 
     /// Starts it; its standard error can be read while it runs.
     pub fn spawn(&mut self) -> Child {
-        let command = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.spawn_to(Stdio::piped())
+    }
+
+    /// The same, with this for standard output.
+    pub fn spawn_to(&mut self, stdout: Stdio) -> Child {
+        let command = self.command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped());
         tie(command).spawn().unwrap()
     }
 

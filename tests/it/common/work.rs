@@ -1,11 +1,12 @@
 //! A directory with an image and its bmap, in which tests compress and copy it.
 
 use std::io::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::image::assert_same;
 use super::tool::{Tool, copy, create};
-use super::{sh, temp_dir};
+use super::{sh, temp_dir, text};
 
 /// An image, its bmap, and a directory for more.
 pub struct Work {
@@ -34,6 +35,31 @@ impl Work {
         let script = format!("set -e; cd '{}'; ({command}) < disk.img > output", self.directory.path().display());
         sh("sh", &["-c", &script]);
         self.path("output")
+    }
+
+    /// Compresses the image as seekable zstd, in frames of 1 MiB; returns the file with it, whose name has no ending, and
+    /// where each frame lies in it.
+    pub fn seekable_zstd(&self) -> (PathBuf, Vec<Range<usize>>) {
+        let image = std::fs::read(&self.image).unwrap();
+        let (mut compressed, mut table, mut frames) = (Vec::new(), Vec::new(), Vec::new());
+        let number = |count: usize| u32::try_from(count).unwrap().to_le_bytes();
+        for chunk in image.chunks(1 << 20) {
+            std::fs::write(self.path("chunk"), chunk).unwrap();
+            sh("zstd", &["-q", "-f", text(&self.path("chunk"))]);
+            let frame = std::fs::read(self.path("chunk.zst")).unwrap();
+            table.extend([number(frame.len()), number(chunk.len())].concat());
+            frames.push(compressed.len()..compressed.len() + frame.len());
+            compressed.extend(frame);
+        }
+        // The table, in a skippable frame.
+        compressed.extend(0x184d_2a5e_u32.to_le_bytes());
+        compressed.extend(number(table.len() + 9));
+        compressed.extend(&table);
+        compressed.extend(number(frames.len()));
+        compressed.push(0);
+        compressed.extend(0x8f92_eab1_u32.to_le_bytes());
+        std::fs::write(self.path("output"), compressed).unwrap();
+        (self.path("output"), frames)
     }
 
     /// Copies `from` with the bmap to a new file, or to a device.

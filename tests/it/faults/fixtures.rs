@@ -264,3 +264,63 @@ impl Scene for Forbidden<'_> {
         expect(sha256(self.precious) == self.before, "something was destroyed")
     }
 }
+
+/// A copy to a device and to a file.
+pub struct ToBoth {
+    pub device: ToDevice,
+}
+
+impl ToBoth {
+    pub fn new() -> Self {
+        Self { device: ToDevice::new() }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.device.work.path("copy")
+    }
+
+    fn file_is_right(&self) -> bool {
+        fs::read(self.file()).is_ok_and(|found| found == fs::read(&self.device.work.image).unwrap())
+    }
+}
+
+impl Scene for ToBoth {
+    fn reset(&self) {
+        let _ = fs::remove_file(self.file());
+        self.device.reset();
+    }
+
+    fn tool(&self) -> Tool {
+        let work = &self.device.work;
+        copy([work.image.as_path(), self.device.disk.path(), &self.file()])
+    }
+
+    fn judge_success(&self, outcome: &Outcome) -> Result<(), String> {
+        expect(self.file_is_right(), "the file differs")?;
+        fs::remove_file(self.file()).unwrap();
+        self.device.judge_success(outcome)
+    }
+
+    /// What is reported as right is right, and the other one says what is left. A fault of one never harms the other.
+    fn judge_failure(&self, outcome: &Outcome) -> Result<(), String> {
+        let names = [self.device.disk.path().to_owned(), self.file()];
+        let has = |start: &str, name: &Path| outcome.stderr.contains(&format!("{start} '{}'", name.display()));
+        let [device_is_done, file_is_done] = names.each_ref().map(|name| has("written to", name));
+        let [device_failed, file_failed] = names.each_ref().map(|name| {
+            outcome.stderr.lines().any(|line| line.contains("cannot copy") && line.contains(&*name.to_string_lossy()))
+        });
+        if device_failed || file_failed {
+            expect(device_failed != device_is_done, "nothing is said of the device")?;
+            expect(file_failed != file_is_done, "nothing is said of the file")?;
+        }
+        expect(!file_is_done || self.file_is_right(), "the file differs")?;
+        expect(file_is_done || !self.file().exists() || has("is incomplete", &self.file()), "the file is left")?;
+        let _ = fs::remove_file(self.file());
+        if device_is_done { self.device.judge_success(outcome) } else { self.device.judge_failure(outcome) }
+    }
+
+    fn judge_abort(&self, outcome: &Outcome) -> Result<(), String> {
+        let _ = fs::remove_file(self.file());
+        self.device.judge_abort(outcome)
+    }
+}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nix::errno::Errno;
 use nix::libc;
 
-use super::fixtures::{DISK, Forbidden, Map, ToDevice, ToFile, Work};
+use super::fixtures::{DISK, Forbidden, Map, ToBoth, ToDevice, ToFile, Work};
 use super::judge::{Demand, Scene, Table, judge};
 use crate::common::device::{Disk, Loop};
 use crate::common::inject::{self, Call, Fault, Uses, name};
@@ -96,6 +96,11 @@ fn a_copy_that_is_read_back_survives_or_tells_every_fault() {
     const OPTIONS: &[&str] = &["--read-back"];
     sweep("a copy that is read back", &ToDevice { options: OPTIONS, ..ToDevice::new() });
     sweep("a copy to a file that is read back", &ToFile { options: OPTIONS, ..ToFile::new(None) });
+}
+
+#[test(Minutes, Root)]
+fn a_copy_to_two_targets_survives_or_tells_every_fault() {
+    sweep("a copy to a device and a file", &ToBoth::new());
 }
 
 /// What is marked is put back.

@@ -1,5 +1,5 @@
 //! The first process of the emulated machine, and the only one but for those that it runs. It does what `/steps` says,
-//! a line each, and writes what came of it to the second serial port. It is compiled by itself, against the standard
+//! a line each, and writes what came of it to the serial port that the kernel's command line names (`report=/dev/PORT`). It is compiled by itself, against the standard
 //! library alone.
 
 use std::ffi::CString;
@@ -18,14 +18,16 @@ unsafe extern "C" {
     fn umount(target: *const c_char) -> c_int;
     fn reboot(command: c_int) -> c_int;
     fn sync();
+    fn klogctl(action: c_int, buffer: *mut c_char, length: c_int) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
 }
 
 const MS_RDONLY: c_ulong = 1;
 /// Of Linux.
 const O_EXCL: c_int = 0o200;
-/// Of x86_64.
-const SYS_FINIT_MODULE: c_long = 313;
+const SYS_FINIT_MODULE: c_long = if cfg!(target_arch = "x86_64") { 313 } else { 273 };
+/// Reads all of the kernel's log, as dmesg does.
+const SYSLOG_ACTION_READ_ALL: c_int = 3;
 const RB_POWER_OFF: c_int = 0x4321_fedc;
 
 /// How long a device may take to appear.
@@ -50,7 +52,9 @@ fn work() -> io::Result<()> {
     for module in fs::read_to_string("/modules/order")?.lines() {
         load(&format!("/modules/{module}"))?;
     }
-    let mut report = File::options().write(true).open("/dev/ttyS1")?;
+    // What the kernel does not know is for the environment.
+    let port = std::env::var_os("report").ok_or(io::ErrorKind::NotFound)?;
+    let mut report = File::options().write(true).open(port)?;
     for line in fs::read_to_string("/steps")?.lines() {
         writeln!(report, "== {line}")?;
         match step(line, &mut report) {
@@ -67,6 +71,7 @@ fn step(line: &str, report: &mut File) -> io::Result<i32> {
     match words[..] {
         ["wait", path] => wait_for(path)?,
         ["show", path] => write!(report, "{}", fs::read_to_string(path)?)?,
+        ["log"] => report.write_all(&kernel_log()?)?,
         ["list", directory] => {
             for entry in fs::read_dir(directory)? {
                 writeln!(report, "{}", entry?.file_name().display())?;
@@ -94,6 +99,15 @@ fn step(line: &str, report: &mut File) -> io::Result<i32> {
         _ => return Err(io::Error::other("what?")),
     }
     Ok(0)
+}
+
+fn kernel_log() -> io::Result<Vec<u8>> {
+    let mut log = vec![0; 1 << 20];
+    // SAFETY: the kernel writes as many bytes at most as it is told, and `log` has.
+    let length = unsafe { klogctl(SYSLOG_ACTION_READ_ALL, log.as_mut_ptr().cast(), 1 << 20) };
+    check(length.into())?;
+    log.truncate(length as usize);
+    Ok(log)
 }
 
 fn wait_for(path: &str) -> io::Result<()> {

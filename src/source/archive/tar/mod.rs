@@ -15,7 +15,7 @@ use crate::source::codec::Trailing;
 use crate::source::decode_error::{DecodeError, corrupt};
 use crate::source::detect::{Format, HEAD_LEN};
 use crate::source::peek::Peek;
-use crate::source::{ForwardRead, read_full};
+use crate::source::{ForwardRead, Skipping, read_full};
 use header::{BLOCK_LEN, Block, Header, Kind, until_zero};
 use pax::Records;
 use sparse::{EXTENTS_MAX, Extent, too_long};
@@ -273,6 +273,10 @@ impl ForwardRead for Image {
     fn skip_to(&mut self, offset: u64) -> io::Result<u64> {
         self.file.position = offset.min(self.file.size).max(self.file.position);
         Ok(self.file.position)
+    }
+
+    fn skipping(&self) -> Skipping {
+        Skipping::Reads
     }
 
     fn finish(&mut self) -> io::Result<u64> {

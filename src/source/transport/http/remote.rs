@@ -10,9 +10,9 @@ use super::client::{Client, Part};
 use super::version::{ContentRange, Version, header};
 use crate::range::ByteRange;
 use crate::source::transport::FetchError;
-use crate::source::transport::prefetch::TransferStats;
+use crate::source::transport::prefetch::{CHUNK_LEN, TransferStats};
 use crate::source::transport::retry::Retry;
-use crate::source::{OpenOptions, Url};
+use crate::source::{FirstRequest, OpenOptions, Url};
 
 /// A file on a server.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ pub(super) struct Body {
 }
 
 impl Remote {
-    /// Asks for the whole file, and learns its version and whether ranges work.
+    /// Asks for the file, or its start, and learns its version and whether ranges work.
     pub(super) fn open(url: &Url, options: &OpenOptions) -> io::Result<(Self, Body)> {
         let client = Client::new(url, options)?;
         let (version, stats) = (Version::default(), TransferStats::default());
@@ -46,11 +46,16 @@ impl Remote {
         Ok((remote, body))
     }
 
-    /// Requests `bytes=0-`: only a 206 proves that ranges work for this file. Falls back to a plain GET.
+    /// Requests `bytes=0-`, or the first of these: only a 206 proves that ranges work for this file. Falls back to a plain
+    /// GET.
     fn first(&mut self) -> Result<Body, FetchError> {
+        let wanted = match self.options.first_request {
+            FirstRequest::Whole => ByteRange::ALL,
+            FirstRequest::Head => ByteRange { start: 0, end: CHUNK_LEN as u64 },
+        };
         // Nothing has been delivered yet, so that any version will do.
         self.version = Version::default();
-        match self.request(ByteRange::ALL) {
+        match self.request(wanted) {
             Ok(body) if self.version.size.is_some() || !self.takes_ranges => return Ok(body),
             // The answer to a plain GET may tell the size.
             Ok(_) | Err(FetchError::WrongRange { .. } | FetchError::Changed) => {}
@@ -70,7 +75,7 @@ impl Remote {
     /// Asks for `wanted`, and makes sure that the answer is of the version that is known. It is the start of what is
     /// wanted, or the whole file where the server sends no parts.
     pub(super) fn request(&mut self, wanted: ByteRange) -> Result<Body, FetchError> {
-        let to_the_end = self.version.size.is_none_or(|size| wanted.end >= size);
+        let to_the_end = self.version.size.is_some_and(|size| wanted.end >= size);
         let end = if to_the_end { u64::MAX } else { wanted.end };
         let part = Part { bytes: ByteRange { end, ..wanted }, version: self.version.condition() };
         let response = self.client.get(Some(&part))?;

@@ -1,0 +1,130 @@
+//! Targets that are held up while the others wait for them.
+
+use std::sync::mpsc::{Sender, channel};
+
+use super::*;
+
+/// How long a target may be held up here. A busy machine must not take a target that works for one that does not.
+const LIMIT: Duration = Duration::from_millis(400);
+
+/// A device of which the first operation that `hangs` never returns, what releases it, and what is told at its end.
+fn hanging(hangs: impl Fn(Operation) -> bool + Send + 'static) -> (Record, Sender<()>, Receiver<()>) {
+    let (release, released) = channel();
+    let (end, ended) = channel();
+    let at_finish: Box<dyn FnMut() + Send> = Box::new(move || end.send(()).unwrap());
+    let hangs: Box<dyn Fn(Operation) -> bool + Send> = Box::new(hangs);
+    (Record { hangs: Some((hangs, released)), at_finish: Some(at_finish), ..Record::device() }, release, ended)
+}
+
+/// Copies an image of so many MiB to devices.
+fn copy_all(mib: u64, read_back: ReadBack, records: &[Arc<Mutex<Record>>]) -> (Vec<Verdict>, Vec<String>) {
+    let witness = Arc::new(Witness::default());
+    let image = Image {
+        plan: sized(mib * MIB),
+        reader: Box::new(Reluctant::new(&image(mib * MIB))),
+        reopen: None,
+        input: None,
+        pipe: None,
+        gpt_sectors: None,
+    };
+    let sinks = records.iter().map(|record| sink(Kind::BlockDevice, record)).collect();
+    let observer = Arc::clone(&witness) as Arc<dyn Observer>;
+    let verdicts = Copy { stall: LIMIT, read_back, observer, ..Copy::new(image, sinks) }.run();
+    let told = std::mem::take(&mut *witness.0.lock().unwrap());
+    (verdicts, told)
+}
+
+fn shared(record: Record) -> Arc<Mutex<Record>> {
+    Arc::new(Mutex::new(record))
+}
+
+#[test]
+fn one_that_is_held_up_is_given_up_and_the_others_are_completed() {
+    let read = ReadBack::Yes;
+    let not_bootable = TargetState::BootRegionZero;
+    let cases: [(ReadBack, fn(Operation) -> bool, TargetState); 6] = [
+        (ReadBack::No, |operation| operation == Prepare, TargetState::Untouched),
+        (ReadBack::No, |operation| operation == Write(0, MIB), not_bootable),
+        (ReadBack::No, |operation| operation == Write(2 * MIB, MIB), not_bootable),
+        (ReadBack::No, |operation| operation == Sync, not_bootable),
+        (read, |operation| operation == ReadAt(3 * MIB, MIB), not_bootable),
+        (read, |operation| operation == Write(7 * MIB, MIB), not_bootable),
+    ];
+    for (number, (read_back, hangs, state)) in cases.into_iter().enumerate() {
+        let (record, release, ended) = hanging(hangs);
+        let records = [shared(Record::device()), shared(record), shared(Record::device())];
+        let (verdicts, told) = copy_all(8, read_back, &records);
+        for good in [0, 2] {
+            assert!(verdicts[good].is_ok(), "{number}: {:?}", verdicts[good]);
+            assert!(records[good].lock().unwrap().contents == image(8 * MIB), "{number}");
+            assert!(told.contains(&format!("{good} Complete")), "{number}: {told:?}");
+        }
+        let failure = verdicts[1].as_ref().unwrap_err();
+        assert!(matches!(*failure.error, Error::Stalled { limit: LIMIT }), "{number}: {failure}");
+        assert_eq!(failure.state, state, "{number}");
+        assert_eq!(told.iter().filter(|words| *words == "1 Failed").count(), 1, "{number}: {told:?}");
+        // When it is released after all, it does nothing more.
+        let done = records[1].lock().unwrap().operations.len();
+        drop(release);
+        ended.recv().unwrap();
+        let record = records[1].lock().unwrap();
+        let more: Vec<_> = record.operations[done..].iter().filter(|operation| **operation != Prepare).collect();
+        assert!(more.len() <= 3 && more.last() == Some(&&Finish(Failed)), "{number}: {more:?}");
+        assert!(record.contents[..MIB as usize].iter().all(|&byte| byte == 0 || number == 0), "{number}");
+    }
+}
+
+#[test]
+fn the_boot_region_of_one_that_is_held_up_at_the_end_is_zeroed_if_it_is_released() {
+    let (mut record, release, ended) = hanging(|_| false);
+    let writes = std::cell::Cell::new(0);
+    record.hangs.as_mut().unwrap().0 = Box::new(move |operation| {
+        // The second write is that of the image's own.
+        writes.set(writes.get() + usize::from(operation == Write(0, MIB)));
+        writes.get() == 2
+    });
+    let records = [shared(Record::device()), shared(record)];
+    let (verdicts, _) = copy_all(3, ReadBack::No, &records);
+    assert!(verdicts[0].is_ok());
+    assert_eq!(verdicts[1].as_ref().unwrap_err().state, TargetState::MaybeBootable);
+    drop(release);
+    ended.recv().unwrap();
+    assert!(records[1].lock().unwrap().contents[..MIB as usize].iter().all(|&byte| byte == 0));
+}
+
+#[test]
+fn chunks_that_are_lost_with_targets_are_replaced() {
+    let (held_up, others): (Vec<_>, Vec<_>) = (0..20)
+        .map(|index| hanging(move |operation| operation == Write((1 + index % 7) * MIB, MIB)))
+        .map(|one| one)
+        .fold((Vec::new(), Vec::new()), |(mut records, mut others), (record, release, ended)| {
+            records.push(shared(record));
+            others.push((release, ended));
+            (records, others)
+        });
+    let mut records = held_up;
+    records.push(shared(Record::device()));
+    let (verdicts, _) = copy_all(8, ReadBack::No, &records);
+    assert!(verdicts[20].is_ok() && verdicts[..20].iter().all(Result::is_err));
+    for (release, ended) in others {
+        drop(release);
+        ended.recv().unwrap();
+    }
+}
+
+#[test]
+fn a_single_target_and_one_that_nobody_waits_for_are_never_given_up() {
+    for count in [1, 2] {
+        let (records, releases): (Vec<_>, Vec<_>) = (0..count)
+            .map(|_| hanging(|operation| operation == Write(MIB, MIB)))
+            .map(|(record, release, _)| (shared(Record { at_finish: None, ..record }), release))
+            .unzip();
+        let later = std::thread::spawn(move || {
+            std::thread::sleep(4 * LIMIT);
+            drop(releases);
+        });
+        let (verdicts, _) = copy_all(3, ReadBack::No, &records);
+        assert!(verdicts.iter().all(Result::is_ok), "{verdicts:?}");
+        later.join().unwrap();
+    }
+}
