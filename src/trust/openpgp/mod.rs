@@ -6,6 +6,7 @@
 mod certificate;
 mod document;
 mod identity;
+mod key_packet;
 mod keyring;
 mod packets;
 mod signature;
