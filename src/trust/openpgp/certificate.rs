@@ -226,11 +226,12 @@ fn read_key(body: &[u8]) -> Option<PublicKey> {
     (key.to_bytes().ok()? == body && has_known_parameters(&key)).then_some(key)
 }
 
-/// Whether the crate can verify with such a key, if it is one for signatures at all.
+/// Whether the crate can verify with such a key, if it is one for signatures at all. On secp256k1 it takes only every
+/// other signature, those with the smaller of two numbers that are as good: then better none.
 fn has_known_parameters(key: &PublicKey) -> bool {
     !matches!(
         key.public_params(),
-        PublicParams::ECDSA(EcdsaPublicParams::Unsupported { .. })
+        PublicParams::ECDSA(EcdsaPublicParams::Unsupported { .. } | EcdsaPublicParams::Secp256k1 { .. })
             | PublicParams::EdDSALegacy(EddsaLegacyPublicParams::Unsupported { .. })
             | PublicParams::Unknown { .. }
     )
