@@ -8,7 +8,7 @@ use pgp::ser::Serialize;
 use pgp::types::{EcdsaPublicParams, EddsaLegacyPublicParams, Fingerprint, KeyDetails, PublicParams, Tag};
 
 use super::identity::{self, Identity};
-use super::keyring::fingerprint;
+use super::key_packet::KeyPacket;
 use super::packets::Packets;
 use super::signature::{Bound, Signature};
 
@@ -17,6 +17,9 @@ const MAX_OWN_SIGNATURES: usize = 256;
 
 /// The longest user id in bytes, as in GnuPG.
 const MAX_USER_ID: usize = 2048;
+
+/// The longest photo in bytes, as in GnuPG.
+const MAX_USER_ATTRIBUTE: usize = 16 << 20;
 
 /// A certificate whose signatures have not been verified.
 pub struct Certificate {
@@ -29,8 +32,8 @@ pub struct Certificate {
 }
 
 struct Subkey {
-    fingerprint: Option<Fingerprint>,
-    /// `None` where it cannot be read.
+    fingerprint: Fingerprint,
+    /// `None` where the crate cannot verify with it.
     key: Option<PublicKey>,
 }
 
@@ -68,12 +71,16 @@ impl Certificate {
         for packet in packets {
             let packet = packet.ok()?;
             match packet.tag() {
-                Tag::PublicKey | Tag::SecretKey => break,
-                Tag::PublicSubkey | Tag::SecretSubkey => {
-                    let subkey = Subkey { fingerprint: fingerprint(packet.body), key: read_key(packet.body) };
+                // GnuPG reads the next key before it knows that it has come to the end.
+                Tag::PublicKey if KeyPacket::read(packet.body) == KeyPacket::Damaged => return None,
+                Tag::PublicKey => break,
+                Tag::PublicSubkey => {
+                    let KeyPacket::Whole(fingerprint) = KeyPacket::read(packet.body) else { return None };
+                    let subkey = Subkey { fingerprint, key: read_key(packet.body) };
                     certificate.subkeys.push((subkey, Vec::new()));
                 }
                 Tag::UserId if packet.body.len() > MAX_USER_ID => return None,
+                Tag::UserAttribute if packet.body.len() > MAX_USER_ATTRIBUTE => return None,
                 // After the subkeys they do not count.
                 Tag::UserId | Tag::UserAttribute if !certificate.subkeys.is_empty() => {}
                 Tag::UserId => {
@@ -88,7 +95,8 @@ impl Certificate {
                     }
                     certificate.last_part().push(signature);
                 }
-                _ => {}
+                Tag::Trust | Tag::Padding => {}
+                _ => return None,
             }
         }
         Some(certificate)
@@ -110,7 +118,7 @@ impl Certificate {
         let (key, standing, is_cross_certified) = match primary == *wanted {
             true => (&self.primary, of_primary, true),
             false => {
-                let has_fingerprint = |(subkey, _): &&(Subkey, _)| subkey.fingerprint.as_ref() == Some(wanted);
+                let has_fingerprint = |(subkey, _): &&(Subkey, _)| subkey.fingerprint == *wanted;
                 let (subkey, signatures) = self.subkeys.iter().find(has_fingerprint)?;
                 let key = subkey.key.as_ref()?;
                 let (standing, is_cross_certified) = self.standing_of_subkey(key, signatures, &of_primary, now);
@@ -212,17 +220,18 @@ impl Certificate {
 /// Reads the key in the body of a packet. As with signatures, what is hashed must be what there is.
 fn read_key(body: &[u8]) -> Option<PublicKey> {
     // The crate knows older versions, of which GnuPG and what follows here know nothing.
-    fingerprint(body)?;
+    let KeyPacket::Whole(_) = KeyPacket::read(body) else { return None };
     let header = PacketHeader::new_fixed(Tag::PublicKey, u32::try_from(body.len()).ok()?);
     let key = PublicKey::try_from_reader(header, body).ok()?;
     (key.to_bytes().ok()? == body && has_known_parameters(&key)).then_some(key)
 }
 
-/// Whether the crate can verify with such a key, if it is one for signatures at all.
+/// Whether the crate can verify with such a key, if it is one for signatures at all. On secp256k1 it takes only every
+/// other signature, those with the smaller of two numbers that are as good: then better none.
 fn has_known_parameters(key: &PublicKey) -> bool {
     !matches!(
         key.public_params(),
-        PublicParams::ECDSA(EcdsaPublicParams::Unsupported { .. })
+        PublicParams::ECDSA(EcdsaPublicParams::Unsupported { .. } | EcdsaPublicParams::Secp256k1 { .. })
             | PublicParams::EdDSALegacy(EddsaLegacyPublicParams::Unsupported { .. })
             | PublicParams::Unknown { .. }
     )

@@ -1,9 +1,8 @@
 //! Which certificate of a keyring has the key that a signature names.
 
-use pgp::types::{Fingerprint, KeyId, KeyVersion, Tag};
-use sha1::{Digest, Sha1};
-use sha2::Sha256;
+use pgp::types::{Fingerprint, KeyId, Tag};
 
+use super::key_packet::KeyPacket;
 use super::packets::Packets;
 
 /// The key that a signature names as its maker's.
@@ -42,22 +41,31 @@ pub struct Located<'a> {
 }
 
 /// The keys of `issuers`, in their order, of all that `keyring` holds. As with GnuPG the first key with the fingerprint
-/// is meant, else the first with the key id, and nothing after damage is found.
+/// is meant, else the first with the key id, and nothing after damage is found, even to the key of
+/// somebody else.
 ///
 /// The keyring is read once, whatever the number of issuers, and only to hash its keys.
 pub fn locate<'a>(keyring: &'a [u8], issuers: &[Issuer]) -> Vec<Option<Located<'a>>> {
     let mut found = vec![(None, None); issuers.len()];
-    let mut certificate = keyring;
+    let mut certificate = None;
     let mut packets = Packets { rest: keyring };
     loop {
         let start = packets.rest;
         let Some(Ok(packet)) = packets.next() else { break };
         match packet.tag() {
-            Tag::PublicKey => certificate = start,
+            Tag::PublicKey => certificate = Some(start),
             Tag::PublicSubkey => {}
+            // GnuPG reads these, too: what it makes of damaged ones is not decided here.
+            Tag::SecretKey | Tag::SecretSubkey => break,
             _ => continue,
         }
-        let Some(fingerprint) = fingerprint(packet.body) else { continue };
+        let fingerprint = match KeyPacket::read(packet.body) {
+            KeyPacket::Whole(fingerprint) => fingerprint,
+            KeyPacket::Old => continue,
+            KeyPacket::Damaged => break,
+        };
+        // A subkey before all primary keys is nobody's.
+        let Some(certificate) = certificate else { continue };
         let key_id = key_id(&fingerprint);
         for (issuer, (by_fingerprint, by_key_id)) in issuers.iter().zip(&mut found) {
             let located = || Located { certificate, fingerprint: fingerprint.clone() };
@@ -70,24 +78,6 @@ pub fn locate<'a>(keyring: &'a [u8], issuers: &[Issuer]) -> Vec<Option<Located<'
         }
     }
     found.into_iter().map(|(by_fingerprint, by_key_id)| by_fingerprint.or(by_key_id)).collect()
-}
-
-/// The fingerprint of the key in the body of a packet (RFC 9580, section 5.5.4); `None` where it has a version other
-/// than 4 and 6.
-pub fn fingerprint(body: &[u8]) -> Option<Fingerprint> {
-    match body.first()? {
-        4 => {
-            let length = u16::try_from(body.len()).ok()?;
-            let hasher = Sha1::new_with_prefix([0x99]).chain_update(length.to_be_bytes());
-            Fingerprint::new(KeyVersion::V4, &hasher.chain_update(body).finalize()).ok()
-        }
-        6 => {
-            let length = u32::try_from(body.len()).ok()?;
-            let hasher = Sha256::new_with_prefix([0x9b]).chain_update(length.to_be_bytes());
-            Fingerprint::new(KeyVersion::V6, &hasher.chain_update(body).finalize()).ok()
-        }
-        _ => None,
-    }
 }
 
 /// The key id that goes with a fingerprint: the end of it, from version 6 on its beginning.

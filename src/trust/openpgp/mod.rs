@@ -6,6 +6,7 @@
 mod certificate;
 mod document;
 mod identity;
+mod key_packet;
 mod keyring;
 mod packets;
 mod signature;
@@ -150,11 +151,11 @@ fn judge(
     if !matches!(config.typ, SignatureType::Binary | SignatureType::Text) {
         return Err(Refusal::OtherClass { by: by(name()) });
     }
-    if !key.is_bound {
-        return Err(Refusal::UnboundKey { key: name() });
-    }
     if signature.created() > now.saturating_add(CLOCK_SKEW) || key.key.created_at().as_secs() > now {
         return Err(Refusal::FromTheFuture { key: name() });
+    }
+    if !key.is_bound {
+        return Err(Refusal::UnboundKey { key: name() });
     }
     if signature.created() < key.key.created_at().as_secs() {
         return Err(Refusal::OlderThanKey { key: name() });

@@ -10,6 +10,9 @@ use pgp::types::{EcdsaPublicParams, KeyDetails, KeyVersion, PublicParams, Tag, V
 use super::keyring::Issuer;
 use super::packets::Packet;
 
+/// The shortest signature that GnuPG reads, in bytes.
+const MIN_SIZE: usize = 16;
+
 /// The longest area of subpackets that GnuPG reads, in bytes.
 const MAX_AREA: usize = 10_000;
 
@@ -33,6 +36,9 @@ impl Signature {
     /// Reads a signature; `None` where it is of an unknown version or damaged, or where writing it again gives other
     /// bytes: what is hashed must be what there is, and not what it was taken for.
     pub fn read(packet: Packet<'_>) -> Option<Self> {
+        if packet.body.len() < MIN_SIZE {
+            return None;
+        }
         let parsed = packet::Signature::try_from_reader(packet.header, packet.body).ok()?;
         let signature = Self::of(&parsed)?;
         (parsed.to_bytes().ok()? == packet.body).then_some(signature)

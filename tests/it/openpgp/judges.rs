@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bmaptool::source::{Location, SmallFile, Source};
 use bmaptool::trust::{Error, Keyring, Keys, Policy, Refusal, Requirements, Signatures, authenticate};
@@ -100,6 +101,8 @@ impl Files {
                     "9" => unknown = "unknown key",
                     "4" => unknown = "algorithm",
                     "5" => return Verdict::Refused("digest"),
+                    // Nor is such a key bound yet, for GnuPG.
+                    "6" if is_in_the_future(words[5]) => return Verdict::Refused("time"),
                     "6" => return Verdict::Refused("unbound key"),
                     "39" => return Verdict::Refused("time"),
                     "125" => return Verdict::Refused("not for signing"),
@@ -116,6 +119,11 @@ impl Files {
         signers.dedup();
         Verdict::Good(signers, if self.is_detached { Vec::new() } else { output.stdout })
     }
+}
+
+/// Whether these seconds since 1970 are more than have passed.
+fn is_in_the_future(seconds: &str) -> bool {
+    UNIX_EPOCH + Duration::from_secs(seconds.parse().unwrap()) > SystemTime::now()
 }
 
 /// What GnuPG has escaped so that it stands on a line.
