@@ -94,7 +94,25 @@ pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
 /// Those of [`claim`], for the first target that is refused.
 pub fn claim_all(requests: &[Request<'_>]) -> Result<Vec<Claimed>, Error> {
     let mut copy = Copy::of(requests);
-    requests.iter().map(|request| copy.claim(request)).collect()
+    let claimed: Vec<Claimed> = requests.iter().map(|request| copy.claim(request)).collect::<Result<_, _>>()?;
+    if requests.len() > 1 {
+        refuse_data(requests, &claimed)?;
+    }
+    Ok(claimed)
+}
+
+/// Refuses files with data among several targets: a pattern of the shell, as in `*.img /dev/sdb`, makes targets of all
+/// images but the first.
+fn refuse_data(requests: &[Request<'_>], claimed: &[Claimed]) -> Result<(), Error> {
+    for (request, _) in requests.iter().zip(claimed).filter(|(_, claimed)| claimed.kind == Kind::RegularFile) {
+        let path = request.path.to_owned();
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.len() == 0 => {}
+            Ok(_) => return Err(Error::HasData { path }),
+            Err(source) => return Err(Error::Access { path, action: "inspect", source }),
+        }
+    }
+    Ok(())
 }
 
 /// What the targets of a copy have in common.
@@ -152,12 +170,7 @@ impl<'a> Copy<'a> {
             }
             opened => opened,
         };
-        let sink = opened?;
-        // A pattern of the shell, as in `*.img /dev/sdb`, makes targets of all images but the first.
-        if self.requests.len() > 1 && kind == Kind::RegularFile && metadata.len() > 0 {
-            return Err(Error::HasData { path: path.to_owned() });
-        }
-        Ok((kind, sink))
+        Ok((kind, opened?))
     }
 }
 

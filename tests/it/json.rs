@@ -89,7 +89,9 @@ fn several_targets_have_events_of_their_own() {
     fails_with(same, "targets-overlap");
     let again = copy(["--json", text(&work.image), text(&one), text(&two)]);
     fails_with(again, "target-has-data");
-    [&one, &two].map(|file| fs::remove_file(file).unwrap());
+    for file in [&one, &two] {
+        fs::remove_file(file).unwrap();
+    }
     let damaged = work.path("damaged.img");
     let mut bytes = fs::read(&work.image).unwrap();
     bytes[9 * MIB as usize] ^= 1;

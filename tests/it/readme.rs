@@ -121,7 +121,13 @@ const README: [Example; 15] = [
     },
 ];
 
-const GUIDE: [Example; 18] = [
+const GUIDE: [Example; 19] = [
+    Example {
+        heading: "For programs",
+        begins: "bmaptool copy --json",
+        how: How::Elsewhere("json::the_examples_for_shells_work"),
+        needs: &[],
+    },
     Example {
         heading: "Sparse files, raw images, bmaps",
         begins: "truncate",

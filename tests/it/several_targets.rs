@@ -201,6 +201,7 @@ fn is_read_once(command: &str) {
     for count in [1, 2, 4, 8] {
         let targets: Vec<&Path> = disks.iter().zip(&files).flat_map(|(disk, file)| [disk.path(), file]).collect();
         disks.iter().for_each(Disk::refill);
+        files.iter().for_each(|file| drop(fs::remove_file(file)));
         let mut tool = copy(["--bmap"]);
         tool.command.arg(&work.bmap).arg(&compressed).args(&targets[..count]);
         let strace = ["strace", "-f", "-o", text(&trace), "-P", text(&compressed), "-e", "trace=read,pread64"];

@@ -92,6 +92,9 @@ use Outcome::{Complete, Failed};
 /// Where what is stored instead of data for an offset; `None` where nothing is.
 type Lie = Box<dyn FnMut(u64, Vec<u8>) -> Option<(u64, Vec<u8>)> + Send>;
 
+/// Tells some operations from the others.
+type Which = Box<dyn Fn(Operation) -> bool + Send>;
+
 #[derive(Default)]
 struct Record {
     operations: Vec<Operation>,
@@ -107,7 +110,7 @@ struct Record {
     wraps_at: Option<u64>,
     at_finish: Option<Box<dyn FnMut() + Send>>,
     /// The first operation that it never returns from, as long as the sender of the channel lives.
-    hangs: Option<(Box<dyn Fn(Operation) -> bool + Send>, Receiver<()>)>,
+    hangs: Option<(Which, Receiver<()>)>,
 }
 
 impl Record {

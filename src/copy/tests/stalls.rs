@@ -42,7 +42,8 @@ fn shared(record: Record) -> Arc<Mutex<Record>> {
 fn one_that_is_held_up_is_given_up_and_the_others_are_completed() {
     let read = ReadBack::Yes;
     let not_bootable = TargetState::BootRegionZero;
-    let cases: [(ReadBack, fn(Operation) -> bool, TargetState); 6] = [
+    type Hangs = fn(Operation) -> bool;
+    let cases: [(ReadBack, Hangs, TargetState); 6] = [
         (ReadBack::No, |operation| operation == Prepare, TargetState::Untouched),
         (ReadBack::No, |operation| operation == Write(0, MIB), not_bootable),
         (ReadBack::No, |operation| operation == Write(2 * MIB, MIB), not_bootable),
@@ -96,7 +97,6 @@ fn the_boot_region_of_one_that_is_held_up_at_the_end_is_zeroed_if_it_is_released
 fn chunks_that_are_lost_with_targets_are_replaced() {
     let (held_up, others): (Vec<_>, Vec<_>) = (0..20)
         .map(|index| hanging(move |operation| operation == Write((1 + index % 7) * MIB, MIB)))
-        .map(|one| one)
         .fold((Vec::new(), Vec::new()), |(mut records, mut others), (record, release, ended)| {
             records.push(shared(record));
             others.push((release, ended));

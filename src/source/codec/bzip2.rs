@@ -24,7 +24,7 @@ fn memory_needed(threads: NonZeroUsize) -> usize {
 /// How many threads there are where the process may have so much memory, in bytes. A control group that runs out of it
 /// ends the program: no allocation fails.
 fn affordable(most: NonZeroUsize, limit: u64) -> NonZeroUsize {
-    let enough = usize::try_from(limit / 4 * 3).unwrap_or(usize::MAX);
+    let enough = usize::try_from((limit / 4).saturating_mul(3)).unwrap_or(usize::MAX);
     let mut fewer = (1..=most.get()).rev().filter_map(NonZeroUsize::new);
     fewer.find(|&threads| memory_needed(threads) <= enough).unwrap_or(NonZeroUsize::MIN)
 }
