@@ -441,7 +441,9 @@ fn little_memory_is_named_as_the_cause_whatever_the_format() {
 
 /// How many bytes could not be had when the program was given up.
 fn given_up(stderr: &str) -> Option<u64> {
-    stderr.split_once("memory allocation of ")?.1.split_once(' ')?.0.parse().ok()
+    // Several threads may say so at once.
+    let sizes = stderr.split("memory allocation of ").filter_map(|rest| rest.split_once(' ')?.0.parse().ok());
+    sizes.max()
 }
 
 /// How a lack of memory is told.

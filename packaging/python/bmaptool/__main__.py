@@ -6,12 +6,12 @@ from importlib.metadata import distribution
 
 
 def candidates():
+    # After `pip install --target`, where what pip says does not apply and may lead to another program.
+    yield os.path.join(os.path.dirname(__file__), "..", "bin", "bmaptool")
     # Where pip says that it has put it.
     for file in distribution("bmaptool").files or []:
         if file.name == "bmaptool":
             yield file.locate()
-    # After `pip install --target`, what pip says does not apply.
-    yield os.path.join(os.path.dirname(__file__), "..", "bin", "bmaptool")
 
 
 for command in candidates():
