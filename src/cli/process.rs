@@ -136,7 +136,7 @@ fn watch(is_done: impl Fn() -> bool) {
     while !is_done() {
         thread::park_timeout(WATCH_INTERVAL);
         let Some(signal) = signal_received() else { continue };
-        // Nobody begins anything now that would have to be cleaned up.
+        // While it is held, the command begins nothing that must be cleaned up.
         let may_end = may_end();
         // If the command has printed its own last event, it is about to end.
         if *may_end && let Closing::Written(_) = json::interrupted(signal) {

@@ -48,7 +48,7 @@ pub fn changed(summary: &Summary, fetched: Option<(String, Option<String>)>) -> 
 /// Which target the others waited for, where that was long: more than a second, and a tenth of the time.
 pub fn pace(targets: &[(&Path, Summary)]) -> Option<String> {
     let whole = targets.iter().map(|(_, summary)| summary.time).max()?;
-    // Whoever is done waits for those that are not.
+    // A target that is done waits for those that are not.
     let waited = |summary: &Summary| summary.waited + (whole - summary.time);
     let (slowest, summary) = targets.iter().min_by_key(|(_, summary)| waited(summary))?;
     let others = targets.iter().filter(|(target, _)| target != slowest).map(|(_, summary)| waited(summary)).min()?;

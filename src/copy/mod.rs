@@ -248,7 +248,7 @@ fn start(
         let run = move || {
             let Ok(writer) = inbox.recv() else { return };
             let ended = catch_unwind(AssertUnwindSafe(|| writer.run(chunks, asking)));
-            let _ = told.send((id, Told::Ended(ended))); // nobody waits for one that was given up
+            let _ = told.send((id, Told::Ended(ended))); // fails where the target was given up and no one waits
         };
         let thread = threads::start("writer", run).map_err(Error::Thread)?;
         queues.push(sender);

@@ -205,7 +205,7 @@ impl fmt::Debug for Pulse {
     }
 }
 
-/// An observer of one target: what becomes of that after it has been given up is nobody's business any more.
+/// An observer of one target: after that has been given up, its events are dropped.
 pub(super) struct UntilGivenUp {
     pub(super) observer: Arc<dyn Observer>,
     pub(super) pulse: Pulse,

@@ -50,7 +50,7 @@ impl Medium {
         Ok(Self::Device(opened.map_err(|source| source::Error::Open { location: location.clone(), source })?))
     }
 
-    /// Reads the parts of `window` to where they belong in `buf`, which has room for all of the window.
+    /// In which order it can be read.
     pub(super) fn access(&self) -> Access {
         match self {
             Self::Image { .. } => Access::InOrder,
@@ -58,6 +58,7 @@ impl Medium {
         }
     }
 
+    /// Reads the parts of `window` to where they belong in `buf`, which has room for all of the window.
     pub(super) fn read<T>(&self, window: &Window<T>, buf: &mut [u8]) -> Result<(), Error> {
         match self {
             Self::Image { reader, size } => {
