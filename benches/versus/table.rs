@@ -43,7 +43,8 @@ impl Table {
 
     fn row(&mut self, case: &str, program: &str, seconds: f64, ours: f64, [cpu, memory]: [String; 2]) {
         let ratio = format!("{:.2}", seconds / ours);
-        self.rows.push([case.into(), program.into(), format!("{seconds:.2}"), ratio, cpu, memory]);
+        let program = program.replace('|', "\\|");
+        self.rows.push([case.into(), program, format!("{seconds:.2}"), ratio, cpu, memory]);
     }
 
     pub fn print(&self) {

@@ -34,14 +34,18 @@ static ARCHITECTURES: [Architecture; 4] = [
 
 /// Parts of the names of those tests of which a processor, or the width of its numbers, could change the outcome: modules, and each
 /// compressed format and archive.
-const TESTS: [&str; 10] = [
+const TESTS: [&str; 14] = [
     "_reaches_file_and_device",
+    "command_line::",
     "create::",
     "create_and_copy::",
     "create_ranges::",
     "files::",
     "http::",
     "info::",
+    "input_is_not_target::",
+    "json::",
+    "json_errors::",
     "large_images::",
     "signatures::",
     "verify::",
@@ -63,8 +67,9 @@ fn architectures() -> Vec<Test> {
             tests.push(Test::new(name(part.trim_matches([':', '_'])), &needs, move || passes(architecture, part)));
         }
         if architecture.name == "aarch64" {
-            let needs = [&needs[..], &[Need::Program("qemu-system-aarch64"), Need::Program("cpio")]].concat();
-            tests.push(Test::new("a_board_flashes_its_card", &needs, machine::a_board_flashes_its_card));
+            let programs = ["qemu-system-aarch64", "cpio", "gpg"].map(Need::Program);
+            let test = || machine::board_flashes_its_card(&machine::AARCH64);
+            tests.push(Test::new("aarch64_board_flashes_its_card", &[&needs[..], &programs].concat(), test));
         }
     }
     tests

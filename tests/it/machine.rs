@@ -11,12 +11,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::common::gnupg::{Who, keys};
 use crate::common::image;
+use crate::common::signed::{BAD, DETACHED, good};
 use crate::common::tool::{create, end, tie};
 use crate::common::{package, sh, temp_dir, text};
 use tempfile::{NamedTempFile, TempDir};
 
-use architecture::{AARCH64, Architecture, X86_64};
+pub use architecture::AARCH64;
+use architecture::{Architecture, X86_64};
 
 const MIB: u64 = 1 << 20;
 
@@ -210,6 +213,17 @@ fn overlapping_partitions(disk: &Path) {
     fs::File::options().write(true).open(disk).unwrap().write_all_at(&table, 446).unwrap();
 }
 
+/// Signs the bmap of `disk.img`, and puts in what verifies that; and another bmap that was changed after it was signed.
+fn add_signatures(machine: &Machine) {
+    let bmap = fs::read(machine.root("disk.img.bmap")).unwrap();
+    let signature = keys().sign(Who::Ed, DETACHED, &bmap);
+    fs::write(machine.root("tampered.bmap"), [&bmap[..], b"\n"].concat()).unwrap();
+    for name in ["disk.img.bmap.sig", "tampered.bmap.sig"] {
+        fs::write(machine.root(name), &signature).unwrap();
+    }
+    fs::copy(keys().directory().join("ring.gpg"), machine.root("ring.gpg")).unwrap();
+}
+
 /// The options of QEMU for a USB stick, an SD card and a fixed disk, in this order.
 fn disk_options(stick: &Path, card: &Path, fixed: &Path) -> Vec<String> {
     let words = format!(
@@ -314,21 +328,39 @@ fn a_usb_stick_and_an_sd_card_are_flashed() {
     assert!(fs::read(&stick).unwrap() == expected, "the stick differs");
 }
 
-/// One of another architecture.
-pub fn a_board_flashes_its_card() {
-    let mut machine = Machine::of(&AARCH64);
+#[test(
+    Root,
+    Minutes,
+    Program("qemu-system-x86_64"),
+    Program("cpio"),
+    Program("depmod"),
+    Program("sfdisk"),
+    Program("mkfs.ext4"),
+    Program("gpg")
+)]
+fn a_board_flashes_its_card() {
+    board_flashes_its_card(&X86_64);
+}
+
+/// A board whose initramfs has the binary, images and a keyring, and no other program.
+pub fn board_flashes_its_card(architecture: &'static Architecture) {
+    let mut machine = Machine::of(architecture);
     let image = partitioned_image(&machine.root(""));
+    add_signatures(&machine);
     let [card, disk] = ["card", "disk"].map(|name| machine.disk(name));
     for device in ["mmcblk0", "vda"] {
         machine.step(&format!("wait /dev/{device}"));
     }
     let created = machine.step("run /bmaptool create --output /again.bmap /disk.img");
-    let to_card = machine.step("run /bmaptool copy --read-back --removable-device /disk.img.xz /dev/mmcblk0");
+    let [tampered, to_card] = ["/tampered.bmap", "/disk.img.bmap"].map(|bmap| {
+        let options = "--read-back --removable-device --keyring /ring.gpg";
+        machine.step(&format!("run /bmaptool copy {options} --bmap {bmap} /disk.img.xz /dev/mmcblk0"))
+    });
     let used = machine.step("mount ext4 /dev/mmcblk0p2 /mnt");
-    let mounted = machine.step("run /bmaptool copy /disk.img.xz /dev/mmcblk0");
+    let mounted = machine.step("run /bmaptool copy /disk.img.xz /dev/mmcblk0 --no-sig-verify");
     machine.step("umount /mnt");
     let to_disk = machine.step("run /bmaptool copy --bmap /again.bmap /disk.img /dev/vda");
-    let verified = machine.step("run /bmaptool verify --bmap /disk.img.bmap /dev/vda");
+    let verified = machine.step("run /bmaptool verify --keyring /ring.gpg --bmap /disk.img.bmap /dev/vda");
 
     let disks = format!(
         "-device sdhci-pci -drive if=none,id=card,format=raw,file={} -device sd-card,drive=card \
@@ -338,11 +370,12 @@ pub fn a_board_flashes_its_card() {
     );
     let report = machine.run(&disks.split(' ').collect::<Vec<_>>(), |_| None);
     report.expect(created, "0", &[]);
-    report.expect(to_card, "0", &["to block device '/dev/mmcblk0'", "copying time"]);
+    report.expect(tampered, "1", &[&format!("{BAD} of '/tampered.bmap'")]);
+    report.expect(to_card, "0", &[&good(Who::Ed), "to block device '/dev/mmcblk0'", "copying time"]);
     report.expect(used, "0", &[]);
     report.expect(mounted, "1", &["mounted: /dev/mmcblk0p2 on '/mnt'", "umount '/mnt'"]);
     report.expect(to_disk, "0", &["to block device '/dev/vda'", "copying time"]);
-    report.expect(verified, "0", &[]);
+    report.expect(verified, "0", &[&good(Who::Ed)]);
     let expected = image::flashed(&image, DISK_SIZE);
     assert!(fs::read(&card).unwrap() == expected, "the card differs");
     // The initramfs knows no holes.

@@ -22,7 +22,8 @@ fn read_back(
     reopen: Option<plan::Reopen>,
     lie: Option<Lie>,
 ) -> (Verdict, Record, Vec<String>) {
-    let record = Arc::new(Mutex::new(Record { lie, ..Record::device() }));
+    let contents = vec![0xff; image.len().max(8 * MIB as usize)];
+    let record = Arc::new(Mutex::new(Record { lie, contents, ..Record::default() }));
     let witness = Arc::new(Witness::default());
     let image = Image {
         plan: plan.clone(),
@@ -187,6 +188,20 @@ fn what_cannot_be_read_back_fails_at_its_offset() {
     let failure = one(Copy { read_back: ReadBack::Yes, ..Copy::new(image, sinks) }.run()).unwrap_err();
     assert!(matches!(*failure.error, Error::ReadBack { offset: MIB, .. }), "{:?}", failure.error);
     assert_eq!(failure.state, TargetState::BootRegionZero);
+}
+
+#[test]
+fn a_medium_with_thousands_of_wrong_places_is_not_read_to_its_end() {
+    let image = image(12 * MIB);
+    let ranges: Vec<_> = (0..12 * MIB / BLOCK).step_by(2).map(|block| (block, block)).collect();
+    let plan = Plan::mapped(map(&image, &ranges), Verify::Checksums, Unmapped::Zero);
+    let drops_zeroes: Lie = Box::new(|offset, data| data.iter().any(|&byte| byte != 0).then_some((offset, data)));
+    let (verdict, record, _) = read_back(&plan, &image, again(&image), Some(drops_zeroes));
+    let damage = damage(verdict);
+    // A MiB has 524 holes: the 4096th lies in the eighth after the boot region.
+    assert!((4096..4096 + 524).contains(&damage.count) && damage.extent == Extent::Part, "{damage:?}");
+    let reads = |operation: &&Operation| matches!(operation, ReadAt(..));
+    assert_eq!(record.operations.iter().filter(reads).count(), 8, "nor copied again");
 }
 
 #[test]
