@@ -125,7 +125,7 @@ pub fn words(notice: Notice<'_>, targets: &[PathBuf]) -> String {
         Notice::SettingKept { setting, value, error } => {
             format!("the setting '{}' is left as it is, '{value}': {error}", setting.display())
         }
-        Notice::SettingNotRestored { setting, value, error } => {
+        Notice::SettingNotRestored { setting, value, error, .. } => {
             format!("cannot restore '{}' to '{value}': {error}", setting.display())
         }
         Notice::PartitionTableNotReread { device, error } => {

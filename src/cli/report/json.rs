@@ -1,6 +1,7 @@
 //! What programs read: the events as JSON objects.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -139,7 +140,7 @@ impl Json {
     }
 
     fn notice(&self, notice: &Notice<'_>) {
-        let of = target_of(notice).map(|target| self.of(target)).unwrap_or_default();
+        let of = self.target_of(notice).map(|target| self.of(target)).unwrap_or_default();
         if let Notice::Retries { url, error, pause } = notice {
             print(&Event::Retry {
                 of: Of::default(),
@@ -151,6 +152,30 @@ impl Json {
         }
         if let Some(code) = Warning::of(notice) {
             print(&Event::Warning { of, code, message: json::text(&human::words(*notice, &self.targets)) });
+        }
+    }
+
+    /// The target that a warning is about, if it is about one.
+    fn target_of(&self, notice: &Notice<'_>) -> Option<TargetId> {
+        let named = |name: &dyn Display| {
+            let name = Some(json::text(&name.to_string()));
+            (0..self.targets.len()).map(TargetId).find(|&target| self.of(target).target == name)
+        };
+        match *notice {
+            Notice::BootRegionUnreadable { target, .. }
+            | Notice::GptSectorSize { target, .. }
+            | Notice::DiscardedNotZero { target, .. } => Some(target),
+            Notice::SharesData { target, .. } | Notice::SettingNotRestored { target, .. } => named(&target.display()),
+            // Those of the file that `verify` reads; of `copy`, the image is no target.
+            Notice::TrailingData { file: name, .. } | Notice::NoValidator { url: name } => named(name),
+            // They come of `create` and `verify` only, which have one.
+            Notice::DeviceInUse { .. }
+            | Notice::ImageInUse { .. }
+            | Notice::LoopDeviceNotFlushed { .. }
+            | Notice::VerityInHoles { .. }
+            | Notice::NoHoles { .. }
+            | Notice::ImageCompressed { .. } => Some(TargetId(0)),
+            _ => None,
         }
     }
 
@@ -200,12 +225,31 @@ fn print(event: &Event) {
     stream::print(json::line(event));
 }
 
-/// The target that a warning is about, if it is about one.
-fn target_of(notice: &Notice<'_>) -> Option<TargetId> {
-    match *notice {
-        Notice::BootRegionUnreadable { target, .. }
-        | Notice::GptSectorSize { target, .. }
-        | Notice::DiscardedNotZero { target, .. } => Some(target),
-        _ => None,
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_warning_names_its_target() {
+        let json = Json::new(vec!["/dev/x".into(), "/dev/y".into()]);
+        let (device, target, setting, image) =
+            (Path::new("/dev/z"), Path::new("/dev/y"), Path::new("/sys/s"), Path::new("disk.img"));
+        let error = &io::Error::other("why");
+        let cases = [
+            (Notice::DiscardedNotZero { target: TargetId(1), offset: 0 }, Some(1)),
+            (Notice::SharesData { device, target }, Some(1)),
+            (Notice::SettingNotRestored { target, setting, value: "7", error }, Some(1)),
+            (Notice::TrailingData { file: &"/dev/x", format: &"gzip" }, Some(0)),
+            (Notice::TrailingData { file: &"disk.img.gz", format: &"gzip" }, None),
+            (Notice::NoHoles { image, size: 1 }, Some(0)),
+            (Notice::EmptyChecksums { bmap: &"disk.bmap" }, None),
+        ];
+        for (notice, expected) in cases {
+            assert!(Warning::of(&notice).is_some());
+            assert_eq!(json.target_of(&notice).map(|target| target.0), expected, "{notice:?}");
+        }
     }
 }
