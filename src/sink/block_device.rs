@@ -224,7 +224,7 @@ impl Sink for BlockDevice {
     }
 
     /// What does not lie on sectors is written.
-    fn zero(&mut self, range: ByteRange) -> Result<(), WriteError> {
+    fn zero(&mut self, range: ByteRange) -> Result<u64, WriteError> {
         self.contents = Contents::Changed;
         let sectors = self.sectors_of(range);
         let zeroed = commands(&self.file, sectors, |device, range| {
@@ -243,7 +243,8 @@ impl Sink for BlockDevice {
             ByteRange { end: range.end.min(sectors.start), ..range },
             ByteRange { start: done.max(range.start), ..range },
         ];
-        edges.into_iter().try_for_each(|edge| write_zeroes(edge, |zeroes, offset| self.write_at(zeroes, offset)))
+        edges.into_iter().try_for_each(|edge| write_zeroes(edge, |zeroes, offset| self.write_at(zeroes, offset)))?;
+        Ok(range.len())
     }
 
     /// What does not lie on sectors is left as it is.

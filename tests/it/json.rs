@@ -113,6 +113,12 @@ fn a_device_is_told_with_its_size() {
     assert_eq!(phases(&told, 0), ["copying", "synchronizing", "verifying"]);
     let told = succeeds(copy(["--json", "--unmapped", "discard", text(&work.image), text(disk.path())]));
     assert_eq!(told.last().unwrap()["error"], Value::Null);
+    let target = of(&told, "target")[0];
+    assert_eq!((&target["discarded"], &target["zeroed"]), (&json!(16 * MIB), &json!(0)));
+    let told = succeeds(copy(["--json", "--unmapped", "zero", text(&work.image), text(disk.path())]));
+    let target = of(&told, "target")[0];
+    // The boot region has no hole.
+    assert_eq!((&target["discarded"], &target["zeroed"]), (&json!(0), &json!(12 * MIB)));
 }
 
 #[test(Program("gpg"), JSON)]

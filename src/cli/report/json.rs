@@ -81,6 +81,8 @@ impl Json {
             written: done.map(|done| done.written),
             unchanged: done.map(|done| done.bytes - done.written),
             left_out: done.map(|done| done.left_out),
+            zeroed: done.map(|done| done.zeroed),
+            discarded: done.map(|done| done.discarded),
             fetched: stats.map(TransferStats::fetched),
             seconds: done.map(|done| done.time.as_secs_f64()),
         });
