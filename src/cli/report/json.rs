@@ -14,6 +14,7 @@ use bmaptool::sink::TargetState;
 use bmaptool::source::TransferStats;
 use bmaptool::verify::{self, BackupState, Difference};
 
+use super::ended::Ended;
 use super::human;
 use super::start::Start;
 use crate::cli::error::{Error, in_one_line};
@@ -62,8 +63,14 @@ impl Json {
         });
     }
 
-    /// Prints how the copy to a target ended, and before that what it holds wrong.
-    pub fn ended(&self, target: TargetId, result: &Result<Summary, Error>, stats: Option<&TransferStats>) {
+    /// Prints how the copy to each target ended, and before that what it holds wrong.
+    pub fn ended(&self, ended: &Ended<'_>) {
+        for (index, result) in ended.results.iter().enumerate() {
+            self.target_ended(TargetId(index), result, ended.stats);
+        }
+    }
+
+    fn target_ended(&self, target: TargetId, result: &Result<Summary, Error>, stats: Option<&TransferStats>) {
         let done = result.as_ref().ok();
         let mut state = TargetState::Complete;
         if let Err(Error::Copy { state: left, source, .. }) = result {

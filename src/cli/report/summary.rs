@@ -33,6 +33,12 @@ pub fn device(target: &Path, info: &SinkInfo) -> String {
     format!("{}: {}", target.display(), words.join(", "))
 }
 
+/// The serial number of the device that a target is, or of its disk: `/dev/sdb: serial number 4C530001`.
+pub fn serial(target: &Path, info: &SinkInfo) -> Option<String> {
+    let serial = info.identity.as_ref()?.serial.as_ref()?;
+    Some(format!("{}: serial number {serial}", target.display()))
+}
+
 /// What a copy that writes only what differs has written, perhaps zeroed or discarded, and `fetched` over a network:
 /// `written 12.3 MiB, 1.1 GiB was right already, 2.0 MiB zeroed, 48.2 MiB fetched of 420.0 MiB`.
 pub fn changed(summary: &Summary, fetched: Option<(String, Option<String>)>) -> String {
@@ -144,6 +150,22 @@ mod tests {
         assert_eq!(words(Some("SanDisk Ultra"), Some(30 * gib), Some(30 * gib)), "/dev/x: SanDisk Ultra, 30.0 GiB");
         assert_eq!(words(Some("SC16G"), Some(512 * mib), Some(16 * gib)), "/dev/x: SC16G, 0.5 of 16.0 GiB");
         assert_eq!(words(None, Some(20 * mib), None), "/dev/x: 20.0 MiB");
+    }
+
+    #[test]
+    fn the_serial_number_of_a_device_is_said_where_it_has_one() {
+        let words = |serial: Option<&str>| {
+            let identity = Identity { serial: serial.map(str::to_owned), ..Identity::default() };
+            let info = SinkInfo { identity: Some(identity), ..SinkInfo::of(Kind::BlockDevice) };
+            serial_of(&info)
+        };
+        assert_eq!(words(Some("4C530001")).as_deref(), Some("/dev/x: serial number 4C530001"));
+        assert_eq!(words(None), None);
+        assert_eq!(serial_of(&SinkInfo::of(Kind::RegularFile)), None);
+    }
+
+    fn serial_of(info: &SinkInfo) -> Option<String> {
+        serial("/dev/x".as_ref(), info)
     }
 
     #[test]
