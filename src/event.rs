@@ -136,8 +136,8 @@ pub enum Notice<'a> {
     NoAnswer { device: &'a Path, file: &'a Path },
     /// A setting of the disk, a file in sysfs, keeps its `value`, because it cannot be written.
     SettingKept { setting: &'a Path, value: &'a str, error: &'a io::Error },
-    /// A setting that was changed could not be put back to `value`.
-    SettingNotRestored { setting: &'a Path, value: &'a str, error: &'a io::Error },
+    /// A setting of the disk of `target` that was changed could not be put back to `value`.
+    SettingNotRestored { target: &'a Path, setting: &'a Path, value: &'a str, error: &'a io::Error },
     /// The kernel still has the old partition table of a device.
     PartitionTableNotReread { device: &'a Path, error: &'a io::Error },
     /// The boot region of `length` bytes could not be read beforehand: it becomes zero where the image has no data.

@@ -53,7 +53,7 @@ _bmaptool_tuned() {
         --bmap-sig) _bmaptool_files '*.@(asc|sig|gpg)'; return ;;
         --keyring) _bmaptool_files '*.@(gpg|kbx|asc|pgp)'; return ;;
         --cacert) _bmaptool_files '*.@(pem|crt|cer)'; return ;;
-        --fingerprint | --header) return ;;
+        --fingerprint | --header | --range-size | --map) return ;;
     esac
     if [[ $cur == -* || $prev == @(-o|--output|--psplash-pipe|--unmapped) ]]; then
         _bmaptool "$@"
@@ -64,7 +64,8 @@ _bmaptool_tuned() {
     for ((index = 1; index < COMP_CWORD; index++)); do
         word=${COMP_WORDS[index]}
         case $word in
-            --bmap | --bmap-sig | --keyring | --fingerprint | --header | --cacert | --unmapped | --psplash-pipe | --output | -o)
+            --bmap | --bmap-sig | --keyring | --fingerprint | --header | --cacert | --unmapped | --psplash-pipe | --output | -o | \
+                --range-size | --map)
                 [[ ${COMP_WORDS[index + 1]} == = ]] && ((index++))
                 ((index++))
                 ;;

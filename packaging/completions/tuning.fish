@@ -23,7 +23,7 @@ end
 function __fish_bmaptool_after -a command count
     set -l words (commandline -opc)
     set -e words[1]
-    argparse -i q/quiet d/debug o/output= bmap= bmap-sig= keyring= fingerprint= header= cacert= unmapped= psplash-pipe= -- $words 2>/dev/null
+    argparse -i q/quiet d/debug o/output= bmap= bmap-sig= keyring= fingerprint= header= cacert= unmapped= psplash-pipe= range-size= map= -- $words 2>/dev/null
     or return
     set -l words (string match -v -- '-?*' $argv)
     set -l compare -eq

@@ -15,21 +15,26 @@ pub struct Page {
 }
 
 impl Page {
-    /// Begins a section.
+    /// Begins a section. What of the title has no room in its line goes on in the next.
     pub fn title(&mut self, title: &str) {
         if !self.text.is_empty() {
             self.text.push('\n');
         }
-        self.line(title);
+        self.lines("", WIDTH, title);
     }
 
     /// A row; what has no room in its line goes on in the next.
     pub fn row(&mut self, label: &str, value: &str) {
-        let value = console::shown(value, &[]);
-        let characters: Vec<char> = value.chars().collect();
-        for (index, part) in characters.chunks(WIDTH - INDENT).enumerate() {
-            let label = if index == 0 { label } else { "" };
-            self.line(&format!("  {label:<width$}{}", part.iter().collect::<String>(), width = INDENT - 2));
+        let label = format!("  {label:<width$}", width = INDENT - 2);
+        self.lines(&label, WIDTH - INDENT, value);
+    }
+
+    /// Lines of `width` characters of `text`, the first one after `label` and the others below it.
+    fn lines(&mut self, label: &str, width: usize, text: &str) {
+        let characters: Vec<char> = console::shown(text, &[]).chars().collect();
+        for (index, part) in characters.chunks(width).enumerate() {
+            let label = if index == 0 { label } else { &" ".repeat(label.len()) };
+            self.line(&format!("{label}{}", part.iter().collect::<String>()));
         }
     }
 
@@ -81,13 +86,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_values_go_on_in_the_next_line_and_long_cells_are_cut() {
+    fn long_titles_and_values_go_on_in_the_next_line_and_long_cells_are_cut() {
         let mut page = Page::default();
-        page.title("title");
+        page.title(&"t".repeat(85));
         page.row("label", &"x".repeat(70));
         page.table([Align::Right, Align::Left], &[["1".into(), "é".repeat(90)], ["10".into(), "b".into()]]);
-        let expected =
-            format!("title\n  label       {}\n              xxxx\n 1  {}…\n10  b\n", "x".repeat(66), "é".repeat(75));
+        let (title, value, cell) = ("t".repeat(80), "x".repeat(66), "é".repeat(75));
+        let expected = format!("{title}\nttttt\n  label       {value}\n              xxxx\n 1  {cell}…\n10  b\n");
         assert_eq!(page.into_text(), expected);
     }
 

@@ -3,14 +3,15 @@
 use std::fs;
 use std::io;
 use std::iter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bmaptool::copy::{self as engine, BackupGpt, Image, Plan, ReadBack, Summary, Unmapped, Verdict, Verify, Write};
-use bmaptool::event::{Notice, Observer, TargetId, Unverified};
+use bmaptool::copy::{
+    self as engine, BackupGpt, Failure, Image, Plan, ReadBack, Summary, Unmapped, Verdict, Verify, Write,
+};
+use bmaptool::event::{Notice, Observer, Unverified};
 use bmaptool::load::LoadedBmap;
-use bmaptool::sink::{self, Accept, Access, Claimed, Discard, InputFile, Kind, Request};
-use bmaptool::size::{human_time, rate_in_mib};
+use bmaptool::sink::{self, Accept, Access, Claimed, Discard, InputFile, Request};
 use bmaptool::source::{FirstRequest, Location, OpenOptions, Source, TransferStats};
 use bmaptool::sys::file_id::FileId;
 use bmaptool::trust::Signatures;
@@ -19,8 +20,7 @@ use super::args::{self, Copy, Verbosity};
 use super::error::Error;
 use super::output::refuse_stdout;
 use super::process::{self, Signals};
-use super::report::{Readers, Report, Start, UsedBmap};
-use super::summary::{self, Assurance};
+use super::report::{Assurance, Ended, Readers, Report, Start, UsedBmap};
 use super::{bmap, network};
 
 pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
@@ -63,7 +63,14 @@ pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     let observer = report.clone();
     let copy = engine::Copy { write, read_back, observer, cancel, ..engine::Copy::new(image, sinks) };
     let verdicts = copy.run();
-    Conclusion { image: location, arguments, assurance, signal: signals.received(), stats, report }.tell(verdicts)
+    let results = results(&location, &arguments.targets, signals.received(), verdicts);
+    // With a bmap, the end of the image is known. Compressed data may be cut off between two members.
+    let has_unmarked_end = arguments.nobmap && stats.as_ref().is_some_and(TransferStats::has_unmarked_end);
+    if has_unmarked_end && results.iter().any(Result::is_ok) {
+        report.notice(Notice::EndUnknown { image: &location });
+    }
+    report.ended(&Ended { results: &results, write, assurance, stats: stats.as_ref() });
+    conclude(results)
 }
 
 fn load_bmap(image: &Source, arguments: &Copy, options: &OpenOptions) -> Result<LoadedBmap, Error> {
@@ -191,32 +198,7 @@ fn announce(
     });
     let targets = claimed.iter().map(|claimed| Some(claimed.sink.info())).collect();
     report.started(&Start { command: "copy", image: location, image_size: image.size(), bmap: used, targets });
-    for (target, Claimed { kind, sink }) in arguments.targets.iter().zip(claimed) {
-        if *kind == Kind::BlockDevice {
-            log::info!("{}", summary::device(target, &sink.info()));
-        }
-    }
-    let (Some(origin), Some(map)) = (bmap, map) else {
-        for target in &arguments.targets {
-            log::info!("no bmap given, copy entire image to '{}'", target.display());
-        }
-        return;
-    };
-    log::info!("block map format version {}", map.version());
-    log::info!("{}", summary::mapped(map));
-    for (target, Claimed { kind, .. }) in arguments.targets.iter().zip(claimed) {
-        // Scripts match these messages, in which all but devices are named without their directories.
-        let (kind, name) = match kind {
-            Kind::BlockDevice => ("block device", None),
-            Kind::RegularFile | Kind::CharacterDevice => ("file", target.file_name()),
-        };
-        let target = name.map_or(target.display(), |name| Path::new(name).display());
-        log::info!(
-            "copying image '{}' to {kind} '{target}' using bmap file '{}'",
-            location.short_name(),
-            origin.location.short_name()
-        );
-    }
+    let Some(map) = map else { return };
     if arguments.no_verify {
         report.notice(Notice::NotVerified(Unverified::NotWanted));
     } else if map.checksum_kind().is_none() && map.mapped_blocks() > 0 {
@@ -224,93 +206,27 @@ fn announce(
     }
 }
 
-/// What is told of the verdicts.
-struct Conclusion<'a> {
-    image: Location,
-    arguments: &'a Copy,
-    assurance: Assurance,
-    /// The signal that asked to stop.
+/// The verdicts, with the errors as users know them; `signal` is the one that asked to stop.
+fn results(
+    image: &Location,
+    targets: &[PathBuf],
     signal: Option<i32>,
-    stats: Option<TransferStats>,
-    report: Arc<Report>,
+    verdicts: Vec<Verdict>,
+) -> Vec<Result<Summary, Error>> {
+    let result = |(target, verdict): (&PathBuf, Verdict)| {
+        let (image, target) = (image.clone(), target.clone());
+        verdict.map_err(|Failure { error: source, state }| Error::Copy { image, target, state, signal, source })
+    };
+    targets.iter().zip(verdicts).map(result).collect()
 }
 
-impl Conclusion<'_> {
-    /// Prints the results. Where there are several targets, the errors are among them; that of a single one is
-    /// returned.
-    fn tell(&self, verdicts: Vec<Verdict>) -> Result<(), Error> {
-        let of = verdicts.len();
-        let mut results = self.arguments.targets.iter().zip(verdicts).enumerate().map(|(index, (target, verdict))| {
-            let result = self.result(target, verdict);
-            self.report.ended(TargetId(index), &result, self.stats.as_ref());
-            (target, result)
-        });
-        if of == 1
-            && let Some((target, result)) = results.next()
-        {
-            let done = result?;
-            self.tell_changed("", &done);
-            self.tell_fetched();
-            log::info!("{}", self.assurance.done(target, write(self.arguments), &done));
-            tell_speed(&done);
-            return Ok(());
-        }
-        let (mut right, mut failed) = (Vec::new(), Vec::new());
-        for (target, result) in results {
-            match result {
-                Ok(done) => {
-                    self.tell_changed(&format!("'{}': ", target.display()), &done);
-                    log::info!("{}", self.assurance.done_of_several(target, write(self.arguments), &done));
-                    right.push((target.as_path(), done));
-                }
-                Err(error) => {
-                    error.report();
-                    failed.push(error);
-                }
-            }
-        }
-        if let Some((_, slowest)) = right.iter().max_by_key(|(_, done)| done.time) {
-            self.tell_fetched();
-            if let Some(pace) = summary::pace(&right) {
-                log::info!("{pace}");
-            }
-            tell_speed(slowest);
-        }
-        if failed.is_empty() { Ok(()) } else { Err(Error::Targets { failed, of }) }
+/// The error of a single target, or of those of several that have failed.
+fn conclude(results: Vec<Result<Summary, Error>>) -> Result<(), Error> {
+    let of = results.len();
+    let mut failed: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+    match failed.len() {
+        0 => Ok(()),
+        1 if of == 1 => Err(failed.remove(0)),
+        _ => Err(Error::Targets { failed, of }),
     }
-
-    fn result(&self, target: &Path, verdict: Verdict) -> Result<Summary, Error> {
-        verdict.map_err(|failure| Error::Copy {
-            image: self.image.clone(),
-            target: target.to_owned(),
-            state: failure.state,
-            signal: self.signal,
-            source: failure.error,
-        })
-    }
-
-    /// Says what only differed.
-    fn tell_changed(&self, target: &str, done: &Summary) {
-        if write(self.arguments) == Write::Changed {
-            let fetched = self.stats.as_ref().filter(|_| target.is_empty()).map(network::fetched);
-            log::info!("{target}{}", summary::changed(done, fetched));
-        }
-    }
-
-    fn tell_fetched(&self) {
-        let Some(stats) = &self.stats else { return };
-        if write(self.arguments) == Write::All || self.arguments.targets.len() > 1 {
-            log::info!("fetched {}", network::amount(stats));
-        }
-        // With a bmap, the end of the image is known. Compressed data may be cut off between two members.
-        if self.arguments.nobmap && stats.has_unmarked_end() {
-            self.report.notice(Notice::EndUnknown { image: &self.image });
-        }
-    }
-}
-
-/// The last line, and always in this unit: programs of test laboratories read it. With several targets, it is of the
-/// one that took longest.
-fn tell_speed(done: &Summary) {
-    log::info!("copying time: {}, copying speed {}/sec", human_time(done.time), rate_in_mib(done.bytes, done.time));
 }

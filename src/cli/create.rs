@@ -8,7 +8,6 @@ use bmaptool::create::{self as engine, Request};
 use bmaptool::device::flush_loop_devices;
 use bmaptool::digest::ChecksumKind;
 use bmaptool::event::{Notice, Observer};
-use bmaptool::size::counted;
 use bmaptool::source::{Format, HEAD_LEN, Kind, Location, NotAnImage, detect, read_full};
 use bmaptool::sys::file_id::FileId;
 
@@ -17,7 +16,6 @@ use super::error::Error;
 use super::output::{Output, refuse_stdout};
 use super::process::Signals;
 use super::report::{Readers, Report, Start, console};
-use super::summary;
 
 pub fn run(arguments: &Create, verbosity: &Verbosity) -> Result<(), Error> {
     let signals = Signals::handle().map_err(Error::Signals)?;
@@ -48,8 +46,7 @@ pub fn run(arguments: &Create, verbosity: &Verbosity) -> Result<(), Error> {
     let (image_size, targets) = (Some(size), vec![None]);
     report.started(&Start { command: "create", image: &location, image_size, bmap: None, targets });
     // Elsewhere standard error may go where the bmap goes.
-    let is_watched = console::is_terminal() && !verbosity.quiet;
-    if is_watched {
+    if console::is_terminal() && !verbosity.quiet {
         signals.print_in_background();
         report.show_progress();
     }
@@ -61,10 +58,6 @@ pub fn run(arguments: &Create, verbosity: &Verbosity) -> Result<(), Error> {
     }
     output.write(&signals, &|out| map.emit(out)).map_err(output_error)?;
     report.mapped(&map);
-    if is_watched {
-        let ranges = counted(map.ranges().count() as u64, "range");
-        log::info!("'{}': {} in {ranges}", path.display(), summary::mapped(&map));
-    }
     Ok(())
 }
 

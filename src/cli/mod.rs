@@ -16,7 +16,6 @@ pub mod passwords;
 pub mod process;
 mod python;
 pub mod report;
-mod summary;
 pub mod usage;
 mod verify;
 

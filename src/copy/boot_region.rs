@@ -31,6 +31,9 @@ pub(super) struct BootRegion {
     relocation: Option<Relocation>,
 }
 
+/// A multiple of the logical sectors that devices have, in bytes.
+const SECTOR: usize = 4096;
+
 /// What is written last, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Last {
@@ -117,12 +120,14 @@ impl BootRegion {
         (self.relocation.as_mut().map_or(rest, |relocation| relocation.hold(rest, offset)), offset)
     }
 
-    /// Zeroes what of `range` lies there; returns the rest.
-    pub(super) fn hold_zeroes(&mut self, range: ByteRange) -> ByteRange {
+    /// Zeroes what of `range` lies there; returns the rest, and how many bytes that were not zero have been, in whole
+    /// sectors.
+    pub(super) fn hold_zeroes(&mut self, range: ByteRange) -> (ByteRange, u64) {
         let held = self.room(range);
+        let zeroed = held.chunks(SECTOR).filter(|sector| is_set(sector)).map(|sector| sector.len() as u64).sum();
         held.fill(0);
         let rest = ByteRange { start: range.start + held.len() as u64, end: range.end };
-        self.relocation.as_mut().map_or(rest, |relocation| relocation.hold_zeroes(rest))
+        (self.relocation.as_mut().map_or(rest, |relocation| relocation.hold_zeroes(rest)), zeroed)
     }
 
     /// The part of the region where the first bytes of `range` belong.
@@ -225,10 +230,11 @@ impl BootRegion {
 
 /// From the first to the last sector of `contents` that is not zero.
 fn not_zero(contents: &[u8]) -> ByteRange {
-    /// A multiple of the logical sectors that devices have, in bytes.
-    const SECTOR: usize = 4096;
-    let is_set = |sector: &[u8]| sector.iter().any(|&byte| byte != 0);
     let first = contents.chunks(SECTOR).position(is_set).unwrap_or(0) * SECTOR;
     let end = contents.chunks(SECTOR).rposition(is_set).map_or(0, |last| (last + 1) * SECTOR).min(contents.len());
     ByteRange { start: first as u64, end: end as u64 }
+}
+
+fn is_set(sector: &[u8]) -> bool {
+    sector.iter().any(|&byte| byte != 0)
 }

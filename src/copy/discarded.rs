@@ -18,22 +18,24 @@ const SAMPLES: u64 = 64;
 /// How much is read in one place, in bytes.
 const SAMPLE_LEN: u64 = 4096;
 
-/// Discards on a device what `plan` says; `changed` is called after each part. A file's holes are holes already, and a
-/// device without a capacity keeps nothing.
+/// Discards on a device what `plan` says, and returns how many bytes that is; `changed` is called after each part. A
+/// file's holes are holes already, and a device without a capacity keeps nothing.
 pub(super) fn discard(
     plan: &Plan,
     sink: &mut dyn Sink,
     cancel: &Cancel,
     mut changed: impl FnMut(),
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
+    let mut discarded = 0;
     for hole in holes(plan, &sink.info(), ByteRange { start: 0, end: u64::MAX }) {
         for bytes in strides(hole, STRIDE) {
             cancel.check()?;
             sink.discard(bytes).map_err(|WriteError { offset, source }| Error::Discard { offset, source })?;
             changed();
+            discarded += bytes.len();
         }
     }
-    Ok(())
+    Ok(discarded)
 }
 
 /// Tells whether what was discarded in `rest`, which nothing was written to since, reads as zeroes: no command of a

@@ -11,7 +11,7 @@ use crate::sink::TargetState;
 pub type Verdict = Result<Summary, Failure>;
 
 /// A copy that is complete: verified, durable, and bootable if the image is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// How many bytes of the image were copied: the target holds them.
     pub bytes: u64,
@@ -19,6 +19,10 @@ pub struct Summary {
     pub written: u64,
     /// How many of them were neither fetched nor decompressed, as all targets held them already.
     pub left_out: u64,
+    /// How many bytes of the image's holes were zeroed: those that were not known to be zero.
+    pub zeroed: u64,
+    /// How many bytes the target was told to forget, which lie in holes or after the image.
+    pub discarded: u64,
     /// How long it took, the last sync included.
     pub time: Duration,
     /// How much of that it waited: for the source, or for targets that are slower.

@@ -75,9 +75,10 @@ impl Writer {
         let state = self.sink.finish(outcome);
         self.observer.event(Event::Target(self.id, outcome));
         match copied {
-            Ok(Amount { bytes, written, .. }) => {
+            Ok(Amount { bytes, written, zeroed, discarded, .. }) => {
                 let (left_out, waited) = (self.plan.left_out(), self.pulse.waited());
-                Ok(Summary { bytes: bytes + left_out, written, left_out, time: started.elapsed(), waited })
+                let (bytes, time) = (bytes + left_out, started.elapsed());
+                Ok(Summary { bytes, written, left_out, zeroed, discarded, time, waited })
             }
             Err(error) => Err(Failure { error, state: cleared.unwrap_or(state) }),
         }
@@ -85,9 +86,10 @@ impl Writer {
 
     /// Returns what has come of the image.
     fn copy(&mut self, chunks: Incoming, asking: Asking) -> Result<Amount, Arc<Error>> {
-        self.prepare()?;
+        let discarded = self.prepare()?;
         let plan = Arc::clone(&self.plan);
         let Written { mut amount, fingerprints } = self.write_first(&plan, chunks)?;
+        amount.discarded = discarded;
         // In any case: what a copy wrote that was interrupted may be in the cache of the device only.
         self.sync()?;
         self.boot_region.settle()?;
@@ -204,7 +206,8 @@ impl Writer {
         self.sink.sync().map_err(Error::Sync)
     }
 
-    fn prepare(&mut self) -> Result<(), Error> {
+    /// Makes the target ready, and returns how many bytes of it were discarded.
+    fn prepare(&mut self) -> Result<u64, Error> {
         self.cancel.check()?;
         if self.is_device() && self.plan.image_size() == Some(0) {
             return Err(Error::Empty);
@@ -215,7 +218,7 @@ impl Writer {
         }
         // Before the boot region is zeroed: a device that cannot discard is left as it was.
         let (boot_region, pulse) = (&mut self.boot_region, &self.pulse);
-        discarded::discard(&self.plan, &mut *self.sink, &self.cancel, || {
+        let discarded = discarded::discard(&self.plan, &mut *self.sink, &self.cancel, || {
             boot_region.rest_changed();
             pulse.set_holds(Holds::Misleading);
         })?;
@@ -229,7 +232,7 @@ impl Writer {
             self.clear(Write::All)?;
         }
         self.held.iter().for_each(Held::begin);
-        Ok(())
+        Ok(discarded)
     }
 
     /// Makes the target ready for its first write.
@@ -363,8 +366,9 @@ impl Writer {
 
     /// Zeroes `range`, and tells how far that is.
     fn zero(&mut self, range: ByteRange, amount: &mut Amount, total: Option<u64>) -> Result<(), Error> {
-        let rest = self.boot_region.hold_zeroes(range);
-        amount.zeroed += range.len() - rest.len();
+        let (rest, zeroed) = self.boot_region.hold_zeroes(range);
+        amount.zeroed += zeroed;
+        amount.zeroes += range.len() - rest.len();
         let is_compared = self.held.is_some() && self.is_device();
         for bytes in strides(rest, if is_compared { WINDOW } else { ZERO_STRIDE }) {
             self.cancel.check()?;
@@ -377,16 +381,16 @@ impl Writer {
             };
             for different in differences {
                 self.begin()?;
-                self.sink.zero(different)?;
+                amount.zeroed += self.sink.zero(different)?;
             }
-            amount.zeroed += bytes.len();
+            amount.zeroes += bytes.len();
             self.tell_progress(amount, total);
         }
         Ok(())
     }
 
     fn tell_progress(&self, amount: &Amount, total: Option<u64>) {
-        self.observer.event(Event::Progress { target: self.id, done: amount.bytes + amount.zeroed, total });
+        self.observer.event(Event::Progress { target: self.id, done: amount.bytes + amount.zeroes, total });
     }
 }
 
@@ -406,7 +410,11 @@ pub(super) struct Amount {
     /// How many are held back for the boot region.
     pub(super) held_back: u64,
     /// How many bytes besides these have become zeroes, or were.
+    pub(super) zeroes: u64,
+    /// How many of them were not known to be zero.
     pub(super) zeroed: u64,
+    /// How many bytes were discarded.
+    pub(super) discarded: u64,
 }
 
 /// What comes from the source.

@@ -47,7 +47,7 @@ pub enum InvalidInclude {
     #[error("the form is START-END in bytes, as in 1M-4M, or pN for partition N")]
     Form,
     /// No byte is in it.
-    #[error("the range is empty: the byte at END is not in it")]
+    #[error("the range is empty: of START-END, as in 1M-4M, the byte at END is not in it")]
     Empty,
 }
 

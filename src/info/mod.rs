@@ -47,6 +47,8 @@ pub enum What {
     Bmap,
     /// A disk image, perhaps compressed or in an archive.
     Image(ImageInfo),
+    /// Nothing: it has no bytes.
+    Empty,
     /// Something else.
     Other(NotAnImage),
 }
@@ -222,7 +224,10 @@ impl Info {
             }
             None => partitions::of_head(&mut *reader, size),
         };
-        self.what = What::Image(ImageInfo { compression: compression(format), members, size });
+        self.what = match size {
+            Some(0) => What::Empty,
+            _ => What::Image(ImageInfo { compression: compression(format), members, size }),
+        };
         self.add_partitions(table);
     }
 

@@ -1,7 +1,7 @@
 //! The GUID Partition Table (UEFI specification 2.10, section 5.3).
 
 use std::fmt;
-use std::io::{Cursor, Read, Seek};
+use std::io::{Cursor, Read, Seek, SeekFrom};
 
 use super::mbr::BootRecord;
 use super::{Error, Partition, PartitionType, number, read_at};
@@ -81,32 +81,22 @@ impl Gpt {
     ///
     /// Where the source cannot be read, or the table is damaged.
     pub fn read<R: Read + Seek>(source: &mut R) -> Result<Option<Self>, Error> {
-        if !BootRecord::read(source, 0)?.is_some_and(|record| record.is_protective()) {
-            return Ok(None);
+        let mut head = Vec::with_capacity(HEAD_LEN);
+        source.seek(SeekFrom::Start(0))?;
+        source.by_ref().take(HEAD_LEN as u64).read_to_end(&mut head)?;
+        let Some((sector_size, header)) = header_of(&head)? else { return Ok(None) };
+        let place = entries_of(header, sector_size)?;
+        let mut entries = vec![0; place.len() as usize];
+        if !read_at(source, &mut entries, place.start)? {
+            return Err(damaged("its entries lie past the end"));
         }
-        for sector_size in SECTOR_SIZES {
-            let mut header = vec![0; sector_size as usize];
-            if read_at(source, &mut header, sector_size.into())? && header.starts_with(SIGNATURE) {
-                return Self::of_header(source, sector_size, &header).map(Some);
-            }
-        }
-        Ok(None)
+        Self::of_entries(header, sector_size, entries).map(Some)
     }
 
     /// The size in bytes of the sectors that the table at the start of a disk was made for, by its header alone. Of the
     /// disk, `head` are its first [`HEAD_LEN`] bytes; `None` where they have no header that is right.
     pub fn sector_size_of(head: &[u8]) -> Option<u32> {
         header_of(head).ok().flatten().map(|(sector_size, _)| sector_size)
-    }
-
-    fn of_header<R: Read + Seek>(source: &mut R, sector_size: u32, header: &[u8]) -> Result<Self, Error> {
-        check_header(header)?;
-        let place = entries_of(header, sector_size)?;
-        let mut entries = vec![0; place.len() as usize];
-        if !read_at(source, &mut entries, place.start)? {
-            return Err(damaged("its entries lie past the end"));
-        }
-        Self::of_entries(header, sector_size, entries)
     }
 
     /// The table of a header that is right, and its entries.

@@ -287,7 +287,7 @@ impl Relocated {
         let mut tails = vec![None, Some((*offset, vec![0; length]))];
         if let Some(backup) = backup {
             let mut tail = vec![0; length];
-            let shift = backup.offset.abs_diff(*offset) as usize;
+            let shift = usize::try_from(backup.offset.abs_diff(*offset)).unwrap_or(usize::MAX);
             match backup.offset <= *offset {
                 true if shift < backup.bytes.len() => copy_start(&mut tail, &backup.bytes[shift..]),
                 false if shift < length => copy_start(&mut tail[shift..], &backup.bytes),

@@ -54,7 +54,7 @@ const IDS: [(u8, &str); 14] = [
 ];
 
 #[rustfmt::skip] // two columns
-const VERITY: [u128; 76] = [
+const VERITY: [u128; 84] = [
     0xd13c5d3b_b5d1_422a_b29f_9454fdc89d76, 0x2c7357ed_ebd2_46d9_aec1_23d437ec2bf5,
     0xfc56d9e9_e6e5_4c06_be32_e74407ce09a5, 0x24b2d975_0f97_4521_afa1_cd531e421b8d,
     0x7386cdf2_203c_47a9_a498_f2ecce45a2d6, 0xdf3300ce_d69f_4c92_978c_9bfb0f38d820,
@@ -93,4 +93,23 @@ const VERITY: [u128; 76] = [
     0x3f324816_667b_46ae_86ee_9b0c0c6c11b4, 0x4ede75e2_6ccc_4cc8_b9c7_70334b087510,
     0xd212a430_fbc5_49f9_a983_a7feef2b8d0e, 0x5843d618_ec37_48d7_9f12_cea8e08768b2,
     0x15de6170_65d3_431c_916e_b0dcd8393f25, 0x450dd7d1_3224_45ec_9cf2_a43a346d71ee,
+    0x7a430799_f711_4c7e_8e5b_1d685bd48607, 0x579536f8_6a33_4055_a95a_df2d5e2c42a8,
+    0xbba210a2_9c5d_45ee_9e87_ff2ccbd002d0, 0x43ce94d4_0f3d_4999_8250_b9deafd98e6e,
+    0x6e5a1bc8_d223_49b7_bca8_37a5fcceb996, 0x81cf9d90_7458_4df4_8dcf_c8a3a404f09b,
+    0x97ae158d_f216_497b_8057_f7f905770f54, 0x05816ce2_dd40_4ac6_a61d_37d32dc1ba7d,
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The specification has them for so many architectures; `tests/it/partitions.rs` compares them with those that
+    /// sfdisk knows.
+    #[test]
+    fn each_architecture_has_hashes_and_signatures_of_root_and_usr() {
+        const ARCHITECTURES: usize = 21;
+        assert_eq!(VERITY.iter().collect::<BTreeSet<_>>().len(), ARCHITECTURES * 2 * 2);
+    }
+}

@@ -115,7 +115,7 @@ impl BlockDevice {
             path,
             file,
             scope: if device == disk { Scope::Disk } else { Scope::Partition },
-            tuning: Arc::new(Tuning::of(disk, tunings, Arc::clone(&request.observer))),
+            tuning: Arc::new(Tuning::of(request.path, disk, tunings, Arc::clone(&request.observer))),
             identity,
             capacity,
             sector,
@@ -224,7 +224,7 @@ impl Sink for BlockDevice {
     }
 
     /// What does not lie on sectors is written.
-    fn zero(&mut self, range: ByteRange) -> Result<(), WriteError> {
+    fn zero(&mut self, range: ByteRange) -> Result<u64, WriteError> {
         self.contents = Contents::Changed;
         let sectors = self.sectors_of(range);
         let zeroed = commands(&self.file, sectors, |device, range| {
@@ -243,7 +243,8 @@ impl Sink for BlockDevice {
             ByteRange { end: range.end.min(sectors.start), ..range },
             ByteRange { start: done.max(range.start), ..range },
         ];
-        edges.into_iter().try_for_each(|edge| write_zeroes(edge, |zeroes, offset| self.write_at(zeroes, offset)))
+        edges.into_iter().try_for_each(|edge| write_zeroes(edge, |zeroes, offset| self.write_at(zeroes, offset)))?;
+        Ok(range.len())
     }
 
     /// What does not lie on sectors is left as it is.
@@ -383,7 +384,7 @@ mod tests {
             path: PathBuf::new(),
             file,
             scope: Scope::Partition,
-            tuning: Arc::new(Tuning::of(&Tree::new().disk(), &Tunings::default(), Arc::new(Silent))),
+            tuning: Arc::new(Tuning::of(Path::new(""), &Tree::new().disk(), &Tunings::default(), Arc::new(Silent))),
             identity: Identity::default(),
             capacity: 3 << 20,
             sector: 512,

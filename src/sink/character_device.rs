@@ -47,8 +47,8 @@ impl Sink for CharacterDevice {
         ReadPath::Cache
     }
 
-    fn zero(&mut self, _range: ByteRange) -> Result<(), WriteError> {
-        Ok(())
+    fn zero(&mut self, _range: ByteRange) -> Result<u64, WriteError> {
+        Ok(0)
     }
 
     fn discard(&mut self, range: ByteRange) -> Result<(), WriteError> {

@@ -86,12 +86,13 @@ pub trait Sink: Send {
     /// How [`Self::read_at`] has read.
     fn read_path(&self) -> ReadPath;
 
-    /// Makes `range` read as zeroes, in the cheapest way that the target has.
+    /// Makes `range` read as zeroes, in the cheapest way that the target has. Returns how many bytes were not known to be
+    /// zero.
     ///
     /// # Errors
     ///
     /// Where the target fails, with the offset of the first byte that was not zeroed.
-    fn zero(&mut self, range: ByteRange) -> Result<(), WriteError>;
+    fn zero(&mut self, range: ByteRange) -> Result<u64, WriteError>;
 
     /// Tells the target that what `range` holds is not needed any more.
     ///

@@ -303,14 +303,14 @@ impl Sink for RegularFile {
         self.read_path
     }
 
-    fn zero(&mut self, range: ByteRange) -> Result<(), WriteError> {
+    fn zero(&mut self, range: ByteRange) -> Result<u64, WriteError> {
         if range.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let held = self.held(range)?;
         // What the file grows by, when it is synchronized, is a hole.
         self.end = self.end.max(range.end);
-        let mut left = held;
+        let (mut left, mut zeroed) = (held, 0);
         while let Some(data) = self.data_in(left) {
             self.change();
             match self.punch(data) {
@@ -320,9 +320,10 @@ impl Sink for RegularFile {
                 }
                 result => result?,
             }
+            zeroed += data.len();
             left.start = data.end;
         }
-        Ok(())
+        Ok(zeroed)
     }
 
     fn discard(&mut self, range: ByteRange) -> Result<(), WriteError> {

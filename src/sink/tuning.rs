@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -28,6 +28,8 @@ pub(super) struct Tunings(Arc<Mutex<BTreeMap<PathBuf, (Setting, usize)>>>);
 /// The share of the disk of a target. It is put back with the last one that needs it, at the latest when this is
 /// dropped.
 pub(super) struct Tuning {
+    /// As the user gave it.
+    target: PathBuf,
     disk: Device,
     all: Tunings,
     /// The setting, if it was changed for this target.
@@ -44,8 +46,8 @@ struct Setting {
 
 impl Tuning {
     /// Changes nothing yet.
-    pub(super) fn of(disk: &Device, all: &Tunings, observer: Arc<dyn Observer>) -> Self {
-        Self { disk: disk.clone(), all: all.clone(), changed: Mutex::new(None), observer }
+    pub(super) fn of(target: &Path, disk: &Device, all: &Tunings, observer: Arc<dyn Observer>) -> Self {
+        Self { target: target.to_owned(), disk: disk.clone(), all: all.clone(), changed: Mutex::new(None), observer }
     }
 
     /// Lowers the share to 1 %; the observer is told if it cannot be.
@@ -88,8 +90,8 @@ impl Tuning {
             // The disk has been unplugged, and its settings are gone with it.
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
             Err(error) => {
-                let (setting, value) = (&setting.path, &setting.before);
-                self.observer.notice(Notice::SettingNotRestored { setting, value, error: &error });
+                let (target, setting, value) = (&self.target, &setting.path, &setting.before);
+                self.observer.notice(Notice::SettingNotRestored { target, setting, value, error: &error });
             }
         }
     }
@@ -148,7 +150,7 @@ mod tests {
     use crate::event::Silent;
 
     fn tuning(disk: &Device, all: &Tunings) -> Tuning {
-        Tuning::of(disk, all, Arc::new(Silent))
+        Tuning::of(Path::new("/dev/sda"), disk, all, Arc::new(Silent))
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Real shells complete the command line, on a terminal.
 
+use std::fs::read_to_string;
 use std::path::Path;
 use std::process::Command;
 
 use crate::common::device::Disk;
+use crate::common::package::project_file;
 use crate::common::terminal::Terminal;
 use crate::common::tool::{binary, bmaptool};
 use crate::common::{options, temp_dir, text};
@@ -102,6 +104,25 @@ fn line(screen: &str) -> Option<&str> {
     screen.lines().filter_map(|line| line.strip_prefix('>')).next_back().map(str::trim)
 }
 
+/// Else their values would be taken for images and targets.
+#[test]
+fn the_scripts_know_which_options_have_a_value() {
+    let tuning = |name: &str| read_to_string(project_file(&format!("packaging/completions/tuning.{name}"))).unwrap();
+    let (bash, fish) = (tuning("bash"), tuning("fish"));
+    let bash = bash.split_once("case $word in").unwrap().1.split_once(')').unwrap().0;
+    let fish = fish.split_once("argparse").unwrap().1.split_once(" -- ").unwrap().0;
+    for command in ["create", "copy", "verify", "info", "list"] {
+        let help = String::from_utf8(bmaptool([command, "--help"]).ok().stdout).unwrap();
+        let words: Vec<_> =
+            help.lines().skip_while(|line| *line != "Options:").flat_map(str::split_whitespace).collect();
+        let valued = words.windows(2).filter(|pair| pair[0].starts_with("--") && pair[1].starts_with('<'));
+        for option in valued.map(|pair| pair[0]) {
+            assert!(options(bash).contains(option), "{option} is not in {bash}");
+            assert!(fish.contains(&format!("{}=", &option[2..])), "{option} is not in {fish}");
+        }
+    }
+}
+
 fn every_option_is_offered(shell: Shell) {
     let session = Session::start(shell);
     for command in ["", "create", "copy", "verify", "info", "list"] {
@@ -132,6 +153,8 @@ fn words_are_completed(shell: Shell) {
         ("copy --bmap-sig o", "copy --bmap-sig one.sig"),
         // The value of an option is not the image.
         ("copy --quiet --bmap one.bmap i", "copy --quiet --bmap one.bmap image.wic.xz"),
+        ("create --range-size 1M s", "create --range-size 1M sparse.img"),
+        ("create --map p3 --map=1M-2M s", "create --map p3 --map=1M-2M sparse.img"),
         ("copy --bmap=one.bmap i", "copy --bmap=one.bmap image.wic.xz"),
         // Any file may be written to.
         ("copy sparse.img image.t", "copy sparse.img image.txt"),

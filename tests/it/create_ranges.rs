@@ -8,6 +8,7 @@ use crate::common::tool::{Tool, bmaptool};
 use crate::common::{sh, sha256, temp_dir, text};
 use crate::partitions;
 use bmaptool::bmap::Bmap;
+use bmaptool::range::ByteRange;
 
 const MIB: u64 = 1 << 20;
 
@@ -105,6 +106,16 @@ fn a_partition_is_mapped_by_its_number() {
 }
 
 #[test(Program("sfdisk"))]
+fn a_logical_partition_is_mapped_by_its_number() {
+    let directory = temp_dir();
+    let image = directory.path().join("disk.img");
+    partitions::make(&image, partitions::MBR);
+    let logical = ByteRange { start: 5 * MIB, end: 7 * MIB };
+    assert!(!map(&[], &image).maps(logical));
+    assert!(map(&["--map", "p6"], &image).maps(logical));
+}
+
+#[test(Program("sfdisk"))]
 fn verity_in_holes_is_warned_about() {
     let directory = temp_dir();
     let image = directory.path().join("disk.img");
@@ -127,7 +138,7 @@ fn wrong_sizes_and_ranges_are_usage_errors_that_show_the_form() {
         (&["--range-size", "1000"], "is no multiple of the block size"),
         (&["--map", "1M"], "START-END"),
         (&["--map", "p0"], "START-END"),
-        (&["--map", "5-5"], "the range is empty"),
+        (&["--map", "5-5"], "the range is empty: of START-END, as in 1M-4M, "),
         (&["--map", "0-2M"], "START-END"),
         (&["--map", "1M-1048577"], "the image has 1048576 bytes"),
     ];

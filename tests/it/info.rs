@@ -54,6 +54,30 @@ fn code(object: &Value) -> Vec<&str> {
     object["errors"].as_array().unwrap().iter().map(|error| error["code"].as_str().unwrap()).collect()
 }
 
+#[test]
+fn of_what_cannot_be_opened_no_size_is_told() {
+    for file in ["/nonexist", "."] {
+        let outcome = info(&[file]).fails(&[]);
+        assert_eq!(String::from_utf8(outcome.stdout).unwrap(), format!("{file}\n  kind        cannot be told\n"));
+    }
+}
+
+#[test(JSON)]
+fn what_has_no_bytes_is_no_image() {
+    assert_eq!(lines(info(&["/dev/null"])), ["/dev/null", "  kind        empty", "  size        0 bytes"]);
+    let object = object(&info_json("/dev/null").ok());
+    assert_eq!((&object["kind"], &object["other"]), (&json!("other"), &json!("empty")));
+}
+
+#[test]
+fn a_long_name_goes_on_in_the_next_line() {
+    let directory = temp_dir();
+    let name = "n".repeat(200);
+    fs::write(directory.path().join(&name), "data").unwrap();
+    let told = lines(info(&[&name]).current_dir(directory.path()));
+    assert_eq!(told[..3].concat(), name);
+}
+
 #[test(Program("sfdisk"))]
 fn an_image_is_told_with_its_bmap_and_its_partitions() {
     let work = work();
@@ -269,7 +293,7 @@ fn what_is_no_image_is_told_by_what_it_is() {
         assert_eq!(told["kind"], "other");
         assert!(told["other"].as_str().unwrap().starts_with(what), "{told}");
     }
-    assert_eq!(told(b"")["kind"], "image");
+    assert_eq!(told(b"")["other"], "empty");
 }
 
 #[test(Program("sfdisk"), Program("gzip"), JSON)]

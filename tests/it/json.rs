@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use crate::common::gnupg::{Who, keys};
 use crate::common::image::{self, assert_same};
 use crate::common::json::{events, fails_with, succeeds};
 use crate::common::package::project_file;
+use crate::common::server::{self, Server};
 use crate::common::signed::Bench;
 use crate::common::tool::{Outcome, bmaptool, copy, finish, interrupt, wait_until};
 use crate::common::work::Work;
@@ -111,6 +113,12 @@ fn a_device_is_told_with_its_size() {
     assert_eq!(phases(&told, 0), ["copying", "synchronizing", "verifying"]);
     let told = succeeds(copy(["--json", "--unmapped", "discard", text(&work.image), text(disk.path())]));
     assert_eq!(told.last().unwrap()["error"], Value::Null);
+    let target = of(&told, "target")[0];
+    assert_eq!((&target["discarded"], &target["zeroed"]), (&json!(16 * MIB), &json!(0)));
+    let told = succeeds(copy(["--json", "--unmapped", "zero", text(&work.image), text(disk.path())]));
+    let target = of(&told, "target")[0];
+    // The boot region has no hole.
+    assert_eq!((&target["discarded"], &target["zeroed"]), (&json!(0), &json!(12 * MIB)));
 }
 
 #[test(Program("gpg"), JSON)]
@@ -137,6 +145,35 @@ fn what_is_warned_of_has_a_code() {
     assert_eq!(warnings, ["name-differs", "not-verified", "psplash-unusable"]);
     let message = of(&told, "warning")[0]["message"].as_str().unwrap();
     assert_eq!(message, "the name of 'disk.img.xz' says xz, but it is gzip");
+    assert!(of(&told, "warning").iter().all(|event| event["index"].is_null() && event["target"].is_null()));
+}
+
+#[test(Root, JSON)]
+fn a_warning_names_the_target_that_it_is_about() {
+    let (work, disk) = (work(), Disk::new(20 * MIB));
+    let told = succeeds(copy(["--json", text(&work.image), text(&disk.backing)]));
+    let warning = of(&told, "warning")[0];
+    assert_eq!(
+        (&warning["code"], &warning["index"], &warning["target"]),
+        (&json!("shares-data"), &json!(0), &json!(text(&disk.backing)))
+    );
+}
+
+#[test(JSON)]
+fn a_server_that_is_not_ready_is_told_before_the_start() {
+    let work = work();
+    let image = server::File::new(fs::read(&work.image).unwrap());
+    let is_ready = AtomicBool::new(false);
+    let server = Server::start(move |request, reply| match is_ready.swap(true, Ordering::Relaxed) {
+        false => reply.status("503 Service Unavailable", &[]),
+        true => reply.file(request, &image),
+    });
+    let tool = copy(["--json", "--nobmap", &server.url("disk.img"), text(&work.path("out"))]);
+    let told = succeeds(tool.env("BMAPTOOL_TIMEOUT_SCALE", "0.01"));
+    assert_eq!(
+        (&told[0]["type"], &told[0]["index"], &told[1]["type"]),
+        (&json!("retry"), &Value::Null, &json!("start"))
+    );
 }
 
 #[test(JSON)]
@@ -156,7 +193,8 @@ fn what_create_has_made_is_told_last() {
     );
     fs::write(work.path("full.img"), [7; 5000]).unwrap();
     let told = create("full.img");
-    assert_eq!(of(&told, "warning")[0]["code"], "no-holes");
+    let warning = of(&told, "warning")[0];
+    assert_eq!((&warning["code"], &warning["index"]), (&json!("no-holes"), &json!(0)));
 }
 
 #[test(JSON)]

@@ -397,6 +397,23 @@ fn a_file_gets_what_differs_and_no_zeroes_where_there_are_holes() {
 }
 
 #[test(Root, Program("zstd"), Program("xz"))]
+fn what_is_zeroed_is_told() {
+    let fixture = Fixture::new();
+    let (disk, file) = (fixture.disk(), fixture.work.path("file"));
+    fixture.copy(&[], "raw", &file).ok();
+    let copy = |target: &Path| fixture.copy(&["--unmapped=zero"], "raw", target).ok();
+    let spoil = |target: &Path| [MIB / 2, HOLE].map(|hole| write(target, hole, &[7; MIB as usize / 2]));
+    copy(disk.path());
+    spoil(&disk.backing);
+    copy(disk.path()).says(&["written 20.0 KiB, ", " was right already, 1.0 MiB zeroed"]);
+    spoil(&file);
+    copy(&file).says(&["written 0 bytes, ", " was right already, 1.0 MiB zeroed"]);
+    for target in [disk.path(), &file] {
+        assert!(!copy(target).stderr.contains("zeroed"), "{}", target.display());
+    }
+}
+
+#[test(Root, Program("zstd"), Program("xz"))]
 fn a_damaged_source_fails_though_the_disk_is_right() {
     let fixture = Fixture::new();
     let disk = fixture.disk();

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use crate::common::device::Loop;
 use crate::common::{find_program, image, sh, temp_dir, text};
-use bmaptool::partition::{Error, Partition, PartitionTable, Scheme};
+use bmaptool::partition::{Error, Guid, Partition, PartitionTable, PartitionType, Scheme};
 
 /// Three partitions.
 pub const GPT: &str = "\
@@ -78,6 +78,19 @@ fn a_gpt_is_read_as_sfdisk_reads_it() {
     assert_eq!(kinds, ["EFI system", "dm-verity", "Linux file system"]);
     assert!(table.partition(2).unwrap().kind.is_verity() && !table.partition(1).unwrap().kind.is_verity());
     assert_eq!(table.partition(3), None);
+}
+
+#[test(Program("sfdisk"))]
+fn the_types_for_verity_are_those_of_sfdisk() {
+    let types = sh("sfdisk", &["--label", "gpt", "--list-types"]);
+    let mut verity = 0;
+    for (guid, name) in types.lines().filter_map(|line| line.split_once("  ")) {
+        let Ok(guid) = u128::from_str_radix(&guid.replace('-', ""), 16) else { continue };
+        let is_verity = PartitionType::Guid(Guid(guid)).is_verity();
+        assert_eq!(is_verity, name.contains("verity"), "{name}");
+        verity += u32::from(is_verity);
+    }
+    assert!(verity >= 72, "sfdisk 2.38 lists 72, and here are {verity}");
 }
 
 #[test(Program("sfdisk"), Root)]

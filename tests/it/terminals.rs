@@ -263,7 +263,7 @@ fn has_lines_of(screen: &str, targets: &[&str], width: usize) -> bool {
     let is_of = |(line, target): (&&str, &&str)| {
         line.split_whitespace().take(2).eq([*target, "copying"]) && line.contains('%') && line.len() < width
     };
-    source.contains(" of 1.8 MiB read")
+    source.contains(" of 1.8 MiB done")
         && others.len() == targets.len()
         && others.iter().zip(targets).all(is_of)
         && screen.matches("image: ").count() == 1

@@ -98,6 +98,10 @@ fn object(info: &Info) -> Object {
             let member = |member: &bmaptool::source::Member| (member.archive.to_string(), member.name.clone());
             object.members = members.map(member).map(|(archive, name)| Member { archive, name }).collect();
         }
+        What::Empty => {
+            object.kind = Kind::Other;
+            object.other = Some("empty".to_owned());
+        }
         What::Other(what) => {
             object.kind = Kind::Other;
             object.other = Some(what.to_string());

@@ -33,6 +33,7 @@ fn add_file(page: &mut Page, info: &Info) {
     match &info.what {
         What::Unknown => page.row("kind", "cannot be told"),
         What::Bmap => page.row("kind", "bmap"),
+        What::Empty => page.row("kind", "empty"),
         What::Other(what) => page.row("kind", &what.to_string()),
         What::Device(device) => add_device(page, device.as_deref()),
         What::Image(image) => {
@@ -43,6 +44,7 @@ fn add_file(page: &mut Page, info: &Info) {
         }
     }
     match &info.what {
+        What::Unknown => {}
         What::Image(image) if image.compression.is_none() && image.members.is_empty() => {
             add_size(page, "size", image.size.or(info.stored_size));
         }

@@ -71,6 +71,8 @@ pub enum Event {
         written: Option<u64>,
         unchanged: Option<u64>,
         left_out: Option<u64>,
+        zeroed: Option<u64>,
+        discarded: Option<u64>,
         fetched: Option<u64>,
         seconds: Option<f64>,
     },

@@ -1,20 +1,25 @@
 //! What people read: a message for each notice, and the progress of the targets.
 
-use std::path::{Display, PathBuf};
+use std::path::{Display, Path, PathBuf};
 use std::sync::Arc;
 
+use bmaptool::bmap::Bmap;
+use bmaptool::copy::{Summary, Write};
 use bmaptool::digest::ChecksumKind;
 use bmaptool::event::{Event, Notice, Observer, Phase, TargetId, Unverified};
-use bmaptool::sink::ReadPath;
+use bmaptool::sink::{Kind, ReadPath};
 use bmaptool::size::{counted, human, human_time, rate_in_mib};
-use bmaptool::source::Location;
+use bmaptool::source::{Location, TransferStats};
 use bmaptool::verify::{self, BackupState, Difference};
 use log::Level::{Info, Warn};
 
+use super::ended::Ended;
 use super::progress::Progress;
+use super::start::{Start, UsedBmap};
+use super::{console, summary};
 use crate::cli::error::{in_one_line, in_quotes};
-use crate::cli::hint;
 use crate::cli::json::Warning;
+use crate::cli::{hint, network};
 
 pub struct Human {
     /// As the user gave them.
@@ -50,9 +55,88 @@ impl Observer for Human {
 }
 
 impl Human {
+    /// Says what is going to be written where.
+    pub fn started(&self, start: &Start<'_>) {
+        if start.command != "copy" {
+            return; // nothing is
+        }
+        let targets = || self.targets.iter().zip(start.targets.iter().flatten());
+        for (target, info) in targets().filter(|(_, info)| info.kind == Kind::BlockDevice) {
+            log::info!("{}", summary::device(target, info));
+            summary::serial(target, info).into_iter().for_each(|serial| log::debug!("{serial}"));
+        }
+        let Some(UsedBmap { file, map, .. }) = start.bmap else {
+            for (target, _) in targets() {
+                log::info!("no bmap given, copy entire image to '{}'", target.display());
+            }
+            return;
+        };
+        log::info!("block map format version {}", map.version());
+        log::info!("{}", summary::mapped(map));
+        let (image, file) = (start.image.short_name(), file.short_name());
+        for (target, info) in targets() {
+            // Scripts match these messages, in which all but devices are named without their directories.
+            let (kind, name) = match info.kind {
+                Kind::BlockDevice => ("block device", None),
+                Kind::RegularFile | Kind::CharacterDevice => ("file", target.file_name()),
+            };
+            let target = name.map_or(target.display(), |name| Path::new(name).display());
+            log::info!("copying image '{image}' to {kind} '{target}' using bmap file '{file}'");
+        }
+    }
+
+    /// Says how a copy ended. Where there are several targets, their errors are among the results.
+    pub fn ended(&self, ended: &Ended<'_>) {
+        if let [result] = ended.results {
+            let Ok(done) = result else { return };
+            match ended.write {
+                Write::Changed => log::info!("{}", summary::changed(done, ended.stats.map(network::fetched))),
+                Write::All => tell_fetched(ended.stats),
+            }
+            log::info!("{}", ended.assurance.done(&self.targets[0], ended.write, done));
+            tell_speed(done);
+            return;
+        }
+        let mut right = Vec::new();
+        for (target, result) in self.targets.iter().zip(ended.results) {
+            match result {
+                Ok(done) => {
+                    if ended.write == Write::Changed {
+                        log::info!("'{}': {}", target.display(), summary::changed(done, None));
+                    }
+                    log::info!("{}", ended.assurance.done_of_several(target, ended.write, done));
+                    right.push((target.as_path(), *done));
+                }
+                Err(error) => error.report(),
+            }
+        }
+        let Some((_, slowest)) = right.iter().max_by_key(|(_, done)| done.time) else { return };
+        tell_fetched(ended.stats);
+        summary::pace(&right).into_iter().for_each(|pace| log::info!("{pace}"));
+        tell_speed(slowest);
+    }
+
+    /// Says what the map of an image has, where that cannot go where the map goes.
+    pub fn mapped(&self, map: &Bmap) {
+        if console::is_terminal() {
+            let ranges = counted(map.ranges().count() as u64, "range");
+            log::info!("'{}': {} in {ranges}", self.target(TargetId(0)), summary::mapped(map));
+        }
+    }
+
     fn target(&self, target: TargetId) -> Display<'_> {
         self.targets[target.0].display()
     }
+}
+
+fn tell_fetched(stats: Option<&TransferStats>) {
+    stats.into_iter().for_each(|stats| log::info!("fetched {}", network::amount(stats)));
+}
+
+/// The last line, and always in this unit: programs of test laboratories read it. With several targets, it is of the
+/// one that took longest.
+fn tell_speed(done: &Summary) {
+    log::info!("copying time: {}, copying speed {}/sec", human_time(done.time), rate_in_mib(done.bytes, done.time));
 }
 
 /// A notice in words; `targets` are as the user gave them.
@@ -125,7 +209,7 @@ pub fn words(notice: Notice<'_>, targets: &[PathBuf]) -> String {
         Notice::SettingKept { setting, value, error } => {
             format!("the setting '{}' is left as it is, '{value}': {error}", setting.display())
         }
-        Notice::SettingNotRestored { setting, value, error } => {
+        Notice::SettingNotRestored { setting, value, error, .. } => {
             format!("cannot restore '{}' to '{value}': {error}", setting.display())
         }
         Notice::PartitionTableNotReread { device, error } => {

@@ -1,6 +1,7 @@
 //! What programs read: the events as JSON objects.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use bmaptool::sink::TargetState;
 use bmaptool::source::TransferStats;
 use bmaptool::verify::{self, BackupState, Difference};
 
+use super::ended::Ended;
 use super::human;
 use super::start::Start;
 use crate::cli::error::{Error, in_one_line};
@@ -61,8 +63,14 @@ impl Json {
         });
     }
 
-    /// Prints how the copy to a target ended, and before that what it holds wrong.
-    pub fn ended(&self, target: TargetId, result: &Result<Summary, Error>, stats: Option<&TransferStats>) {
+    /// Prints how the copy to each target ended, and before that what it holds wrong.
+    pub fn ended(&self, ended: &Ended<'_>) {
+        for (index, result) in ended.results.iter().enumerate() {
+            self.target_ended(TargetId(index), result, ended.stats);
+        }
+    }
+
+    fn target_ended(&self, target: TargetId, result: &Result<Summary, Error>, stats: Option<&TransferStats>) {
         let done = result.as_ref().ok();
         let mut state = TargetState::Complete;
         if let Err(Error::Copy { state: left, source, .. }) = result {
@@ -80,6 +88,8 @@ impl Json {
             written: done.map(|done| done.written),
             unchanged: done.map(|done| done.bytes - done.written),
             left_out: done.map(|done| done.left_out),
+            zeroed: done.map(|done| done.zeroed),
+            discarded: done.map(|done| done.discarded),
             fetched: stats.map(TransferStats::fetched),
             seconds: done.map(|done| done.time.as_secs_f64()),
         });
@@ -139,7 +149,7 @@ impl Json {
     }
 
     fn notice(&self, notice: &Notice<'_>) {
-        let of = target_of(notice).map(|target| self.of(target)).unwrap_or_default();
+        let of = self.target_of(notice).map(|target| self.of(target)).unwrap_or_default();
         if let Notice::Retries { url, error, pause } = notice {
             print(&Event::Retry {
                 of: Of::default(),
@@ -151,6 +161,30 @@ impl Json {
         }
         if let Some(code) = Warning::of(notice) {
             print(&Event::Warning { of, code, message: json::text(&human::words(*notice, &self.targets)) });
+        }
+    }
+
+    /// The target that a warning is about, if it is about one.
+    fn target_of(&self, notice: &Notice<'_>) -> Option<TargetId> {
+        let named = |name: &dyn Display| {
+            let name = Some(json::text(&name.to_string()));
+            (0..self.targets.len()).map(TargetId).find(|&target| self.of(target).target == name)
+        };
+        match *notice {
+            Notice::BootRegionUnreadable { target, .. }
+            | Notice::GptSectorSize { target, .. }
+            | Notice::DiscardedNotZero { target, .. } => Some(target),
+            Notice::SharesData { target, .. } | Notice::SettingNotRestored { target, .. } => named(&target.display()),
+            // Those of the file that `verify` reads; of `copy`, the image is no target.
+            Notice::TrailingData { file: name, .. } | Notice::NoValidator { url: name } => named(name),
+            // They come of `create` and `verify` only, which have one.
+            Notice::DeviceInUse { .. }
+            | Notice::ImageInUse { .. }
+            | Notice::LoopDeviceNotFlushed { .. }
+            | Notice::VerityInHoles { .. }
+            | Notice::NoHoles { .. }
+            | Notice::ImageCompressed { .. } => Some(TargetId(0)),
+            _ => None,
         }
     }
 
@@ -200,12 +234,31 @@ fn print(event: &Event) {
     stream::print(json::line(event));
 }
 
-/// The target that a warning is about, if it is about one.
-fn target_of(notice: &Notice<'_>) -> Option<TargetId> {
-    match *notice {
-        Notice::BootRegionUnreadable { target, .. }
-        | Notice::GptSectorSize { target, .. }
-        | Notice::DiscardedNotZero { target, .. } => Some(target),
-        _ => None,
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_warning_names_its_target() {
+        let json = Json::new(vec!["/dev/x".into(), "/dev/y".into()]);
+        let (device, target, setting, image) =
+            (Path::new("/dev/z"), Path::new("/dev/y"), Path::new("/sys/s"), Path::new("disk.img"));
+        let error = &io::Error::other("why");
+        let cases = [
+            (Notice::DiscardedNotZero { target: TargetId(1), offset: 0 }, Some(1)),
+            (Notice::SharesData { device, target }, Some(1)),
+            (Notice::SettingNotRestored { target, setting, value: "7", error }, Some(1)),
+            (Notice::TrailingData { file: &"/dev/x", format: &"gzip" }, Some(0)),
+            (Notice::TrailingData { file: &"disk.img.gz", format: &"gzip" }, None),
+            (Notice::NoHoles { image, size: 1 }, Some(0)),
+            (Notice::EmptyChecksums { bmap: &"disk.bmap" }, None),
+        ];
+        for (notice, expected) in cases {
+            assert!(Warning::of(&notice).is_some());
+            assert_eq!(json.target_of(&notice).map(|target| target.0), expected, "{notice:?}");
+        }
     }
 }

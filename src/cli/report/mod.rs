@@ -1,29 +1,31 @@
 //! What is told of a command: readers of the same events, each for somebody else.
 
 pub mod console;
+mod ended;
 mod human;
 mod json;
 mod printer;
 mod progress;
 mod psplash;
 mod start;
+mod summary;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bmaptool::bmap::Bmap;
-use bmaptool::copy::Summary;
 use bmaptool::digest::ChecksumKind;
-use bmaptool::event::{Event, Notice, Observer, TargetId};
-use bmaptool::source::{Location, TransferStats};
+use bmaptool::event::{Event, Notice, Observer};
+use bmaptool::source::Location;
 use bmaptool::verify;
 
-use super::error::Error;
+pub use ended::Ended;
 use human::Human;
 use json::Json;
 use progress::Progress;
 use psplash::Psplash;
 pub use start::{Start, UsedBmap};
+pub use summary::Assurance;
 
 /// Shows events to people, and to programs if that is asked for.
 pub struct Report {
@@ -58,11 +60,13 @@ impl Report {
     /// Tells what is about to be done.
     pub fn started(&self, start: &Start<'_>) {
         self.json.iter().for_each(|json| json.started(start));
+        self.human.started(start);
     }
 
-    /// Tells programs how the copy to a target ended; `stats` are those of the image, if it came from a server.
-    pub fn ended(&self, target: TargetId, result: &Result<Summary, Error>, stats: Option<&TransferStats>) {
-        self.json.iter().for_each(|json| json.ended(target, result, stats));
+    /// Tells how a copy ended.
+    pub fn ended(&self, ended: &Ended<'_>) {
+        self.json.iter().for_each(|json| json.ended(ended));
+        self.human.ended(ended);
     }
 
     /// Tells what has come out of comparing `file` with its bmap.
@@ -71,8 +75,9 @@ impl Report {
         self.json.iter().for_each(|json| json.verified(kind, outcome));
     }
 
-    /// Tells programs what an image was found to have. People are told only where that does not get in their way.
+    /// Tells what an image was found to have.
     pub fn mapped(&self, map: &Bmap) {
+        self.human.mapped(map);
         self.json.iter().for_each(|json| json.mapped(map));
     }
 }

@@ -216,8 +216,9 @@ impl Sink for Recorder {
         ReadPath::Direct
     }
 
-    fn zero(&mut self, range: ByteRange) -> Result<(), WriteError> {
-        self.fill(Zero(range.start, range.len()), range.start, &vec![0; range.len() as usize])
+    fn zero(&mut self, range: ByteRange) -> Result<u64, WriteError> {
+        self.fill(Zero(range.start, range.len()), range.start, &vec![0; range.len() as usize])?;
+        Ok(range.len())
     }
 
     fn discard(&mut self, range: ByteRange) -> Result<(), WriteError> {

@@ -180,11 +180,13 @@ fn holes_are_zeroed_where_they_are_not_zero() {
     let plan = Plan::mapped(map, Verify::Checksums, Unmapped::Zero);
     let (_, plain) = to_device(plan.clone(), &image, Record::device());
     let (verdict, record) = changed(plan.clone(), &image, Record { operations: Vec::new(), ..plain });
-    assert_eq!((verdict.unwrap().written, &record.operations[..]), (0, &NOTHING[..]));
+    let summary = verdict.unwrap();
+    assert_eq!((summary.written, summary.zeroed, &record.operations[..]), (0, 0, &NOTHING[..]));
     let mut dirty = Record { operations: Vec::new(), ..record };
     dirty.contents[4 * MIB as usize + 3] = 1;
     let (verdict, record) = changed(plan, &image, dirty);
-    assert!(verdict.is_ok() && record.operations.contains(&Zero(4 * MIB, UNIT)), "{:?}", record.operations);
+    assert_eq!(verdict.unwrap().zeroed, UNIT);
+    assert!(record.operations.contains(&Zero(4 * MIB, UNIT)), "{:?}", record.operations);
     assert_eq!(record.operations.iter().filter(|operation| matches!(operation, Zero(..))).count(), 1);
 }
 
@@ -216,7 +218,8 @@ fn a_device_is_discarded_and_zeroed_before_it_is_compared() {
     let image = image(SIZE);
     let plan = Plan::mapped(map(&image, &[(0, 1999)]), Verify::Checksums, Unmapped::Discard);
     let (verdict, record) = changed(plan, &image, device(&image, &[]));
-    assert_eq!(verdict.unwrap().written, MIB);
+    let summary = verdict.unwrap();
+    assert_eq!((summary.written, summary.zeroed, summary.discarded), (MIB, 0, 8 * MIB - 2_000_000));
     let (hole, after) = (Discard(2_000_000, SIZE - 2_000_000), Discard(SIZE, 8 * MIB - SIZE));
     let boot = Operation::Write(0, MIB);
     // The last read asks for one of the discarded blocks, to say what they read as.

@@ -117,6 +117,16 @@ fn what_cannot_be_relocated_is_told() {
 }
 
 #[test]
+fn a_signature_elsewhere_hides_no_table() {
+    let mut image = Disk::new(4096, 4 * MIB).make();
+    image[512..520].copy_from_slice(SIGNATURE);
+    let table = Gpt::read(&mut Cursor::new(&image)).unwrap().unwrap();
+    assert_eq!((table.sector_size(), table.partitions().len()), (4096, 1));
+    assert_eq!(Gpt::sector_size_of(&image), Some(4096));
+    assert!(moved(&image, 4096, 8 * MIB).is_ok());
+}
+
+#[test]
 fn no_bytes_of_a_table_make_it_panic() {
     let image = Disk::new(512, 4 * MIB).make();
     let mut state = 1_u64;

@@ -79,7 +79,7 @@ pub(super) fn lines(names: &Names, targets: &mut BTreeMap<usize, Target>, column
     lines
 }
 
-/// The target that has got most of the image, as long as one is being written: so much has been read.
+/// The target that has got most of the image, as long as one is being written: so much of it is done.
 fn source(targets: &BTreeMap<usize, Target>) -> Option<&Target> {
     let is_read = |target: &&Target| target.outcome.is_none() && target.phase == Phase::Copying;
     targets.values().filter(is_read).max_by_key(|target| target.done)
@@ -124,11 +124,11 @@ impl Target {
         fitted(start, self.share(), figures_of_several(self.share(), figures), room)
     }
 
-    /// How much of the image has been read.
+    /// How much of the image has been read, or zeroed on a target.
     fn source_line(&self, room: usize) -> String {
         let amount = match self.total {
-            Some(total) => format!("image: {} of {} read", human(self.done), human(total)),
-            None => format!("image: {} read", human(self.done)),
+            Some(total) => format!("image: {} of {} done", human(self.done), human(total)),
+            None => format!("image: {} done", human(self.done)),
         };
         // At the mean rate: the meter is for the line of the target. The time that is left is the last figure.
         let rate = (self.done as f64 / self.started.elapsed().as_secs_f64()) as u64;
@@ -170,7 +170,7 @@ mod tests {
     fn each_target_has_a_line_below_that_of_the_source() {
         let progress = progress(&["/dev/sdb", "/dev/mmcblk0"], &[40, 37]);
         let lines = progress.lines(80, 24);
-        assert!(lines[0].starts_with("image: 40.0 MiB of 100.0 MiB read [====="), "{lines:#?}");
+        assert!(lines[0].starts_with("image: 40.0 MiB of 100.0 MiB done [====="), "{lines:#?}");
         assert!(lines[1].starts_with("sdb     copying       [===") && lines[1].contains("] "), "{lines:#?}");
         assert!(lines[1].contains("  40% ") && lines[1].contains("/s"), "{lines:#?}");
         assert!(lines[2].starts_with("mmcblk0 copying       [===") && lines[2].contains("  37% "), "{lines:#?}");

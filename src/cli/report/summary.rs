@@ -33,11 +33,20 @@ pub fn device(target: &Path, info: &SinkInfo) -> String {
     format!("{}: {}", target.display(), words.join(", "))
 }
 
-/// What a copy that writes only what differs has written, and `fetched` over a network:
-/// `written 12.3 MiB, 1.1 GiB was right already, 48.2 MiB fetched of 420.0 MiB`.
+/// The serial number of the device that a target is, or of its disk: `/dev/sdb: serial number 4C530001`.
+pub fn serial(target: &Path, info: &SinkInfo) -> Option<String> {
+    let serial = info.identity.as_ref()?.serial.as_ref()?;
+    Some(format!("{}: serial number {serial}", target.display()))
+}
+
+/// What a copy that writes only what differs has written, perhaps zeroed or discarded, and `fetched` over a network:
+/// `written 12.3 MiB, 1.1 GiB was right already, 2.0 MiB zeroed, 48.2 MiB fetched of 420.0 MiB`.
 pub fn changed(summary: &Summary, fetched: Option<(String, Option<String>)>) -> String {
-    let Summary { bytes, written, .. } = *summary;
+    let Summary { bytes, written, zeroed, discarded, .. } = *summary;
     let mut words = format!("written {}, {} was right already", human(written), human(bytes - written));
+    for (bytes, verb) in [(zeroed, "zeroed"), (discarded, "discarded")].into_iter().filter(|(bytes, _)| *bytes > 0) {
+        words += &format!(", {} {verb}", human(bytes));
+    }
     if let Some((fetched, size)) = fetched {
         words += &format!(", {fetched} fetched");
         words.extend(size.map(|size| format!(" of {size}")));
@@ -144,13 +153,27 @@ mod tests {
     }
 
     #[test]
+    fn the_serial_number_of_a_device_is_said_where_it_has_one() {
+        let words = |serial: Option<&str>| {
+            let identity = Identity { serial: serial.map(str::to_owned), ..Identity::default() };
+            let info = SinkInfo { identity: Some(identity), ..SinkInfo::of(Kind::BlockDevice) };
+            serial_of(&info)
+        };
+        assert_eq!(words(Some("4C530001")).as_deref(), Some("/dev/x: serial number 4C530001"));
+        assert_eq!(words(None), None);
+        assert_eq!(serial_of(&SinkInfo::of(Kind::RegularFile)), None);
+    }
+
+    fn serial_of(info: &SinkInfo) -> Option<String> {
+        serial("/dev/x".as_ref(), info)
+    }
+
+    #[test]
     fn the_slowest_is_told_if_the_others_waited_long_for_it() {
         let summary = |time, waited| Summary {
-            bytes: 3 << 20,
-            written: 3 << 20,
-            left_out: 0,
             time: Duration::from_secs(time),
             waited: Duration::from_secs(waited),
+            ..Summary::default()
         };
         let of = |targets: &[(u64, u64)]| {
             let names = ["a", "b", "c"].map(Path::new);
@@ -166,9 +189,20 @@ mod tests {
     }
 
     #[test]
+    fn what_was_changed_is_said() {
+        let summary = Summary { bytes: 3 << 20, written: 1 << 20, ..Summary::default() };
+        let fetched = Some(("5.0 MiB".into(), Some("9.0 MiB".into())));
+        assert_eq!(changed(&summary, None), "written 1.0 MiB, 2.0 MiB was right already");
+        let zeroed = Summary { zeroed: 4 << 20, ..summary };
+        let expected = "written 1.0 MiB, 2.0 MiB was right already, 4.0 MiB zeroed, 5.0 MiB fetched of 9.0 MiB";
+        assert_eq!(changed(&zeroed, fetched), expected);
+        let discarded = Summary { discarded: 1 << 30, ..summary };
+        assert_eq!(changed(&discarded, None), "written 1.0 MiB, 2.0 MiB was right already, 1.0 GiB discarded");
+    }
+
+    #[test]
     fn what_was_verified_is_said() {
-        let summary =
-            Summary { bytes: 3 << 20, written: 3 << 20, left_out: 0, time: Duration::ZERO, waited: Duration::ZERO };
+        let summary = Summary { bytes: 3 << 20, written: 3 << 20, ..Summary::default() };
         let cases = [
             (Assurance::Checksums("sha256"), "all ranges of the image verified (sha256)"),
             (Assurance::NotWanted, "the image not verified (--no-verify)"),

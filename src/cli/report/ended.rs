@@ -1,0 +1,17 @@
+//! How a copy ended.
+
+use bmaptool::copy::{Summary, Write};
+use bmaptool::source::TransferStats;
+
+use super::summary::Assurance;
+use crate::cli::error::Error;
+
+/// How the copy to each target ended, and what was asked of it.
+pub struct Ended<'a> {
+    /// In the order of the targets. The error of a single target is that of the command, which tells it.
+    pub results: &'a [Result<Summary, Error>],
+    pub write: Write,
+    pub assurance: Assurance,
+    /// Those of the image, if it came from a server.
+    pub stats: Option<&'a TransferStats>,
+}
