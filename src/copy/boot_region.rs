@@ -101,9 +101,13 @@ impl BootRegion {
     /// Keeps back as much of `data`, which belongs at `offset`, as lies in the region or in the place of the backup of a
     /// GPT; returns the rest and where it belongs.
     pub(super) fn hold<'a>(&mut self, data: &'a [u8], offset: u64) -> (&'a [u8], u64) {
+        // Once the GPT has been changed, what comes in a further pass is what is there, but for that.
+        let is_settled = self.relocation.as_ref().is_some_and(Relocation::is_settled);
         let held = self.room(ByteRange { start: offset, end: offset + data.len() as u64 });
         let length = held.len();
-        held.copy_from_slice(&data[..length]);
+        if !is_settled {
+            held.copy_from_slice(&data[..length]);
+        }
         let (rest, offset) = (&data[length..], offset + length as u64);
         (self.relocation.as_mut().map_or(rest, |relocation| relocation.hold(rest, offset)), offset)
     }
@@ -140,15 +144,17 @@ impl BootRegion {
     /// Fills `buf` with what the image has at `bytes`, as far as it is held back, and else with what `sink` has there.
     pub(super) fn fill(&self, sink: &mut dyn Sink, buf: &mut [u8], bytes: ByteRange) -> Result<(), ReadError> {
         self.fill_held(sink, buf, bytes)?;
-        if let Some(relocation) = self.relocation.as_ref().filter(|_| !self.has(bytes)) {
-            relocation.put_image(buf, bytes.start);
+        match &self.relocation {
+            Some(relocation) if self.has(bytes) => relocation.put_head(buf, bytes.start),
+            Some(relocation) => relocation.put_image(buf, bytes.start),
+            None => {}
         }
         Ok(())
     }
 
     /// Makes what is written last, now that all of the image has come.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
-        self.relocation.as_mut().map_or(Ok(()), |relocation| relocation.settle(&self.contents))
+        self.relocation.as_mut().map_or(Ok(()), |relocation| relocation.settle(&mut self.contents))
     }
 
     /// What is written last, or was, and where; perhaps nothing.
@@ -156,8 +162,7 @@ impl BootRegion {
         match (last, &self.relocation) {
             (Last::BackupGpt, Some(relocation)) => (relocation.backup(), relocation.place().start),
             (Last::BackupGpt, None) => (&[], 0),
-            (Last::BootRegion, Some(relocation)) => (relocation.boot_region(), 0),
-            (Last::BootRegion, None) => (&self.contents, 0),
+            (Last::BootRegion, _) => (&self.contents, 0),
         }
     }
 

@@ -13,7 +13,7 @@ fn a_second_pass_writes_only_the_bytes_that_are_asked_for() {
     assert_eq!(ranges, [bytes(0, 2_000_000), bytes(2_500_000, 4_000_000)], "those that need not be read are not");
 
     let record = Arc::new(Mutex::new(Record::device()));
-    let mut sink = sink(Kind::BlockDevice, &record);
+    let sink = sink(Kind::BlockDevice, &record);
     let zeroes = Arc::new(AlignedBuf::zeroed(MIB as usize).unwrap());
     let boot_region = BootRegion::new(MIB, &zeroes, None).unwrap();
     let pace = Pace::new(1, STALL);
