@@ -5,6 +5,7 @@
 //! it, and written just before it.
 
 use std::io;
+use std::sync::Arc;
 
 use super::Write;
 use super::cancel::Cancel;
@@ -20,8 +21,8 @@ use crate::sys::aligned::AlignedBuf;
 pub(super) struct BootRegion {
     /// What is going to be there: what the target held where the image has nothing, and the image.
     contents: AlignedBuf,
-    /// As long, and there from the start: when they are needed, there may be no memory left.
-    zeroes: AlignedBuf,
+    /// At least as many, for all targets, and there from the start: when they are needed, there may be no memory left.
+    zeroes: Arc<AlignedBuf>,
     /// What of the region was found not to be zero, in whole sectors.
     not_zero: ByteRange,
     /// How much of it is written once it is zero: with [`Write::Changed`] what is going to be something else.
@@ -53,39 +54,29 @@ enum State {
 }
 
 impl BootRegion {
-    /// The boot region of `sink`, in memory, without what `plan` discards. Nothing is written.
-    pub(super) fn read(
-        sink: &mut dyn Sink,
-        target: TargetId,
-        plan: &Plan,
-        observer: &dyn Observer,
-    ) -> Result<Self, Error> {
-        let length = sink.info().boot_region;
-        let buffer = || AlignedBuf::zeroed(length as usize).map_err(Error::Memory);
-        let (mut contents, zeroes) = (buffer()?, buffer()?);
-        let mut not_zero = ByteRange { start: 0, end: length };
-        let read = if length > 0 { sink.read_at(&mut contents, 0) } else { Ok(()) };
+    /// Takes memory for a region of so many bytes, at most as many as there are `zeroes`.
+    pub(super) fn new(length: u64, zeroes: &Arc<AlignedBuf>, relocation: Option<Relocation>) -> Result<Self, Error> {
+        let contents = AlignedBuf::zeroed(length as usize).map_err(Error::Memory)?;
+        let (zeroes, not_zero) = (Arc::clone(zeroes), ByteRange { start: 0, end: length });
+        Ok(Self { contents, zeroes, not_zero, write: Write::All, state: State::Safe, relocation })
+    }
+
+    /// Reads the region of `sink`, without what `plan` discards, nor of the table of a GPT that is relocated. Nothing is
+    /// written.
+    pub(super) fn read(&mut self, sink: &mut dyn Sink, target: TargetId, plan: &Plan, observer: &dyn Observer) {
+        let length = self.contents.len() as u64;
+        let read = if length > 0 { sink.read_at(&mut self.contents, 0) } else { Ok(()) };
         match read {
-            Ok(()) => not_zero = self::not_zero(&contents),
-            // What is not in the plan because the target holds it was read before, and is needed.
-            Err(error) if plan.left_out_before(length) > 0 => return Err(Error::ReadTarget(error.source)),
+            Ok(()) => self.not_zero = not_zero(&self.contents),
             Err(error) => {
-                contents.fill(0);
+                self.contents.fill(0);
                 observer.notice(Notice::BootRegionUnreadable { target, length, error: &error.source });
             }
         }
-        let (write, state) = (Write::All, State::Safe);
-        let mut boot_region = Self { contents, zeroes, not_zero, write, state, relocation: None };
-        plan.discards().for_each(|hole| boot_region.room(hole).fill(0));
-        Ok(boot_region)
-    }
-
-    /// The same region with a GPT that is relocated, if it is. Of its table, nothing is what the target held.
-    pub(super) fn with(mut self, relocation: Option<Relocation>) -> Self {
-        for hole in relocation.iter().flat_map(Relocation::holes) {
+        plan.discards().for_each(|hole| self.room(hole).fill(0));
+        for hole in self.relocation.iter().flat_map(Relocation::holes) {
             self.contents[hole.start as usize..hole.end as usize].fill(0);
         }
-        Self { relocation, ..self }
     }
 
     /// Takes note that something outside of the region is not what it was.
@@ -97,13 +88,13 @@ impl BootRegion {
     pub(super) fn clear(&mut self, sink: &mut dyn Sink, write: Write) -> Result<(), Error> {
         self.write = write;
         let ByteRange { start, end } = match write {
-            Write::All => ByteRange { start: 0, end: self.zeroes.len() as u64 },
+            Write::All => ByteRange { start: 0, end: self.contents.len() as u64 },
             Write::Changed => self.not_zero,
         };
         if start < end {
-            sink.write_at(&self.zeroes[start as usize..end as usize], start)?;
+            sink.write_at(&self.zeroes()[start as usize..end as usize], start)?;
         }
-        if !self.zeroes.is_empty() {
+        if !self.contents.is_empty() {
             sink.sync().map_err(Error::Sync)?;
         }
         self.state = State::Safe;
@@ -113,9 +104,13 @@ impl BootRegion {
     /// Keeps back as much of `data`, which belongs at `offset`, as lies in the region or in the place of the backup of a
     /// GPT; returns the rest and where it belongs.
     pub(super) fn hold<'a>(&mut self, data: &'a [u8], offset: u64) -> (&'a [u8], u64) {
+        // Once the GPT has been changed, what comes in a further pass is what is there, but for that.
+        let is_settled = self.relocation.as_ref().is_some_and(Relocation::is_settled);
         let held = self.room(ByteRange { start: offset, end: offset + data.len() as u64 });
         let length = held.len();
-        held.copy_from_slice(&data[..length]);
+        if !is_settled {
+            held.copy_from_slice(&data[..length]);
+        }
         let (rest, offset) = (&data[length..], offset + length as u64);
         (self.relocation.as_mut().map_or(rest, |relocation| relocation.hold(rest, offset)), offset)
     }
@@ -136,20 +131,35 @@ impl BootRegion {
         &mut self.contents[range.start.min(length) as usize..range.end.min(length) as usize]
     }
 
-    /// Fills `buf` with what the image has at `bytes`, as far as it is held back, and else with what `sink` has there.
-    pub(super) fn fill(&self, sink: &mut dyn Sink, buf: &mut [u8], bytes: ByteRange) -> Result<(), ReadError> {
-        if bytes.end <= self.contents.len() as u64 {
+    /// Whether `bytes` lie in the region.
+    fn has(&self, bytes: ByteRange) -> bool {
+        bytes.end <= self.contents.len() as u64
+    }
+
+    /// Fills `buf` with what is going to be at `bytes`, as far as they lie in the region, and else with what `sink` has
+    /// there.
+    pub(super) fn fill_held(&self, sink: &mut dyn Sink, buf: &mut [u8], bytes: ByteRange) -> Result<(), ReadError> {
+        if self.has(bytes) {
             buf.copy_from_slice(&self.contents[bytes.start as usize..bytes.end as usize]);
             return Ok(());
         }
-        sink.read_at(buf, bytes.start)?;
-        self.relocation.iter().for_each(|relocation| relocation.put_image(buf, bytes.start));
+        sink.read_at(buf, bytes.start)
+    }
+
+    /// Fills `buf` with what the image has at `bytes`, as far as it is held back, and else with what `sink` has there.
+    pub(super) fn fill(&self, sink: &mut dyn Sink, buf: &mut [u8], bytes: ByteRange) -> Result<(), ReadError> {
+        self.fill_held(sink, buf, bytes)?;
+        match &self.relocation {
+            Some(relocation) if self.has(bytes) => relocation.put_head(buf, bytes.start),
+            Some(relocation) => relocation.put_image(buf, bytes.start),
+            None => {}
+        }
         Ok(())
     }
 
     /// Makes what is written last, now that all of the image has come.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
-        self.relocation.as_mut().map_or(Ok(()), |relocation| relocation.settle(&self.contents))
+        self.relocation.as_mut().map_or(Ok(()), |relocation| relocation.settle(&mut self.contents))
     }
 
     /// What is written last, or was, and where; perhaps nothing.
@@ -157,8 +167,7 @@ impl BootRegion {
         match (last, &self.relocation) {
             (Last::BackupGpt, Some(relocation)) => (relocation.backup(), relocation.place().start),
             (Last::BackupGpt, None) => (&[], 0),
-            (Last::BootRegion, Some(relocation)) => (relocation.boot_region(), 0),
-            (Last::BootRegion, None) => (&self.contents, 0),
+            (Last::BootRegion, _) => (&self.contents, 0),
         }
     }
 
@@ -168,24 +177,19 @@ impl BootRegion {
         ByteRange { start: self.contents.len() as u64, end }
     }
 
-    /// Whether `sink` holds what is written last.
-    pub(super) fn is_right(&self, sink: &mut dyn Sink) -> Result<bool, Error> {
-        for last in [Last::BootRegion, Last::BackupGpt] {
+    /// Whether `sink` holds what is written last, which is read into `buf`.
+    pub(super) fn is_right(&self, sink: &mut dyn Sink, buf: &mut [u8]) -> bool {
+        [Last::BootRegion, Last::BackupGpt].into_iter().all(|last| {
             let (expected, offset) = self.last(last);
-            if expected.is_empty() {
-                continue; // the GPT is not relocated
-            }
-            let mut found = AlignedBuf::zeroed(expected.len()).map_err(Error::Memory)?;
-            if sink.read_at(&mut found, offset).is_err() || found[..] != *expected {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+            let found = &mut buf[..expected.len()];
+            // Without a GPT that is relocated, there is nothing to read.
+            expected.is_empty() || (sink.read_at(found, offset).is_ok() && found == expected)
+        })
     }
 
     /// Zeroes, as many as the region has bytes.
     pub(super) fn zeroes(&self) -> &[u8] {
-        &self.zeroes
+        &self.zeroes[..self.contents.len()]
     }
 
     /// Has all of the region written from now on: the medium does not hold what it was told to.
@@ -223,7 +227,7 @@ impl BootRegion {
             return None;
         }
         let cleared: io::Result<()> =
-            sink.write_at(&self.zeroes, 0).map_err(|error| error.source).and_then(|()| sink.sync());
+            sink.write_at(self.zeroes(), 0).map_err(|error| error.source).and_then(|()| sink.sync());
         Some(if cleared.is_ok() { TargetState::BootRegionCleared } else { TargetState::MaybeBootable })
     }
 }

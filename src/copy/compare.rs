@@ -9,20 +9,27 @@ use super::plan::Plan;
 use super::writer::{POLL_INTERVAL, strides};
 use crate::hashing::{WINDOW, windows};
 use crate::range::ByteRange;
-use crate::sink::{Sink, TargetReader};
+use crate::sink::TargetReader;
 use crate::sys::memory;
 use crate::sys::pool::{Pool, PooledBuf};
 use crate::sys::threads;
 
-/// How many MiB are read ahead, for all sinks together; for each, two at least.
-const BUFFERS: usize = 8;
+/// How many buffers there are, for all sinks together; each has one at least.
+const BUFFERS: usize = 16;
 
 /// The unit that is written if any byte of it differs, in bytes: about what flash memory takes at once.
 const UNIT: u64 = 64 << 10;
 
+/// The buffers in which one of `sinks` targets is looked at: which ranges it holds, then what differs, then what is read
+/// back.
+pub(super) fn buffers(sinks: usize) -> Result<Pool, Error> {
+    Pool::new((memory::buffers(BUFFERS) / sinks).max(1), WINDOW as usize).map_err(Error::Memory)
+}
+
 /// What a target holds where a plan writes, in the order of the plan.
 pub(super) struct Held {
-    begin: SyncSender<()>,
+    pool: Pool,
+    begin: SyncSender<(Arc<Plan>, TargetReader)>,
     windows: Receiver<HeldWindow>,
     /// The last one that was received.
     current: Option<HeldWindow>,
@@ -37,25 +44,30 @@ struct HeldWindow {
 }
 
 impl Held {
-    /// Takes memory and a thread to read one of `sinks` targets of `plan`. Nothing is read before [`Self::begin`].
-    pub(super) fn start(plan: &Arc<Plan>, sink: &dyn Sink, sinks: usize) -> Result<Self, Error> {
-        let reader = sink.reader().map_err(Error::ReadTarget)?;
-        let pool = Pool::new((memory::buffers(BUFFERS) / sinks).max(2), WINDOW as usize).map_err(Error::Memory)?;
-        let (begin, begun) = sync_channel(1);
+    /// Takes a thread that reads a target into buffers of `pool`. Nothing is read before [`Self::begin`].
+    pub(super) fn start(pool: Pool) -> Result<Self, Error> {
+        let (begin, begun) = sync_channel::<(Arc<Plan>, _)>(1);
         let (sender, windows) = sync_channel(BUFFERS);
-        let plan = Arc::clone(plan);
+        let buffers = pool.clone();
         let read = move || {
-            if begun.recv().is_ok() {
-                read(&plan, reader, &pool, &sender);
+            if let Ok((plan, reader)) = begun.recv() {
+                read(&plan, reader, &buffers, &sender);
             }
         };
         threads::start("comparer", read).map_err(Error::Thread)?;
-        Ok(Self { begin, windows, current: None })
+        Ok(Self { pool, begin, windows, current: None })
     }
 
-    /// Begins to read.
-    pub(super) fn begin(&self) {
-        let _ = self.begin.send(()); // a thread that has panicked reads nothing: all differs
+    /// Begins to read where `plan` writes.
+    pub(super) fn begin(&self, plan: Arc<Plan>, reader: TargetReader) {
+        let _ = self.begin.send((plan, reader)); // a thread that has panicked reads nothing: all differs
+    }
+
+    /// Ends the reading; returns a buffer that is free then.
+    pub(super) fn end(self) -> PooledBuf {
+        let pool = self.pool.clone();
+        drop(self);
+        pool.take()
     }
 
     /// What of `data`, which belongs at `offset` in one window and not before what was compared earlier, the target

@@ -12,6 +12,7 @@ mod discarded;
 mod drain;
 mod error;
 mod fingerprints;
+mod first_pass;
 mod pace;
 mod pipeline;
 mod plan;
@@ -41,21 +42,21 @@ pub use verdict::{Failure, Summary, Verdict};
 use crate::event::{Event, Notice, Observer, Outcome, Silent, TargetId};
 pub use crate::sink::ReadBack;
 use crate::sink::Sink;
-use crate::source::{ForwardRead, Skipping};
-use crate::sys::pool::Supply;
+use crate::source::Skipping;
+use crate::sys::aligned::AlignedBuf;
+use crate::sys::pool::Pool;
 use crate::sys::threads;
 use boot_region::BootRegion;
 use compare::Held;
-use drain::Drain;
 use fingerprints::Purpose;
+use first_pass::FirstPass;
 use pace::{Pace, Pulse, UntilGivenUp};
-use pipeline::{Keep, Open};
-use plan::Reopen;
-use queue::{Closer, queue};
+use pipeline::Keep;
 use read_back::MediumCheck;
 use relocation::Relocation;
 use retry::{Asking, Passes};
 use supervisor::{Supervisor, Told, Worker, WorkerState};
+use survey::Survey;
 use writer::{Found, Writer};
 
 /// How long a target may do nothing while all the others wait for it.
@@ -103,47 +104,39 @@ impl Copy {
     pub fn run(self) -> Vec<Verdict> {
         let Self {
             image: Image { plan, reader, reopen, pipe, gpt_sectors, .. },
-            mut sinks,
+            sinks,
             stall,
             write,
             read_back,
             observer,
             cancel,
         } = self;
-        // Before the targets are even compared, which may take long.
-        if let Err(error) = sinks.iter().try_for_each(|sink| Relocation::of(&plan, &sink.info()).map(drop)) {
-            return give_up(sinks, error, &*observer);
-        }
-        tell_sector_sizes(gpt_sectors, &sinks, &*observer);
-        let reopen = reopen.map(Arc::new);
-        let (drain, drained) = drain::drain(pipe);
-        let started = match write {
-            Write::All => Ok((plan, whole(reader))),
-            Write::Changed => leave_out_right(plan, reader, reopen.as_ref(), &mut sinks, &cancel, &*observer),
-        }
-        .and_then(|(plan, open)| {
-            let (plan, pace) = (Arc::new(plan), Pace::new(sinks.len(), stall));
-            let started = start(&plan, open, drain, &mut sinks, write, read_back, &pace, &*observer)?;
-            Ok((plan, pace, started))
-        });
-        let (plan, pace, Started { work, inbox, supply }) = match started {
+        let (plan, reopen, pace) = (Arc::new(plan), reopen.map(Arc::new), Pace::new(sinks.len(), stall));
+        let skipping = reopen.as_ref().map_or(Skipping::Reads, |_| reader.skipping());
+        let started = start(&plan, &sinks, write, read_back, skipping, &pace);
+        let Started { work, inbox, pool } = match started {
             Ok(started) => started,
             Err(error) => return give_up(sinks, error, &*observer),
         };
+        tell_sector_sizes(gpt_sectors, &sinks, &*observer);
         let begin = |(index, (work, sink)): (usize, (Idle, Box<dyn Sink>))| {
-            let Idle { boot_region, held, read_back, to_thread, thread, queue, passes } = work;
+            let Idle { boot_region, survey, held, read_back, to_thread, thread, passes } = work;
             let (id, plan, info) = (TargetId(index), Arc::clone(&plan), sink.info());
             let (kind, restore, pulse) = (info.kind, sink.restore(), Pulse::new(&pace, id));
             let observer = Arc::new(UntilGivenUp { observer: Arc::clone(&observer), pulse: pulse.clone() });
             let (found, cancel) = (Found::Unchanged, cancel.of_target(pulse.clone()));
-            let writer = Writer { id, plan, sink, info, boot_region, held, found, read_back, observer, cancel, pulse };
+            let writer =
+                Writer { id, plan, sink, info, boot_region, survey, held, found, read_back, observer, cancel, pulse };
             let _ = to_thread.send(writer); // it waits for just that
-            Worker { kind, thread, queue, passes: Some(passes), restore, state: WorkerState::Works }
+            Worker { kind, thread, queue: None, passes: Some(passes), restore, state: WorkerState::Works }
         };
         let workers = work.into_iter().zip(sinks).enumerate().map(begin).collect();
+        let (drain, drained) = drain::drain(pipe);
+        let (supply, keep) = (pool.supply(), keep(&plan, read_back));
+        let first = Some(FirstPass { reader, reopen: reopen.clone(), drain, keep, pool });
         let reopen = reopen.filter(|_| read_back == ReadBack::Yes);
-        let told = Arc::clone(&observer);
-        let verdicts = Supervisor { workers, inbox, pace, supply, reopen, observer: told }.run();
+        let (told, stop) = (Arc::clone(&observer), cancel.clone());
+        let verdicts = Supervisor { workers, inbox, pace, first, supply, reopen, observer: told, cancel: stop }.run();
         if verdicts.iter().any(Result::is_ok) {
             drained.wait(&cancel, &*observer);
         }
@@ -156,47 +149,19 @@ struct Started {
     work: Vec<Idle>,
     /// What the writers tell.
     inbox: Receiver<(TargetId, Told)>,
-    supply: Supply,
+    /// The buffers of the first pass.
+    pool: Pool,
 }
 
 /// A thread that waits for its sink, and what it needs beside it.
 struct Idle {
     boot_region: BootRegion,
+    survey: Option<Survey>,
     held: Option<Held>,
     read_back: Option<MediumCheck>,
     to_thread: SyncSender<Writer>,
     thread: JoinHandle<()>,
-    queue: Closer,
     passes: Passes,
-}
-
-/// Opens `reader`, which is open.
-fn whole(reader: Box<dyn ForwardRead>) -> Open {
-    Box::new(move || Ok(reader))
-}
-
-/// The plan without the ranges that all `sinks` hold already, where the image can do without them, and what opens the
-/// image for it. Nothing is written.
-fn leave_out_right(
-    plan: Plan,
-    reader: Box<dyn ForwardRead>,
-    reopen: Option<&Arc<Reopen>>,
-    sinks: &mut [Box<dyn Sink>],
-    cancel: &Cancel,
-    observer: &dyn Observer,
-) -> Result<(Plan, Open), Error> {
-    let Some(reopen) = reopen.filter(|_| reader.skipping() == Skipping::LeavesOut) else {
-        return Ok((plan, whole(reader)));
-    };
-    let right = survey::right_ranges(&plan, sinks, cancel, observer)?;
-    let plan = plan.without(right);
-    if plan.left_out() == 0 || plan.writes().next().is_none() {
-        return Ok((plan, whole(reader)));
-    }
-    // What was opened has begun to fetch and decompress everything.
-    drop(reader);
-    let (again, reopen) = (plan.clone(), Arc::clone(reopen));
-    Ok((plan, Box::new(move || reopen(&again).map_err(Error::Reopen))))
 }
 
 /// Tells of each device that has other sectors than the GPT of the image was made for.
@@ -209,58 +174,56 @@ fn tell_sector_sizes(gpt_sectors: Option<u32>, sinks: &[Box<dyn Sink>], observer
     }
 }
 
-/// Takes all memory and starts all threads before anything changes on a target, for these are what may be short.
-#[expect(clippy::too_many_arguments, reason = "all of a copy")]
+/// Takes all memory and starts all threads before anything changes on a target, for these are what may be short. (Those of
+/// the pipeline are started before that, too: no writer has chunks without them.)
 fn start(
     plan: &Arc<Plan>,
-    open: Open,
-    drain: Drain,
-    sinks: &mut [Box<dyn Sink>],
+    sinks: &[Box<dyn Sink>],
     write: Write,
     read_back: ReadBack,
+    skipping: Skipping,
     pace: &Arc<Pace>,
-    observer: &dyn Observer,
 ) -> Result<Started, Error> {
     let pool = pipeline::buffers()?;
-    let supply = pool.supply();
     let mut work = Vec::new();
-    let mut queues = Vec::new();
     let count = sinks.len();
+    let largest = sinks.iter().map(|sink| sink.info().boot_region).max().unwrap_or(0);
+    let zeroes = Arc::new(AlignedBuf::zeroed(largest as usize).map_err(Error::Memory)?);
     // Each asks for a few passes and ends.
-    let (told, inbox) = sync_channel(count * (retry::RETRIES + 2));
-    for (index, sink) in sinks.iter_mut().enumerate() {
-        let relocation = Relocation::of(plan, &sink.info())?;
-        let boot_region = BootRegion::read(&mut **sink, TargetId(index), plan, observer)?.with(relocation);
-        let held = match write {
-            Write::All => None,
-            Write::Changed => Some(Held::start(plan, &**sink, count)?),
+    let (told, inbox) = sync_channel(count * (retry::RETRIES + 3));
+    for (index, info) in sinks.iter().map(|sink| sink.info()).enumerate() {
+        let target = TargetId(index);
+        let boot_region = BootRegion::new(info.boot_region, &zeroes, Relocation::of(plan, &info)?)?;
+        let buffers = match (write, read_back) {
+            (Write::All, ReadBack::No) => None,
+            _ => Some(compare::buffers(count)?),
         };
-        let read_back = match read_back {
-            ReadBack::Yes => Some(MediumCheck::new(plan, count)?),
-            ReadBack::No => None,
-        };
-        let (sender, chunks) = queue(count);
-        let closer = chunks.closer();
+        let held = buffers.clone().filter(|_| write == Write::Changed).map(Held::start).transpose()?;
+        let survey = buffers.clone().filter(|_| (write, skipping) == (Write::Changed, Skipping::LeavesOut));
+        let survey = survey.map(|pool| Survey { target, sinks: count, pool });
+        let read_back = buffers.filter(|_| read_back == ReadBack::Yes);
+        let read_back = read_back.map(|pool| MediumCheck::new(plan, count, pool)).transpose()?;
         let (to_thread, inbox) = sync_channel::<Writer>(1);
-        let id = TargetId(index);
-        let (asking, passes) = Asking::new(id, told.clone(), Pulse::new(pace, id));
+        let (asking, passes) = Asking::new(target, told.clone(), Pulse::new(pace, target));
         let told = told.clone();
         let run = move || {
             let Ok(writer) = inbox.recv() else { return };
-            let ended = catch_unwind(AssertUnwindSafe(|| writer.run(chunks, asking)));
-            let _ = told.send((id, Told::Ended(ended))); // fails where the target was given up and no one waits
+            let ended = catch_unwind(AssertUnwindSafe(|| writer.run(asking)));
+            let _ = told.send((target, Told::Ended(ended))); // fails where the target was given up and no one waits
         };
         let thread = threads::start("writer", run).map_err(Error::Thread)?;
-        queues.push(sender);
-        work.push(Idle { boot_region, held, read_back, to_thread, thread, queue: closer, passes });
+        work.push(Idle { boot_region, survey, held, read_back, to_thread, thread, passes });
     }
-    let keep = match read_back {
+    Ok(Started { work, inbox, pool })
+}
+
+/// What is kept of the first pass.
+fn keep(plan: &Plan, read_back: ReadBack) -> Keep {
+    match read_back {
         ReadBack::Yes if plan.has_checksums() => Keep::Fingerprints(Purpose::Locate, None),
         ReadBack::Yes => Keep::Fingerprints(Purpose::Compare, None),
         ReadBack::No => Keep::Nothing,
-    };
-    pipeline::start(plan, open, drain, pool, keep, queues, pace)?;
-    Ok(Started { work, inbox, supply })
+    }
 }
 
 /// The verdicts where no sink was written to.

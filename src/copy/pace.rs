@@ -10,12 +10,12 @@ use crate::sink::{Kind, TargetState};
 
 /// What is known of all targets of a copy and of the reader.
 pub(super) struct Pace {
-    /// How long a target may be held up while the others wait.
-    limit: Duration,
     state: Mutex<State>,
 }
 
 struct State {
+    /// How long a target may be held up while the others wait.
+    limit: Duration,
     targets: Vec<Target>,
     /// Since when the reader has been waiting for a buffer.
     starves: Option<Duration>,
@@ -39,7 +39,7 @@ enum Activity {
     Works,
     /// For a chunk, which the source or slower targets hold up.
     WaitsForChunk,
-    /// For a further pass, for which all others must have ended or wait too.
+    /// For a pass, for which all others must have ended or wait too.
     WaitsForPass,
     Ended,
     GivenUp,
@@ -66,12 +66,17 @@ impl Pace {
             waits_since: None,
         };
         let targets = (0..targets).map(|_| target()).collect();
-        let state = Mutex::new(State { targets, starves: None, now: Duration::ZERO });
-        Arc::new(Self { limit, state })
+        Arc::new(Self { state: Mutex::new(State { limit, targets, starves: None, now: Duration::ZERO }) })
     }
 
     pub(super) fn limit(&self) -> Duration {
-        self.limit
+        self.state().limit
+    }
+
+    /// From here on, no target may be held up for longer than this.
+    pub(super) fn limit_to(&self, limit: Duration) {
+        let mut state = self.state();
+        state.limit = state.limit.min(limit);
     }
 
     /// Takes note that the copy has gone on for so long.
@@ -95,7 +100,7 @@ impl Pace {
     /// count as given up from here on.
     pub(super) fn give_up_stalled(&self) -> Vec<TargetId> {
         let mut state = self.state();
-        let Some(latest) = state.now.checked_sub(self.limit) else { return Vec::new() };
+        let Some(latest) = state.now.checked_sub(state.limit) else { return Vec::new() };
         let is_starving = state.starves.is_some_and(|since| since <= latest);
         let mut stalled = Vec::new();
         let mut is_awaited = false;
@@ -169,7 +174,7 @@ impl Pulse {
 
     /// Fails where the target has been given up.
     pub(super) fn check(&self) -> Result<(), Error> {
-        if self.is_given_up() { Err(Error::Stalled { limit: self.pace.limit }) } else { Ok(()) }
+        if self.is_given_up() { Err(Error::Stalled { limit: self.pace.limit() }) } else { Ok(()) }
     }
 
     fn is_given_up(&self) -> bool {

@@ -139,23 +139,33 @@ impl Plan {
         self.right.iter().map(|bytes| bytes.end.min(end) - bytes.start.min(end)).sum()
     }
 
+    /// Whether `range` is left out.
+    fn is_right(&self, range: ByteRange) -> bool {
+        self.right.binary_search_by_key(&range.start, |bytes| bytes.start).is_ok()
+    }
+
     /// The same plan, where holes become zeroes whatever else becomes of them.
     pub(super) fn zeroing_holes(&self) -> Self {
         Self { unmapped: Unmapped::Zero, ..self.clone() }
     }
 
-    /// A further pass that does what several do of the same copy.
-    pub(super) fn union<'a>(plans: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
-        let mut plans = plans.into_iter();
-        let first = plans.next()?;
-        let mut all: Vec<_> = plans.chain([first]).filter_map(|plan| plan.only.as_ref()).flatten().copied().collect();
+    /// A pass that does what several do of the same copy, all of which are the first or none.
+    pub(super) fn union<'a>(plans: impl IntoIterator<Item = &'a Self> + Clone) -> Option<Self> {
+        let first = plans.clone().into_iter().next()?;
+        let is_right = |bytes: &&ByteRange| plans.clone().into_iter().all(|plan| plan.is_right(**bytes));
+        let right = first.right.iter().filter(is_right).copied().collect();
+        let union = first.clone().without(right);
+        if first.only.is_none() {
+            return Some(union);
+        }
+        let mut all: Vec<_> = plans.into_iter().filter_map(|plan| plan.only.as_ref()).flatten().copied().collect();
         all.sort_unstable_by_key(|bytes| bytes.start);
         all.dedup_by(|next, bytes| {
             let touches = next.start <= bytes.end;
             bytes.end = if touches { bytes.end.max(next.end) } else { bytes.end };
             touches
         });
-        Some(first.only(all))
+        Some(union.only(all))
     }
 
     /// Opens the image in `source`. What of it is read is up to the plan: what no checksum vouches for is read to its
@@ -274,9 +284,7 @@ impl Plan {
     /// What is written and zeroed, in the order of the bytes. Where the size of the image is not known, the last range
     /// ends where the source does.
     pub(super) fn steps(&self) -> Box<dyn Iterator<Item = Step<'_>> + '_> {
-        let is_right =
-            |step: &Step<'_>| self.right.binary_search_by_key(&step.bytes().start, |bytes| bytes.start).is_ok();
-        let all = self.all_steps().filter(move |step| matches!(step, Step::Zero(_)) || !is_right(step));
+        let all = self.all_steps().filter(|step| matches!(step, Step::Zero(_)) || !self.is_right(step.bytes()));
         let Some(only) = &self.only else { return Box::new(all) };
         Box::new(all.flat_map(move |step| match step {
             Step::Write(bytes, Some(_)) => {

@@ -12,11 +12,7 @@ use crate::digest::ChecksumKind;
 use crate::hashing::{Expected, Hashers, Mismatch, Part, WINDOW, Window, windows};
 use crate::range::ByteRange;
 use crate::sink::{ReadError, Sink};
-use crate::sys::memory;
 use crate::sys::pool::{Pool, PooledBuf};
-
-/// How many buffers there are at most, for all sinks together; each has two at least.
-const BUFFERS: usize = 16;
 
 /// A target with so many wrong places is not worth reading on.
 const HOPELESS: usize = 4096;
@@ -36,10 +32,9 @@ pub(super) struct Wrong {
 }
 
 impl MediumCheck {
-    /// For one of `sinks` targets of `plan`.
-    pub(super) fn new(plan: &Plan, sinks: usize) -> Result<Self, Error> {
+    /// For one of `sinks` targets of `plan`, which is read into buffers of `pool`.
+    pub(super) fn new(plan: &Plan, sinks: usize, pool: Pool) -> Result<Self, Error> {
         let kind = plan.checksum_kind().unwrap_or(KEPT);
-        let pool = Pool::new((memory::buffers(BUFFERS) / sinks).max(2), WINDOW as usize).map_err(Error::Memory)?;
         Ok(Self { pool, hashers: Hashers::start(sinks, kind).map_err(Error::Thread)?, kind })
     }
 

@@ -20,7 +20,8 @@ pub(super) struct Relocation {
     /// What the image has there.
     image: AlignedBuf,
     backup: AlignedBuf,
-    boot_region: AlignedBuf,
+    /// What the image has where its boot region has been changed: the sectors of the MBR and the header. Empty before that.
+    head: Vec<u8>,
     /// Holes of the image in which its table lies.
     holes: Vec<ByteRange>,
 }
@@ -47,7 +48,7 @@ impl Relocation {
         let holes = plan.holes_before(info.boot_region);
         let holes = holes.flat_map(|hole| primary.map(|part| within(hole, part))).filter(|hole| !hole.is_empty());
         let (image, backup) = (buffer(bytes.len())?, buffer(bytes.len())?);
-        Ok(Self { sector_size, capacity, place, image, backup, boot_region, holes: holes.collect() })
+        Ok(Self { sector_size, capacity, place, image, backup, head: Vec::new(), holes: holes.collect() })
     }
 
     /// Where the table lies that the image has holes in: these are zeroes in it, whatever the device has there.
@@ -62,11 +63,6 @@ impl Relocation {
 
     pub(super) fn backup(&self) -> &[u8] {
         &self.backup
-    }
-
-    /// The boot region with the changed header and MBR.
-    pub(super) fn boot_region(&self) -> &[u8] {
-        &self.boot_region
     }
 
     /// Takes note of what the image has at `offset`, in the place of the backup; returns what of it lies before that.
@@ -89,6 +85,18 @@ impl Relocation {
         before
     }
 
+    /// Whether the boot region has been changed.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.head.is_empty()
+    }
+
+    /// Puts what the image has at its start into `buf`, in which the boot region has a part that begins at `offset`.
+    pub(super) fn put_head(&self, buf: &mut [u8], offset: u64) {
+        let head = self.head.get(offset as usize..).unwrap_or(&[]);
+        let length = head.len().min(buf.len());
+        buf[..length].copy_from_slice(&head[..length]);
+    }
+
     /// Puts what the image has in the place of the backup into `buf`, whose first byte belongs at `offset`.
     pub(super) fn put_image(&self, buf: &mut [u8], offset: u64) {
         let before = self.before(offset, buf.len());
@@ -105,10 +113,10 @@ impl Relocation {
         self.place.start.saturating_sub(offset).min(length as u64) as usize
     }
 
-    /// Makes the boot region and the backup, now that the image is complete, and `contents` its boot region.
-    pub(super) fn settle(&mut self, contents: &[u8]) -> Result<(), Error> {
-        self.boot_region.copy_from_slice(contents);
-        let Backup { offset, bytes, .. } = relocate(&mut self.boot_region, self.sector_size, self.capacity)?;
+    /// Changes `boot_region`, that of the image, and makes the backup, now that the image is complete.
+    pub(super) fn settle(&mut self, boot_region: &mut [u8]) -> Result<(), Error> {
+        self.head = boot_region[..2 * self.sector_size as usize].to_vec();
+        let Backup { offset, bytes, .. } = relocate(boot_region, self.sector_size, self.capacity)?;
         // It is where it was at first, or the image is not what it was.
         if (ByteRange { start: offset, end: offset + bytes.len() as u64 }) != self.place {
             return Err(Error::Changed { offset: 0 });

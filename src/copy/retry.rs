@@ -1,4 +1,4 @@
-//! Further passes over the image, for what was read back wrong.
+//! Passes over the image: how writers ask for them, and how further ones are read, for what was read back wrong.
 //!
 //! A pass is read once, for all the writers that need it: it has what any of them needs, and each takes its own.
 
@@ -10,9 +10,9 @@ use super::drain;
 use super::error::Error;
 use super::fingerprints::{Fingerprints, Purpose};
 use super::pace::{Pace, Pulse};
-use super::pipeline::{self, Keep, Message, Open, ToWriter};
+use super::pipeline::{self, Keep, Open, ToWriter};
 use super::plan::{Plan, Reopen};
-use super::queue::{Closer, Incoming, queue};
+use super::queue::Incoming;
 use super::supervisor::Told;
 use super::writer::POLL_INTERVAL;
 use crate::event::TargetId;
@@ -27,24 +27,24 @@ pub(super) struct Pass {
     pub(super) chunks: Incoming,
 }
 
-/// What a writer needs once more.
+/// What a writer needs of the image.
 pub(super) struct Wanted {
-    /// The plan of a further pass.
+    /// The plan of a pass.
     pub(super) plan: Plan,
-    /// What was written in the first.
-    pub(super) written: Arc<Fingerprints>,
+    /// What was written in the first, if that has been.
+    pub(super) written: Option<Arc<Fingerprints>>,
 }
 
-/// Where a writer gets further passes from.
+/// Where a writer gets passes from.
 pub(super) struct Asking {
     target: TargetId,
     told: SyncSender<(TargetId, Told)>,
-    passes: Receiver<Pass>,
+    passes: Receiver<Result<Pass, Arc<Error>>>,
     pulse: Pulse,
 }
 
-/// Where further passes are handed to a writer.
-pub(super) type Passes = SyncSender<Pass>;
+/// Where passes are handed to a writer, or why there is none.
+pub(super) type Passes = SyncSender<Result<Pass, Arc<Error>>>;
 
 impl Asking {
     /// For the writer of `target`, who tells the supervisor through `told`.
@@ -53,8 +53,8 @@ impl Asking {
         (Self { target, told, passes: taken, pulse }, passes)
     }
 
-    /// Waits for a further pass; `None` where there is none, because the image can be read only once, or too many were.
-    pub(super) fn ask(&self, wanted: Wanted, cancel: &Cancel) -> Result<Option<Pass>, Error> {
+    /// Waits for a pass; `None` where there is no further one, because the image can be read only once, or too many were.
+    pub(super) fn ask(&self, wanted: Wanted, cancel: &Cancel) -> Result<Option<Pass>, Arc<Error>> {
         self.pulse.waits_for_pass();
         if self.told.send((self.target, Told::Wants(wanted))).is_err() {
             return Ok(None);
@@ -62,7 +62,7 @@ impl Asking {
         loop {
             cancel.check_waiting()?;
             match self.passes.recv_timeout(POLL_INTERVAL) {
-                Ok(pass) => return Ok(Some(pass)),
+                Ok(pass) => return pass.map(Some),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
             }
@@ -70,56 +70,24 @@ impl Asking {
     }
 }
 
-/// Reads the image again for writers that ask for it, of a copy to so many `sinks`: each has a queue, which is replaced,
-/// and gets the pass. Returns what adds buffers to those of the pass.
-pub(super) fn serve<'a>(
+/// Reads the image again for writers that ask for `wanted`, by `plan`. Returns what adds buffers to those of the pass.
+pub(super) fn start(
     wanted: &[Wanted],
-    writers: impl Iterator<Item = (&'a mut Closer, Option<&'a Passes>)>,
+    plan: &Arc<Plan>,
     reopen: &Arc<Reopen>,
-    sinks: usize,
+    queues: Vec<SyncSender<ToWriter>>,
     pace: &Arc<Pace>,
-) -> Option<Supply> {
-    let plan = Arc::new(Plan::union(wanted.iter().map(|wanted| &wanted.plan))?);
+) -> Result<Supply, Error> {
     let keep = match &wanted[0].written {
-        written if written.purpose == Purpose::Compare => {
+        Some(written) if written.purpose == Purpose::Compare => {
             Keep::Fingerprints(Purpose::Compare, Some(Arc::clone(written)))
         }
         _ => Keep::Nothing, // the checksums tell
     };
-    let mut queues = Vec::new();
-    for (closer, passes) in writers {
-        let (sender, chunks) = queue(sinks);
-        *closer = chunks.closer();
-        if let Some(passes) = passes {
-            // A writer that was told to stop has gone.
-            let _ = passes.send(Pass { plan: Arc::clone(&plan), chunks });
-        }
-        queues.push(sender);
-    }
-    start(&plan, reopen, keep, queues, pace)
-}
-
-fn start(
-    plan: &Arc<Plan>,
-    reopen: &Arc<Reopen>,
-    keep: Keep,
-    queues: Vec<SyncSender<ToWriter>>,
-    pace: &Arc<Pace>,
-) -> Option<Supply> {
     let (again, reopen) = (Arc::clone(plan), Arc::clone(reopen));
     let open: Open = Box::new(move || reopen(&again).map_err(Error::Reopen));
-    let started = pipeline::buffers().and_then(|pool| {
-        let supply = pool.supply();
-        pipeline::start(plan, open, drain::drain(None).0, pool, keep, queues.clone(), pace).map(|()| supply)
-    });
-    match started {
-        Ok(supply) => Some(supply),
-        Err(error) => {
-            let error = Arc::new(error);
-            for queue in queues {
-                let _ = queue.send(Message::Failed(Arc::clone(&error)));
-            }
-            None
-        }
-    }
+    let pool = pipeline::buffers()?;
+    let supply = pool.supply();
+    pipeline::start(plan, open, drain::drain(None).0, pool, keep, queues, pace)?;
+    Ok(supply)
 }

@@ -1,26 +1,31 @@
-//! Waits for the writers: serves those that need a further pass over the image, and gives up a target that holds up all
-//! the others.
+//! Waits for the writers: serves those that need a pass over the image, and gives up a target that holds up all the
+//! others.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::cancel::Cancel;
 use super::error::Error;
+use super::first_pass::FirstPass;
 use super::pace::Pace;
-use super::plan::Reopen;
-use super::queue::Closer;
-use super::retry::{self, Passes, RETRIES, Wanted};
+use super::plan::{Plan, Reopen};
+use super::queue::{Closer, queue};
+use super::retry::{self, Pass, Passes, RETRIES, Wanted};
 use super::verdict::{Failure, Verdict};
 use super::writer::POLL_INTERVAL;
 use crate::event::{Event, Observer, Outcome, TargetId};
 use crate::sink::{Kind, Restore};
 use crate::sys::pool::Supply;
 
+/// How long a target may do nothing after a signal, while the others wait for it or have ended.
+const LIMIT_AFTER_SIGNAL: Duration = Duration::from_secs(2);
+
 /// What a writer tells.
 pub(super) enum Told {
-    /// It needs some of the image once more.
+    /// It needs the image, or some of it once more.
     Wants(Wanted),
     /// It has ended, perhaps in a panic.
     Ended(thread::Result<Verdict>),
@@ -31,8 +36,8 @@ pub(super) struct Worker {
     pub(super) kind: Kind,
     pub(super) thread: JoinHandle<()>,
     /// Closes the queue of its present pass.
-    pub(super) queue: Closer,
-    /// Where a further pass is handed to it; `None` where there is none any more.
+    pub(super) queue: Option<Closer>,
+    /// Where a pass is handed to it; `None` where there is none any more.
     pub(super) passes: Option<Passes>,
     /// Puts back the settings of its target.
     pub(super) restore: Option<Restore>,
@@ -42,7 +47,7 @@ pub(super) struct Worker {
 /// How far a writer is.
 pub(super) enum WorkerState {
     Works,
-    /// It waits for a further pass.
+    /// It waits for a pass.
     Wants(Wanted),
     Ended(thread::Result<Verdict>),
     /// Its thread is held up in its target, and not waited for.
@@ -53,20 +58,20 @@ pub(super) struct Supervisor {
     pub(super) workers: Vec<Worker>,
     pub(super) inbox: Receiver<(TargetId, Told)>,
     pub(super) pace: Arc<Pace>,
+    /// Until it is begun.
+    pub(super) first: Option<FirstPass>,
     /// Replaces the chunks of the present pass that are lost with a target.
     pub(super) supply: Supply,
     /// Opens the image for a further pass, where it can be read again and is read back at all.
     pub(super) reopen: Option<Arc<Reopen>>,
     pub(super) observer: Arc<dyn Observer>,
+    pub(super) cancel: Cancel,
 }
 
 impl Supervisor {
     /// Waits until all targets have a verdict.
     pub(super) fn run(mut self) -> Vec<Verdict> {
-        if self.reopen.is_none() {
-            self.end_passes();
-        }
-        let (mut passes, mut last_look) = (0, Instant::now());
+        let (mut passes_left, mut last_look) = (1 + self.reopen.iter().len() * RETRIES, Instant::now());
         while self.workers.iter().any(|worker| !worker.state.is_over()) {
             match self.inbox.recv_timeout(POLL_INTERVAL) {
                 Ok((target, told)) => self.note(target, told),
@@ -76,10 +81,16 @@ impl Supervisor {
             // After the process was stopped for a while, that does not count.
             self.pace.advance(last_look.elapsed().min(2 * POLL_INTERVAL));
             last_look = Instant::now();
+            if self.cancel.reason().is_some() {
+                self.pace.limit_to(LIMIT_AFTER_SIGNAL);
+            }
             self.give_up_stalled();
-            if self.all_want_a_pass() {
-                passes += 1;
-                if passes <= RETRIES { self.serve() } else { self.end_passes() }
+            if passes_left > 0 && self.all_want_a_pass() {
+                self.serve();
+                passes_left -= 1;
+                if passes_left == 0 {
+                    self.end_passes();
+                }
             }
         }
         self.conclude()
@@ -102,7 +113,7 @@ impl Supervisor {
     fn give_up_stalled(&mut self) {
         for target in self.pace.give_up_stalled() {
             let worker = &mut self.workers[target.0];
-            worker.queue.close();
+            worker.queue.iter().for_each(Closer::close);
             // The chunk that it holds may never come back. Without memory, the others have one less.
             let _ = self.supply.add();
             if let Some(restore) = worker.restore.take() {
@@ -115,28 +126,40 @@ impl Supervisor {
         }
     }
 
-    /// Whether each writer that has not ended waits for a further pass, and there is one.
+    /// Whether each writer that has not ended waits for a pass, and there is one.
     fn all_want_a_pass(&self) -> bool {
         let mut open = self.workers.iter().filter(|worker| !worker.state.is_over()).peekable();
         open.peek().is_some() && open.all(|worker| matches!(worker.state, WorkerState::Wants(_)))
     }
 
-    /// Reads the image again for those that wait for it.
+    /// Reads the image for those that wait for it: all of it, or what they need once more.
     fn serve(&mut self) {
-        let Some(reopen) = &self.reopen else { return };
         let sinks = self.workers.len();
-        let (mut wanted, mut served) = (Vec::new(), Vec::new());
+        let (mut wanted, mut served, mut queues) = (Vec::new(), Vec::new(), Vec::new());
         for worker in &mut self.workers {
             if let WorkerState::Wants(_) = &worker.state
                 && let WorkerState::Wants(one) = std::mem::replace(&mut worker.state, WorkerState::Works)
             {
+                let (sender, chunks) = queue(sinks);
+                worker.queue = Some(chunks.closer());
                 wanted.push(one);
-                served.push(worker);
+                queues.push(sender);
+                served.push((worker.passes.as_ref(), chunks));
             }
         }
-        let lines = served.iter_mut().map(|worker| (&mut worker.queue, worker.passes.as_ref()));
-        if let Some(supply) = retry::serve(&wanted, lines, reopen, sinks, &self.pace) {
-            self.supply = supply;
+        let Some(plan) = Plan::union(wanted.iter().map(|wanted| &wanted.plan)).map(Arc::new) else { return };
+        let started = match (self.first.take(), &self.reopen) {
+            (Some(first), _) => first.start(&plan, queues, &self.pace),
+            (None, Some(reopen)) => {
+                retry::start(&wanted, &plan, reopen, queues, &self.pace).map(|supply| self.supply = supply)
+            }
+            (None, None) => unreachable!("there is one pass only"),
+        };
+        let started = started.map_err(Arc::new);
+        for (passes, chunks) in served {
+            let pass = started.as_ref().map(|()| Pass { plan: Arc::clone(&plan), chunks }).map_err(Arc::clone);
+            // A writer that was told to stop has gone.
+            let _ = passes.map(|passes| passes.send(pass));
         }
     }
 

@@ -18,7 +18,8 @@ use super::pipeline::{Chunk, Message};
 use super::plan::{Plan, Step};
 use super::queue::Incoming;
 use super::read_back::{MediumCheck, Wrong};
-use super::retry::{Asking, RETRIES, Wanted};
+use super::retry::{Asking, Pass, RETRIES, Wanted};
+use super::survey::Survey;
 use super::verdict::{Failure, Summary, Verdict};
 use crate::event::{Event, Notice, Observer, Outcome, Phase, TargetId};
 use crate::hashing::WINDOW;
@@ -38,6 +39,8 @@ pub(super) struct Writer {
     pub(super) sink: Box<dyn Sink>,
     pub(super) info: SinkInfo,
     pub(super) boot_region: BootRegion,
+    /// Finds out which ranges need not be read, where the image can do without them.
+    pub(super) survey: Option<Survey>,
     /// What the target holds, where only what differs is written.
     pub(super) held: Option<Held>,
     pub(super) found: Found,
@@ -58,10 +61,10 @@ pub(super) enum Found {
 }
 
 impl Writer {
-    /// Writes what comes through `chunks`, makes it durable, then bootable. What is read back wrong is asked for again.
-    pub(super) fn run(mut self, chunks: Incoming, asking: Asking) -> Verdict {
+    /// Asks for the image, writes it, makes it durable, then bootable. What is read back wrong is asked for again.
+    pub(super) fn run(mut self, asking: Asking) -> Verdict {
         let started = Instant::now();
-        let copied = self.copy(chunks, asking);
+        let copied = self.copy(asking);
         if copied.is_ok() {
             let (backup, offset) = self.boot_region.last(Last::BackupGpt);
             if !backup.is_empty() {
@@ -85,7 +88,8 @@ impl Writer {
     }
 
     /// Returns what has come of the image.
-    fn copy(&mut self, chunks: Incoming, asking: Asking) -> Result<Amount, Arc<Error>> {
+    fn copy(&mut self, asking: Asking) -> Result<Amount, Arc<Error>> {
+        let chunks = self.look(&asking)?;
         let discarded = self.prepare()?;
         let plan = Arc::clone(&self.plan);
         let Written { mut amount, fingerprints } = self.write_first(&plan, chunks)?;
@@ -93,7 +97,11 @@ impl Writer {
         // In any case: what a copy wrote that was interrupted may be in the cache of the device only.
         self.sync()?;
         self.boot_region.settle()?;
-        if self.found == Found::Unchanged && self.boot_region.is_right(&mut *self.sink)? {
+        // What comes in a further pass was wrong, and is not compared.
+        let buf = self.held.take().map(Held::end);
+        if let Some(mut buf) = buf.filter(|_| self.found == Found::Unchanged)
+            && self.boot_region.is_right(&mut *self.sink, &mut buf)
+        {
             if self.read_back.is_some() {
                 // All of it has been read, and nothing was written.
                 self.tell_read_back(amount.bytes + plan.left_out());
@@ -114,6 +122,23 @@ impl Writer {
         Ok(amount)
     }
 
+    /// Reads what the target holds, as far as that must be known before the image is read, and waits for the first pass
+    /// over it. Nothing is written.
+    fn look(&mut self, asking: &Asking) -> Result<Incoming, Arc<Error>> {
+        self.cancel.check()?;
+        let (sink, observer) = (&mut *self.sink, &*self.observer);
+        self.boot_region.read(sink, self.id, &self.plan, observer);
+        let mut plan = Plan::clone(&self.plan);
+        if let Some(survey) = self.survey.take() {
+            let right = survey.right_ranges(&plan, sink, &self.boot_region, &self.cancel, observer)?;
+            plan = plan.without(right);
+        }
+        let wanted = Wanted { plan, written: None };
+        let Some(Pass { plan, chunks }) = asking.ask(wanted, &self.cancel)? else { return Err(Error::NoResult.into()) };
+        self.plan = plan;
+        Ok(chunks)
+    }
+
     /// Writes what comes through `chunks`, or what of it differs from what the target holds.
     fn write_first(&mut self, plan: &Plan, chunks: Incoming) -> Result<Written, Arc<Error>> {
         if self.held.is_none() {
@@ -125,7 +150,6 @@ impl Writer {
         if plan.image_size().is_none() {
             self.sink.set_size(written.amount.bytes).map_err(Error::Prepare)?;
         }
-        self.held = None; // what comes in a further pass was wrong
         Ok(written)
     }
 
@@ -147,7 +171,7 @@ impl Writer {
                 return Err(Error::Medium(damage).into());
             }
             let again = plan.only(again);
-            let wanted = Wanted { plan: again.clone(), written: Arc::clone(written) };
+            let wanted = Wanted { plan: again.clone(), written: Some(Arc::clone(written)) };
             let Some(pass) = asking.ask(wanted, &self.cancel)? else { return Err(Error::Medium(damage).into()) };
             self.observer.event(Event::Retry { target: self.id, bytes: damage.bytes });
             self.write(&pass.plan, &again, pass.chunks)?;
@@ -212,6 +236,7 @@ impl Writer {
         if self.is_device() && self.plan.image_size() == Some(0) {
             return Err(Error::Empty);
         }
+        let reader = self.held.as_ref().map(|_| self.sink.reader()).transpose().map_err(Error::ReadTarget)?;
         let begins_at_once = self.held.is_none() || (self.is_device() && self.plan.discards().next().is_some());
         if begins_at_once {
             self.check_capacity()?;
@@ -231,7 +256,7 @@ impl Writer {
         if begins_at_once {
             self.clear(Write::All)?;
         }
-        self.held.iter().for_each(Held::begin);
+        self.held.iter().zip(reader).for_each(|(held, reader)| held.begin(Arc::clone(&self.plan), reader));
         Ok(discarded)
     }
 

@@ -21,8 +21,8 @@ pub(crate) fn limit() -> u64 {
     *LIMIT
 }
 
-/// How many buffers of a MiB there are for one purpose: `most`, but where memory is little, a tenth of it. A copy has up
-/// to three such purposes, a decoder, and the program itself to hold.
+/// How many buffers of a MiB there are for one purpose: `most`, but where memory is little, a tenth of it. A copy has two
+/// such purposes, a decoder, and the program itself to hold.
 pub(crate) fn buffers(most: usize) -> usize {
     buffers_within(limit(), most)
 }

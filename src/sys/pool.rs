@@ -3,12 +3,14 @@
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::aligned::AlignedBuf;
 
-/// The buffers that are free, and where they are given back.
+/// The buffers that are free, and where they are given back. A clone shares them.
+#[derive(Clone)]
 pub struct Pool {
-    free: Receiver<AlignedBuf>,
+    free: Arc<Mutex<Receiver<AlignedBuf>>>,
     give_back: SyncSender<AlignedBuf>,
     length: usize,
 }
@@ -42,13 +44,17 @@ impl Pool {
         for _ in 0..count {
             let _ = give_back.send(AlignedBuf::zeroed(length)?); // there is room
         }
-        Ok(Self { free, give_back, length })
+        Ok(Self { free: Arc::new(Mutex::new(free)), give_back, length })
     }
 
     /// A buffer that is free, if there is one at the moment.
     pub fn try_take(&self) -> Option<PooledBuf> {
-        let buf = self.free.try_recv().ok()?;
+        let buf = self.free().try_recv().ok()?;
         Some(PooledBuf { buf, pool: self.give_back.clone() })
+    }
+
+    fn free(&self) -> MutexGuard<'_, Receiver<AlignedBuf>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What adds buffers to it, as others may be lost.
@@ -58,7 +64,7 @@ impl Pool {
 
     /// Waits for a buffer that is free; its contents are of no meaning.
     pub fn take(&self) -> PooledBuf {
-        let buf = self.free.recv().expect("the pool itself can give buffers back");
+        let buf = self.free().recv().expect("the pool itself can give buffers back");
         PooledBuf { buf, pool: self.give_back.clone() }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::common::device::Loop;
@@ -9,6 +10,7 @@ use crate::common::image::{self, Random};
 use crate::common::memory::LittleMemory;
 use crate::common::tool::{Outcome, bmaptool};
 use crate::common::{sh, sha256, text};
+use crate::partitions::{GPT, partition};
 use crate::registry::{Need, Test};
 
 /// What a kernel leaves of it to programs.
@@ -81,6 +83,35 @@ fn is_flashed(command: &str) {
     assert_eq!(sha256(&file), digest);
     machine.run(["copy", "--nobmap", compressed, device_path]);
     assert_eq!(sha256(&device.path), digest);
+}
+
+#[test(Root, LittleMemory, Program("sfdisk"))]
+fn eight_targets_are_flashed_with_all_options() {
+    let machine = Machine::new();
+    let [image, bmap] = ["disk.img", "disk.bmap"].map(|name| machine.path(name));
+    fs::write(&image, Random::new(5).bytes(2 * PART)).unwrap();
+    partition(&image, GPT);
+    machine.run(["create", "--range-size", "4M", "-o", text(&bmap), text(&image)]);
+    sh("gzip", &["-1", "--keep", text(&image)]);
+    let devices = [1, 2, 3, 4, 5, 6, 7, 8].map(|number| {
+        let backing = machine.path(&format!("device{number}"));
+        image::create(&backing, 3 * PART as u64);
+        Loop::attach(&backing)
+    });
+    let options = ["copy", "--read-back", "--only-changed", "--relocate-gpt", "--bmap", text(&bmap)];
+    // Those of the second image hold most of it already.
+    for (image, change) in [(format!("{}.gz", text(&image)), 0), (text(&image).to_owned(), 5 << 20)] {
+        for device in &devices {
+            let device = fs::OpenOptions::new().write(true).open(&device.path).unwrap();
+            device.write_all_at(b"something else", change).unwrap();
+            device.sync_all().unwrap();
+        }
+        let targets = devices.iter().map(|device| text(&device.path));
+        machine.run(options.into_iter().chain([&*image]).chain(targets));
+        for device in &devices {
+            machine.run(["verify", "--bmap", text(&bmap), text(&device.path)]);
+        }
+    }
 }
 
 /// Compresses a part, and writes that to `to` again and again.

@@ -16,12 +16,14 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 use super::pipeline::CHUNK_LEN;
+use super::queue::queue;
 use super::*;
 use crate::bmap::{Bmap, Checksums};
 use crate::digest::ChecksumKind;
 use crate::event::Event;
 use crate::range::{BlockRange, BlockSize, ByteRange};
 use crate::sink::{Kind, ReadError, ReadPath, SinkInfo, TargetReader, TargetState, WriteError};
+use crate::source::ForwardRead;
 
 const MIB: u64 = 1 << 20;
 const BLOCK: u64 = 1000;
@@ -74,6 +76,37 @@ impl ForwardRead for Reluctant {
     }
 }
 
+/// A source that need not be read from its start to its end.
+struct Indexed(Reluctant);
+
+impl Read for Indexed {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+impl ForwardRead for Indexed {
+    fn skip_to(&mut self, offset: u64) -> io::Result<u64> {
+        self.0.skip_to(offset)
+    }
+
+    fn skipping(&self) -> Skipping {
+        Skipping::LeavesOut
+    }
+
+    fn finish(&mut self) -> io::Result<u64> {
+        self.0.finish()
+    }
+}
+
+/// An image that need not be read from its start to its end, and can be read again.
+fn indexed(plan: Plan, image: &[u8]) -> Image {
+    let again = image.to_vec();
+    let reopen: plan::Reopen = Box::new(move |_| Ok(Box::new(Indexed(Reluctant::new(&again)))));
+    let reader = Box::new(Indexed(Reluctant::new(image)));
+    Image { plan, reader, reopen: Some(reopen), input: None, pipe: None, gpt_sectors: None }
+}
+
 /// What is done to a sink, with offset and length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
@@ -92,6 +125,9 @@ use Outcome::{Complete, Failed};
 /// Where what is stored instead of data for an offset; `None` where nothing is.
 type Lie = Box<dyn FnMut(u64, Vec<u8>) -> Option<(u64, Vec<u8>)> + Send>;
 
+/// Changes what is read at an offset.
+type Misread = Box<dyn FnMut(u64, &mut [u8]) + Send>;
+
 /// Tells some operations from the others.
 type Which = Box<dyn Fn(Operation) -> bool + Send>;
 
@@ -104,6 +140,9 @@ struct Record {
     /// Asks to stop at the sync with this number, from 0.
     cancel: Option<(usize, Cancel)>,
     unreadable: bool,
+    /// There is no second handle.
+    opens_once: bool,
+    misreads: Option<Misread>,
     /// What the medium does with a write instead of what it is told.
     lie: Option<Lie>,
     /// Where reads begin again at the start.
@@ -195,11 +234,15 @@ impl Sink for Recorder {
         }
         let offset = record.wraps_at.map_or(offset, |size| offset % size);
         buf.copy_from_slice(&record.contents[offset as usize..][..buf.len()]);
+        record.misreads.iter_mut().for_each(|misread| misread(offset, buf));
         Ok(())
     }
 
     fn reader(&self) -> io::Result<TargetReader> {
         let record = Arc::clone(&self.record);
+        if record.lock().unwrap().opens_once {
+            return Err(io::Error::from_raw_os_error(libc::EBUSY));
+        }
         let length = record.lock().unwrap().contents.len() as u64;
         let read_at = move |buf: &mut [u8], offset: u64| {
             let record = record.lock().unwrap();

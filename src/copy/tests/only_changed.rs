@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::copy::Write;
-use crate::source::Skipping;
 
 const SIZE: u64 = 3 * MIB - 100;
 
@@ -248,29 +247,6 @@ fn what_was_written_is_read_back_and_wrong_bytes_are_written_again() {
     assert!(record.contents == device(&image, &[]).contents);
 }
 
-/// A source that need not be read from its start to its end.
-struct Indexed(Reluctant);
-
-impl Read for Indexed {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buf)
-    }
-}
-
-impl ForwardRead for Indexed {
-    fn skip_to(&mut self, offset: u64) -> io::Result<u64> {
-        self.0.skip_to(offset)
-    }
-
-    fn skipping(&self) -> Skipping {
-        Skipping::LeavesOut
-    }
-
-    fn finish(&mut self) -> io::Result<u64> {
-        self.0.finish()
-    }
-}
-
 #[test]
 fn what_is_left_out_of_the_boot_region_stays_there_when_its_holes_are_discarded() {
     let image = image(SIZE);
@@ -278,11 +254,7 @@ fn what_is_left_out_of_the_boot_region_stays_there_when_its_holes_are_discarded(
     let plan = Plan::mapped(map, Verify::Checksums, Unmapped::Discard);
     let (verdict, plain) = to_device(plan.clone(), &image, Record::device());
     assert!(verdict.is_ok());
-    let again = image.clone();
-    let reopen: plan::Reopen = Box::new(move |_| Ok(Box::new(Indexed(Reluctant::new(&again)))));
-    let reader = Box::new(Indexed(Reluctant::new(&image)));
-    let source = Image { reader, reopen: Some(reopen), ..image_of(plan, &image) };
-    let (verdict, record) = changed_to(Kind::BlockDevice, source, ReadBack::No, device(&image, &[]));
+    let (verdict, record) = changed_to(Kind::BlockDevice, indexed(plan, &image), ReadBack::No, device(&image, &[]));
     assert_eq!(verdict.unwrap().left_out, 110_000);
     assert!(record.contents == plain.contents);
 }
@@ -328,6 +300,57 @@ fn ranges_that_all_targets_hold_are_left_out_of_the_image() {
             assert_eq!(summary.written > 0, is_written);
             let mut expected = device(&image, if is_written { &[] } else { wrong });
             assert!(record.lock().unwrap().contents == std::mem::take(&mut expected.contents));
+        }
+    }
+}
+
+#[test]
+fn a_target_that_misreads_once_gets_the_image_nevertheless() {
+    let image = image(SIZE);
+    // The second range crosses the end of the boot region.
+    let ranges = [(10, 19), (1000, 1199), (1300, 1399)];
+    let plan = mapped(map(&image, &ranges));
+    for misread in [15_000, 1_010_000, 1_100_000] {
+        for time in 0..3 {
+            let mut reads = 0;
+            let misreads: Misread = Box::new(move |offset, data| {
+                if (offset..offset + data.len() as u64).contains(&misread) {
+                    data[(misread - offset) as usize] ^= u8::from(reads == time);
+                    reads += 1;
+                }
+            });
+            let record = Record { misreads: Some(misreads), ..device(&image, &[1_350_000]) };
+            let (verdict, record) = changed_to(Kind::BlockDevice, indexed(plan.clone(), &image), ReadBack::No, record);
+            verdict.unwrap();
+            assert!(record.contents == device(&image, &[]).contents, "{misread}, read {time}");
+        }
+    }
+}
+
+#[test]
+fn a_target_that_cannot_be_read_fails_alone_or_is_written_whole() {
+    let image = image(SIZE);
+    let map = map(&image, &[(0, 999), (1000, 2999)]);
+    let wrong = &[2_500_000];
+    for (unreadable, record) in [
+        (true, Record { unreadable: true, ..device(&image, wrong) }),
+        (false, Record { opens_once: true, ..device(&image, wrong) }),
+    ] {
+        let records = [device(&image, wrong), record, device(&image, wrong)].map(|record| Arc::new(Mutex::new(record)));
+        let sinks = records.iter().map(|record| sink(Kind::BlockDevice, record)).collect();
+        let verdicts = Copy { write: Write::Changed, ..Copy::new(indexed(mapped(map.clone()), &image), sinks) }.run();
+        for good in [0, 2] {
+            let summary = verdicts[good].as_ref().unwrap();
+            assert_eq!(summary.left_out, if unreadable { 0 } else { 1_000_000 });
+            assert!(records[good].lock().unwrap().contents == device(&image, &[]).contents);
+        }
+        let record = records[1].lock().unwrap();
+        match &verdicts[1] {
+            Ok(_) => assert!(unreadable && record.contents[..3_000_000] == image[..3_000_000]),
+            Err(failure) => {
+                assert!(!unreadable && matches!(*failure.error, Error::ReadTarget(_)), "{failure}");
+                assert_eq!(record.operations, [Finish(Failed)]);
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A GPT whose backup goes to the end of the device.
 
 use super::*;
+use crate::copy::boot_region::Last;
 use crate::copy::{BackupGpt, Write};
 use crate::partition::{RelocateError, Relocated, relocate};
 
@@ -236,6 +237,30 @@ fn a_backup_that_is_not_read_back_right_is_written_again() {
         } else {
             assert!(Relocated::find(record.contents[..MIB as usize].to_vec(), CAPACITY).is_some());
         }
+    }
+}
+
+#[test]
+fn what_comes_again_does_not_undo_the_relocation() {
+    let (image, map) = gpt_image();
+    let (mut sink, _) = device(Record::device(), 512);
+    let relocation = Relocation::of(&relocating(mapped(map), &image), &sink.info()).unwrap();
+    let zeroes = Arc::new(AlignedBuf::zeroed(MIB as usize).unwrap());
+    let mut boot_region = BootRegion::new(MIB, &zeroes, relocation).unwrap();
+    let start = &image[..MIB as usize];
+    boot_region.hold(start, 0);
+    boot_region.settle().unwrap();
+    let mut expected = start.to_vec();
+    relocate(&mut expected, 512, CAPACITY).unwrap();
+    for _ in 0..2 {
+        assert!(boot_region.last(Last::BootRegion) == (&expected, 0));
+        // What is read back is compared with the image.
+        for bytes in [ByteRange { start: 0, end: MIB }, ByteRange { start: 600, end: 3000 }] {
+            let mut buf = vec![0; bytes.len() as usize];
+            boot_region.fill(&mut *sink, &mut buf, bytes).unwrap();
+            assert!(buf == image[bytes.start as usize..bytes.end as usize]);
+        }
+        boot_region.hold(start, 0);
     }
 }
 

@@ -1,8 +1,10 @@
 //! Targets that are held up while the others wait for them.
 
 use std::sync::mpsc::{Sender, channel};
+use std::time::Instant;
 
 use super::*;
+use crate::copy::Write as Copied;
 
 /// How long a target may be held up here. A busy machine must not take a target that works for one that does not.
 const LIMIT: Duration = Duration::from_millis(400);
@@ -18,18 +20,16 @@ fn hanging(hangs: impl Fn(Operation) -> bool + Send + 'static) -> (Record, Sende
 
 /// Copies an image of so many MiB to devices.
 fn copy_all(mib: u64, read_back: ReadBack, records: &[Arc<Mutex<Record>>]) -> (Vec<Verdict>, Vec<String>) {
+    let image = Image { reopen: None, ..indexed(sized(mib * MIB), &image(mib * MIB)) };
+    let copy = Copy { stall: LIMIT, read_back, ..Copy::new(image, Vec::new()) };
+    run(copy, records)
+}
+
+/// Runs `copy` to devices.
+fn run(copy: Copy, records: &[Arc<Mutex<Record>>]) -> (Vec<Verdict>, Vec<String>) {
     let witness = Arc::new(Witness::default());
-    let image = Image {
-        plan: sized(mib * MIB),
-        reader: Box::new(Reluctant::new(&image(mib * MIB))),
-        reopen: None,
-        input: None,
-        pipe: None,
-        gpt_sectors: None,
-    };
     let sinks = records.iter().map(|record| sink(Kind::BlockDevice, record)).collect();
-    let observer = Arc::clone(&witness) as Arc<dyn Observer>;
-    let verdicts = Copy { stall: LIMIT, read_back, observer, ..Copy::new(image, sinks) }.run();
+    let verdicts = Copy { sinks, observer: Arc::clone(&witness) as Arc<dyn Observer>, ..copy }.run();
     let told = std::mem::take(&mut *witness.0.lock().unwrap());
     (verdicts, told)
 }
@@ -73,6 +73,64 @@ fn one_that_is_held_up_is_given_up_and_the_others_are_completed() {
         assert!(more.len() <= 3 && more.last() == Some(&&Finish(Failed)), "{number}: {more:?}");
         assert!(record.contents[..MIB as usize].iter().all(|&byte| byte == 0 || number == 0), "{number}");
     }
+}
+
+#[test]
+fn one_that_is_held_up_before_the_first_write_is_given_up_too() {
+    let image = image(4 * MIB);
+    let plan = mapped(map(&image, &[(0, 999), (1000, 2999), (3000, 4194)]));
+    type Hangs = fn(Operation) -> bool;
+    let cases: [(Copied, Hangs); 3] = [
+        (Copied::All, |operation| operation == ReadAt(0, MIB)),
+        (Copied::Changed, |operation| operation == ReadAt(0, MIB)),
+        (Copied::Changed, |operation| operation == ReadAt(2 * MIB, MIB)),
+    ];
+    for (number, (write, hangs)) in cases.into_iter().enumerate() {
+        let (record, release, ended) = hanging(hangs);
+        let records = [shared(Record::device()), shared(record), shared(Record::device())];
+        // They hold the second range.
+        for record in &records {
+            record.lock().unwrap().contents[1_000_000..3_000_000].copy_from_slice(&image[1_000_000..3_000_000]);
+        }
+        let before = records[1].lock().unwrap().contents.clone();
+        let copy = Copy { stall: LIMIT, write, ..Copy::new(indexed(plan.clone(), &image), Vec::new()) };
+        let (verdicts, told) = run(copy, &records);
+        for good in [0, 2] {
+            let left_out = verdicts[good].as_ref().unwrap().left_out;
+            assert_eq!(left_out, if write == Copied::All { 0 } else { 2_000_000 }, "{number}");
+            assert!(records[good].lock().unwrap().contents[..image.len()] == image, "{number}");
+        }
+        let failure = verdicts[1].as_ref().unwrap_err();
+        assert!(matches!(*failure.error, Error::Stalled { limit: LIMIT }), "{number}: {failure}");
+        assert_eq!(failure.state, TargetState::Untouched, "{number}");
+        assert!(told.contains(&"1 Failed".to_owned()), "{number}: {told:?}");
+        drop(release);
+        ended.recv().unwrap();
+        let record = records[1].lock().unwrap();
+        assert!(record.operations == [Finish(Failed)] && record.contents == before, "{number}");
+    }
+}
+
+#[test]
+fn after_a_signal_one_that_is_held_up_is_not_waited_for_long() {
+    let cancel = Cancel::default();
+    let flag = cancel.flag();
+    let (record, release, ended) = hanging(move |operation| {
+        let hangs = operation == Write(2 * MIB, MIB);
+        flag.fetch_or(if hangs { 15 } else { 0 }, Ordering::Relaxed);
+        hangs
+    });
+    let records = [shared(Record::device()), shared(record)];
+    let copy = Copy { cancel, ..Copy::new(indexed(sized(8 * MIB), &image(8 * MIB)), Vec::new()) };
+    let started = Instant::now();
+    let (verdicts, _) = run(copy, &records);
+    assert!(started.elapsed() < STALL / 2, "{:?}", started.elapsed());
+    let failures: Vec<_> = verdicts.into_iter().map(Result::unwrap_err).collect();
+    assert!(matches!(*failures[0].error, Error::Cancelled), "{}", failures[0]);
+    assert!(matches!(*failures[1].error, Error::Stalled { .. }), "{}", failures[1]);
+    assert_eq!(failures[1].state, TargetState::BootRegionZero);
+    drop(release);
+    ended.recv().unwrap();
 }
 
 #[test]
