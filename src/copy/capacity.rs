@@ -9,6 +9,7 @@ use std::time::UNIX_EPOCH;
 
 use super::cancel::Cancel;
 use super::error::Error;
+use crate::event::{Notice, Observer, TargetId};
 use crate::sink::{Kind, Sink, WriteError};
 use crate::sys::aligned::AlignedBuf;
 
@@ -24,18 +25,34 @@ const SMALL: u64 = 64 << 20;
 /// Checks a device, on which nothing has been written yet, and leaves it as it was.
 ///
 /// What cannot be marked is spared: a device may be read-only at its end.
-pub(super) fn check(sink: &mut dyn Sink, cancel: &Cancel) -> Result<(), Error> {
+pub(super) fn check(
+    sink: &mut dyn Sink,
+    target: TargetId,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<(), Error> {
     let info = sink.info();
     let Some(capacity) = info.capacity.filter(|&capacity| info.kind == Kind::BlockDevice && capacity >= SMALL) else {
         return Ok(());
     };
     let mut marks = Marks::read(sink, capacity)?;
     let holds = marks.check(sink, cancel);
-    marks.put_back(sink)?;
+    let restored = marks.put_back(sink).map_err(|NotRestored { offsets, error }| {
+        if !offsets.is_empty() {
+            observer.notice(Notice::MarksLeft { target, offsets: &offsets, error: &error });
+        }
+        error
+    });
     match holds? {
         Some(holds) => Err(Error::Capacity { claimed: capacity, holds }),
-        None => Ok(()),
+        None => restored,
     }
+}
+
+/// Where marks may still be, and why.
+struct NotRestored {
+    offsets: Vec<u64>,
+    error: Error,
 }
 
 /// Places on a device, and what was there.
@@ -104,15 +121,21 @@ impl Marks {
     }
 
     /// Puts back what was there.
-    fn put_back(&self, sink: &mut dyn Sink) -> Result<(), Error> {
-        let mut result = Ok(());
+    fn put_back(&self, sink: &mut dyn Sink) -> Result<(), NotRestored> {
+        let marked = || self.places[..self.written].iter().rev();
+        let (mut offsets, mut result) = (Vec::new(), Ok(()));
         // One that fails is tried again, and does not keep the others from being put back.
-        for (offset, there) in self.places[..self.written].iter().rev() {
-            let written = sink.write_at(there, *offset).or_else(|_| sink.write_at(there, *offset));
-            result = written.and(result);
+        for (offset, there) in marked() {
+            if let Err(error) = sink.write_at(there, *offset).or_else(|_| sink.write_at(there, *offset)) {
+                offsets.push(*offset);
+                result = Err(error.into());
+            }
         }
-        sink.sync().map_err(Error::Sync)?;
-        result?;
+        if let Err(error) = sink.sync() {
+            offsets = marked().map(|(offset, _)| *offset).collect();
+            result = Err(Error::Sync(error));
+        }
+        result.map_err(|error| NotRestored { offsets, error })?;
         sink.note_restored();
         Ok(())
     }

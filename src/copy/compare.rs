@@ -9,7 +9,7 @@ use super::plan::Plan;
 use super::writer::{POLL_INTERVAL, strides};
 use crate::hashing::{WINDOW, windows};
 use crate::range::ByteRange;
-use crate::sink::{Sink, TargetReader};
+use crate::sink::{ReadPath, Sink, TargetReader};
 use crate::sys::memory;
 use crate::sys::pool::{Pool, PooledBuf};
 use crate::sys::threads;
@@ -26,6 +26,8 @@ pub(super) struct Held {
     windows: Receiver<HeldWindow>,
     /// The last one that was received.
     current: Option<HeldWindow>,
+    /// How the target is read.
+    pub(super) path: ReadPath,
 }
 
 /// What lies between two multiples of [`WINDOW`].
@@ -40,6 +42,7 @@ impl Held {
     /// Takes memory and a thread to read one of `sinks` targets of `plan`. Nothing is read before [`Self::begin`].
     pub(super) fn start(plan: &Arc<Plan>, sink: &dyn Sink, sinks: usize) -> Result<Self, Error> {
         let reader = sink.reader().map_err(Error::ReadTarget)?;
+        let path = reader.path;
         let pool = Pool::new((memory::buffers(BUFFERS) / sinks).max(2), WINDOW as usize).map_err(Error::Memory)?;
         let (begin, begun) = sync_channel(1);
         let (sender, windows) = sync_channel(BUFFERS);
@@ -50,7 +53,7 @@ impl Held {
             }
         };
         threads::start("comparer", read).map_err(Error::Thread)?;
-        Ok(Self { begin, windows, current: None })
+        Ok(Self { begin, windows, current: None, path })
     }
 
     /// Begins to read.

@@ -21,6 +21,9 @@ const BUFFERS: usize = 16;
 /// A target with so many wrong places is not worth reading on.
 const HOPELESS: usize = 4096;
 
+/// Nor is one with so many windows that cannot be read: each of them may take long.
+const HOPELESSLY_UNREADABLE: usize = 16;
+
 /// Reads a target back. Memory and threads are taken before anything is written.
 pub(super) struct MediumCheck {
     pool: Pool,
@@ -60,8 +63,13 @@ impl MediumCheck {
             cancel.check()?;
             let mut buf = self.pool.take();
             let span = window.span();
-            boot_region.fill(sink, &mut buf[window.position(span)], span)?;
-            search.compare(&window, &Arc::new(buf), &mut self.hashers);
+            let is_read = is_read(boot_region.fill(sink, &mut buf[window.position(span)], span))?;
+            let buf = Arc::new(buf);
+            if is_read {
+                search.compare(&window, &buf, &mut self.hashers);
+            } else {
+                search.note_unreadable(&window, &buf, &mut self.hashers);
+            }
             search.note(self.hashers.mismatches());
             done += window.parts.iter().map(|part| part.bytes.len()).sum::<u64>();
             progress(done);
@@ -85,22 +93,20 @@ impl MediumCheck {
         }
         let mut buf = self.pool.take();
         let found = &mut buf[..expected.len()];
-        sink.read_at(found, offset)?;
-        if found == expected {
+        let is_read = is_read(sink.read_at(found, offset))?;
+        if is_read && found == expected {
             return Ok(None);
         }
+        let bytes = ByteRange { start: offset, end: offset + expected.len() as u64 };
         let digest = |data: &[u8]| {
             let mut hasher = KEPT.hasher();
             hasher.update(data);
             hasher.finish()
         };
-        let place = Place {
-            bytes: ByteRange { start: offset, end: offset + expected.len() as u64 },
-            blocks: None,
-            digests: Some(Digests { kind: KEPT, expected: digest(expected), found: digest(found) }),
-            looks: Looks::of(found),
-        };
-        Ok(Some(Damage::of(vec![place], Extent::All)))
+        let digests = || Digests { bytes, kind: KEPT, expected: digest(expected), found: digest(found) };
+        let digests = is_read.then(digests);
+        let looks = if is_read { Looks::of(found) } else { Looks::Unreadable };
+        Ok(Some(Damage::of(vec![Place { bytes, blocks: None, digests, looks }], Extent::All)))
     }
 }
 
@@ -108,6 +114,18 @@ impl From<ReadError> for Error {
     fn from(ReadError { offset, source }: ReadError) -> Self {
         Self::ReadBack { offset, source }
     }
+}
+
+/// Whether it was read, or cannot be because of the medium. Fails for any other reason: the device has gone, for one.
+fn is_read(read: Result<(), ReadError>) -> Result<bool, Error> {
+    let Err(error) = read else { return Ok(true) };
+    // What the block layer makes of its own errors (block/blk-core.c).
+    const OF_MEDIUM: [i32; 5] = [libc::EIO, libc::ENODATA, libc::EILSEQ, libc::EREMOTEIO, libc::ETIMEDOUT];
+    if !error.source.raw_os_error().is_some_and(|code| OF_MEDIUM.contains(&code)) {
+        return Err(error.into());
+    }
+    log::debug!("cannot read back byte {}: {}", error.offset, error.source);
+    Ok(false)
 }
 
 /// Collects what is wrong.
@@ -118,7 +136,9 @@ struct Search<'a> {
     classifier: Classifier<'a>,
     /// What must be zero and is not.
     not_zero: Vec<Place>,
-    /// Windows whose fingerprint is wrong; the checksums of their ranges tell whether they count.
+    /// What cannot be read.
+    unreadable: Vec<ByteRange>,
+    /// The parts of windows whose fingerprint is wrong; the checksums of their ranges tell whether they count.
     suspects: Vec<(ByteRange, Looks)>,
     /// Wrong ranges of the bmap where these have checksums, else wrong windows.
     mismatches: Vec<Mismatch>,
@@ -127,8 +147,8 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     fn new(plan: &'a Plan, written: &'a Fingerprints, kind: ChecksumKind) -> Self {
         let classifier = Classifier::new(written);
-        let (not_zero, suspects, mismatches) = (Vec::new(), Vec::new(), Vec::new());
-        Self { plan, written, kind, classifier, not_zero, suspects, mismatches }
+        let (not_zero, unreadable, suspects, mismatches) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { plan, written, kind, classifier, not_zero, unreadable, suspects, mismatches }
     }
 
     /// Compares what was read of a window, or has it compared by `hashers`.
@@ -154,32 +174,39 @@ impl<'a> Search<'a> {
                 }
             }
             Purpose::Locate => {
-                self.locate(window, &data, buf, span, length);
-                for Part { bytes, of, is_last } in data {
-                    let expected = of.checksum().filter(|_| *is_last).map(|checksum| {
-                        let (bytes, blocks) = (of.bytes(), Some(checksum.blocks));
-                        Expected { bytes, length: bytes.len(), blocks, digest: checksum.digest.into() }
-                    });
-                    hashers.feed(buf, window.position(*bytes), expected);
-                }
+                self.locate(window, &data, buf, length);
+                feed_ranges(window, buf, hashers);
             }
         }
     }
 
+    /// Notes a window that cannot be read, whatever is in `buf`.
+    fn note_unreadable(&mut self, window: &Window<Step<'_>>, buf: &Arc<PooledBuf>, hashers: &mut Hashers) {
+        self.unreadable.push(window.span());
+        if self.written.purpose == Purpose::Locate {
+            feed_ranges(window, buf, hashers); // a range that was begun must be ended
+        }
+    }
+
     /// Notes a window whose fingerprint is wrong.
-    fn locate(
-        &mut self,
-        window: &Window<Step<'_>>,
-        data: &[&Part<Step<'_>>],
-        buf: &PooledBuf,
-        span: ByteRange,
-        length: u64,
-    ) {
+    fn locate(&mut self, window: &Window<Step<'_>>, data: &[&Part<Step<'_>>], buf: &PooledBuf, length: u64) {
         let mut hasher = WindowHasher::new(Purpose::Locate);
         data.iter().for_each(|part| hasher.update(&buf[window.position(part.bytes)]));
         let found = hasher.finish();
-        if self.written.get(window.index) != Some(found.as_bytes()) {
-            self.suspects.push((span, self.classifier.looks(window.index, length, &found)));
+        if self.written.get(window.index) == Some(found.as_bytes()) {
+            return;
+        }
+        let whole = self.classifier.looks(window.index, length, &found);
+        for Part { bytes, .. } in data {
+            let looks = match whole {
+                Looks::Displaced(_) => whole,
+                // Some parts may be zeroes, and others not.
+                _ => Looks::of(&buf[window.position(*bytes)]),
+            };
+            match self.suspects.last_mut().filter(|(last, alike)| last.start >= window.start() && *alike == looks) {
+                Some((last, _)) => last.end = bytes.end,
+                None => self.suspects.push((*bytes, looks)),
+            }
         }
     }
 
@@ -188,13 +215,16 @@ impl<'a> Search<'a> {
     }
 
     fn is_hopeless(&self) -> bool {
-        [self.not_zero.len(), self.suspects.len(), self.mismatches.len()].into_iter().max() >= Some(HOPELESS)
+        let most = [self.not_zero.len(), self.suspects.len(), self.mismatches.len()].into_iter().max();
+        most >= Some(HOPELESS) || self.unreadable.len() >= HOPELESSLY_UNREADABLE
     }
 
     /// Sums up what is wrong, if anything is.
     fn conclude(mut self, extent: Extent) -> Option<Wrong> {
         self.mismatches.sort_unstable_by_key(|mismatch| mismatch.expected.bytes.start);
         let mut places = std::mem::take(&mut self.not_zero);
+        let unreadable = |&bytes| Place { bytes, blocks: None, digests: None, looks: Looks::Unreadable };
+        places.extend(self.unreadable.iter().map(unreadable));
         match (self.written.purpose, extent) {
             (Purpose::Compare, _) => places.extend(self.wrong_windows()),
             (Purpose::Locate, Extent::All) => places.extend(self.wrong_ranges()),
@@ -216,26 +246,34 @@ impl<'a> Search<'a> {
     fn wrong_windows(&mut self) -> Vec<Place> {
         let place = |Mismatch { expected, found }| {
             let looks = self.classifier.looks(expected.bytes.start / WINDOW, expected.length, &found);
-            let digests = Some(Digests { kind: self.kind, expected: expected.digest, found });
-            Place { bytes: expected.bytes, blocks: None, digests, looks }
+            let bytes = expected.bytes;
+            let digests = Some(Digests { bytes, kind: self.kind, expected: expected.digest, found });
+            Place { bytes, blocks: None, digests, looks }
         };
         std::mem::take(&mut self.mismatches).into_iter().map(place).collect()
     }
 
-    /// The suspects in each range whose checksum is wrong; should there be none, all of the range.
+    /// The suspects in each range whose checksum is wrong; should there be none, all of the range. The checksum of one that
+    /// was not read in full says nothing.
     fn wrong_ranges(&self) -> Vec<Place> {
         let mut places = Vec::new();
         for Mismatch { expected, found } in &self.mismatches {
             let range = expected.bytes;
-            let digests = Digests { kind: self.kind, expected: expected.digest.clone(), found: found.clone() };
-            let place = |bytes, looks| Place { bytes, blocks: expected.blocks, digests: Some(digests.clone()), looks };
+            let is_read = !self.unreadable.iter().any(|bytes| bytes.overlaps(range));
+            let digests = is_read.then(|| Digests {
+                bytes: range,
+                kind: self.kind,
+                expected: expected.digest.clone(),
+                found: found.clone(),
+            });
+            let place = |bytes, looks| Place { bytes, blocks: expected.blocks, digests: digests.clone(), looks };
             let first = self.suspects.partition_point(|(suspect, _)| suspect.end <= range.start);
             let within = self.suspects[first..].iter().take_while(|(suspect, _)| suspect.start < range.end);
             let before = places.len();
             places.extend(within.map(|(suspect, looks)| {
                 place(ByteRange { start: suspect.start.max(range.start), end: suspect.end.min(range.end) }, *looks)
             }));
-            if places.len() == before {
+            if places.len() == before && is_read {
                 places.push(place(range, Looks::Unknown));
             }
         }
@@ -259,5 +297,16 @@ impl<'a> Search<'a> {
             }
         }
         again
+    }
+}
+
+/// Has the ranges with a checksum hashed and compared, as far as they lie in a window.
+fn feed_ranges(window: &Window<Step<'_>>, buf: &Arc<PooledBuf>, hashers: &mut Hashers) {
+    for Part { bytes, of, is_last } in window.parts.iter().filter(|part| matches!(part.of, Step::Write(..))) {
+        let expected = of.checksum().filter(|_| *is_last).map(|checksum| {
+            let (bytes, blocks) = (of.bytes(), Some(checksum.blocks));
+            Expected { bytes, length: bytes.len(), blocks, digest: checksum.digest.into() }
+        });
+        hashers.feed(buf, window.position(*bytes), expected);
     }
 }

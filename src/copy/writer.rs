@@ -23,7 +23,7 @@ use super::verdict::{Failure, Summary, Verdict};
 use crate::event::{Event, Notice, Observer, Outcome, Phase, TargetId};
 use crate::hashing::WINDOW;
 use crate::range::ByteRange;
-use crate::sink::{Kind, Sink, SinkInfo};
+use crate::sink::{Kind, ReadPath, Sink, SinkInfo};
 
 /// How long the writer waits for a chunk before it looks whether it shall stop.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -70,6 +70,13 @@ impl Writer {
             let rest = self.boot_region.rest();
             discarded::tell_contents(&self.plan, &mut *self.sink, rest, self.id, &*self.observer);
         }
+        if let Err(error) = &copied
+            && matches!(**error, Error::Medium(_))
+            && self.is_device()
+        {
+            // What was zeroed there may be anything, as on a device that wraps around.
+            self.boot_region.distrust();
+        }
         let outcome = if copied.is_ok() { Outcome::Complete } else { Outcome::Failed };
         let cleared = copied.as_ref().err().and_then(|_| self.boot_region.revoke(&mut *self.sink));
         let state = self.sink.finish(outcome);
@@ -86,15 +93,16 @@ impl Writer {
     /// Returns what has come of the image.
     fn copy(&mut self, chunks: Incoming, asking: Asking) -> Result<Amount, Arc<Error>> {
         self.prepare()?;
-        let plan = Arc::clone(&self.plan);
+        let plan = self.first_plan();
+        let compared = self.held.as_ref().map(|held| held.path);
         let Written { mut amount, fingerprints } = self.write_first(&plan, chunks)?;
         // In any case: what a copy wrote that was interrupted may be in the cache of the device only.
         self.sync()?;
         self.boot_region.settle()?;
         if self.found == Found::Unchanged && self.boot_region.is_right(&mut *self.sink)? {
-            if self.read_back.is_some() {
-                // All of it has been read, and nothing was written.
-                self.tell_read_back(amount.bytes + plan.left_out());
+            if let Some(path) = compared.filter(|_| self.read_back.is_some()) {
+                // All of it has been read, some by the sink and most by its second handle, and nothing was written.
+                self.tell_read_back(amount.bytes + plan.left_out(), self.sink.read_path().max(path));
             }
             return Ok(amount);
         }
@@ -108,27 +116,30 @@ impl Writer {
         let plan = Plan::clone(&plan).of_size(Some(amount.bytes));
         self.verify(&plan, &mut read_back, &fingerprints, asking)?;
         self.commit(Some(&read_back))?;
-        self.tell_read_back(amount.bytes);
+        self.tell_read_back(amount.bytes, self.sink.read_path());
         Ok(amount)
+    }
+
+    /// The plan of the first pass. A file that was not emptied may have data where the image has holes.
+    fn first_plan(&self) -> Arc<Plan> {
+        match self.held {
+            Some(_) if !self.is_device() => Arc::new(self.plan.zeroing_holes()),
+            _ => Arc::clone(&self.plan),
+        }
     }
 
     /// Writes what comes through `chunks`, or what of it differs from what the target holds.
     fn write_first(&mut self, plan: &Plan, chunks: Incoming) -> Result<Written, Arc<Error>> {
-        if self.held.is_none() {
-            return self.write(plan, plan, chunks);
-        }
-        // A file that was not emptied may have data where the image has holes.
-        let plan = if self.is_device() { plan.clone() } else { plan.zeroing_holes() };
-        let written = self.write(&plan, &plan, chunks)?;
-        if plan.image_size().is_none() {
+        let written = self.write(plan, plan, chunks)?;
+        // What comes in a further pass was wrong.
+        if self.held.take().is_some() && plan.image_size().is_none() {
             self.sink.set_size(written.amount.bytes).map_err(Error::Prepare)?;
         }
-        self.held = None; // what comes in a further pass was wrong
         Ok(written)
     }
 
-    fn tell_read_back(&self, bytes: u64) {
-        self.observer.event(Event::ReadBack { target: self.id, bytes, path: self.sink.read_path() });
+    fn tell_read_back(&self, bytes: u64, path: ReadPath) {
+        self.observer.event(Event::ReadBack { target: self.id, bytes, path });
     }
 
     /// Reads back what `plan` has written, until all of it is right. It is always all: on a device that wraps around,
@@ -172,6 +183,9 @@ impl Writer {
     /// needed.
     fn commit(&mut self, read_back: Option<&MediumCheck>) -> Result<(), Error> {
         for last in [Last::BackupGpt, Last::BootRegion] {
+            if let Some(read_back) = read_back {
+                self.check_still_zero(last, read_back)?;
+            }
             for attempt in 0.. {
                 self.commit_part(last)?;
                 let Some(read_back) = read_back else { break };
@@ -187,6 +201,14 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Checks that the place of what is written last is as [`Self::clear`] left it. On a device that wraps around,
+    /// something else may have been written there, which was read back right, and would be lost.
+    fn check_still_zero(&mut self, last: Last, read_back: &MediumCheck) -> Result<(), Error> {
+        let (contents, offset) = self.boot_region.last(last);
+        let zeroes = &self.boot_region.zeroes()[..contents.len()];
+        read_back.check_last(&mut *self.sink, zeroes, offset)?.map_or(Ok(()), |damage| Err(Error::Medium(damage)))
     }
 
     fn commit_part(&mut self, last: Last) -> Result<(), Error> {
@@ -244,7 +266,7 @@ impl Writer {
     fn check_capacity(&mut self) -> Result<(), Error> {
         if self.read_back.is_some() {
             self.pulse.set_holds(Holds::Changed);
-            capacity::check(&mut *self.sink, &self.cancel)?;
+            capacity::check(&mut *self.sink, self.id, &*self.observer, &self.cancel)?;
         }
         Ok(())
     }
@@ -253,6 +275,9 @@ impl Writer {
         self.found = Found::Changed;
         if self.pulse.holds() == Holds::AsFound {
             self.pulse.set_holds(Holds::Changed);
+        }
+        if self.read_back.is_some() {
+            self.boot_region.clear_backup(&mut *self.sink)?;
         }
         self.boot_region.clear(&mut *self.sink, write)?;
         self.pulse.set_holds(Holds::Changed);

@@ -140,6 +140,7 @@ pub enum Contents {
     Displaced,
     Ones,
     Unknown,
+    Unreadable,
     Zeroes,
 }
 
@@ -227,6 +228,7 @@ impl From<Looks> for Contents {
             Looks::Zeroes => Self::Zeroes,
             Looks::Ones => Self::Ones,
             Looks::Displaced(_) => Self::Displaced,
+            Looks::Unreadable => Self::Unreadable,
             Looks::Unknown => Self::Unknown,
         }
     }

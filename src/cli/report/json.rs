@@ -204,6 +204,7 @@ fn print(event: &Event) {
 fn target_of(notice: &Notice<'_>) -> Option<TargetId> {
     match *notice {
         Notice::BootRegionUnreadable { target, .. }
+        | Notice::MarksLeft { target, .. }
         | Notice::GptSectorSize { target, .. }
         | Notice::DiscardedNotZero { target, .. } => Some(target),
         _ => None,

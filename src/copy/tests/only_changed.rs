@@ -245,6 +245,32 @@ fn what_was_written_is_read_back_and_wrong_bytes_are_written_again() {
     assert!(record.contents == device(&image, &[]).contents);
 }
 
+#[test]
+fn holes_of_a_file_that_are_zeroed_again_are_read_back() {
+    let image = image(SIZE);
+    let plan = mapped(map(&image, &[(0, 999), (2000, 2499)]));
+    for arrives in [true, false] {
+        let lie: Lie = Box::new(move |offset, data| (arrives || data[0] != 0).then_some((offset, data)));
+        let record = Record { lie: Some(lie), ..device(&image, &[]) };
+        let (verdict, record) = changed_to(Kind::RegularFile, image_of(plan.clone(), &image), ReadBack::Yes, record);
+        assert_eq!(verdict.is_ok(), arrives);
+        let state = record.operations.last();
+        assert_eq!(state, Some(&Finish(if arrives { Complete } else { Failed })));
+    }
+}
+
+#[test]
+fn how_a_target_that_is_right_was_read_is_told_by_what_has_read_it() {
+    let image = image(SIZE);
+    let record = Arc::new(Mutex::new(device(&image, &[])));
+    let witness = Arc::new(Witness::default());
+    let (sinks, observer) = (vec![sink(Kind::RegularFile, &record)], witness.clone());
+    let source = image_of(sized(SIZE), &image);
+    one(Copy { write: Write::Changed, read_back: ReadBack::Yes, observer, ..Copy::new(source, sinks) }.run()).unwrap();
+    let right = format!("0 {SIZE} right, AfterDrop");
+    assert!(witness.0.lock().unwrap().contains(&right), "{:?}", witness.0);
+}
+
 /// A source that need not be read from its start to its end.
 struct Indexed(Reluctant);
 
