@@ -2,8 +2,14 @@
 //!
 //! Some cards and sticks say that they are larger than they are. What is written past their real size goes nowhere, or
 //! wraps around and overwrites their start. Marks at the powers of two, written from the end to the start, show that: a
-//! mark that was lost is not there, and one that wrapped around has been overwritten by a later one. Whatever was in
-//! the place of a mark is put back. A power cut in between leaves some marks, of 4096 bytes each, where they are.
+//! mark that was lost is not there, whatever the real size is, and one that wrapped around has been overwritten by a later
+//! one if both have the same place. They do where their distance is a multiple of the real size: always if that is a power
+//! of two, as of most counterfeits. Where a device wraps around that passes, only a scan of all of it could tell. Reading
+//! back is one of the image, and finds what of that has overwritten something else of it; only zeroes may then still be
+//! overwritten by what is written last.
+//!
+//! Whatever was in the place of a mark is put back. Who is killed or unplugged in between leaves some marks, of 4096
+//! bytes each, where they are.
 
 use std::time::UNIX_EPOCH;
 
