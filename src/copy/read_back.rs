@@ -46,8 +46,8 @@ impl MediumCheck {
         Ok(Self { pool, hashers: Hashers::start(sinks, kind).map_err(Error::Thread)?, kind })
     }
 
-    /// Reads what `plan`, whose size is known, has written or zeroed, and compares it. The boot region is not written
-    /// yet, and taken from memory. `progress` is told how many bytes have been read.
+    /// Reads what `plan`, whose size is known, has written or zeroed or leaves out, and compares it. The boot region is not
+    /// written yet, and taken from memory. `progress` is told how many bytes have been read.
     pub(super) fn check(
         &mut self,
         plan: &Plan,
@@ -57,9 +57,10 @@ impl MediumCheck {
         cancel: &Cancel,
         mut progress: impl FnMut(u64),
     ) -> Result<Option<Wrong>, Error> {
-        let mut search = Search::new(plan, written, self.kind);
+        let all = plan.with_all();
+        let mut search = Search::new(plan, &all, written, self.kind);
         let mut done = 0;
-        for window in windows(plan.steps().map(|step| (step.bytes(), step))) {
+        for window in windows(all.steps().map(|step| (step.bytes(), step))) {
             cancel.check()?;
             let mut buf = self.pool.take();
             let span = window.span();
@@ -131,6 +132,8 @@ fn is_read(read: Result<(), ReadError>) -> Result<bool, Error> {
 /// Collects what is wrong.
 struct Search<'a> {
     plan: &'a Plan,
+    /// With what the plan leaves out.
+    all: &'a Plan,
     written: &'a Fingerprints,
     kind: ChecksumKind,
     classifier: Classifier<'a>,
@@ -145,10 +148,10 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(plan: &'a Plan, written: &'a Fingerprints, kind: ChecksumKind) -> Self {
+    fn new(plan: &'a Plan, all: &'a Plan, written: &'a Fingerprints, kind: ChecksumKind) -> Self {
         let classifier = Classifier::new(written);
         let (not_zero, unreadable, suspects, mismatches) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { plan, written, kind, classifier, not_zero, unreadable, suspects, mismatches }
+        Self { plan, all, written, kind, classifier, not_zero, unreadable, suspects, mismatches }
     }
 
     /// Compares what was read of a window, or has it compared by `hashers`.
@@ -163,9 +166,9 @@ impl<'a> Search<'a> {
         let [first, ..] = data.as_slice() else { return };
         let last = data[data.len() - 1];
         let span = ByteRange { start: first.bytes.start, end: last.bytes.end };
-        let length = data.iter().map(|part| part.bytes.len()).sum();
         match self.written.purpose {
             Purpose::Compare => {
+                let length = data.iter().map(|part| part.bytes.len()).sum();
                 let kept = self.written.get(window.index).expect("what was written has a fingerprint");
                 let mut expected = Some(Expected { bytes: span, length, blocks: None, digest: kept.into() });
                 for part in &data {
@@ -174,7 +177,8 @@ impl<'a> Search<'a> {
                 }
             }
             Purpose::Locate => {
-                self.locate(window, &data, buf, length);
+                let data: Vec<_> = data.into_iter().filter(|part| !self.plan.leaves_out(&part.of)).collect();
+                self.locate(window, &data, buf);
                 feed_ranges(window, buf, hashers);
             }
         }
@@ -188,14 +192,15 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Notes a window whose fingerprint is wrong.
-    fn locate(&mut self, window: &Window<Step<'_>>, data: &[&Part<Step<'_>>], buf: &PooledBuf, length: u64) {
+    /// Notes a window if the fingerprint of `data`, what was written to it, is wrong.
+    fn locate(&mut self, window: &Window<Step<'_>>, data: &[&Part<Step<'_>>], buf: &PooledBuf) {
         let mut hasher = WindowHasher::new(Purpose::Locate);
         data.iter().for_each(|part| hasher.update(&buf[window.position(part.bytes)]));
         let found = hasher.finish();
-        if self.written.get(window.index) == Some(found.as_bytes()) {
+        if data.is_empty() || self.written.get(window.index) == Some(found.as_bytes()) {
             return;
         }
+        let length = data.iter().map(|part| part.bytes.len()).sum();
         let whole = self.classifier.looks(window.index, length, &found);
         for Part { bytes, .. } in data {
             let looks = match whole {
@@ -280,10 +285,10 @@ impl<'a> Search<'a> {
         places
     }
 
-    /// All that the plan writes or zeroes in the windows that have one of `places`.
+    /// All that the plan writes or zeroes or leaves out in the windows that have one of `places`.
     fn again(&self, places: &[Place]) -> Vec<ByteRange> {
         let mut again: Vec<ByteRange> = Vec::new();
-        for window in windows(self.plan.steps().map(|step| (step.bytes(), step))) {
+        for window in windows(self.all.steps().map(|step| (step.bytes(), step))) {
             let whole = ByteRange { start: window.start(), end: window.start().saturating_add(WINDOW) };
             let first = places.partition_point(|place| place.bytes.end <= whole.start);
             if !places.get(first).is_some_and(|place| place.bytes.overlaps(whole)) {

@@ -116,7 +116,7 @@ impl Writer {
         let plan = Plan::clone(&plan).of_size(Some(amount.bytes));
         self.verify(&plan, &mut read_back, &fingerprints, asking)?;
         self.commit(Some(&read_back))?;
-        self.tell_read_back(amount.bytes, self.sink.read_path());
+        self.tell_read_back(amount.bytes + plan.left_out(), self.sink.read_path());
         Ok(amount)
     }
 
@@ -142,8 +142,8 @@ impl Writer {
         self.observer.event(Event::ReadBack { target: self.id, bytes, path });
     }
 
-    /// Reads back what `plan` has written, until all of it is right. It is always all: on a device that wraps around,
-    /// what is written again overwrites something else.
+    /// Reads back what `plan` has written, until all of it is right. It is always all, also what the target held already:
+    /// on a device that wraps around, what is written overwrites something else.
     fn verify(
         &mut self,
         plan: &Plan,
@@ -155,7 +155,7 @@ impl Writer {
             if damage.extent == Extent::Part {
                 return Err(Error::Medium(damage).into());
             }
-            let again = plan.only(again);
+            let again = plan.with_all().only(again);
             let wanted = Wanted { plan: again.clone(), written: Arc::clone(written) };
             let Some(pass) = asking.ask(wanted, &self.cancel)? else { return Err(Error::Medium(damage).into()) };
             self.observer.event(Event::Retry { target: self.id, bytes: damage.bytes });
@@ -173,7 +173,7 @@ impl Writer {
     ) -> Result<Option<Wrong>, Error> {
         let (target, observer) = (self.id, &self.observer);
         observer.event(Event::Phase(target, Phase::Verifying));
-        let total = Some(plan.steps().map(|step| step.bytes().len()).sum());
+        let total = Some(plan.with_all().steps().map(|step| step.bytes().len()).sum());
         let progress = |done| observer.event(Event::Progress { target, done, total });
         progress(0);
         read_back.check(plan, written, &mut *self.sink, &self.boot_region, &self.cancel, progress)

@@ -271,6 +271,24 @@ fn how_a_target_that_is_right_was_read_is_told_by_what_has_read_it() {
     assert!(witness.0.lock().unwrap().contains(&right), "{:?}", witness.0);
 }
 
+#[test]
+fn what_was_right_until_something_was_written_is_noticed() {
+    let image = image(6 * MIB);
+    let map = map(&image, &[(0, 9), (1100, 1199), (5295, 5394)]);
+    // It wraps around after 4 MiB: the second range lies in the first, which is wrong.
+    let mut contents = image.clone();
+    contents[1_100_000..1_200_000].fill(7);
+    contents.copy_within(5_295_000..5_395_000, 5_295_000 - 4 * MIB as usize);
+    let wraps: Lie = Box::new(|offset, data| Some((offset % (4 * MIB), data)));
+    let record = Record { contents, lie: Some(wraps), wraps_at: Some(4 * MIB), ..Record::default() };
+    let again = image.clone();
+    let reopen: plan::Reopen = Box::new(move |_| Ok(Box::new(Indexed(Reluctant::new(&again)))));
+    let reader = Box::new(Indexed(Reluctant::new(&image)));
+    let source = Image { reader, reopen: Some(reopen), ..image_of(mapped(map), &image) };
+    let failure = changed_to(Kind::BlockDevice, source, ReadBack::Yes, record).0.unwrap_err();
+    assert!(matches!(*failure.error, Error::Medium(_)), "{:?}", failure.error);
+}
+
 /// A source that need not be read from its start to its end.
 struct Indexed(Reluctant);
 
