@@ -136,7 +136,8 @@ impl Plan {
 
     /// Whether the range of a step is left out because all targets hold it.
     pub(super) fn leaves_out(&self, step: &Step<'_>) -> bool {
-        matches!(step, Step::Write(bytes, _) if self.right.binary_search_by_key(&bytes.start, |right| right.start).is_ok())
+        let Step::Write(bytes, _) = step else { return false };
+        self.right.binary_search_by_key(&bytes.start, |right| right.start).is_ok()
     }
 
     /// How many bytes are left out because all targets hold them.

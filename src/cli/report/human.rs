@@ -204,7 +204,7 @@ pub fn verified(file: &Location, kind: ChecksumKind, outcome: &verify::Report) {
         }
         Some(ReadPath::Unsure) => {
             log::warn!(
-                "'{file}' does not take O_DIRECT, and the page cache cannot be dropped: it may have been compared with that"
+                "'{file}' does not take O_DIRECT, and keeps its page cache: what was compared may come from there"
             );
         }
         _ => {}
