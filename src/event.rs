@@ -142,6 +142,9 @@ pub enum Notice<'a> {
     PartitionTableNotReread { device: &'a Path, error: &'a io::Error },
     /// The boot region of `length` bytes could not be read beforehand: it becomes zero where the image has no data.
     BootRegionUnreadable { target: TargetId, length: u64, error: &'a io::Error },
+    /// What was at `offsets` of a device, in bytes, could not be put back after its capacity was checked: marks of 4096
+    /// bytes may be there.
+    MarksLeft { target: TargetId, offsets: &'a [u64], error: &'a dyn Error },
     /// The GPT of the image was made for sectors of `image` bytes, and those of the device have `device`.
     GptSectorSize { target: TargetId, image: u32, device: u32 },
     /// The backup of the image's GPT has been moved to the end of the device: there it begins at `offset`, in bytes.

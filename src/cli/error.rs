@@ -192,11 +192,13 @@ impl Error {
 fn report_damage(Damage { places, count, bytes, extent }: &Damage) {
     for Place { bytes, blocks, digests, looks } in places {
         let blocks = blocks.map(|blocks| format!(" (in blocks {blocks})")).unwrap_or_default();
-        let digests = digests.as_ref().map(|Digests { kind, expected, found }| {
-            format!(
-                "; the {kind} of these {} is {found}, not {expected}",
-                if blocks.is_empty() { "bytes" } else { "blocks" }
-            )
+        let digests = digests.as_ref().map(|Digests { bytes: hashed, kind, expected, found }| {
+            let hashed = match (blocks.is_empty(), hashed == bytes) {
+                (false, _) => "these blocks".to_owned(),
+                (true, true) => "these bytes".to_owned(),
+                (true, false) => format!("bytes {}-{}", hashed.start, hashed.end - 1),
+            };
+            format!("; the {kind} of {hashed} is {found}, not {expected}")
         });
         let digests = digests.unwrap_or_default();
         log::error!("bytes {}-{}{blocks}: {looks}{digests}", bytes.start, bytes.end - 1);

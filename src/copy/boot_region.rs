@@ -48,8 +48,8 @@ pub(super) enum Last {
 enum State {
     /// It is as it was found, with all the rest, or zero.
     Safe,
-    /// It may look like that of a disk, which the rest of the target is not: it was written and may not be durable, or
-    /// the rest has been discarded.
+    /// It may look like that of a disk, which the rest of the target is not: it was written and may not be durable, the
+    /// rest has been discarded, or the medium is at fault.
     Misleading,
 }
 
@@ -98,6 +98,15 @@ impl BootRegion {
             sink.sync().map_err(Error::Sync)?;
         }
         self.state = State::Safe;
+        Ok(())
+    }
+
+    /// Zeroes the place of the backup of a GPT that is relocated; [`Self::clear`] makes that durable.
+    pub(super) fn clear_backup(&self, sink: &mut dyn Sink) -> Result<(), Error> {
+        let (backup, offset) = self.last(Last::BackupGpt);
+        if !backup.is_empty() {
+            sink.write_at(&self.zeroes[..backup.len()], offset)?;
+        }
         Ok(())
     }
 
@@ -192,9 +201,10 @@ impl BootRegion {
         &self.zeroes[..self.contents.len()]
     }
 
-    /// Has all of the region written from now on: the medium does not hold what it was told to.
+    /// Has all of the region written, or zeroed, from now on: the medium does not hold what it was told to.
     pub(super) fn distrust(&mut self) {
         self.write = Write::All;
+        self.state = State::Misleading;
     }
 
     /// Writes what is written last, of that the one or the other, and makes it durable, as the rest must be. Of the

@@ -2,13 +2,20 @@
 //!
 //! Some cards and sticks say that they are larger than they are. What is written past their real size goes nowhere, or
 //! wraps around and overwrites their start. Marks at the powers of two, written from the end to the start, show that: a
-//! mark that was lost is not there, and one that wrapped around has been overwritten by a later one. Whatever was in
-//! the place of a mark is put back. A power cut in between leaves some marks, of 4096 bytes each, where they are.
+//! mark that was lost is not there, whatever the real size is, and one that wrapped around has been overwritten by a later
+//! one if both have the same place. They do where their distance is a multiple of the real size: always if that is a power
+//! of two, as of most counterfeits. Where a device wraps around that passes, only a scan of all of it could tell. Reading
+//! back is one of the image, and finds what of that has overwritten something else of it; only zeroes may then still be
+//! overwritten by what is written last.
+//!
+//! Whatever was in the place of a mark is put back. Who is killed or unplugged in between leaves some marks, of 4096
+//! bytes each, where they are.
 
 use std::time::UNIX_EPOCH;
 
 use super::cancel::Cancel;
 use super::error::Error;
+use crate::event::{Notice, Observer, TargetId};
 use crate::sink::{Kind, Sink, WriteError};
 use crate::sys::aligned::AlignedBuf;
 
@@ -24,18 +31,34 @@ const SMALL: u64 = 64 << 20;
 /// Checks a device, on which nothing has been written yet, and leaves it as it was.
 ///
 /// What cannot be marked is spared: a device may be read-only at its end.
-pub(super) fn check(sink: &mut dyn Sink, cancel: &Cancel) -> Result<(), Error> {
+pub(super) fn check(
+    sink: &mut dyn Sink,
+    target: TargetId,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<(), Error> {
     let info = sink.info();
     let Some(capacity) = info.capacity.filter(|&capacity| info.kind == Kind::BlockDevice && capacity >= SMALL) else {
         return Ok(());
     };
     let mut marks = Marks::read(sink, capacity)?;
     let holds = marks.check(sink, cancel);
-    marks.put_back(sink)?;
+    let restored = marks.put_back(sink).map_err(|NotRestored { offsets, error }| {
+        if !offsets.is_empty() {
+            observer.notice(Notice::MarksLeft { target, offsets: &offsets, error: &error });
+        }
+        error
+    });
     match holds? {
         Some(holds) => Err(Error::Capacity { claimed: capacity, holds }),
-        None => Ok(()),
+        None => restored,
     }
+}
+
+/// Where marks may still be, and why.
+struct NotRestored {
+    offsets: Vec<u64>,
+    error: Error,
 }
 
 /// Places on a device, and what was there.
@@ -104,15 +127,21 @@ impl Marks {
     }
 
     /// Puts back what was there.
-    fn put_back(&self, sink: &mut dyn Sink) -> Result<(), Error> {
-        let mut result = Ok(());
+    fn put_back(&self, sink: &mut dyn Sink) -> Result<(), NotRestored> {
+        let marked = || self.places[..self.written].iter().rev();
+        let (mut offsets, mut result) = (Vec::new(), Ok(()));
         // One that fails is tried again, and does not keep the others from being put back.
-        for (offset, there) in self.places[..self.written].iter().rev() {
-            let written = sink.write_at(there, *offset).or_else(|_| sink.write_at(there, *offset));
-            result = written.and(result);
+        for (offset, there) in marked() {
+            if let Err(error) = sink.write_at(there, *offset).or_else(|_| sink.write_at(there, *offset)) {
+                offsets.push(*offset);
+                result = Err(error.into());
+            }
         }
-        sink.sync().map_err(Error::Sync)?;
-        result?;
+        if let Err(error) = sink.sync() {
+            offsets = marked().map(|(offset, _)| *offset).collect();
+            result = Err(Error::Sync(error));
+        }
+        result.map_err(|error| NotRestored { offsets, error })?;
         sink.note_restored();
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::plan::Plan;
 use super::writer::{POLL_INTERVAL, strides};
 use crate::hashing::{WINDOW, windows};
 use crate::range::ByteRange;
-use crate::sink::TargetReader;
+use crate::sink::{ReadPath, TargetReader};
 use crate::sys::memory;
 use crate::sys::pool::{Pool, PooledBuf};
 use crate::sys::threads;
@@ -33,6 +33,8 @@ pub(super) struct Held {
     windows: Receiver<HeldWindow>,
     /// The last one that was received.
     current: Option<HeldWindow>,
+    /// How the target is read, once that has begun.
+    path: Option<ReadPath>,
 }
 
 /// What lies between two multiples of [`WINDOW`].
@@ -55,19 +57,20 @@ impl Held {
             }
         };
         threads::start("comparer", read).map_err(Error::Thread)?;
-        Ok(Self { pool, begin, windows, current: None })
+        Ok(Self { pool, begin, windows, current: None, path: None })
     }
 
     /// Begins to read where `plan` writes.
-    pub(super) fn begin(&self, plan: Arc<Plan>, reader: TargetReader) {
+    pub(super) fn begin(&mut self, plan: Arc<Plan>, reader: TargetReader) {
+        self.path = Some(reader.path);
         let _ = self.begin.send((plan, reader)); // a thread that has panicked reads nothing: all differs
     }
 
-    /// Ends the reading; returns a buffer that is free then.
-    pub(super) fn end(self) -> PooledBuf {
-        let pool = self.pool.clone();
+    /// Ends the reading; returns how the target was read, if it was, and a buffer that is free then.
+    pub(super) fn end(self) -> (Option<ReadPath>, PooledBuf) {
+        let (path, pool) = (self.path, self.pool.clone());
         drop(self);
-        pool.take()
+        (path, pool.take())
     }
 
     /// What of `data`, which belongs at `offset` in one window and not before what was compared earlier, the target

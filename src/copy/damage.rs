@@ -42,7 +42,7 @@ pub struct Place {
     pub bytes: ByteRange,
     /// The range of the bmap that they lie in, where its checksum is what was compared.
     pub blocks: Option<BlockRange>,
-    /// What that range, or these bytes if they lie in one MiB, must hash to and do hash to.
+    /// What that range, or the first MiB of these bytes, must hash to and does; `None` where they cannot be read.
     pub digests: Option<Digests>,
     /// What is there instead.
     pub looks: Looks,
@@ -52,6 +52,8 @@ pub struct Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Digests {
+    /// From the first to the last of the bytes that are hashed.
+    pub bytes: ByteRange,
     pub kind: ChecksumKind,
     pub expected: Digest,
     pub found: Digest,
@@ -66,6 +68,8 @@ pub enum Looks {
     Ones,
     /// They belong so many bytes further on (or back, if negative): a write went to a wrong address.
     Displaced(i64),
+    /// They cannot be read.
+    Unreadable,
     /// None of these.
     Unknown,
 }
@@ -89,6 +93,7 @@ impl fmt::Display for Looks {
             Self::Ones => f.write_str("all ones"),
             Self::Displaced(by) if *by > 0 => write!(f, "what belongs {by} bytes further on"),
             Self::Displaced(by) => write!(f, "what belongs {} bytes before", by.unsigned_abs()),
+            Self::Unreadable => f.write_str("cannot be read"),
             Self::Unknown => f.write_str("something else"),
         }
     }
@@ -102,8 +107,6 @@ impl Damage {
                 place.bytes.end == next.bytes.start && place.looks == next.looks && place.blocks == next.blocks;
             if is_one {
                 place.bytes.end = next.bytes.end;
-                // The range's digests are those of both places; those of a MiB are not.
-                place.digests = place.digests.take().filter(|digests| next.digests.as_ref() == Some(digests));
             }
             is_one
         });
@@ -200,11 +203,11 @@ mod tests {
 
     #[test]
     fn places_that_touch_and_look_alike_are_one() {
-        let place = |start: u64, looks| Place {
-            bytes: ByteRange { start: start * WINDOW, end: (start + 1) * WINDOW },
-            blocks: None,
-            digests: None,
-            looks,
+        let place = |start: u64, looks| {
+            let bytes = ByteRange { start: start * WINDOW, end: (start + 1) * WINDOW };
+            let (kind, digest) = (ChecksumKind::Sha256, Digest::from(start.to_be_bytes().as_slice()));
+            let digests = Some(Digests { bytes, kind, expected: digest.clone(), found: digest });
+            Place { bytes, blocks: None, digests, looks }
         };
         let places: Vec<_> = [0, 1, 3, 4].into_iter().map(|start| place(start, Looks::Zeroes)).collect();
         let others = (5..30).step_by(2).map(|start| place(start, Looks::Unknown));
@@ -212,6 +215,9 @@ mod tests {
         assert_eq!((damage.count, damage.bytes, damage.places.len()), (15, 17 * WINDOW, 10));
         assert_eq!(damage.places[0].bytes, ByteRange { start: 0, end: 2 * WINDOW });
         assert_eq!(damage.places[1].bytes.end, 5 * WINDOW);
+        // The digests are those of the first.
+        let hashed = damage.places[1].digests.as_ref().unwrap().bytes;
+        assert_eq!(hashed, ByteRange { start: 3 * WINDOW, end: 4 * WINDOW });
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub enum Error {
     /// The target failed to discard what it holds from `offset` on.
     #[error("cannot discard from byte {offset} on")]
     Discard { offset: u64, source: io::Error },
-    /// What was written cannot be read back at `offset`.
+    /// What was written cannot be read back at `offset`, for another reason than a fault of the medium.
     #[error("cannot read back byte {offset}")]
     ReadBack { offset: u64, source: io::Error },
     /// The target does not hold what was written to it.

@@ -129,6 +129,17 @@ impl Plan {
         Self { right: right.into(), ..self }
     }
 
+    /// The same plan with those ranges.
+    pub(super) fn with_all(&self) -> Self {
+        Self { right: Arc::default(), ..self.clone() }
+    }
+
+    /// Whether the range of a step is left out because all targets hold it.
+    pub(super) fn leaves_out(&self, step: &Step<'_>) -> bool {
+        let Step::Write(bytes, _) = step else { return false };
+        self.right.binary_search_by_key(&bytes.start, |right| right.start).is_ok()
+    }
+
     /// How many bytes are left out because all targets hold them.
     pub(super) fn left_out(&self) -> u64 {
         self.left_out_before(u64::MAX)
@@ -284,7 +295,7 @@ impl Plan {
     /// What is written and zeroed, in the order of the bytes. Where the size of the image is not known, the last range
     /// ends where the source does.
     pub(super) fn steps(&self) -> Box<dyn Iterator<Item = Step<'_>> + '_> {
-        let all = self.all_steps().filter(|step| matches!(step, Step::Zero(_)) || !self.is_right(step.bytes()));
+        let all = self.all_steps().filter(|step| !self.leaves_out(step));
         let Some(only) = &self.only else { return Box::new(all) };
         Box::new(all.flat_map(move |step| match step {
             Step::Write(bytes, Some(_)) => {

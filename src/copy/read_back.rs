@@ -17,6 +17,9 @@ use crate::sys::pool::{Pool, PooledBuf};
 /// A target with so many wrong places is not worth reading on.
 const HOPELESS: usize = 4096;
 
+/// Nor is one with so many windows that cannot be read: each of them may take long.
+const HOPELESSLY_UNREADABLE: usize = 16;
+
 /// Reads a target back. Memory and threads are taken before anything is written.
 pub(super) struct MediumCheck {
     pool: Pool,
@@ -38,8 +41,8 @@ impl MediumCheck {
         Ok(Self { pool, hashers: Hashers::start(sinks, kind).map_err(Error::Thread)?, kind })
     }
 
-    /// Reads what `plan`, whose size is known, has written or zeroed, and compares it. The boot region is not written
-    /// yet, and taken from memory. `progress` is told how many bytes have been read.
+    /// Reads what `plan`, whose size is known, has written or zeroed or leaves out, and compares it. The boot region is not
+    /// written yet, and taken from memory. `progress` is told how many bytes have been read.
     pub(super) fn check(
         &mut self,
         plan: &Plan,
@@ -49,14 +52,20 @@ impl MediumCheck {
         cancel: &Cancel,
         mut progress: impl FnMut(u64),
     ) -> Result<Option<Wrong>, Error> {
-        let mut search = Search::new(plan, written, self.kind);
+        let all = plan.with_all();
+        let mut search = Search::new(plan, &all, written, self.kind);
         let mut done = 0;
-        for window in windows(plan.steps().map(|step| (step.bytes(), step))) {
+        for window in windows(all.steps().map(|step| (step.bytes(), step))) {
             cancel.check()?;
             let mut buf = self.pool.take();
             let span = window.span();
-            boot_region.fill(sink, &mut buf[window.position(span)], span)?;
-            search.compare(&window, &Arc::new(buf), &mut self.hashers);
+            let is_read = is_read(boot_region.fill(sink, &mut buf[window.position(span)], span))?;
+            let buf = Arc::new(buf);
+            if is_read {
+                search.compare(&window, &buf, &mut self.hashers);
+            } else {
+                search.note_unreadable(&window, &buf, &mut self.hashers);
+            }
             search.note(self.hashers.mismatches());
             done += window.parts.iter().map(|part| part.bytes.len()).sum::<u64>();
             progress(done);
@@ -80,22 +89,20 @@ impl MediumCheck {
         }
         let mut buf = self.pool.take();
         let found = &mut buf[..expected.len()];
-        sink.read_at(found, offset)?;
-        if found == expected {
+        let is_read = is_read(sink.read_at(found, offset))?;
+        if is_read && found == expected {
             return Ok(None);
         }
+        let bytes = ByteRange { start: offset, end: offset + expected.len() as u64 };
         let digest = |data: &[u8]| {
             let mut hasher = KEPT.hasher();
             hasher.update(data);
             hasher.finish()
         };
-        let place = Place {
-            bytes: ByteRange { start: offset, end: offset + expected.len() as u64 },
-            blocks: None,
-            digests: Some(Digests { kind: KEPT, expected: digest(expected), found: digest(found) }),
-            looks: Looks::of(found),
-        };
-        Ok(Some(Damage::of(vec![place], Extent::All)))
+        let digests = || Digests { bytes, kind: KEPT, expected: digest(expected), found: digest(found) };
+        let digests = is_read.then(digests);
+        let looks = if is_read { Looks::of(found) } else { Looks::Unreadable };
+        Ok(Some(Damage::of(vec![Place { bytes, blocks: None, digests, looks }], Extent::All)))
     }
 }
 
@@ -105,25 +112,41 @@ impl From<ReadError> for Error {
     }
 }
 
+/// Whether it was read, or cannot be because of the medium. Fails for any other reason: the device has gone, for one.
+fn is_read(read: Result<(), ReadError>) -> Result<bool, Error> {
+    let Err(error) = read else { return Ok(true) };
+    // What the block layer makes of its own errors (block/blk-core.c).
+    const OF_MEDIUM: [i32; 5] = [libc::EIO, libc::ENODATA, libc::EILSEQ, libc::EREMOTEIO, libc::ETIMEDOUT];
+    if !error.source.raw_os_error().is_some_and(|code| OF_MEDIUM.contains(&code)) {
+        return Err(error.into());
+    }
+    log::debug!("cannot read back byte {}: {}", error.offset, error.source);
+    Ok(false)
+}
+
 /// Collects what is wrong.
 struct Search<'a> {
     plan: &'a Plan,
+    /// With what the plan leaves out.
+    all: &'a Plan,
     written: &'a Fingerprints,
     kind: ChecksumKind,
     classifier: Classifier<'a>,
     /// What must be zero and is not.
     not_zero: Vec<Place>,
-    /// Windows whose fingerprint is wrong; the checksums of their ranges tell whether they count.
+    /// What cannot be read.
+    unreadable: Vec<ByteRange>,
+    /// The parts of windows whose fingerprint is wrong; the checksums of their ranges tell whether they count.
     suspects: Vec<(ByteRange, Looks)>,
     /// Wrong ranges of the bmap where these have checksums, else wrong windows.
     mismatches: Vec<Mismatch>,
 }
 
 impl<'a> Search<'a> {
-    fn new(plan: &'a Plan, written: &'a Fingerprints, kind: ChecksumKind) -> Self {
+    fn new(plan: &'a Plan, all: &'a Plan, written: &'a Fingerprints, kind: ChecksumKind) -> Self {
         let classifier = Classifier::new(written);
-        let (not_zero, suspects, mismatches) = (Vec::new(), Vec::new(), Vec::new());
-        Self { plan, written, kind, classifier, not_zero, suspects, mismatches }
+        let (not_zero, unreadable, suspects, mismatches) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { plan, all, written, kind, classifier, not_zero, unreadable, suspects, mismatches }
     }
 
     /// Compares what was read of a window, or has it compared by `hashers`.
@@ -138,9 +161,9 @@ impl<'a> Search<'a> {
         let [first, ..] = data.as_slice() else { return };
         let last = data[data.len() - 1];
         let span = ByteRange { start: first.bytes.start, end: last.bytes.end };
-        let length = data.iter().map(|part| part.bytes.len()).sum();
         match self.written.purpose {
             Purpose::Compare => {
+                let length = data.iter().map(|part| part.bytes.len()).sum();
                 let kept = self.written.get(window.index).expect("what was written has a fingerprint");
                 let mut expected = Some(Expected { bytes: span, length, blocks: None, digest: kept.into() });
                 for part in &data {
@@ -149,32 +172,41 @@ impl<'a> Search<'a> {
                 }
             }
             Purpose::Locate => {
-                self.locate(window, &data, buf, span, length);
-                for Part { bytes, of, is_last } in data {
-                    let expected = of.checksum().filter(|_| *is_last).map(|checksum| {
-                        let (bytes, blocks) = (of.bytes(), Some(checksum.blocks));
-                        Expected { bytes, length: bytes.len(), blocks, digest: checksum.digest.into() }
-                    });
-                    hashers.feed(buf, window.position(*bytes), expected);
-                }
+                let data: Vec<_> = data.into_iter().filter(|part| !self.plan.leaves_out(&part.of)).collect();
+                self.locate(window, &data, buf);
+                feed_ranges(window, buf, hashers);
             }
         }
     }
 
-    /// Notes a window whose fingerprint is wrong.
-    fn locate(
-        &mut self,
-        window: &Window<Step<'_>>,
-        data: &[&Part<Step<'_>>],
-        buf: &PooledBuf,
-        span: ByteRange,
-        length: u64,
-    ) {
+    /// Notes a window that cannot be read, whatever is in `buf`.
+    fn note_unreadable(&mut self, window: &Window<Step<'_>>, buf: &Arc<PooledBuf>, hashers: &mut Hashers) {
+        self.unreadable.push(window.span());
+        if self.written.purpose == Purpose::Locate {
+            feed_ranges(window, buf, hashers); // a range that was begun must be ended
+        }
+    }
+
+    /// Notes a window if the fingerprint of `data`, what was written to it, is wrong.
+    fn locate(&mut self, window: &Window<Step<'_>>, data: &[&Part<Step<'_>>], buf: &PooledBuf) {
         let mut hasher = WindowHasher::new(Purpose::Locate);
         data.iter().for_each(|part| hasher.update(&buf[window.position(part.bytes)]));
         let found = hasher.finish();
-        if self.written.get(window.index) != Some(found.as_bytes()) {
-            self.suspects.push((span, self.classifier.looks(window.index, length, &found)));
+        if data.is_empty() || self.written.get(window.index) == Some(found.as_bytes()) {
+            return;
+        }
+        let length = data.iter().map(|part| part.bytes.len()).sum();
+        let whole = self.classifier.looks(window.index, length, &found);
+        for Part { bytes, .. } in data {
+            let looks = match whole {
+                Looks::Displaced(_) => whole,
+                // Some parts may be zeroes, and others not.
+                _ => Looks::of(&buf[window.position(*bytes)]),
+            };
+            match self.suspects.last_mut().filter(|(last, alike)| last.start >= window.start() && *alike == looks) {
+                Some((last, _)) => last.end = bytes.end,
+                None => self.suspects.push((*bytes, looks)),
+            }
         }
     }
 
@@ -183,13 +215,16 @@ impl<'a> Search<'a> {
     }
 
     fn is_hopeless(&self) -> bool {
-        [self.not_zero.len(), self.suspects.len(), self.mismatches.len()].into_iter().max() >= Some(HOPELESS)
+        let most = [self.not_zero.len(), self.suspects.len(), self.mismatches.len()].into_iter().max();
+        most >= Some(HOPELESS) || self.unreadable.len() >= HOPELESSLY_UNREADABLE
     }
 
     /// Sums up what is wrong, if anything is.
     fn conclude(mut self, extent: Extent) -> Option<Wrong> {
         self.mismatches.sort_unstable_by_key(|mismatch| mismatch.expected.bytes.start);
         let mut places = std::mem::take(&mut self.not_zero);
+        let unreadable = |&bytes| Place { bytes, blocks: None, digests: None, looks: Looks::Unreadable };
+        places.extend(self.unreadable.iter().map(unreadable));
         match (self.written.purpose, extent) {
             (Purpose::Compare, _) => places.extend(self.wrong_windows()),
             (Purpose::Locate, Extent::All) => places.extend(self.wrong_ranges()),
@@ -211,36 +246,44 @@ impl<'a> Search<'a> {
     fn wrong_windows(&mut self) -> Vec<Place> {
         let place = |Mismatch { expected, found }| {
             let looks = self.classifier.looks(expected.bytes.start / WINDOW, expected.length, &found);
-            let digests = Some(Digests { kind: self.kind, expected: expected.digest, found });
-            Place { bytes: expected.bytes, blocks: None, digests, looks }
+            let bytes = expected.bytes;
+            let digests = Some(Digests { bytes, kind: self.kind, expected: expected.digest, found });
+            Place { bytes, blocks: None, digests, looks }
         };
         std::mem::take(&mut self.mismatches).into_iter().map(place).collect()
     }
 
-    /// The suspects in each range whose checksum is wrong; should there be none, all of the range.
+    /// The suspects in each range whose checksum is wrong; should there be none, all of the range. The checksum of one that
+    /// was not read in full says nothing.
     fn wrong_ranges(&self) -> Vec<Place> {
         let mut places = Vec::new();
         for Mismatch { expected, found } in &self.mismatches {
             let range = expected.bytes;
-            let digests = Digests { kind: self.kind, expected: expected.digest.clone(), found: found.clone() };
-            let place = |bytes, looks| Place { bytes, blocks: expected.blocks, digests: Some(digests.clone()), looks };
+            let is_read = !self.unreadable.iter().any(|bytes| bytes.overlaps(range));
+            let digests = is_read.then(|| Digests {
+                bytes: range,
+                kind: self.kind,
+                expected: expected.digest.clone(),
+                found: found.clone(),
+            });
+            let place = |bytes, looks| Place { bytes, blocks: expected.blocks, digests: digests.clone(), looks };
             let first = self.suspects.partition_point(|(suspect, _)| suspect.end <= range.start);
             let within = self.suspects[first..].iter().take_while(|(suspect, _)| suspect.start < range.end);
             let before = places.len();
             places.extend(within.map(|(suspect, looks)| {
                 place(ByteRange { start: suspect.start.max(range.start), end: suspect.end.min(range.end) }, *looks)
             }));
-            if places.len() == before {
+            if places.len() == before && is_read {
                 places.push(place(range, Looks::Unknown));
             }
         }
         places
     }
 
-    /// All that the plan writes or zeroes in the windows that have one of `places`.
+    /// All that the plan writes or zeroes or leaves out in the windows that have one of `places`.
     fn again(&self, places: &[Place]) -> Vec<ByteRange> {
         let mut again: Vec<ByteRange> = Vec::new();
-        for window in windows(self.plan.steps().map(|step| (step.bytes(), step))) {
+        for window in windows(self.all.steps().map(|step| (step.bytes(), step))) {
             let whole = ByteRange { start: window.start(), end: window.start().saturating_add(WINDOW) };
             let first = places.partition_point(|place| place.bytes.end <= whole.start);
             if !places.get(first).is_some_and(|place| place.bytes.overlaps(whole)) {
@@ -254,5 +297,16 @@ impl<'a> Search<'a> {
             }
         }
         again
+    }
+}
+
+/// Has the ranges with a checksum hashed and compared, as far as they lie in a window.
+fn feed_ranges(window: &Window<Step<'_>>, buf: &Arc<PooledBuf>, hashers: &mut Hashers) {
+    for Part { bytes, of, is_last } in window.parts.iter().filter(|part| matches!(part.of, Step::Write(..))) {
+        let expected = of.checksum().filter(|_| *is_last).map(|checksum| {
+            let (bytes, blocks) = (of.bytes(), Some(checksum.blocks));
+            Expected { bytes, length: bytes.len(), blocks, digest: checksum.digest.into() }
+        });
+        hashers.feed(buf, window.position(*bytes), expected);
     }
 }

@@ -24,7 +24,7 @@ use super::verdict::{Failure, Summary, Verdict};
 use crate::event::{Event, Notice, Observer, Outcome, Phase, TargetId};
 use crate::hashing::WINDOW;
 use crate::range::ByteRange;
-use crate::sink::{Kind, Sink, SinkInfo};
+use crate::sink::{Kind, ReadPath, Sink, SinkInfo};
 
 /// How long the writer waits for a chunk before it looks whether it shall stop.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -73,6 +73,13 @@ impl Writer {
             let rest = self.boot_region.rest();
             discarded::tell_contents(&self.plan, &mut *self.sink, rest, self.id, &*self.observer);
         }
+        if let Err(error) = &copied
+            && matches!(**error, Error::Medium(_))
+            && self.is_device()
+        {
+            // What was zeroed there may be anything, as on a device that wraps around.
+            self.boot_region.distrust();
+        }
         let outcome = if copied.is_ok() { Outcome::Complete } else { Outcome::Failed };
         let cleared = copied.as_ref().err().and_then(|_| self.boot_region.revoke(&mut *self.sink));
         let state = self.sink.finish(outcome);
@@ -91,20 +98,20 @@ impl Writer {
     fn copy(&mut self, asking: Asking) -> Result<Amount, Arc<Error>> {
         let chunks = self.look(&asking)?;
         let discarded = self.prepare()?;
-        let plan = Arc::clone(&self.plan);
+        let plan = self.first_plan();
         let Written { mut amount, fingerprints } = self.write_first(&plan, chunks)?;
         amount.discarded = discarded;
         // In any case: what a copy wrote that was interrupted may be in the cache of the device only.
         self.sync()?;
         self.boot_region.settle()?;
         // What comes in a further pass was wrong, and is not compared.
-        let buf = self.held.take().map(Held::end);
+        let (compared, buf) = self.held.take().map(Held::end).unzip();
         if let Some(mut buf) = buf.filter(|_| self.found == Found::Unchanged)
             && self.boot_region.is_right(&mut *self.sink, &mut buf)
         {
-            if self.read_back.is_some() {
-                // All of it has been read, and nothing was written.
-                self.tell_read_back(amount.bytes + plan.left_out());
+            if let Some(path) = compared.flatten().filter(|_| self.read_back.is_some()) {
+                // All of it has been read, some by the sink and most by its second handle, and nothing was written.
+                self.tell_read_back(amount.bytes + plan.left_out(), self.sink.read_path().max(path));
             }
             return Ok(amount);
         }
@@ -118,7 +125,7 @@ impl Writer {
         let plan = Plan::clone(&plan).of_size(Some(amount.bytes));
         self.verify(&plan, &mut read_back, &fingerprints, asking)?;
         self.commit(Some(&read_back))?;
-        self.tell_read_back(amount.bytes);
+        self.tell_read_back(amount.bytes + plan.left_out(), self.sink.read_path());
         Ok(amount)
     }
 
@@ -139,26 +146,29 @@ impl Writer {
         Ok(chunks)
     }
 
+    /// The plan of the first pass. A file that was not emptied may have data where the image has holes.
+    fn first_plan(&self) -> Arc<Plan> {
+        match self.held {
+            Some(_) if !self.is_device() => Arc::new(self.plan.zeroing_holes()),
+            _ => Arc::clone(&self.plan),
+        }
+    }
+
     /// Writes what comes through `chunks`, or what of it differs from what the target holds.
     fn write_first(&mut self, plan: &Plan, chunks: Incoming) -> Result<Written, Arc<Error>> {
-        if self.held.is_none() {
-            return self.write(plan, plan, chunks);
-        }
-        // A file that was not emptied may have data where the image has holes.
-        let plan = if self.is_device() { plan.clone() } else { plan.zeroing_holes() };
-        let written = self.write(&plan, &plan, chunks)?;
-        if plan.image_size().is_none() {
+        let written = self.write(plan, plan, chunks)?;
+        if self.held.is_some() && plan.image_size().is_none() {
             self.sink.set_size(written.amount.bytes).map_err(Error::Prepare)?;
         }
         Ok(written)
     }
 
-    fn tell_read_back(&self, bytes: u64) {
-        self.observer.event(Event::ReadBack { target: self.id, bytes, path: self.sink.read_path() });
+    fn tell_read_back(&self, bytes: u64, path: ReadPath) {
+        self.observer.event(Event::ReadBack { target: self.id, bytes, path });
     }
 
-    /// Reads back what `plan` has written, until all of it is right. It is always all: on a device that wraps around,
-    /// what is written again overwrites something else.
+    /// Reads back what `plan` has written, until all of it is right. It is always all, also what the target held already:
+    /// on a device that wraps around, what is written overwrites something else.
     fn verify(
         &mut self,
         plan: &Plan,
@@ -170,7 +180,7 @@ impl Writer {
             if damage.extent == Extent::Part {
                 return Err(Error::Medium(damage).into());
             }
-            let again = plan.only(again);
+            let again = plan.with_all().only(again);
             let wanted = Wanted { plan: again.clone(), written: Some(Arc::clone(written)) };
             let Some(pass) = asking.ask(wanted, &self.cancel)? else { return Err(Error::Medium(damage).into()) };
             self.observer.event(Event::Retry { target: self.id, bytes: damage.bytes });
@@ -188,7 +198,7 @@ impl Writer {
     ) -> Result<Option<Wrong>, Error> {
         let (target, observer) = (self.id, &self.observer);
         observer.event(Event::Phase(target, Phase::Verifying));
-        let total = Some(plan.steps().map(|step| step.bytes().len()).sum());
+        let total = Some(plan.with_all().steps().map(|step| step.bytes().len()).sum());
         let progress = |done| observer.event(Event::Progress { target, done, total });
         progress(0);
         read_back.check(plan, written, &mut *self.sink, &self.boot_region, &self.cancel, progress)
@@ -198,6 +208,9 @@ impl Writer {
     /// needed.
     fn commit(&mut self, read_back: Option<&MediumCheck>) -> Result<(), Error> {
         for last in [Last::BackupGpt, Last::BootRegion] {
+            if let Some(read_back) = read_back {
+                self.check_still_zero(last, read_back)?;
+            }
             for attempt in 0.. {
                 self.commit_part(last)?;
                 let Some(read_back) = read_back else { break };
@@ -213,6 +226,14 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Checks that the place of what is written last is as [`Self::clear`] left it. On a device that wraps around,
+    /// something else may have been written there, which was read back right, and would be lost.
+    fn check_still_zero(&mut self, last: Last, read_back: &MediumCheck) -> Result<(), Error> {
+        let (contents, offset) = self.boot_region.last(last);
+        let zeroes = &self.boot_region.zeroes()[..contents.len()];
+        read_back.check_last(&mut *self.sink, zeroes, offset)?.map_or(Ok(()), |damage| Err(Error::Medium(damage)))
     }
 
     fn commit_part(&mut self, last: Last) -> Result<(), Error> {
@@ -256,7 +277,7 @@ impl Writer {
         if begins_at_once {
             self.clear(Write::All)?;
         }
-        self.held.iter().zip(reader).for_each(|(held, reader)| held.begin(Arc::clone(&self.plan), reader));
+        self.held.iter_mut().zip(reader).for_each(|(held, reader)| held.begin(Arc::clone(&self.plan), reader));
         Ok(discarded)
     }
 
@@ -272,7 +293,7 @@ impl Writer {
     fn check_capacity(&mut self) -> Result<(), Error> {
         if self.read_back.is_some() {
             self.pulse.set_holds(Holds::Changed);
-            capacity::check(&mut *self.sink, &self.cancel)?;
+            capacity::check(&mut *self.sink, self.id, &*self.observer, &self.cancel)?;
         }
         Ok(())
     }
@@ -281,6 +302,9 @@ impl Writer {
         self.found = Found::Changed;
         if self.pulse.holds() == Holds::AsFound {
             self.pulse.set_holds(Holds::Changed);
+        }
+        if self.read_back.is_some() {
+            self.boot_region.clear_backup(&mut *self.sink)?;
         }
         self.boot_region.clear(&mut *self.sink, write)?;
         self.pulse.set_holds(Holds::Changed);

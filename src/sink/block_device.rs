@@ -40,6 +40,8 @@ pub(super) struct BlockDevice {
     /// The size of a logical sector in bytes.
     sector: u32,
     access: Access,
+    /// How it has been read.
+    read_path: ReadPath,
     writeback: Writeback,
     observer: Arc<dyn Observer>,
     contents: Contents,
@@ -120,6 +122,7 @@ impl BlockDevice {
             capacity,
             sector,
             access: Access::Buffered,
+            read_path: ReadPath::Direct,
             writeback: Writeback::default(),
             observer: Arc::clone(&request.observer),
             contents: Contents::AsFound,
@@ -215,12 +218,12 @@ impl Sink for BlockDevice {
                 result => return result,
             }
         }
-        drop_cached_device(&self.file);
+        self.read_path = self.read_path.max(drop_cached_device(&self.file));
         read_all_at(&self.file, buf, offset)
     }
 
     fn read_path(&self) -> ReadPath {
-        if self.access == Access::OnlyBuffered { ReadPath::AfterDrop } else { ReadPath::Direct }
+        self.read_path
     }
 
     /// What does not lie on sectors is written.
@@ -389,6 +392,7 @@ mod tests {
             capacity: 3 << 20,
             sector: 512,
             access,
+            read_path: ReadPath::Direct,
             writeback: Writeback::default(),
             observer: Arc::new(Silent),
             contents: Contents::AsFound,

@@ -131,6 +131,8 @@ pub type ReadAt = dyn FnMut(&mut [u8], u64) -> Result<(), ReadError> + Send;
 pub struct TargetReader {
     /// How long the target is in bytes.
     pub length: u64,
+    /// How it is read.
+    pub path: ReadPath,
     /// Fills a buffer with what is at an offset, if possible from the medium and not from the page cache.
     pub read_at: Box<ReadAt>,
 }
@@ -139,7 +141,8 @@ impl TargetReader {
     /// Opens the target at `path` once more, which must still be `id`.
     fn open(path: &Path, id: FileId, length: u64) -> io::Result<Self> {
         let opened = PastCache::open_same(path, id)?;
-        Ok(Self { length, read_at: Box::new(move |buf, offset| opened.read_at(buf, offset)) })
+        let path = opened.read_path();
+        Ok(Self { length, path, read_at: Box::new(move |buf, offset| opened.read_at(buf, offset)) })
     }
 }
 

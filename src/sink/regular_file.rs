@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs};
 use nix::unistd::{Whence, lseek64};
 
 use super::claim::{open_error, refuse_replaced};
@@ -18,6 +17,7 @@ use super::{Access, Error, Kind, ReadError, ReadPath, Sink, SinkInfo, TargetRead
 use crate::device::{Claims, Lock, lock};
 use crate::event::Outcome;
 use crate::range::ByteRange;
+use crate::sys::below::best_path;
 use crate::sys::durable::{check_close, sync_directory};
 use crate::sys::eintr::retry_on_eintr;
 use crate::sys::file_id::FileId;
@@ -37,6 +37,7 @@ pub(super) struct RegularFile {
     length: u64,
     /// Where the image ends, as far as that is known.
     end: u64,
+    /// How it has been read.
     read_path: ReadPath,
     /// Keep others away from loop devices over the file.
     claims: Claims,
@@ -76,7 +77,7 @@ impl RegularFile {
             return Err(Error::Locked { path: path.to_owned() });
         }
         let (path, writeback, claims) = (path.to_owned(), Writeback::default(), Claims::default());
-        let read_path = if lies_in_memory(&file) { ReadPath::Cache } else { ReadPath::Direct };
+        let read_path = best_path(&file);
         Ok(Self { path, file, origin, writeback, length: 0, end: 0, read_path, claims })
     }
 
@@ -287,16 +288,14 @@ impl Sink for RegularFile {
     }
 
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
-        drop_cached(&self.file);
-        if self.read_path == ReadPath::Direct {
-            match self.read_direct(buf, offset) {
-                Err(error) if error.source.raw_os_error() == Some(libc::EINVAL) => {
-                    self.read_path = ReadPath::AfterDrop;
-                }
-                result => return result,
+        let dropped = drop_cached(&self.file);
+        match self.read_direct(buf, offset) {
+            Err(error) if error.source.raw_os_error() == Some(libc::EINVAL) => {
+                self.read_path = self.read_path.max(dropped);
+                read_all_at(&self.file, buf, offset)
             }
+            result => result,
         }
-        read_all_at(&self.file, buf, offset)
     }
 
     fn read_path(&self) -> ReadPath {
@@ -351,13 +350,6 @@ impl Sink for RegularFile {
 fn next(file: &File, whence: Whence, offset: u64) -> nix::Result<u64> {
     let offset = libc::off64_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
     lseek64(file, offset, whence).map(|found| found.unsigned_abs())
-}
-
-/// Whether `file` lies on a file system that is nothing but page cache. Some of them take O_DIRECT all the same.
-fn lies_in_memory(file: &File) -> bool {
-    /// linux/magic.h
-    const RAMFS_MAGIC: FsType = FsType(0x858458f6_u32 as _);
-    fstatfs(file).is_ok_and(|fs| [TMPFS_MAGIC, RAMFS_MAGIC].contains(&fs.filesystem_type()))
 }
 
 /// Opens a file for writing, and for reading too where that is allowed or asked for. It does not wait for a lease on the

@@ -1,6 +1,7 @@
 //! Helpers for system calls, files and threads.
 
 pub mod aligned;
+pub(crate) mod below;
 pub mod durable;
 pub mod eintr;
 pub mod file_id;

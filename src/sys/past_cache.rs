@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::aligned::AlignedBuf;
+use super::below::best_path;
 use super::eintr::retry_on_eintr;
 use super::file_id::FileId;
 use super::read_at::{ReadError, ReadPath, drop_cached, drop_cached_device, read_all_at, read_direct};
@@ -19,7 +20,8 @@ const SECTOR: usize = 4096;
 pub struct PastCache {
     file: File,
     path: ReadPath,
-    drop_cached: fn(&File),
+    /// Drops the cache, where O_DIRECT is not taken.
+    drop_cached: Option<fn(&File) -> ReadPath>,
 }
 
 impl PastCache {
@@ -30,12 +32,16 @@ impl PastCache {
     /// Where it cannot be opened for reading.
     pub fn open(path: &Path) -> io::Result<Self> {
         let open = |flags| OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | flags).open(path);
-        let (file, path) = match open(libc::O_DIRECT).and_then(tried) {
-            Ok(file) => (file, ReadPath::Direct),
-            Err(_) => (open(0)?, ReadPath::AfterDrop),
+        let direct = open(libc::O_DIRECT).and_then(tried).ok();
+        let takes_direct = direct.is_some();
+        let file = direct.map_or_else(|| open(0), Ok)?;
+        let (drop, best): (fn(&File) -> ReadPath, _) = match file.metadata()?.file_type().is_block_device() {
+            true => (drop_cached_device, ReadPath::Direct),
+            false => (drop_cached, best_path(&file)),
         };
-        let is_device = file.metadata()?.file_type().is_block_device();
-        Ok(Self { file, path, drop_cached: if is_device { drop_cached_device } else { drop_cached } })
+        let drop_cached = (!takes_direct).then_some(drop);
+        let path = drop_cached.map_or(best, |drop| drop(&file).max(best));
+        Ok(Self { file, path, drop_cached })
     }
 
     /// Opens what is at `path`, which must be the file or device `id`.
@@ -57,10 +63,10 @@ impl PastCache {
     ///
     /// Where the file or device ends before that, or cannot be read.
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
-        match self.path {
-            ReadPath::Direct => read_direct(&self.file, SECTOR, buf, offset),
-            ReadPath::AfterDrop | ReadPath::Cache => {
-                (self.drop_cached)(&self.file);
+        match self.drop_cached {
+            None => read_direct(&self.file, SECTOR, buf, offset),
+            Some(drop) => {
+                drop(&self.file);
                 read_all_at(&self.file, buf, offset)
             }
         }

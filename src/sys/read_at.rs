@@ -17,13 +17,16 @@ pub struct ReadError {
     pub source: io::Error,
 }
 
-/// How a file or device is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a file or device is read; the later of two says less of the medium.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ReadPath {
     /// From the medium, past the page cache.
     Direct,
     /// From the medium through the page cache, which was dropped before: it does not take O_DIRECT.
     AfterDrop,
+    /// Perhaps from memory: the page cache cannot be dropped, or the file system has the file from another one, or from a
+    /// server.
+    Unsure,
     /// From the page cache itself, in which the file system lies.
     Cache,
 }
@@ -99,20 +102,26 @@ fn read_bounced(file: &File, sector: usize, buf: &mut [u8], offset: u64) -> Resu
 }
 
 /// Drops `file` from the page cache, so that it is read from the medium; what has not been written back yet stays. A
-/// file system in memory keeps all.
-pub fn drop_cached(file: &File) {
+/// file system in memory keeps all. Returns how it is read then.
+pub fn drop_cached(file: &File) -> ReadPath {
     // All of it, as a part of a large folio is not dropped alone.
     // SAFETY: posix_fadvise takes a descriptor, which is open as long as `file` is borrowed, and numbers.
     unsafe { libc::posix_fadvise64(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    ReadPath::AfterDrop
 }
 
 /// Drops a device from the page cache, so that it is read from the medium. BLKFLSBUF does so for all of it, but for root
-/// alone (linux/fs.h).
-pub fn drop_cached_device(device: &File) {
+/// alone (linux/fs.h); else some of it may stay. Returns how it is read then.
+pub fn drop_cached_device(device: &File) -> ReadPath {
     nix::ioctl_none_bad!(blkflsbuf, nix::request_code_none!(0x12, 97));
     // SAFETY: BLKFLSBUF takes no argument; the descriptor is open as long as `device` is borrowed.
-    if let Err(error) = retry_on_eintr(|| unsafe { blkflsbuf(device.as_raw_fd()) }) {
-        log::debug!("cannot flush the buffers of the device: {error}");
-    }
-    drop_cached(device);
+    let flushed = retry_on_eintr(|| unsafe { blkflsbuf(device.as_raw_fd()) });
+    let dropped = drop_cached(device);
+    flushed.map_or_else(
+        |error| {
+            log::debug!("cannot flush the buffers of the device: {error}");
+            ReadPath::Unsure
+        },
+        |_| dropped,
+    )
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::common::device::Mount;
 use crate::common::image::{flashed_by, sparse};
+use crate::common::layered::Overlay;
 use crate::common::lying::{Asked, Lie, LyingDisk};
 use crate::common::server::{self, Server};
 use crate::common::tool::{Tool, bmaptool, copy, interrupt, wait_until};
@@ -84,7 +85,7 @@ fn lies() -> Vec<Test> {
         ("a_dropped_write", Lie::Drop(AT / 512 * 512..AT / 512 * 512 + 8192), [at_fault, "bytes 5242880"]),
         ("a_disk_that_swallows", Lie::Swallow(12 * MIB), [at_fault, "all zeroes"]),
         ("a_disk_that_wraps_around", Lie::Wrap(10 * MIB), [at_fault, "bytes "]),
-        ("an_unreadable_sector", Lie::Unreadable(AT..AT + 1), ["cannot read back byte 5", "it is worn out"]),
+        ("an_unreadable_sector", Lie::Unreadable(AT..AT + 1), [at_fault, "bytes 5242880-6291455: cannot be read"]),
     ];
     let test = |(name, lie, fragments): (&str, Lie, [&'static str; 2])| {
         let needs = [Need::Root, Need::FileSystem("fuse"), Need::Program("zstd"), Need::Loopback];
@@ -105,6 +106,26 @@ fn is_found(lie: &Lie, fragments: &[&str]) {
     let disk = LyingDisk::new(SIZE).lies(lie.clone());
     fixture.copy(&[], "checksums", fixture.source("raw"), disk.path()).ok();
     assert!(!boot_region_is_zero(&disk));
+}
+
+/// All of it is read back right before the boot region is written, to where some of it is.
+#[test(Root, FileSystem("fuse"))]
+fn a_disk_that_wraps_around_into_its_boot_region_is_found_out() {
+    let work = Work::new(|path| sparse(path, 11 * MIB, &[(0, 64 << 10), (10 * MIB + 4096, 4096)], 3));
+    for flag in ["--read-back", "--only-changed"] {
+        let disk = LyingDisk::new(SIZE).lies(Lie::Wrap(10 * MIB));
+        let outcome = copy(["--read-back", flag, text(&work.image), text(disk.path())]);
+        outcome.fails(&["the medium is at fault", "bytes 0 to 1048575", "holds no valid image now"]);
+        assert!(boot_region_is_zero(&disk));
+    }
+}
+
+#[test(Root, FileSystem("fuse"))]
+fn of_wrong_bytes_in_several_mib_the_digest_of_the_first_is_told() {
+    let work = Work::new(|path| sparse(path, 8 * MIB, &[(0, 8 << 20)], 3));
+    let disk = LyingDisk::new(SIZE).lies(Lie::Drop(3 * MIB..6 * MIB));
+    copy(["--read-back", "--nobmap", text(&work.image), text(disk.path())])
+        .fails(&["bytes 3145728-6291455: something else; the sha256 of bytes 3145728-4194303 is"]);
 }
 
 #[test(Root, FileSystem("fuse"), Program("zstd"), Loopback)]
@@ -141,7 +162,7 @@ fn the_boot_region_is_written_after_the_rest_was_read_back() {
     let expected = [
         &[Asked::Read(0, MIB), Asked::Write(0, MIB), Asked::Sync][..],
         &[Asked::Write(MIB, 15 * MIB + 512), Asked::Write(16 * MIB, 4096), Asked::Sync, all],
-        &[Asked::Write(5 * MIB, MIB), Asked::Sync, all],
+        &[Asked::Write(5 * MIB, MIB), Asked::Sync, all, Asked::Read(0, MIB)],
         &[Asked::Write(0, MIB), Asked::Sync, Asked::Read(0, MIB)],
     ];
     assert_eq!(asked.collect::<Vec<_>>(), expected.concat());
@@ -171,6 +192,13 @@ fn the_page_cache_is_not_asked() {
         let outcome = copy_to(&honest).under(&strace(&honest)).ok();
         outcome.says(&["after dropping the page cache (no O_DIRECT): all is right"]);
     }
+    // Where that is not allowed either, nothing is claimed of the medium.
+    let honest = LyingDisk::new(SIZE);
+    let inject = ["-e", "inject=fcntl:error=EINVAL", "-e", "inject=ioctl:error=EACCES:when=2+"];
+    let strace = [&["strace", "-f", "-o", "/dev/null", "-P", text(honest.path())][..], &inject].concat();
+    let outcome = copy_to(&honest).under(&strace).ok();
+    outcome.says(&["compared", "which may have come from memory: all is right"]);
+    assert!(!outcome.stderr.contains("read back"), "{}", outcome.stderr);
 }
 
 const NEEDLE: &[u8] = b"a needle, which is in no other file";
@@ -209,6 +237,20 @@ fn a_file_in_memory_is_compared_and_not_said_to_be_read_back() {
         let target = mount.path().join("copy");
         let outcome = copy(["--read-back".as_ref(), work.image.as_os_str(), target.as_os_str()]).ok();
         outcome.says(&["compared", "which lies in memory: all is right"]);
+        assert!(!outcome.stderr.contains("read back"), "{}", outcome.stderr);
+        image::assert_same(&work.image, &target);
+    }
+}
+
+#[test(Root, FileSystem("overlay"))]
+fn a_file_of_which_nobody_knows_where_it_lies_is_not_said_to_be_read_back() {
+    let work = Work::new(|path| image::disk_like(path, 7));
+    let overlay = Overlay::in_memory();
+    let target = overlay.path("merged", "copy");
+    for flags in [&["--read-back"][..], &["--read-back", "--only-changed"]] {
+        let arguments = flags.iter().map(AsRef::as_ref).chain([work.image.as_os_str(), target.as_os_str()]);
+        let outcome = copy(arguments).ok();
+        outcome.says(&["compared", "which may have come from memory: all is right"]);
         assert!(!outcome.stderr.contains("read back"), "{}", outcome.stderr);
         image::assert_same(&work.image, &target);
     }

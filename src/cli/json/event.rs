@@ -142,6 +142,7 @@ pub enum Contents {
     Displaced,
     Ones,
     Unknown,
+    Unreadable,
     Zeroes,
 }
 
@@ -229,6 +230,7 @@ impl From<Looks> for Contents {
             Looks::Zeroes => Self::Zeroes,
             Looks::Ones => Self::Ones,
             Looks::Displaced(_) => Self::Displaced,
+            Looks::Unreadable => Self::Unreadable,
             Looks::Unknown => Self::Unknown,
         }
     }

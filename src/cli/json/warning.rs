@@ -30,6 +30,7 @@ warnings! {
     EndUnknown
     ImageCompressed
     ImageInUse
+    MarksLeft
     NameDiffers
     NoCertificates
     NoHoles
@@ -62,6 +63,7 @@ impl Warning {
             Notice::NoAnswer { .. } => Self::CheckSkipped,
             Notice::SettingNotRestored { .. } => Self::SettingNotRestored,
             Notice::BootRegionUnreadable { .. } => Self::BootRegionUnreadable,
+            Notice::MarksLeft { .. } => Self::MarksLeft,
             Notice::GptSectorSize { .. } => Self::SectorSizeDiffers,
             Notice::DiscardedNotZero { .. } => Self::DiscardedNotZero,
             Notice::LoopDeviceNotFlushed { .. } => Self::WritesMissing,

@@ -220,6 +220,11 @@ pub fn words(notice: Notice<'_>, targets: &[PathBuf]) -> String {
             let target = shown(target);
             format!("cannot read the first {length} bytes of '{target}', holes become zero: {error}")
         }
+        Notice::MarksLeft { target, offsets, error } => {
+            let target = shown(target);
+            let offsets = offsets.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+            format!("marks of 4096 bytes may be left on '{target}', at byte {offsets}: {}", in_one_line(error))
+        }
         Notice::GptSectorSize { target, image, device } => {
             let target = shown(target);
             format!(
@@ -277,8 +282,16 @@ pub fn verified(file: &Location, kind: ChecksumKind, outcome: &verify::Report) {
         }
         None => {}
     }
-    if *path == Some(ReadPath::AfterDrop) {
-        log::info!("'{file}' does not take O_DIRECT: the page cache was dropped before it was read");
+    match path {
+        Some(ReadPath::AfterDrop) => {
+            log::info!("'{file}' does not take O_DIRECT: the page cache was dropped before it was read");
+        }
+        Some(ReadPath::Unsure) => {
+            log::warn!(
+                "'{file}' does not take O_DIRECT, and keeps its page cache: what was compared may come from there"
+            );
+        }
+        _ => {}
     }
     log::info!("verifying time: {}, verifying speed {}/sec", human_time(*time), rate_in_mib(*bytes, *time));
     if differences.is_empty() && *relocated != Some(BackupState::Damaged) {
@@ -299,6 +312,7 @@ fn read_back_in_words(amount: &str, target: Display<'_>, path: ReadPath) -> Stri
         ReadPath::AfterDrop => {
             format!("read back {amount} from '{target}' after dropping the page cache (no O_DIRECT): all is right")
         }
+        ReadPath::Unsure => format!("compared {amount} of '{target}', which may have come from memory: all is right"),
         ReadPath::Cache => format!("compared {amount} of '{target}', which lies in memory: all is right"),
     }
 }
@@ -325,6 +339,10 @@ mod tests {
             (
                 Notice::BootRegionUnreadable { target: TargetId(0), length: 512, error: &error },
                 "cannot read the first 512 bytes of '/dev/x', holes become zero: why",
+            ),
+            (
+                Notice::MarksLeft { target: TargetId(0), offsets: &[0, 4096], error: &error },
+                "marks of 4096 bytes may be left on '/dev/x', at byte 0, 4096: why",
             ),
             (
                 Notice::DiscardedZero { target: TargetId(0), samples: 1 },

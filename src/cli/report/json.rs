@@ -172,6 +172,7 @@ impl Json {
         };
         match *notice {
             Notice::BootRegionUnreadable { target, .. }
+            | Notice::MarksLeft { target, .. }
             | Notice::GptSectorSize { target, .. }
             | Notice::DiscardedNotZero { target, .. } => Some(target),
             Notice::SharesData { target, .. } | Notice::SettingNotRestored { target, .. } => named(&target.display()),

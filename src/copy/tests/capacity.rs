@@ -5,11 +5,19 @@ use crate::copy::capacity::check;
 
 /// Checks a device of 70 MiB that is full of a pattern; returns what it is said to hold, and what it holds then.
 fn checked(lie: Option<Lie>, failing: Range<usize>) -> (Result<(), Error>, Record) {
+    let (result, record, told) = checked_until(&Cancel::default(), lie, failing);
+    assert!(told.is_empty(), "{told:?}");
+    (result, record)
+}
+
+/// The same, until it is stopped; returns also what is told.
+fn checked_until(cancel: &Cancel, lie: Option<Lie>, failing: Range<usize>) -> (Result<(), Error>, Record, Vec<String>) {
     let contents = (0..70 * MIB).map(|at| (at / 4096 + at / 512) as u8).collect();
     let (mut sink, record) = recorder(Record { contents, lie, failing, ..Record::default() });
-    let result = check(&mut *sink, &Cancel::default());
+    let witness = Witness::default();
+    let result = check(&mut *sink, TargetId(3), &witness, cancel);
     let record = std::mem::take(&mut *record.lock().unwrap());
-    (result, record)
+    (result, record, witness.0.into_inner().unwrap())
 }
 
 fn is_as_it_was(record: &Record) -> bool {
@@ -52,8 +60,8 @@ fn a_device_that_cannot_be_marked_is_spared_and_left_as_it_was() {
 fn what_was_there_is_put_back_in_a_second_attempt_and_wherever_it_can_be() {
     let (result, record) = checked(None, 6..7);
     assert!(result.is_ok() && is_as_it_was(&record), "{result:?}");
-    let (result, record) = checked(None, 6..8);
-    assert!(matches!(result, Err(Error::Write { .. })), "{result:?}");
+    let (result, record, told) = checked_until(&Cancel::default(), None, 6..8);
+    assert!(matches!(result, Err(Error::Write { .. })) && told == ["3 marks at [0]"], "{result:?}, {told:?}");
     let marked = (0..70 * MIB as usize).step_by(4096).filter(|&at| {
         let there = record.contents[at..at + 4096].iter().enumerate();
         there.clone().any(|(index, &byte)| byte != ((at + index) / 4096 + (at + index) / 512) as u8)
@@ -61,17 +69,38 @@ fn what_was_there_is_put_back_in_a_second_attempt_and_wherever_it_can_be() {
     assert_eq!(marked.count(), 1);
 }
 
-#[test]
-fn a_check_that_is_stopped_leaves_the_device_as_it_was() {
-    let cancel = Cancel::default();
+/// Asks to stop at the fourth mark.
+fn stop_at_fourth(cancel: &Cancel) -> Lie {
     let flag = cancel.flag();
     let mut count = 0;
-    let stop: Lie = Box::new(move |offset, data| {
+    Box::new(move |offset, data| {
         count += 1;
         flag.store(usize::from(count == 4) * 15, Ordering::Relaxed);
         Some((offset, data))
-    });
-    let (mut sink, record) = recorder(Record { contents: vec![7; 64 << 20], lie: Some(stop), ..Record::default() });
-    assert!(matches!(check(&mut *sink, &cancel), Err(Error::Cancelled)));
-    assert!(record.lock().unwrap().contents.iter().all(|&byte| byte == 7));
+    })
+}
+
+#[test]
+fn a_check_that_is_stopped_leaves_the_device_as_it_was() {
+    let cancel = Cancel::default();
+    let (result, record, told) = checked_until(&cancel, Some(stop_at_fourth(&cancel)), 0..0);
+    assert!(matches!(result, Err(Error::Cancelled)) && is_as_it_was(&record) && told.is_empty(), "{result:?}");
+}
+
+#[test]
+fn marks_that_are_left_are_told_and_do_not_hide_the_verdict() {
+    let swallows: Lie = Box::new(|offset, data| (offset < 40 * MIB).then_some((offset, data)));
+    let (result, _, told) = checked_until(&Cancel::default(), Some(swallows), 6..10);
+    assert!(matches!(result, Err(Error::Capacity { .. })), "{result:?}");
+    assert_eq!(told, [format!("3 marks at [0, {}]", 16 * MIB)]);
+
+    let cancel = Cancel::default();
+    let (result, _, told) = checked_until(&cancel, Some(stop_at_fourth(&cancel)), 4..6);
+    assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
+    assert_eq!(told, [format!("3 marks at [{}]", 16 * MIB)]);
+
+    // None is known to have arrived.
+    let (result, _, told) = checked_until(&Cancel::default(), None, 11..12);
+    assert!(matches!(result, Err(Error::Sync(_))), "{result:?}");
+    assert!(told.len() == 1 && told[0].matches(", ").count() == 4, "{told:?}");
 }

@@ -143,6 +143,8 @@ struct Record {
     /// There is no second handle.
     opens_once: bool,
     misreads: Option<Misread>,
+    /// Reads of this byte fail with this error, so many times.
+    bad: Option<(u64, i32, usize)>,
     /// What the medium does with a write instead of what it is told.
     lie: Option<Lie>,
     /// Where reads begin again at the start.
@@ -232,6 +234,13 @@ impl Sink for Recorder {
             buf[0] = 1;
             return Err(ReadError { offset, source: io::Error::from_raw_os_error(libc::EIO) });
         }
+        if let Some((at, error, left)) = &mut record.bad
+            && (offset..offset + buf.len() as u64).contains(at)
+            && *left > 0
+        {
+            *left -= 1;
+            return Err(ReadError { offset: *at, source: io::Error::from_raw_os_error(*error) });
+        }
         let offset = record.wraps_at.map_or(offset, |size| offset % size);
         buf.copy_from_slice(&record.contents[offset as usize..][..buf.len()]);
         record.misreads.iter_mut().for_each(|misread| misread(offset, buf));
@@ -252,7 +261,7 @@ impl Sink for Recorder {
             buf.copy_from_slice(&record.contents[offset as usize..][..buf.len()]);
             Ok(())
         };
-        Ok(TargetReader { length, read_at: Box::new(read_at) })
+        Ok(TargetReader { length, path: ReadPath::AfterDrop, read_at: Box::new(read_at) })
     }
 
     fn read_path(&self) -> ReadPath {
@@ -320,9 +329,10 @@ impl Observer for Witness {
             Event::Target(target, outcome) => format!("{} {outcome:?}", target.0),
             Event::SourceRead { .. } => panic!("the source is in memory"),
             Event::Retry { target, bytes } => format!("{} {bytes} again", target.0),
-            Event::ReadBack { target, bytes, .. } => format!("{} {bytes} right", target.0),
+            Event::ReadBack { target, bytes, path } => format!("{} {bytes} right, {path:?}", target.0),
             Event::Notice(Notice::BootRegionUnreadable { length, .. }) => format!("{length} unreadable"),
             Event::Notice(Notice::DiscardedNotZero { offset, .. }) => format!("not zero at {offset}"),
+            Event::Notice(Notice::MarksLeft { target, offsets, .. }) => format!("{} marks at {offsets:?}", target.0),
             Event::Notice(Notice::GptRelocated { offset, .. }) => format!("backup at {offset}"),
             Event::Notice(notice) => panic!("{notice:?}"),
         };

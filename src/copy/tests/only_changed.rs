@@ -248,6 +248,50 @@ fn what_was_written_is_read_back_and_wrong_bytes_are_written_again() {
 }
 
 #[test]
+fn holes_of_a_file_that_are_zeroed_again_are_read_back() {
+    let image = image(SIZE);
+    let plan = mapped(map(&image, &[(0, 999), (2000, 2499)]));
+    for arrives in [true, false] {
+        let lie: Lie = Box::new(move |offset, data| (arrives || data[0] != 0).then_some((offset, data)));
+        let record = Record { lie: Some(lie), ..device(&image, &[]) };
+        let (verdict, record) = changed_to(Kind::RegularFile, image_of(plan.clone(), &image), ReadBack::Yes, record);
+        assert_eq!(verdict.is_ok(), arrives);
+        let state = record.operations.last();
+        assert_eq!(state, Some(&Finish(if arrives { Complete } else { Failed })));
+    }
+}
+
+#[test]
+fn how_a_target_that_is_right_was_read_is_told_by_what_has_read_it() {
+    let image = image(SIZE);
+    let record = Arc::new(Mutex::new(device(&image, &[])));
+    let witness = Arc::new(Witness::default());
+    let (sinks, observer) = (vec![sink(Kind::RegularFile, &record)], witness.clone());
+    let source = image_of(sized(SIZE), &image);
+    one(Copy { write: Write::Changed, read_back: ReadBack::Yes, observer, ..Copy::new(source, sinks) }.run()).unwrap();
+    let right = format!("0 {SIZE} right, AfterDrop");
+    assert!(witness.0.lock().unwrap().contains(&right), "{:?}", witness.0);
+}
+
+#[test]
+fn what_was_right_until_something_was_written_is_noticed() {
+    let image = image(6 * MIB);
+    let map = map(&image, &[(0, 9), (1100, 1199), (5295, 5394)]);
+    // It wraps around after 4 MiB: the second range lies in the first, which is wrong.
+    let mut contents = image.clone();
+    contents[1_100_000..1_200_000].fill(7);
+    contents.copy_within(5_295_000..5_395_000, 5_295_000 - 4 * MIB as usize);
+    let wraps: Lie = Box::new(|offset, data| Some((offset % (4 * MIB), data)));
+    let record = Record { contents, lie: Some(wraps), wraps_at: Some(4 * MIB), ..Record::default() };
+    let again = image.clone();
+    let reopen: plan::Reopen = Box::new(move |_| Ok(Box::new(Indexed(Reluctant::new(&again)))));
+    let reader = Box::new(Indexed(Reluctant::new(&image)));
+    let source = Image { reader, reopen: Some(reopen), ..image_of(mapped(map), &image) };
+    let failure = changed_to(Kind::BlockDevice, source, ReadBack::Yes, record).0.unwrap_err();
+    assert!(matches!(*failure.error, Error::Medium(_)), "{:?}", failure.error);
+}
+
+#[test]
 fn what_is_left_out_of_the_boot_region_stays_there_when_its_holes_are_discarded() {
     let image = image(SIZE);
     let map = map(&image, &[(10, 19), (1100, 1199)]);

@@ -22,8 +22,22 @@ fn read_back(
     reopen: Option<plan::Reopen>,
     lie: Option<Lie>,
 ) -> (Verdict, Record, Vec<String>) {
-    let contents = vec![0xff; image.len().max(8 * MIB as usize)];
-    let record = Arc::new(Mutex::new(Record { lie, contents, ..Record::default() }));
+    read_back_from(
+        plan,
+        image,
+        reopen,
+        Record { lie, contents: vec![0xff; image.len().max(8 << 20)], ..Record::default() },
+    )
+}
+
+/// Copies to a device, and reads back.
+fn read_back_from(
+    plan: &Plan,
+    image: &[u8],
+    reopen: Option<plan::Reopen>,
+    record: Record,
+) -> (Verdict, Record, Vec<String>) {
+    let record = Arc::new(Mutex::new(record));
     let witness = Arc::new(Witness::default());
     let image = Image {
         plan: plan.clone(),
@@ -71,11 +85,12 @@ fn all_is_read_before_the_boot_region_is_written_and_then_that() {
     let (second, third) = ((MIB, MIB), (2 * MIB, MIB - 100));
     let expected = [
         &[Prepare, Write(0, MIB), Sync, Write(second.0, second.1), Write(third.0, third.1), Sync][..],
-        &[ReadAt(second.0, second.1), ReadAt(third.0, third.1), Write(0, MIB), Sync, ReadAt(0, MIB)],
+        &[ReadAt(second.0, second.1), ReadAt(third.0, third.1), ReadAt(0, MIB)],
+        &[Write(0, MIB), Sync, ReadAt(0, MIB)],
         &[Finish(Complete)],
     ];
     assert_eq!(record.operations, expected.concat());
-    let right = format!("0 {} right", 3 * MIB - 100);
+    let right = format!("0 {} right, Direct", 3 * MIB - 100);
     assert_eq!(told, ["0 Copying", "0 Synchronizing", "0 Verifying", &right, "0 Complete"]);
 }
 
@@ -108,7 +123,7 @@ fn a_medium_that_stays_wrong_is_at_fault() {
             let (verdict, record, told) = read_back(plan, &image, reopen, flip(3_600_000, 9));
             let state = verdict.as_ref().unwrap_err().state;
             let damage = damage(verdict);
-            assert_eq!((damage.count, damage.places.len(), state), (1, 1, TargetState::BootRegionZero));
+            assert_eq!((damage.count, damage.places.len(), state), (1, 1, TargetState::BootRegionCleared));
             let place = &damage.places[0];
             assert!(place.bytes.start >= 3 * MIB && place.bytes.end <= 4 * MIB, "{place:?}");
             assert!(place.bytes.overlaps(ByteRange { start: 3_600_000, end: 3_600_001 }), "{place:?}");
@@ -180,14 +195,70 @@ fn an_image_that_changes_between_passes_is_not_taken_for_a_fault_of_the_medium()
 }
 
 #[test]
-fn what_cannot_be_read_back_fails_at_its_offset() {
-    let record = Arc::new(Mutex::new(Record { unreadable: true, ..Record::device() }));
-    let reader = Box::new(Reluctant::new(&image(3 * MIB)));
-    let image = Image { plan: sized(3 * MIB), reader, reopen: None, input: None, pipe: None, gpt_sectors: None };
-    let sinks = vec![sink(Kind::BlockDevice, &record)];
-    let failure = one(Copy { read_back: ReadBack::Yes, ..Copy::new(image, sinks) }.run()).unwrap_err();
-    assert!(matches!(*failure.error, Error::ReadBack { offset: MIB, .. }), "{:?}", failure.error);
-    assert_eq!(failure.state, TargetState::BootRegionZero);
+fn what_cannot_be_read_back_is_written_again_and_else_named() {
+    let image = image(5 * MIB);
+    let bad = |error, times| Record { bad: Some((3_600_000, error, times)), ..Record::device() };
+    for (number, plan) in plans(&image, &RANGES).iter().enumerate() {
+        let (verdict, record, told) = read_back_from(plan, &image, again(&image), bad(libc::EIO, 2));
+        assert!(verdict.is_ok(), "{number}: {:?}", verdict.unwrap_err().error);
+        let writes = record.operations.iter().filter(|operation| matches!(operation, Write(3_145_728, _)));
+        assert_eq!(writes.count(), 3, "{number}: {:?}", record.operations);
+        assert_eq!(told.iter().filter(|words| words.ends_with("again")).count(), 2, "{told:?}");
+
+        let damage = damage(read_back_from(plan, &image, again(&image), bad(libc::ENODATA, usize::MAX)).0);
+        let place = one(damage.places);
+        assert!(place.looks == Looks::Unreadable && place.digests.is_none(), "{place:?}");
+        assert!(place.bytes.start >= 3 * MIB && place.bytes.end <= 4 * MIB, "{place:?}");
+
+        // The device has gone.
+        let failure = read_back_from(plan, &image, again(&image), bad(libc::ENODEV, usize::MAX)).0.unwrap_err();
+        assert!(matches!(*failure.error, Error::ReadBack { offset: 3_600_000, .. }), "{:?}", failure.error);
+        assert_eq!(failure.state, TargetState::BootRegionZero);
+    }
+}
+
+#[test]
+fn a_medium_of_which_nothing_can_be_read_is_not_read_to_its_end() {
+    let image = image(20 * MIB);
+    let map = map(&image, &[(0, (20 * MIB).div_ceil(BLOCK) - 1)]);
+    for plan in [mapped(map), sized(20 * MIB)] {
+        let record = Record { contents: vec![0xff; 20 << 20], unreadable: true, ..Record::default() };
+        let (verdict, record, _) = read_back_from(&plan, &image, again(&image), record);
+        let damage = damage(verdict);
+        assert_eq!((damage.bytes, damage.extent), (16 * MIB, Extent::Part));
+        assert_eq!(record.operations.iter().filter(|operation| matches!(operation, ReadAt(..))).count(), 16);
+    }
+}
+
+#[test]
+fn what_has_wrapped_around_into_the_boot_region_is_not_overwritten_by_it() {
+    let image = image(8 * MIB);
+    // 64 KiB at the start, and 4 KiB after 5 MiB, which is where it begins again.
+    for plan in plans(&image, &[(0, 65), (5247, 5250)]) {
+        let wraps: Lie = Box::new(|offset, data| Some((offset % (5 * MIB), data)));
+        let record = Record { lie: Some(wraps), wraps_at: Some(5 * MIB), ..Record::device() };
+        let (verdict, record, _) = read_back_from(&plan, &image, again(&image), record);
+        assert_eq!(verdict.as_ref().unwrap_err().state, TargetState::BootRegionCleared);
+        damage(verdict);
+        assert!(record.contents[..MIB as usize].iter().all(|&byte| byte == 0));
+    }
+}
+
+#[test]
+fn what_a_part_of_a_mib_looks_like_is_told_of_that_part() {
+    let image = image(3 * MIB);
+    let plan = mapped(map(&image, &[(0, 99), (1100, 1199), (1300, 1399), (1400, 1499)]));
+    let lie: Lie = Box::new(|offset, mut data| {
+        match offset {
+            1_100_000 => data[50] ^= 4,
+            1_300_000 => data.fill(0),
+            _ => {}
+        }
+        Some((offset, data))
+    });
+    let damage = damage(read_back(&plan, &image, None, Some(lie)).0);
+    let places: Vec<_> = damage.places.iter().map(|place| (place.bytes.start, place.looks)).collect();
+    assert_eq!(places, [(1_100_000, Looks::Unknown), (1_300_000, Looks::Zeroes)]);
 }
 
 #[test]

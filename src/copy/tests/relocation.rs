@@ -107,7 +107,10 @@ fn the_backup_is_written_after_all_the_rest_and_before_the_boot_region() {
             assert!(record.contents == expected, "{plan:?}");
             let writes: Vec<_> =
                 record.operations.into_iter().filter(|operation| !matches!(operation, ReadAt(..))).collect();
-            assert_eq!(writes[..3], [Prepare, Operation::Write(0, MIB), Sync]);
+            // Only what is read back must be found to be zero.
+            let clear_backup = (read_back == ReadBack::Yes).then_some(Operation::Write(PLACE, BACKUP));
+            let begin = [Prepare].into_iter().chain(clear_backup).chain([Operation::Write(0, MIB), Sync]);
+            assert!(writes.iter().copied().zip(begin).all(|(found, expected)| found == expected), "{writes:?}");
             let end = [Sync, Operation::Write(PLACE, BACKUP), Sync, Operation::Write(0, MIB), Sync, Finish(Complete)];
             assert_eq!(writes[writes.len() - 6..], end);
         }
@@ -199,7 +202,7 @@ fn where_the_image_reaches_into_the_place_of_the_backup_it_is_not_written_there(
                     Operation::Write(start, length) | Zero(start, length) => start + length > place as u64,
                     _ => false,
                 });
-                assert_eq!(written.count(), 1, "{:?}", record.operations);
+                assert_eq!(written.count(), 2, "{:?}", record.operations);
                 let end = if unmapped == Unmapped::Discard { 2_501_000 } else { place };
                 assert!(record.contents[MIB as usize..end] == expected[MIB as usize..end], "{capacity}, {unmapped:?}");
                 assert!(record.contents[place..] == expected[place..], "{capacity}, {unmapped:?}");
@@ -215,12 +218,24 @@ fn where_the_image_reaches_into_the_place_of_the_backup_it_is_not_written_there(
 }
 
 #[test]
+fn what_has_wrapped_around_into_the_place_of_the_backup_is_not_overwritten_by_it() {
+    let (image, map) = gpt_image();
+    // The end of the device is in the middle of the image.
+    let wraps_at = CAPACITY - 2_000_000 / 4096 * 4096;
+    let lie: Lie = Box::new(move |offset, data| Some((offset % wraps_at, data)));
+    let record = Record { lie: Some(lie), wraps_at: Some(wraps_at), ..Record::device() };
+    let plan = relocating(mapped(map), &image);
+    let (verdict, _) = copy(plan, &image, Write::All, ReadBack::Yes, record);
+    assert!(matches!(*verdict.unwrap_err().error, Error::Medium(_)));
+}
+
+#[test]
 fn a_backup_that_is_not_read_back_right_is_written_again() {
     let (image, map) = gpt_image();
     for (times, is_right) in [(1, true), (2, true), (3, false)] {
         let mut left = times;
         let lie: Lie = Box::new(move |offset, mut data| {
-            if offset == PLACE && left > 0 {
+            if offset == PLACE && left > 0 && data.iter().any(|&byte| byte != 0) {
                 left -= 1;
                 data[100] ^= 4;
             }

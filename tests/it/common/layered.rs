@@ -1,5 +1,6 @@
 //! File systems that show the files of another one: overlays, and FUSE by bindfs, whose server can be stopped.
 
+use std::any::Any;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -10,36 +11,48 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::device::Loop;
+use super::device::{Loop, Mount};
 use super::tool::{Tool, end, tie};
 use super::{image, sh, temp_dir, text};
 
 /// An overlay file system.
 pub struct Overlay {
-    directory: tempfile::TempDir,
+    base: PathBuf,
+    _below: Box<dyn Any>,
 }
 
 impl Overlay {
     pub fn new() -> Self {
         let directory = temp_dir();
+        Self::at(directory.path().to_owned(), directory)
+    }
+
+    /// One whose layers lie in memory.
+    pub fn in_memory() -> Self {
+        let mount = Mount::in_memory("tmpfs");
+        Self::at(mount.path().to_owned(), mount)
+    }
+
+    /// One in the directory `base`, which is there as long as `below` lives.
+    fn at(base: PathBuf, below: impl Any) -> Self {
         for name in ["lower", "upper", "work", "merged"] {
-            fs::create_dir(directory.path().join(name)).unwrap();
+            fs::create_dir(base.join(name)).unwrap();
         }
-        let base = text(directory.path());
-        let options = format!("lowerdir={base}/lower,upperdir={base}/upper,workdir={base}/work");
-        sh("mount", &["-t", "overlay", "-o", &options, "overlay", &format!("{base}/merged")]);
-        Self { directory }
+        let shown = text(&base);
+        let options = format!("lowerdir={shown}/lower,upperdir={shown}/upper,workdir={shown}/work");
+        sh("mount", &["-t", "overlay", "-o", &options, "overlay", &format!("{shown}/merged")]);
+        Self { base, _below: Box::new(below) }
     }
 
     /// A file of the layer `lower` or `upper`, or of the whole, `merged`.
     pub fn path(&self, layer: &str, name: &str) -> PathBuf {
-        self.directory.path().join(layer).join(name)
+        self.base.join(layer).join(name)
     }
 }
 
 impl Drop for Overlay {
     fn drop(&mut self) {
-        let _ = umount2(&self.directory.path().join("merged"), MntFlags::MNT_DETACH);
+        let _ = umount2(&self.base.join("merged"), MntFlags::MNT_DETACH);
     }
 }
 
