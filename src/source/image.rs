@@ -1,6 +1,7 @@
 //! Opens a file and unpacks the image in it.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::archive::Names;
@@ -73,6 +74,13 @@ impl Source {
     /// Which file it is, where it is one of this machine.
     pub fn id(&self) -> Option<FileId> {
         self.id
+    }
+
+    /// The path and the number of the block device that it is, if it is one. Standard input that does not begin with the
+    /// first byte of the device is none.
+    pub(crate) fn device(&self) -> Option<(&Path, u64)> {
+        let (FileId::BlockDevice { number }, Some(_)) = (self.id?, self.file.info().size) else { return None };
+        Some((self.location.local_path()?, number))
     }
 
     /// Counts what is fetched of it, also later on, where it comes over a network.

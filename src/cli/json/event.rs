@@ -60,6 +60,8 @@ pub enum Event {
         expected: Option<String>,
         found: Option<String>,
         contents: Option<Contents>,
+        unreadable_at: Option<u64>,
+        message: Option<String>,
     },
     Target {
         #[serde(flatten)]
@@ -140,6 +142,7 @@ pub enum Contents {
     Displaced,
     Ones,
     Unknown,
+    Unreadable,
     Zeroes,
 }
 
@@ -163,6 +166,8 @@ pub struct Verified {
     pub bytes: u64,
     pub ranges: usize,
     pub wrong_ranges: usize,
+    /// How many of these cannot be read.
+    pub unreadable_ranges: usize,
     /// Whether the backup of a relocated GPT is right; `None` where it is not relocated.
     pub backup_gpt_right: Option<bool>,
     pub seconds: f64,

@@ -16,7 +16,7 @@ use bmaptool::copy::Summary;
 use bmaptool::digest::ChecksumKind;
 use bmaptool::event::{Event, Notice, Observer, TargetId};
 use bmaptool::source::{Location, TransferStats};
-use bmaptool::verify;
+use bmaptool::verify::{self, Difference};
 
 use super::error::Error;
 use human::Human;
@@ -67,8 +67,15 @@ impl Report {
 
     /// Tells what has come out of comparing `file` with its bmap.
     pub fn verified(&self, file: &Location, kind: ChecksumKind, outcome: &verify::Report) {
-        human::verified(file, kind, outcome);
-        self.json.iter().for_each(|json| json.verified(kind, outcome));
+        self.differs(kind, &outcome.differences);
+        human::verified(file, outcome);
+        self.json.iter().for_each(|json| json.verified(outcome));
+    }
+
+    /// Tells what was found wrong.
+    pub fn differs(&self, kind: ChecksumKind, differences: &[Difference]) {
+        human::differs(kind, differences);
+        self.json.iter().for_each(|json| json.differs(kind, differences));
     }
 
     /// Tells programs what an image was found to have. People are told only where that does not get in their way.
