@@ -27,7 +27,7 @@ pub fn run(arguments: &Verify, verbosity: &Verbosity) -> Result<(), Error> {
     if location == Location::Stdin && process::stdin_was_closed() {
         return Err(Error::StdinClosed);
     }
-    let source = Source::open_with(&location, &options)?;
+    let source = Source::open_to_compare(&location, &options)?;
     let loaded = bmap::load(&source, &arguments.bmap, &options)?;
     let LoadedBmap { location: file, bmap: map, signatures, .. } =
         loaded.ok_or_else(|| Error::NothingToCompare { file: location.clone() })?;

@@ -1,6 +1,7 @@
 //! Opens a file and unpacks the image in it.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -64,6 +65,23 @@ impl Source {
         let file = Peek::new(transport).map_err(|source| Error::Read { location: location.clone(), source })?;
         let kind = detect(file.head());
         Ok(Self { location: location.clone(), id, file, kind, options: options.clone() })
+    }
+
+    /// Like [`Source::open_with`], to be compared with a bmap: a device whose first bytes cannot be read has others.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be opened, or its first bytes cannot be read and it is no device.
+    pub fn open_to_compare(location: &Location, options: &OpenOptions) -> Result<Self, Error> {
+        let is_device = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.file_type().is_block_device());
+        match Self::open_with(location, options) {
+            Err(Error::Read { .. }) if location.local_path().is_some_and(is_device) => {
+                let (transport, id) = transport::open(location, options)?;
+                let file = Peek::of(Vec::new(), transport);
+                Ok(Self { location: location.clone(), id, file, kind: Kind::Raw, options: options.clone() })
+            }
+            opened => opened,
+        }
     }
 
     /// Its location.
