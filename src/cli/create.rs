@@ -4,10 +4,11 @@ use std::fs::{self, File};
 use std::num::NonZeroU64;
 use std::path::Path;
 
-use bmaptool::create::{self as engine, Request};
+use bmaptool::create::{self as engine, Mapping, Request};
 use bmaptool::device::flush_loop_devices;
 use bmaptool::digest::ChecksumKind;
 use bmaptool::event::{Notice, Observer};
+use bmaptool::sink::{self, SinkInfo};
 use bmaptool::source::{Format, HEAD_LEN, Kind, Location, NotAnImage, detect, read_full};
 use bmaptool::sys::file_id::FileId;
 
@@ -41,16 +42,20 @@ pub fn run(arguments: &Create, verbosity: &Verbosity) -> Result<(), Error> {
         // That is not fatal: nothing is written to the image.
         log::debug!("cannot tell which loop devices are attached to '{}': {error}", path.display());
     }
-    let size = image.metadata().map_err(open_error)?.len();
-    let location = Location::Path(path.clone());
-    let (image_size, targets) = (Some(size), vec![None]);
-    report.started(&Start { command: "create", image: &location, image_size, bmap: None, targets });
     // Elsewhere standard error may go where the bmap goes.
     if console::is_terminal() && !verbosity.quiet {
         signals.print_in_background();
         report.show_progress();
     }
-    let map = engine::create(&image, path, &request(arguments), &*report)?;
+    let mapping = Mapping::of(&image, path, &request(arguments))?;
+    report.started(&Start {
+        command: "create",
+        image: &Location::Path(path.clone()),
+        image_size: Some(mapping.image_size()),
+        bmap: None,
+        targets: vec![Some(SinkInfo::of(sink::Kind::RegularFile))],
+    });
+    let map = mapping.finish(&*report)?;
     // The bmap may go to the same terminal.
     console::finish();
     if map.mapped_blocks() == map.blocks() {

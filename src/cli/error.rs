@@ -69,8 +69,8 @@ pub enum Error {
     NothingToCompare { file: Location },
     #[error("cannot verify {}", in_quotes(.file))]
     Verify { file: Location, source: verify::Error },
-    #[error("{} is not what its bmap says: {wrong} of {ranges} ranges differ", in_quotes(.file))]
-    Differs { file: Location, wrong: usize, ranges: usize },
+    #[error("{} is not what its bmap says: {wrong} of {ranges} ranges differ{}", in_quotes(.file), and_unreadable(*.unreadable))]
+    Differs { file: Location, wrong: usize, unreadable: usize, ranges: usize },
     #[error("the backup of the GPT at the end of {} is not right", in_quotes(.device))]
     BackupGpt { device: Location },
     #[error("the partition table of {} cannot be used", in_quotes(.file))]
@@ -224,6 +224,11 @@ pub fn in_one_line(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// So many ranges that cannot be read, in words, if there are any.
+fn and_unreadable(ranges: usize) -> String {
+    if ranges == 0 { String::new() } else { format!(", {ranges} cannot be read") }
 }
 
 /// A location, in quotes if it is a name.

@@ -70,6 +70,7 @@ pub fn hint(error: &Error) -> Option<String> {
             verify::Error::Read { source, .. } => of_fetch(source)?,
             _ => return None,
         },
+        Error::Differs { unreadable: 1.., .. } => "it is worn out: use another",
         Error::BackupGpt { .. } => "copy again, or repair it with 'sgdisk -e DEVICE'",
         Error::NoBmapOfDevice { target, .. } => {
             let target = target.display();

@@ -1,11 +1,13 @@
 //! `bmaptool verify`.
 
 use std::iter;
+use std::path::Path;
 
 use bmaptool::copy::Cancel;
 use bmaptool::load::LoadedBmap;
+use bmaptool::sink::{Kind, SinkInfo};
 use bmaptool::source::{Location, Source};
-use bmaptool::verify::{self as engine, BackupState};
+use bmaptool::verify::{self as engine, BackupState, Unfinished};
 
 use super::args::{Verbosity, Verify};
 use super::error::Error;
@@ -25,29 +27,37 @@ pub fn run(arguments: &Verify, verbosity: &Verbosity) -> Result<(), Error> {
     if location == Location::Stdin && process::stdin_was_closed() {
         return Err(Error::StdinClosed);
     }
-    let source = Source::open_with(&location, &options)?;
+    let source = Source::open_to_compare(&location, &options)?;
     let loaded = bmap::load(&source, &arguments.bmap, &options)?;
     let LoadedBmap { location: file, bmap: map, signatures, .. } =
         loaded.ok_or_else(|| Error::NothingToCompare { file: location.clone() })?;
     let failed = |source| Error::Verify { file: location.clone(), source };
+    let is_file = location.as_path().is_some_and(Path::is_file);
     let verify = engine::Verify::open(map, source, &*report).map_err(failed)?;
+    let target = match verify.device() {
+        Some(device) => Some(SinkInfo::of_device(device)),
+        None => is_file.then(|| SinkInfo::of(Kind::RegularFile)),
+    };
     report.started(&Start {
         command: "verify",
         image: &location,
         image_size: Some(verify.map().image_size()),
         bmap: Some(UsedBmap { file: &file, map: verify.map(), signatures: &signatures }),
-        targets: vec![None],
+        targets: vec![target],
     });
     if !verbosity.quiet {
         console::print_in_background(&Cancel::default());
         report.show_progress();
     }
     let kind = verify.checksum_kind();
-    let outcome = verify.run(&*report).map_err(failed)?;
+    let outcome = verify.run(&*report).map_err(|Unfinished { differences, error }| {
+        report.differs(kind, &differences);
+        failed(error)
+    })?;
     report.verified(&location, kind, &outcome);
-    match outcome.differences.iter().map(|difference| difference.ranges).sum() {
-        0 if outcome.relocated == Some(BackupState::Damaged) => Err(Error::BackupGpt { device: location }),
-        0 => Ok(()),
-        wrong => Err(Error::Differs { file: location, wrong, ranges: outcome.ranges }),
+    match (outcome.wrong(), outcome.unreadable()) {
+        (0, 0) if outcome.relocated == Some(BackupState::Damaged) => Err(Error::BackupGpt { device: location }),
+        (0, 0) => Ok(()),
+        (wrong, unreadable) => Err(Error::Differs { file: location, wrong, unreadable, ranges: outcome.ranges }),
     }
 }

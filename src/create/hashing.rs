@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use crate::digest::{ChecksumKind, Digest};
 use crate::event::{Event, Observer, Outcome, Phase, TargetId};
@@ -25,16 +26,18 @@ pub(super) fn hash(
     let read = |window: &Window<usize>, buf: &mut [u8]| {
         window.runs().try_for_each(|run| read_all_at(image, &mut buf[window.position(run)], run.start))
     };
-    let judge = |index, digest| Some((index, digest));
+    let digests = Mutex::new(Vec::new());
+    let add = |index, digest| digests.lock().unwrap_or_else(PoisonError::into_inner).push((index, digest));
     let progress = |done| observer.event(Event::Progress { target: IMAGE, done, total: Some(total) });
     let hashing = Hashing { ranges: longest_first(ranges, total), kind, access: Access::Anywhere };
-    let mut digests = hashing.run(read, judge, progress).map_err(|error| match error {
+    hashing.run(read, add, progress).map_err(|error| match error {
         hashing::Error::Memory(error) => super::Error::Memory(error),
         hashing::Error::Read(ReadError { offset, source }) => {
             super::Error::Read { path: path.to_owned(), offset, source }
         }
     })?;
     observer.event(Event::Target(IMAGE, Outcome::Complete));
+    let mut digests = digests.into_inner().unwrap_or_else(PoisonError::into_inner);
     digests.sort_unstable_by_key(|&(index, _)| index);
     Ok(digests.into_iter().map(|(_, digest)| digest).collect())
 }

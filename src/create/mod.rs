@@ -88,42 +88,85 @@ pub enum Error {
 ///
 /// Among others, where the image is not a regular file with data, or changes meanwhile.
 pub fn create(image: &File, path: &Path, request: &Request, observer: &dyn Observer) -> Result<Bmap, Error> {
-    let access = |action, source| Error::Access { path: path.to_owned(), action, source };
-    let inspect = || image.metadata().map_err(|source| access("inspect", source));
-    // What changes when a file is written to.
-    let state = |metadata: &Metadata| (metadata.size(), metadata.mtime(), metadata.mtime_nsec());
+    Mapping::of(image, path, request)?.finish(observer)
+}
 
-    check_kind(inspect()?.file_type(), path)?;
-    // A file system may not report data as mapped before it has allocated blocks for it. A read-only one may refuse to
-    // sync (fsync(2)), and need not.
-    match image.sync_all() {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EROFS)) => {}
-        result => result.map_err(|source| access("synchronize", source))?,
-    }
-    let before = inspect()?;
-    let map = filemap::map(image, path)?;
-    if map.size == 0 {
-        return Err(Error::Empty { path: path.to_owned() });
-    }
-    let partitions = match PartitionTable::read(&mut &*image) {
-        Err(source) if request.names_partitions() => {
-            return Err(Error::Partitions { path: path.to_owned(), source });
+/// An image whose mapped ranges are known, and whose checksums are not.
+pub struct Mapping<'a> {
+    image: &'a File,
+    path: &'a Path,
+    checksums: Option<ChecksumKind>,
+    map: FileMap,
+    ranges: Vec<BlockRange>,
+    partitions: Option<PartitionTable>,
+    /// The image before it was mapped.
+    before: Metadata,
+}
+
+impl<'a> Mapping<'a> {
+    /// Maps the image that was opened from `path`, as `request` says.
+    ///
+    /// # Errors
+    ///
+    /// Among others, where the image is not a regular file with data, or `request` does not fit it.
+    pub fn of(image: &'a File, path: &'a Path, request: &Request) -> Result<Self, Error> {
+        check_kind(inspect(image, path)?.file_type(), path)?;
+        // A file system may not report data as mapped before it has allocated blocks for it. A read-only one may refuse
+        // to sync (fsync(2)), and need not.
+        match image.sync_all() {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EROFS)) => {}
+            result => result.map_err(|source| access(path, "synchronize", source))?,
         }
-        partitions => partitions.unwrap_or(None),
-    };
-    let ranges = ranges::all(&map, path, request, partitions.as_ref())?;
-    let checksums = request.checksums.map(|kind| hash(image, path, &map, &ranges, kind, observer));
-    // Before the errors of hashing: a file that shrinks ends too early.
-    if state(&inspect()?) != state(&before) || map.size != before.size() {
-        return Err(Error::Changed { path: path.to_owned() });
+        let before = inspect(image, path)?;
+        let map = filemap::map(image, path)?;
+        if map.size == 0 {
+            return Err(Error::Empty { path: path.to_owned() });
+        }
+        let partitions = match PartitionTable::read(&mut &*image) {
+            Err(source) if request.names_partitions() => {
+                return Err(Error::Partitions { path: path.to_owned(), source });
+            }
+            partitions => partitions.unwrap_or(None),
+        };
+        let ranges = ranges::all(&map, path, request, partitions.as_ref())?;
+        Ok(Self { image, path, checksums: request.checksums, map, ranges, partitions, before })
     }
-    let checksums = checksums.transpose()?;
-    let bmap = Bmap::new(map.size, map.block_size, ranges, checksums)
-        .map_err(|source| Error::Impossible { path: path.to_owned(), source })?;
-    if let Some(partitions) = partitions {
-        tell_verity_in_holes(&bmap, path, &partitions, observer);
+
+    /// The size of the image in bytes.
+    pub fn image_size(&self) -> u64 {
+        self.map.size
     }
-    Ok(bmap)
+
+    /// Hashes the ranges on all cores, and tells `observer` how far that is, with the image as its only target.
+    ///
+    /// # Errors
+    ///
+    /// Among others, where the image cannot be read, or has changed since it was mapped.
+    pub fn finish(self, observer: &dyn Observer) -> Result<Bmap, Error> {
+        let Self { image, path, checksums, map, ranges, partitions, before } = self;
+        let checksums = checksums.map(|kind| hash(image, path, &map, &ranges, kind, observer));
+        // What changes when a file is written to.
+        let state = |metadata: &Metadata| (metadata.size(), metadata.mtime(), metadata.mtime_nsec());
+        // Before the errors of hashing: a file that shrinks ends too early.
+        if state(&inspect(image, path)?) != state(&before) || map.size != before.size() {
+            return Err(Error::Changed { path: path.to_owned() });
+        }
+        let checksums = checksums.transpose()?;
+        let bmap = Bmap::new(map.size, map.block_size, ranges, checksums)
+            .map_err(|source| Error::Impossible { path: path.to_owned(), source })?;
+        if let Some(partitions) = partitions {
+            tell_verity_in_holes(&bmap, path, &partitions, observer);
+        }
+        Ok(bmap)
+    }
+}
+
+fn inspect(image: &File, path: &Path) -> Result<Metadata, Error> {
+    image.metadata().map_err(|source| access(path, "inspect", source))
+}
+
+fn access(path: &Path, action: &'static str, source: io::Error) -> Error {
+    Error::Access { path: path.to_owned(), action, source }
 }
 
 /// A partition with hashes or signatures of dm-verity is read as it is: a device that keeps old data in its holes fails

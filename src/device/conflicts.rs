@@ -89,15 +89,6 @@ impl<'a> SharedStorage<'a> {
     }
 }
 
-/// What the device at `path`, with this number, is used for at the moment, if anything.
-///
-/// # Errors
-///
-/// Where the kernel does not tell.
-pub(crate) fn usage_of(path: &Path, number: u64) -> io::Result<Option<Usage>> {
-    Ok(usage_in(&Topology::read()?, path, number))
-}
-
 /// What the device at `path`, with this number, is used for, if anything.
 pub(super) fn usage_in(topology: &Topology, path: &Path, number: u64) -> Option<Usage> {
     let stack = StorageStack::of(FileId::BlockDevice { number }, topology);

@@ -23,7 +23,7 @@ mod usage;
 pub use alias::is_alias;
 pub(crate) use claim::{Claims, Lock, lock};
 pub use conflicts::Conflict;
-pub(crate) use conflicts::{SharedStorage, usage_of};
+pub(crate) use conflicts::SharedStorage;
 pub use flush::flush_loop_devices;
 pub use identity::Identity;
 pub use inventory::{DeviceInfo, Disks, device, disks};

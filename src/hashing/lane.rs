@@ -70,6 +70,11 @@ impl<T: Copy> Lane<T> {
         self.waiting.iter().any(|(_, filled)| filled.is_none())
     }
 
+    /// Whether something is being hashed, or could be.
+    pub(super) fn is_hashing(&self) -> bool {
+        self.hasher.is_none() || self.waiting.front().is_some_and(|(_, filled)| filled.is_some())
+    }
+
     /// What is to be read next, and given to [`Self::put_read`].
     pub(super) fn take_reading(&mut self) -> Option<Window<T>> {
         let window = self.unread.next()?;

@@ -44,48 +44,44 @@ pub(crate) struct Hashing<I> {
 }
 
 impl<T: Copy + Send, I: Iterator<Item = (ByteRange, T)> + Send> Hashing<I> {
-    /// Hashes the ranges, and returns what `judge` makes of their digests, in any order.
+    /// Hashes the ranges, and tells `found` their digests, in any order.
     ///
     /// `read` fills a buffer that has room for the whole window with the parts of it. `progress` is told how many bytes
-    /// have been hashed.
-    pub(crate) fn run<R: Send, E: Send>(
+    /// have been hashed. Once a window cannot be read, no other is; what has been read before is hashed nevertheless.
+    pub(crate) fn run<E: Send>(
         self,
         read: impl Fn(&Window<T>, &mut [u8]) -> Result<(), E> + Sync,
-        judge: impl Fn(T, Digest) -> Option<R> + Sync,
+        found: impl Fn(T, Digest) + Sync,
         progress: impl Fn(u64) + Sync,
-    ) -> Result<Vec<R>, Error<E>> {
+    ) -> Result<(), Error<E>> {
         // On a single core too, one reads while the other hashes.
         let workers = cores().max(2);
         let scheduler = Scheduler::new(self, workers).map_err(Error::Memory)?;
-        let work = || scheduler.work(&read, &judge, &progress);
+        let work = || scheduler.work(&read, &found, &progress);
         thread::scope(|scope| {
             // Where there are no more threads, fewer do.
             let others = (1..workers).map_while(|_| Builder::new().spawn_scoped(scope, work).ok());
             others.for_each(drop);
             work();
         });
-        let State { found, failed, .. } = scheduler.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        match failed {
-            Some((_, error)) => Err(Error::Read(error)),
-            None => Ok(found),
-        }
+        let state = scheduler.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        state.failed.map_or(Ok(()), |(_, error)| Err(Error::Read(error)))
     }
 }
 
 /// Gives out the tasks.
-struct Scheduler<T: Copy, I: Iterator, R, E> {
-    state: Mutex<State<T, I, R, E>>,
+struct Scheduler<T: Copy, I: Iterator, E> {
+    state: Mutex<State<T, I, E>>,
     /// Signalled when there may be another task, or all workers are to end.
     changed: Condvar,
 }
 
-struct State<T: Copy, I: Iterator, R, E> {
+struct State<T: Copy, I: Iterator, E> {
     /// Those that no lane has.
     ranges: Peekable<I>,
     access: Access,
     lanes: Vec<Lane<T>>,
     free: Vec<AlignedBuf>,
-    found: Vec<R>,
     /// How many bytes have been hashed.
     hashed: u64,
     /// The start of the first window that could not be read.
@@ -100,13 +96,14 @@ enum Task<T> {
     Read(Window<T>, AlignedBuf),
 }
 
-impl<T: Copy, I: Iterator<Item = (ByteRange, T)>, R, E> State<T, I, R, E> {
+impl<T: Copy, I: Iterator<Item = (ByteRange, T)>, E> State<T, I, E> {
     /// The most urgent task and its lane, for a worker whose last one was `last`. What that lane has is in the cache of
     /// its core.
     fn take(&mut self, last: usize) -> Option<(usize, Task<T>)> {
         let mut by_urgency: Vec<_> = (0..self.lanes.len()).collect();
         by_urgency.sort_by_key(|&lane| (Reverse(self.lanes[lane].urgency()), lane != last));
         match self.access {
+            _ if self.failed.is_some() => self.take_hashing(&by_urgency),
             // Reading ahead gains nothing while there is something to hash.
             Access::Anywhere => self.take_hashing(&by_urgency).or_else(|| {
                 let hungry = by_urgency.iter().copied().find(|&lane| self.lanes[lane].is_hungry());
@@ -156,11 +153,15 @@ impl<T: Copy, I: Iterator<Item = (ByteRange, T)>, R, E> State<T, I, R, E> {
     }
 
     fn is_over(&mut self) -> bool {
-        self.stopped || (self.ranges.peek().is_none() && self.lanes.iter().all(Lane::is_done))
+        self.stopped
+            || match self.failed {
+                Some(_) => !self.lanes.iter().any(Lane::is_hashing),
+                None => self.ranges.peek().is_none() && self.lanes.iter().all(Lane::is_done),
+            }
     }
 }
 
-impl<T: Copy, I: Iterator<Item = (ByteRange, T)>, R, E> Scheduler<T, I, R, E> {
+impl<T: Copy, I: Iterator<Item = (ByteRange, T)>, E> Scheduler<T, I, E> {
     fn new(Hashing { ranges, kind, access }: Hashing<I>, workers: usize) -> io::Result<Self> {
         let buffers = (0..workers * BUFFERS).map(|_| AlignedBuf::zeroed(WINDOW as usize));
         let state = State {
@@ -168,7 +169,6 @@ impl<T: Copy, I: Iterator<Item = (ByteRange, T)>, R, E> Scheduler<T, I, R, E> {
             access,
             lanes: (0..workers).map(|_| Lane::new(kind.hasher())).collect(),
             free: buffers.collect::<io::Result<_>>()?,
-            found: Vec::new(),
             hashed: 0,
             failed: None,
             stopped: false,
@@ -176,11 +176,11 @@ impl<T: Copy, I: Iterator<Item = (ByteRange, T)>, R, E> Scheduler<T, I, R, E> {
         Ok(Self { state: Mutex::new(state), changed: Condvar::new() })
     }
 
-    /// Does tasks until there are no more, or one fails.
+    /// Does tasks until there are no more.
     fn work(
         &self,
         read: impl Fn(&Window<T>, &mut [u8]) -> Result<(), E>,
-        judge: impl Fn(T, Digest) -> Option<R>,
+        found: impl Fn(T, Digest),
         progress: impl Fn(u64),
     ) {
         let _stop = StopOnDrop(self);
@@ -190,19 +190,20 @@ impl<T: Copy, I: Iterator<Item = (ByteRange, T)>, R, E> Scheduler<T, I, R, E> {
             match task {
                 Task::Read(window, mut buf) => match read(&window, &mut buf) {
                     Ok(()) => self.lock().lanes[lane].put_read(window, buf),
-                    Err(error) => return self.lock().fail(window.start(), error),
+                    Err(error) => self.lock().fail(window.start(), error),
                 },
                 Task::Hash(mut hasher, window, buf) => {
-                    let (mut hashed, mut found) = (0, Vec::new());
+                    let mut hashed = 0;
                     for part in &window.parts {
                         hasher.update(&buf[window.position(part.bytes)]);
                         hashed += part.bytes.len();
-                        found.extend(part.is_last.then(|| hasher.finish()).and_then(|digest| judge(part.of, digest)));
+                        if part.is_last {
+                            found(part.of, hasher.finish());
+                        }
                     }
                     let mut state = self.lock();
                     state.lanes[lane].put_hashed(hasher, hashed);
                     state.free.push(buf);
-                    state.found.append(&mut found);
                     state.hashed += hashed;
                     // Others wait meanwhile: it must never be told less than before.
                     progress(state.hashed);
@@ -225,12 +226,12 @@ impl<T: Copy, I: Iterator<Item = (ByteRange, T)>, R, E> Scheduler<T, I, R, E> {
         None
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T, I, R, E>> {
+    fn lock(&self) -> MutexGuard<'_, State<T, I, E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T: Copy, I: Iterator, R, E> State<T, I, R, E> {
+impl<T: Copy, I: Iterator, E> State<T, I, E> {
     /// Takes note of an error, unless one of an earlier window is known.
     fn fail(&mut self, start: u64, error: E) {
         if self.failed.as_ref().is_none_or(|(first, _)| start < *first) {
@@ -240,9 +241,9 @@ impl<T: Copy, I: Iterator, R, E> State<T, I, R, E> {
 }
 
 /// Ends all workers when one ends: after the last task, an error or a panic.
-struct StopOnDrop<'a, T: Copy, I: Iterator, R, E>(&'a Scheduler<T, I, R, E>);
+struct StopOnDrop<'a, T: Copy, I: Iterator, E>(&'a Scheduler<T, I, E>);
 
-impl<T: Copy, I: Iterator, R, E> Drop for StopOnDrop<'_, T, I, R, E> {
+impl<T: Copy, I: Iterator, E> Drop for StopOnDrop<'_, T, I, E> {
     fn drop(&mut self) {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner).stopped = true;
         self.0.changed.notify_all();
@@ -298,21 +299,22 @@ mod tests {
                 Ok::<_, ()>(())
             };
             let progress = |done| assert!(std::mem::replace(&mut *told.lock().unwrap(), done) < done);
-            // Each third is of no interest.
-            let judge = |index, digest| Some((index, digest)).filter(|_| index % 3 > 0);
-            let mut found = hashing(ranges, access).run(read, judge, progress).unwrap();
+            let found = Mutex::new(Vec::new());
+            let add = |index, digest| found.lock().unwrap().push((index, digest));
+            hashing(ranges, access).run(read, add, progress).unwrap();
+            let mut found = found.into_inner().unwrap();
             found.sort_by_key(|&(index, _)| index);
             let digest = |(index, bytes): (usize, &ByteRange)| {
                 let mut hasher = ChecksumKind::Sha256.hasher();
                 hasher.update(&data[bytes.start as usize..bytes.end as usize]);
                 (index, hasher.finish())
             };
-            let expected = ranges.iter().enumerate().filter(|(index, _)| index % 3 > 0).map(digest);
+            let expected = ranges.iter().enumerate().map(digest);
             assert!(found.into_iter().eq(expected), "{access:?}");
             assert_eq!(*told.lock().unwrap(), ranges.iter().map(|bytes| bytes.len()).sum::<u64>());
         }
-        let none = hashing(&[], Access::Anywhere).run(|_, _| Ok::<_, ()>(()), |_, _| Some(()), |_| {});
-        assert!(none.unwrap().is_empty());
+        let none = hashing(&[], Access::Anywhere).run(|_, _| Ok::<_, ()>(()), |_, _| unreachable!(), |_| {});
+        assert!(none.is_ok());
     }
 
     #[test]
@@ -328,16 +330,31 @@ mod tests {
                 thread::sleep(Duration::from_millis(if is_first == fails_last { 100 } else { 0 }));
                 Err(window.start())
             };
-            let failed = hashing(&ranges, access).run(read, |_, _| Some(()), |_| {});
+            let failed = hashing(&ranges, access).run(read, |_, _| {}, |_| {});
             assert!(matches!(failed, Err(Error::Read(start)) if start == 3 * MIB), "{access:?}");
         }
     }
 
     #[test]
+    fn what_was_read_before_an_error_is_hashed() {
+        let ranges: Vec<_> = (0..9).map(|number| ByteRange { start: number * MIB, end: (number + 1) * MIB }).collect();
+        let found = Mutex::new(Vec::new());
+        let add = |index, _| {
+            thread::sleep(Duration::from_millis(20));
+            found.lock().unwrap().push(index);
+        };
+        let read = |window: &Window<usize>, _: &mut [u8]| if window.index < 6 { Ok(()) } else { Err(()) };
+        assert!(hashing(&ranges, Access::InOrder).run(read, add, |_| {}).is_err());
+        let mut found = found.into_inner().unwrap();
+        found.sort_unstable();
+        assert_eq!(found, [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
     fn a_panic_is_not_waited_for() {
         let ranges = ranges();
-        let judge = |index, _| -> Option<()> { if index == 5 { panic!("on purpose") } else { None } };
-        let run = || hashing(&ranges, Access::Anywhere).run(|_, _| Ok::<_, ()>(()), judge, |_| {}).is_ok();
+        let found = |index, _| assert_ne!(index, 5, "on purpose");
+        let run = || hashing(&ranges, Access::Anywhere).run(|_, _| Ok::<_, ()>(()), found, |_| {}).is_ok();
         assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
     }
 }

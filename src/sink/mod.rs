@@ -21,7 +21,7 @@ pub use error::Error;
 pub use crate::sys::file_id::FileId;
 pub use crate::sys::read_at::{ReadError, ReadPath};
 
-use crate::device::Identity;
+use crate::device::{DeviceInfo, Identity};
 use crate::event::Outcome;
 use crate::range::ByteRange;
 use crate::sys::past_cache::PastCache;
@@ -192,6 +192,12 @@ impl SinkInfo {
     /// The info of a sink of which nothing else is known.
     pub fn of(kind: Kind) -> Self {
         Self { kind, capacity: None, boot_region: 0, sector_size: None, identity: None }
+    }
+
+    /// The info of a block device that is only read.
+    pub fn of_device(device: &DeviceInfo) -> Self {
+        let (sector_size, identity) = (device.identity.sector_size, Some(device.identity.clone()));
+        Self { capacity: device.size, sector_size, identity, ..Self::of(Kind::BlockDevice) }
     }
 }
 

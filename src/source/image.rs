@@ -1,6 +1,8 @@
 //! Opens a file and unpacks the image in it.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::archive::Names;
@@ -65,6 +67,23 @@ impl Source {
         Ok(Self { location: location.clone(), id, file, kind, options: options.clone() })
     }
 
+    /// Like [`Source::open_with`], to be compared with a bmap: a device whose first bytes cannot be read has others.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be opened, or its first bytes cannot be read and it is no device.
+    pub fn open_to_compare(location: &Location, options: &OpenOptions) -> Result<Self, Error> {
+        let is_device = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.file_type().is_block_device());
+        match Self::open_with(location, options) {
+            Err(Error::Read { .. }) if location.local_path().is_some_and(is_device) => {
+                let (transport, id) = transport::open(location, options)?;
+                let file = Peek::of(Vec::new(), transport);
+                Ok(Self { location: location.clone(), id, file, kind: Kind::Raw, options: options.clone() })
+            }
+            opened => opened,
+        }
+    }
+
     /// Its location.
     pub fn location(&self) -> &Location {
         &self.location
@@ -73,6 +92,13 @@ impl Source {
     /// Which file it is, where it is one of this machine.
     pub fn id(&self) -> Option<FileId> {
         self.id
+    }
+
+    /// The path and the number of the block device that it is, if it is one. Standard input that does not begin with the
+    /// first byte of the device is none.
+    pub(crate) fn device(&self) -> Option<(&Path, u64)> {
+        let (FileId::BlockDevice { number }, Some(_)) = (self.id?, self.file.info().size) else { return None };
+        Some((self.location.local_path()?, number))
     }
 
     /// Counts what is fetched of it, also later on, where it comes over a network.

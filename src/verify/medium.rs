@@ -1,16 +1,14 @@
 //! What is read: an image from any source, or a device past the page cache.
 
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use super::Error;
-use crate::bmap::Bmap;
-use crate::device::{Usage, usage_of};
+use super::unreadable::Unreadable;
+use crate::bmap::{Bmap, Range};
 use crate::hashing::{Access, Window};
 use crate::source::{self, ForwardRead, ReadPolicy, Source, Unpacked, read_full};
-use crate::sys::file_id::FileId;
 use crate::sys::past_cache::PastCache;
-use crate::sys::read_at::{ReadError, ReadPath};
+use crate::sys::read_at::ReadPath;
 
 pub(super) enum Medium {
     Image {
@@ -22,32 +20,16 @@ pub(super) enum Medium {
     Device(PastCache),
 }
 
-/// The device that `source` is, and what it is used for, if it is one and is used. What cannot be told is of no harm:
-/// nothing is written.
-pub(super) fn current_use(source: &Source) -> Option<(PathBuf, Usage)> {
-    let path = source.location().as_path()?;
-    let Some(FileId::BlockDevice { number }) = source.id() else { return None };
-    match usage_of(path, number) {
-        Ok(usage) => usage.map(|usage| (path.to_owned(), usage)),
-        Err(error) => {
-            log::debug!("cannot tell whether '{}' is in use: {error}", path.display());
-            None
-        }
-    }
-}
-
 impl Medium {
     pub(super) fn open(map: &Bmap, source: Source) -> Result<Self, Error> {
-        let location = source.location().clone();
-        let (id, size) = (source.id(), map.image_size());
+        let (location, size) = (source.location().clone(), map.image_size());
+        let device = source.device().map(|(path, _)| path.to_owned());
         // The size of a device is compared here as well.
         let wanted = map.ranges().map(|range| range.bytes).collect();
         let Unpacked { reader, .. } = source.unpack(Some(size), ReadPolicy::SkipHoles { wanted })?;
-        let (Some(FileId::BlockDevice { .. }), Some(path)) = (id, location.as_path()) else {
-            return Ok(Self::Image { reader: Mutex::new(reader), size });
-        };
-        let opened = PastCache::open(path);
-        Ok(Self::Device(opened.map_err(|source| source::Error::Open { location: location.clone(), source })?))
+        let Some(path) = device else { return Ok(Self::Image { reader: Mutex::new(reader), size }) };
+        let opened = PastCache::open(&path);
+        Ok(Self::Device(opened.map_err(|source| source::Error::Open { location, source })?))
     }
 
     /// In which order it can be read.
@@ -58,8 +40,14 @@ impl Medium {
         }
     }
 
-    /// Reads the parts of `window` to where they belong in `buf`, which has room for all of the window.
-    pub(super) fn read<T>(&self, window: &Window<T>, buf: &mut [u8]) -> Result<(), Error> {
+    /// Reads the parts of `window` to where they belong in `buf`, which has room for all of the window. What cannot be
+    /// read of a device goes to `unreadable`.
+    pub(super) fn read(
+        &self,
+        window: &Window<Range<'_>>,
+        buf: &mut [u8],
+        unreadable: &Unreadable,
+    ) -> Result<(), Error> {
         match self {
             Self::Image { reader, size } => {
                 let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,11 +64,7 @@ impl Medium {
                     }
                 })
             }
-            Self::Device(device) => {
-                let span = window.span();
-                let read = device.read_at(&mut buf[window.position(span)], span.start);
-                read.map_err(|ReadError { offset, source }| Error::Read { offset, source })
-            }
+            Self::Device(device) => unreadable.read(device, window, buf),
         }
     }
 

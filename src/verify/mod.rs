@@ -1,38 +1,43 @@
 //! Whether a device, a file or an image is what its block map says. The image is not needed, and nothing is written.
 
+mod differences;
 mod error;
 mod medium;
 mod relocated;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use error::Error;
+pub use differences::{Difference, Fault};
+pub use error::{Error, Unfinished};
 pub use relocated::BackupState;
 
 use crate::bmap::{Bmap, Range};
+use crate::device::{self, DeviceInfo};
 use crate::digest::{ChecksumKind, Digest};
 use crate::event::{Event, Notice, Observer, Outcome, Phase, TargetId};
 use crate::hashing::{self, Hashing, Window};
-use crate::range::{BlockRange, ByteRange};
+use crate::range::ByteRange;
 use crate::source::Source;
 use crate::sys::read_at::ReadPath;
+use differences::Differences;
 use medium::Medium;
 use relocated::{Original, RelocatedGpt};
-
-/// So many differences come with their digests: they are for people to look at.
-const WITH_DIGESTS: usize = 16;
+use unreadable::Unreadable;
 
 /// What is compared with its block map.
 pub struct Verify {
     map: Bmap,
     kind: ChecksumKind,
     medium: Medium,
+    device: Option<DeviceInfo>,
 }
 
 /// What has come out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Report {
     /// How many bytes were compared.
     pub bytes: u64,
@@ -48,17 +53,16 @@ pub struct Report {
     pub time: Duration,
 }
 
-/// Adjacent ranges that are all wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// Their bytes.
-    pub bytes: ByteRange,
-    /// Their blocks.
-    pub blocks: BlockRange,
-    /// How many they are.
-    pub ranges: usize,
-    /// What a single range must hash to, and does hash to: known for the first ones.
-    pub digests: Option<(Digest, Digest)>,
+impl Report {
+    /// How many ranges have other bytes than they must have.
+    pub fn wrong(&self) -> usize {
+        self.differences.iter().filter(|difference| !difference.is_unreadable()).map(|it| it.ranges).sum()
+    }
+
+    /// How many ranges cannot be read.
+    pub fn unreadable(&self) -> usize {
+        self.differences.iter().filter(|difference| difference.is_unreadable()).map(|it| it.ranges).sum()
+    }
 }
 
 impl Verify {
@@ -73,11 +77,20 @@ impl Verify {
             None if map.mapped_blocks() == 0 => ChecksumKind::Sha256,
             None => return Err(Error::NoChecksums),
         };
-        if let Some((device, usage)) = medium::current_use(&source) {
-            observer.notice(Notice::DeviceInUse { device: &device, usage: &usage });
-        }
+        let device = source.device().and_then(|(path, number)| {
+            let device = device_info(number, observer)?;
+            if let Some(usage) = &device.usage {
+                observer.notice(Notice::DeviceInUse { device: path, usage });
+            }
+            Some(device)
+        });
         let medium = Medium::open(&map, source)?;
-        Ok(Self { map, kind, medium })
+        Ok(Self { map, kind, medium, device })
+    }
+
+    /// The device that is compared, if it is one.
+    pub fn device(&self) -> Option<&DeviceInfo> {
+        self.device.as_ref()
     }
 
     /// The map that it is compared with.
@@ -94,8 +107,9 @@ impl Verify {
     ///
     /// # Errors
     ///
-    /// Where the source ends early, or cannot be read. What differs is no error.
-    pub fn run(self, observer: &dyn Observer) -> Result<Report, Error> {
+    /// Where the source ends early, or cannot be read on. What differs is no error, nor is a range of a device that
+    /// cannot be read.
+    pub fn run(self, observer: &dyn Observer) -> Result<Report, Unfinished> {
         let (started, target) = (Instant::now(), TargetId(0));
         observer.event(Event::Phase(target, Phase::Verifying));
         let total = Some(self.map.mapped_bytes());
@@ -103,30 +117,38 @@ impl Verify {
         progress(0);
         let gpt = RelocatedGpt::find(&self.medium, self.map.image_size());
         let original = gpt.as_ref().and_then(|gpt| gpt.originals().into_iter().next());
-        let mut differences = self.compare(|_| true, original.as_ref(), gpt.as_ref(), progress)?;
-        let relocated = match gpt.zip(original) {
-            Some((gpt, original)) => self.relocated(&gpt, original, &mut differences)?,
-            None => None,
+        let differences = Mutex::new(Differences::new(gpt.as_ref()));
+        let compared = self.compare(|_| true, original.as_ref(), gpt.as_ref(), &differences, progress);
+        let mut differences = differences.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let relocated = compared.and_then(|()| match gpt.as_ref().zip(original) {
+            Some((gpt, original)) => self.relocated(gpt, original, &mut differences),
+            None => Ok(None),
+        });
+        let differences = differences.finish();
+        let relocated = match relocated {
+            Ok(relocated) => relocated,
+            Err(error) => return Err(Unfinished { differences, error }),
         };
-        let path = self.medium.read_path();
         observer.event(Event::Target(target, Outcome::Complete));
-        let (bytes, ranges, time) = (self.map.mapped_bytes(), self.map.ranges().count(), started.elapsed());
-        Ok(Report { bytes, ranges, differences: merged(differences), relocated, path, time })
+        let (bytes, ranges, path) = (self.map.mapped_bytes(), self.map.ranges().count(), self.medium.read_path());
+        Ok(Report { bytes, ranges, differences, relocated, path, time: started.elapsed() })
     }
 
-    /// Compares the ranges that are `wanted`, as they are with `original`, and returns those that differ; what is read
-    /// is shown to `gpt`. `progress` is told how many bytes have been compared.
+    /// Compares the ranges that are `wanted`, as they are with `original`, and adds those that are wrong to
+    /// `differences`; what is read is shown to `gpt`. `progress` is told how many bytes have been compared.
     fn compare(
         &self,
         wanted: impl Fn(ByteRange) -> bool + Sync,
         original: Option<&Original>,
         gpt: Option<&RelocatedGpt>,
+        differences: &Mutex<Differences<'_>>,
         progress: impl Fn(u64) + Sync,
-    ) -> Result<Vec<Difference>, Error> {
+    ) -> Result<(), Error> {
+        let unreadable = Unreadable::default();
         let ranges = self.map.ranges().map(|range| (range.bytes, range)).filter(|(bytes, _)| wanted(*bytes));
         let hashing = Hashing { ranges, kind: self.kind, access: self.medium.access() };
         let read = |window: &Window<Range<'_>>, buf: &mut [u8]| {
-            self.medium.read(window, buf)?;
+            self.medium.read(window, buf, &unreadable)?;
             let span = window.span();
             let read = &mut buf[window.position(span)];
             if let Some(gpt) = gpt {
@@ -137,7 +159,17 @@ impl Verify {
             }
             Ok(())
         };
-        hashing.run(read, compare, progress).map_err(|error| match error {
+        let found = |range: Range<'_>, digest: Digest| {
+            let differences = || differences.lock().unwrap_or_else(PoisonError::into_inner);
+            match (unreadable.take(range), range.checksum) {
+                (Some(error), _) => differences().add_unreadable(range, error),
+                (None, Some(expected)) if expected != digest.as_bytes() => {
+                    differences().add_differing(range, expected.into(), digest);
+                }
+                (None, _) => {}
+            }
+        };
+        hashing.run(read, found, progress).map_err(|error| match error {
             hashing::Error::Memory(error) => Error::Memory(error),
             hashing::Error::Read(error) => error,
         })
@@ -149,16 +181,16 @@ impl Verify {
         &self,
         gpt: &RelocatedGpt,
         original: Original,
-        differences: &mut Vec<Difference>,
+        differences: &mut Differences<'_>,
     ) -> Result<Option<BackupState>, Error> {
-        let others = gpt.originals();
-        let is_touched = |bytes| others.iter().any(|other| other.touches(bytes));
         let mut found = original;
-        if differences.iter().any(|difference| is_touched(difference.bytes)) {
-            for other in &others {
-                if self.compare(is_touched, Some(other), None, |_| ())?.is_empty() {
-                    differences.retain(|difference| !is_touched(difference.bytes));
-                    found = other.clone();
+        if differences.has_changed(gpt) {
+            for other in gpt.originals() {
+                let others = Mutex::new(Differences::new(None));
+                self.compare(|bytes| gpt.has_changed(bytes), Some(&other), None, &others, |_| ())?;
+                if others.into_inner().unwrap_or_else(PoisonError::into_inner).finish().is_empty() {
+                    differences.remove_changed(gpt);
+                    found = other;
                     break;
                 }
             }
@@ -167,23 +199,10 @@ impl Verify {
     }
 }
 
-/// The difference of a range that has the digest `found`, if that is wrong.
-fn compare(Range { blocks, bytes, checksum }: Range<'_>, found: Digest) -> Option<Difference> {
-    let expected = checksum.filter(|&checksum| checksum != found.as_bytes())?;
-    Some(Difference { bytes, blocks, ranges: 1, digests: Some((expected.into(), found)) })
-}
-
-/// Puts wrong ranges in order, and adjacent ones together.
-fn merged(mut differences: Vec<Difference>) -> Vec<Difference> {
-    differences.sort_unstable_by_key(|difference| difference.bytes.start);
-    differences.dedup_by(|next, difference| {
-        let is_adjacent = difference.bytes.end == next.bytes.start;
-        if is_adjacent && let Some(blocks) = difference.blocks.merged(next.blocks) {
-            let bytes = ByteRange { end: next.bytes.end, ..difference.bytes };
-            *difference = Difference { bytes, blocks, ranges: difference.ranges + 1, digests: None };
-        }
-        is_adjacent
-    });
-    differences.iter_mut().skip(WITH_DIGESTS).for_each(|difference| difference.digests = None);
-    differences
+/// What the kernel says of a device. What it does not say is of no harm: nothing is written.
+fn device_info(number: u64, observer: &dyn Observer) -> Option<DeviceInfo> {
+    device::device(number, observer).unwrap_or_else(|error| {
+        log::debug!("cannot tell what the device is: {error}");
+        None
+    })
 }

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::medium::Medium;
+use super::unreadable::read_in_steps;
 use crate::hashing::WINDOW;
 use crate::partition::{Backup, Patch, Relocated, Seen};
 use crate::range::ByteRange;
@@ -35,7 +36,11 @@ impl RelocatedGpt {
         let Medium::Device(device) = medium else { return None };
         let capacity = device.length().ok()?;
         let mut head = vec![0; WINDOW.min(capacity) as usize];
-        device.read_at(&mut head, 0).ok()?;
+        if device.read_at(&mut head, 0).is_err() {
+            head.fill(0);
+            // The table may come before what cannot be read.
+            let _ = read_in_steps(device, &mut head, 0);
+        }
         Relocated::find(head, capacity).map(|table| Self { table, image_size, seen: Mutex::default() })
     }
 
@@ -43,6 +48,13 @@ impl RelocatedGpt {
     pub(super) fn originals(&self) -> Vec<Original> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         self.table.originals(self.image_size, &seen).into_iter().map(Original).collect()
+    }
+
+    /// Whether the image has other `bytes` than the device, perhaps: in its header, its MBR, or where the backup is.
+    pub(super) fn has_changed(&self, bytes: ByteRange) -> bool {
+        let start = ByteRange { start: 0, end: 2 * u64::from(self.table.sector_size()) };
+        let Backup { offset, bytes: backup, .. } = self.table.backup();
+        bytes.overlaps(start) || bytes.overlaps(ByteRange { start: *offset, end: offset + backup.len() as u64 })
     }
 
     /// Looks for the backup that the image had, in `data` that the device has at `offset`.
@@ -73,11 +85,6 @@ impl Original {
     /// Whether it is what the device has.
     pub(super) fn is_as_found(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// Whether it has anything in `bytes`.
-    pub(super) fn touches(&self, bytes: ByteRange) -> bool {
-        self.0.iter().any(|(start, patch)| bytes.overlaps(ByteRange { start: *start, end: start + patch.len() as u64 }))
     }
 
     /// Puts it into `buf`, whose first byte is at `offset`.

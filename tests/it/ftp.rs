@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use crate::common::daemon::{Daemon, free_port};
 use crate::common::image::{assert_same, sparse};
+use crate::common::lying::{Lie, LyingDisk};
 use crate::common::server::{File, Server};
-use crate::common::tool::{Tool, copy, create};
-use crate::common::{PYTHON, sh, temp_dir};
+use crate::common::tool::{Tool, bmaptool, copy, create};
+use crate::common::{PYTHON, sh, temp_dir, text};
 use crate::registry::Need;
 use nix::sys::socket::{setsockopt, sockopt::Linger};
 
@@ -81,6 +82,18 @@ fn a_real_server_is_read_anonymously() {
     case.copy(&url("a%20directory/it's%20%22x%22.img")).fails(&["bmap file not found", "--nobmap"]);
     drop(_server);
     case.copy_all(&url("disk.img")).fails(&["cannot connect", "refused"]);
+}
+
+#[test(Root, FileSystem("fuse"), SERVER)]
+fn what_was_written_wrong_is_fetched_again() {
+    let case = Case::new();
+    let (_server, port) = real_server(&case, &[]);
+    let url = format!("ftp://127.0.0.1:{port}/disk.img");
+    bmaptool(["verify", &url]).ok().says(&["disk.img.bmap'", "is what its bmap says: 2.9 MiB in 1 range"]);
+    let disk = LyingDisk::new(4 << 20).lies(Lie::Flip(2_000_000, 1));
+    let outcome = copy(["--read-back", &url, text(disk.path())]).ok();
+    outcome.says(&["came back wrong; copying them again", "past the page cache: all is right"]);
+    assert!(disk.medium().contents(0..3_000_000) == std::fs::read(&case.image).unwrap());
 }
 
 #[test(SERVER)]

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use crate::common::device::Disk;
 use crate::common::gnupg::{Who, keys};
 use crate::common::image::{self, assert_same};
-use crate::common::json::{events, fails_with, succeeds};
+use crate::common::json::{ends_with, events, fails_with, succeeds};
+use crate::common::lying::{Lie, LyingDisk};
 use crate::common::package::project_file;
 use crate::common::server::{self, Server};
 use crate::common::signed::Bench;
@@ -111,6 +112,8 @@ fn a_device_is_told_with_its_size() {
     let target = &told[0]["targets"][0];
     assert_eq!((&target["kind"], &target["size"]), (&json!("block-device"), &json!(20 * MIB)));
     assert_eq!(phases(&told, 0), ["copying", "synchronizing", "verifying"]);
+    let told = succeeds(bmaptool(["verify", "--json", "--bmap", text(&work.bmap), text(disk.path())]));
+    assert_eq!(&told[0]["targets"][0], target);
     let told = succeeds(copy(["--json", "--unmapped", "discard", text(&work.image), text(disk.path())]));
     assert_eq!(told.last().unwrap()["error"], Value::Null);
     let target = of(&told, "target")[0];
@@ -191,6 +194,13 @@ fn what_create_has_made_is_told_last() {
         (&map["ranges"], &map["mapped_bytes"], &map["checksum"]),
         (&json!(2), &json!(4 * MIB), &json!("sha256"))
     );
+    assert_eq!((&told[0]["targets"][0]["kind"], &told[0]["image_size"]), (&json!("file"), &json!(16 * MIB)));
+    // All checks come before the start.
+    for option in [["--range-size", "1000"], ["--map", "5G-6G"]] {
+        let arguments = [&["create", "--json", "-o", "out.bmap"], &option[..], &["disk.img"]].concat();
+        let told = ends_with(bmaptool(arguments).current_dir(work.directory.path()), 2, "usage");
+        assert_eq!(told.len(), 1, "{told:?}");
+    }
     fs::write(work.path("full.img"), [7; 5000]).unwrap();
     let told = create("full.img");
     let warning = of(&told, "warning")[0];
@@ -217,6 +227,24 @@ fn what_differs_is_told_by_verify() {
     assert_eq!((&wrong[0]["checksum"], wrong[0]["found"].as_str().unwrap().len()), (&json!("sha256"), 64));
     assert_ne!(wrong[0]["found"], wrong[0]["expected"]);
     assert_eq!(told.last().unwrap()["verified"]["wrong_ranges"], 1);
+    assert_eq!(told[0]["targets"][0]["kind"], "file");
+}
+
+#[test(Root, FileSystem("fuse"), JSON)]
+fn what_cannot_be_read_is_told_by_verify() {
+    let (work, disk) = (work(), LyingDisk::new(20 * MIB));
+    copy([text(&work.image), text(disk.path())]).ok();
+    let disk = disk.lies(Lie::Unreadable(9 * MIB + 5000..9 * MIB + 5001));
+    let tool = bmaptool(["verify", "--json", "--bmap", text(&work.bmap), text(disk.path())]);
+    let told = fails_with(tool, "cannot-read");
+    let expected = json!({
+        "type": "mismatch", "index": 0, "target": text(disk.path()), "start": 8 * MIB, "end": 10 * MIB, "ranges": 1,
+        "checksum": "sha256", "expected": null, "found": null, "contents": "unreadable",
+        "unreadable_at": 9 * MIB + 4096, "message": "Input/output error"
+    });
+    assert_eq!(of(&told, "mismatch"), [&expected]);
+    let verified = &told.last().unwrap()["verified"];
+    assert_eq!((&verified["wrong_ranges"], &verified["unreadable_ranges"]), (&json!(1), &json!(1)));
 }
 
 /// A copy from standard input, which gets the image bit by bit, for that long.

@@ -9,9 +9,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::common::daemon::{Daemon, assert_not_listed, free_port};
-use crate::common::image::{assert_same, disk_like};
-use crate::common::tool::{Tool, assert_ends, copy, create, finish, open_pipe, write_program};
-use crate::common::{find_program, sh, temp_dir};
+use crate::common::image::{assert_same, disk_like, flashed_by};
+use crate::common::lying::{Lie, LyingDisk};
+use crate::common::tool::{Tool, assert_ends, bmaptool, copy, create, finish, open_pipe, write_program};
+use crate::common::{find_program, sh, temp_dir, text};
 use crate::registry::Need;
 
 const SSHD: Need = Need::Program("sshd");
@@ -77,8 +78,12 @@ impl Sshd {
     }
 
     fn copy(&self, url: &str) -> Tool {
-        let path = std::env::join_paths([self.file("bin"), "/usr/bin".into(), "/bin".into()]).unwrap();
-        copy([url.as_ref(), self.file("out").as_os_str()]).env("PATH", path)
+        self.on_path(copy([url.as_ref(), self.file("out").as_os_str()]))
+    }
+
+    /// Has the tool find our `ssh`.
+    fn on_path(&self, tool: Tool) -> Tool {
+        tool.env("PATH", std::env::join_paths([self.file("bin"), "/usr/bin".into(), "/bin".into()]).unwrap())
     }
 
     fn copy_all(&self, url: &str) -> Tool {
@@ -127,6 +132,19 @@ fn a_key_opens_the_connection() {
     sshd.assert_copied();
     fs::write(sshd.file("authorized_keys"), "").unwrap();
     sshd.copy_all(&sshd.url("root", "disk.img")).fails(&["cannot open", "Permission denied"]);
+}
+
+#[test(Root, SSHD, SSH, FileSystem("fuse"))]
+fn what_was_written_wrong_is_fetched_again() {
+    let sshd = Sshd::start();
+    let url = sshd.url("root", "disk.img");
+    let verified = sshd.on_path(bmaptool(["verify", &url])).ok();
+    verified.says(&["discovered bmap file 'ssh://", "is what its bmap says: 1.8 MiB in 7 ranges"]);
+    let disk = LyingDisk::new(20 << 20).lies(Lie::Flip((5 << 20) + 100_000, 1));
+    let outcome = sshd.on_path(copy(["--read-back", &url, text(disk.path())])).ok();
+    outcome.says(&["came back wrong; copying them again", "past the page cache: all is right"]);
+    let expected = flashed_by(&sshd.file("disk.img.bmap"), &sshd.file("disk.img"), 20 << 20);
+    assert!(disk.medium().contents(0..20 << 20) == expected);
 }
 
 #[test(Root, SSHD, SSH, Program("sshpass"))]

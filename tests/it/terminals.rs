@@ -1,15 +1,17 @@
 //! What a person sees at a terminal.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use crate::common::device::Disk;
 use crate::common::image::same_start;
-use crate::common::temp_dir;
+use crate::common::lying::{Lie, LyingDisk};
 use crate::common::terminal::Terminal;
-use crate::common::tool::{binary, mapped_disk};
+use crate::common::tool::{binary, bmaptool, end, mapped_disk};
+use crate::common::{temp_dir, text};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -239,6 +241,51 @@ fn off_a_terminal_there_is_a_line_now_and_then() {
     let told: Vec<&str> = said.lines().filter(|line| line.contains("copied ")).collect();
     assert!(matches!(told[..], [line] if line.contains(" of 1.8 MiB (") && line.ends_with("/sec")), "{said}");
     assert_eq!(said.matches("copying time: ").count(), 1, "{said}");
+}
+
+/// What reads a disk, named at the end, in the phase of that name.
+const VERIFIERS: [&str; 2] = ["verify --bmap disk.img.bmap", "copy --read-back disk.img"];
+
+/// A disk that holds the image, and takes so long for each read.
+fn slow_disk(directory: &TempDir, time: Duration) -> LyingDisk {
+    let disk = LyingDisk::new(20 << 20);
+    assert!(sh(directory, &format!("bmaptool copy disk.img {}", disk.path().display())).status.success());
+    disk.lies(Lie::Slow(time))
+}
+
+#[test(Root, FileSystem("fuse"), Program("tmux"))]
+fn what_is_verified_is_shown() {
+    let directory = scene();
+    for (command, width) in VERIFIERS.into_iter().zip([80, 100]) {
+        let disk = slow_disk(&directory, Duration::from_millis(300));
+        let terminal = terminal(&directory, width, &format!("bmaptool {command} {}", disk.path().display()));
+        terminal.wait_for("bar", |screen| {
+            let last = screen.trim_end().lines().last().unwrap_or_default();
+            last.starts_with("verifying [") && last.contains(" of 1.8 MiB") && !last.contains("  0%")
+        });
+        terminal.tmux(&["send-keys", "C-c"]);
+        terminal.wait_for("end", |screen| screen.contains("[130]"));
+    }
+}
+
+#[test(Root, FileSystem("fuse"))]
+fn off_a_terminal_a_line_now_and_then_says_what_is_verified() {
+    let directory = scene();
+    let line_of = |command: &str| {
+        let disk = slow_disk(&directory, Duration::from_secs(1));
+        let mut tool = bmaptool(command.split(' ').chain([text(disk.path())])).current_dir(directory.path());
+        let mut child = tool.spawn();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let line = lines.take_while(|line| !line.contains("ERROR")).find(|line| line.contains(": verified "));
+        end(&mut child);
+        line.unwrap()
+    };
+    std::thread::scope(|scope| {
+        for lines in VERIFIERS.map(|command| scope.spawn(|| line_of(command))) {
+            let line = lines.join().unwrap();
+            assert!(line.contains(" of 1.8 MiB (") && line.ends_with("/sec"), "{line}");
+        }
+    });
 }
 
 /// A copy to several files that comes to a part of the image and no further.

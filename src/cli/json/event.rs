@@ -60,6 +60,8 @@ pub enum Event {
         expected: Option<String>,
         found: Option<String>,
         contents: Option<Contents>,
+        unreadable_at: Option<u64>,
+        message: Option<String>,
     },
     Target {
         #[serde(flatten)]
@@ -166,6 +168,8 @@ pub struct Verified {
     pub bytes: u64,
     pub ranges: usize,
     pub wrong_ranges: usize,
+    /// How many of these cannot be read.
+    pub unreadable_ranges: usize,
     /// Whether the backup of a relocated GPT is right; `None` where it is not relocated.
     pub backup_gpt_right: Option<bool>,
     pub seconds: f64,

@@ -16,7 +16,7 @@ use serde::Serialize;
 pub use bmap::{Bmap, Map};
 pub use code::Code;
 pub use device::Device;
-pub use event::{Error, Event, Of, Phase, Summary, Target, Verified};
+pub use event::{Contents, Error, Event, Of, Phase, Summary, Target, Verified};
 pub use warning::Warning;
 
 use super::report::console;

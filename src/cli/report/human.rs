@@ -10,7 +10,7 @@ use bmaptool::event::{Event, Notice, Observer, Phase, TargetId, Unverified};
 use bmaptool::sink::{Kind, ReadPath};
 use bmaptool::size::{counted, human, human_time, rate_in_mib};
 use bmaptool::source::{Location, TransferStats};
-use bmaptool::verify::{self, BackupState, Difference};
+use bmaptool::verify::{self, BackupState, Difference, Fault};
 use log::Level::{Info, Warn};
 
 use super::ended::Ended;
@@ -269,10 +269,14 @@ pub fn words(notice: Notice<'_>, targets: &[PathBuf]) -> String {
     }
 }
 
-/// Prints what has come out of comparing `file` with its bmap.
-pub fn verified(file: &Location, kind: ChecksumKind, outcome: &verify::Report) {
-    let verify::Report { bytes, ranges, differences, relocated, path, time } = outcome;
+/// Prints what was found wrong.
+pub fn differs(kind: ChecksumKind, differences: &[Difference]) {
     differences.iter().for_each(|difference| log::error!("{}", difference_in_words(difference, kind)));
+}
+
+/// Prints what has come out of comparing `file` with its bmap, but for the differences.
+pub fn verified(file: &Location, outcome: &verify::Report) {
+    let verify::Report { bytes, ranges, differences, relocated, path, time } = outcome;
     match relocated {
         Some(BackupState::Right) => {
             log::info!("its GPT was relocated to the device's end: '{file}' is compared as the image has it");
@@ -300,9 +304,13 @@ pub fn verified(file: &Location, kind: ChecksumKind, outcome: &verify::Report) {
     }
 }
 
-fn difference_in_words(Difference { bytes, blocks, digests, .. }: &Difference, kind: ChecksumKind) -> String {
-    let digests = digests.as_ref().map(|(expected, found)| format!(": the {kind} is {found}, not {expected}"));
-    format!("bytes {}-{} (blocks {blocks}) differ{}", bytes.start, bytes.end - 1, digests.unwrap_or_default())
+fn difference_in_words(Difference { bytes, blocks, fault, .. }: &Difference, kind: ChecksumKind) -> String {
+    let fault = match fault {
+        Fault::Differs(None) => "differ".to_owned(),
+        Fault::Differs(Some(digests)) => format!("differ: the {kind} is {}, not {}", digests.1, digests.0),
+        Fault::Unreadable(error) => format!("cannot be read: {} at byte {}", error.source, error.offset),
+    };
+    format!("bytes {}-{} (blocks {blocks}) {fault}", bytes.start, bytes.end - 1)
 }
 
 /// What was read back, as far as it was: what comes from our own cache says nothing of the medium.

@@ -6,19 +6,19 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bmaptool::bmap::Bmap as Contents;
+use bmaptool::bmap;
 use bmaptool::copy::{self, Place, Summary};
 use bmaptool::digest::ChecksumKind;
 use bmaptool::event::{self, Notice, Observer, TargetId};
 use bmaptool::sink::TargetState;
 use bmaptool::source::TransferStats;
-use bmaptool::verify::{self, BackupState, Difference};
+use bmaptool::verify::{self, BackupState, Difference, Fault};
 
 use super::ended::Ended;
 use super::human;
 use super::start::Start;
 use crate::cli::error::{Error, in_one_line};
-use crate::cli::json::{self, Bmap, Event, Map, Of, Phase, Target, Verified, Warning, stream};
+use crate::cli::json::{self, Bmap, Contents, Event, Map, Of, Phase, Target, Verified, Warning, stream};
 
 /// How often the progress of a target is told at most.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -106,29 +106,40 @@ impl Json {
             expected: digests.as_ref().map(|digests| digests.expected.to_string()),
             found: digests.as_ref().map(|digests| digests.found.to_string()),
             contents: Some((*looks).into()),
+            unreadable_at: None,
+            message: None,
         });
     }
 
-    /// Prints what differs, and has the last event say how much.
-    pub fn verified(&self, kind: ChecksumKind, outcome: &verify::Report) {
-        for Difference { bytes, ranges, digests, .. } in &outcome.differences {
-            let (expected, found) =
-                digests.as_ref().map(|(expected, found)| (expected.to_string(), found.to_string())).unzip();
+    /// Prints what `verify` found wrong.
+    pub fn differs(&self, kind: ChecksumKind, differences: &[Difference]) {
+        for Difference { bytes, ranges, fault, .. } in differences {
+            let (digests, error) = match fault {
+                Fault::Differs(digests) => (digests.as_deref(), None),
+                Fault::Unreadable(error) => (None, Some(error)),
+            };
             print(&Event::Mismatch {
                 of: self.of(TargetId(0)),
                 start: bytes.start,
                 end: bytes.end,
                 ranges: Some(*ranges),
                 checksum: Some(kind.name()),
-                expected,
-                found,
-                contents: None,
+                expected: digests.map(|(expected, _)| expected.to_string()),
+                found: digests.map(|(_, found)| found.to_string()),
+                contents: error.map(|_| Contents::Unreadable),
+                unreadable_at: error.map(|error| error.offset),
+                message: error.map(|error| json::text(&error.source.to_string())),
             });
         }
+    }
+
+    /// Has the last event say how much differs.
+    pub fn verified(&self, outcome: &verify::Report) {
         let verified = Verified {
             bytes: outcome.bytes,
             ranges: outcome.ranges,
-            wrong_ranges: outcome.differences.iter().map(|difference| difference.ranges).sum(),
+            wrong_ranges: outcome.wrong() + outcome.unreadable(),
+            unreadable_ranges: outcome.unreadable(),
             backup_gpt_right: outcome.relocated.map(|backup| backup == BackupState::Right),
             seconds: outcome.time.as_secs_f64(),
         };
@@ -136,7 +147,7 @@ impl Json {
     }
 
     /// Has the last event say what is in a bmap that has been made.
-    pub fn mapped(&self, map: &Contents) {
+    pub fn mapped(&self, map: &bmap::Bmap) {
         json::summarize(|summary| summary.map = Some(Map::of(map)));
     }
 

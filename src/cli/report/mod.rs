@@ -17,7 +17,7 @@ use bmaptool::bmap::Bmap;
 use bmaptool::digest::ChecksumKind;
 use bmaptool::event::{Event, Notice, Observer};
 use bmaptool::source::Location;
-use bmaptool::verify;
+use bmaptool::verify::{self, Difference};
 
 pub use ended::Ended;
 use human::Human;
@@ -71,8 +71,15 @@ impl Report {
 
     /// Tells what has come out of comparing `file` with its bmap.
     pub fn verified(&self, file: &Location, kind: ChecksumKind, outcome: &verify::Report) {
-        human::verified(file, kind, outcome);
-        self.json.iter().for_each(|json| json.verified(kind, outcome));
+        self.differs(kind, &outcome.differences);
+        human::verified(file, outcome);
+        self.json.iter().for_each(|json| json.verified(outcome));
+    }
+
+    /// Tells what was found wrong.
+    pub fn differs(&self, kind: ChecksumKind, differences: &[Difference]) {
+        human::differs(kind, differences);
+        self.json.iter().for_each(|json| json.differs(kind, differences));
     }
 
     /// Tells what an image was found to have.

@@ -40,7 +40,8 @@ fn length_of(file: &File, length: u64) -> Option<u64> {
     Some(length).filter(|&length| length > 0 || is_empty())
 }
 
-fn device_size(device: &mut File) -> io::Result<u64> {
+/// The size in bytes of a device that stands at its start.
+pub(super) fn device_size(device: &mut File) -> io::Result<u64> {
     let size = device.seek(SeekFrom::End(0))?;
     device.rewind()?;
     Ok(size)

@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 
+use super::file::device_size;
 use super::{Error, FileId, Info, Location, Opened, Transport};
 use crate::source::pipe;
 
@@ -17,13 +19,17 @@ pub(super) fn open(location: &Location) -> Result<Opened, Error> {
     }
     // A file that the kernel generates, as in /proc, has no length and yet contents.
     let left = |position| metadata.len().checked_sub(position).filter(|&left| left > 0);
-    let size = if metadata.is_file() { file.stream_position().ok().and_then(left) } else { None };
+    let size = match file.stream_position() {
+        Ok(position) if metadata.is_file() => left(position),
+        Ok(0) if metadata.file_type().is_block_device() => Some(device_size(&mut file).map_err(open_error)?),
+        _ => None,
+    };
     Ok((Box::new(Stdin { file, size }), Some(FileId::of(&metadata))))
 }
 
 struct Stdin {
     file: File,
-    /// The bytes from its position on, where it is a regular file.
+    /// The bytes from its position on, where it is a regular file; those of a block device that is read from its start.
     size: Option<u64>,
 }
 

@@ -44,6 +44,7 @@ impl From<&Error> for Code {
             Error::Copy { source, .. } => (&**source).into(),
             Error::Targets { .. } => Self::TargetsFailed,
             Error::Verify { source, .. } => source.into(),
+            Error::Differs { wrong: 0, .. } => Self::CannotRead,
             Error::Differs { .. } => Self::ChecksumMismatch,
             Error::BackupGpt { .. } => Self::BackupGptDamaged,
             Error::Partitions { source, .. } => source.into(),
@@ -257,7 +258,7 @@ impl From<&verify::Error> for Code {
         match error {
             verify::Error::NoChecksums => Self::BmapHasNoChecksums,
             verify::Error::Source(error) => error.into(),
-            verify::Error::Read { source, .. } => of_read(source),
+            verify::Error::Read { source, .. } | verify::Error::GivenUp { source, .. } => of_read(source),
             verify::Error::EndedEarly { .. } => Self::ImageCutOff,
             verify::Error::Memory(_) => Self::NoResources,
         }
