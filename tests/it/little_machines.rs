@@ -4,9 +4,9 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::common::control_groups::LittleMemory;
 use crate::common::device::Loop;
 use crate::common::image::{self, Random};
-use crate::common::memory::LittleMemory;
 use crate::common::tool::{Outcome, bmaptool};
 use crate::common::{sh, sha256, text};
 use crate::registry::{Need, Test};
