@@ -12,7 +12,8 @@ use crate::common::daemon::{Daemon, free_port};
 use crate::common::image::{assert_same, sparse};
 use crate::common::server::{File, Server};
 use crate::common::tool::{Tool, copy, create};
-use crate::common::{PYTHON, sh, temp_dir};
+use crate::common::{PYTHON, sh, temp_dir, text};
+use crate::only_changed_sources::Flashed;
 use crate::registry::Need;
 use nix::sys::socket::{setsockopt, sockopt::Linger};
 
@@ -81,6 +82,15 @@ fn a_real_server_is_read_anonymously() {
     case.copy(&url("a%20directory/it's%20%22x%22.img")).fails(&["bmap file not found", "--nobmap"]);
     drop(_server);
     case.copy_all(&url("disk.img")).fails(&["cannot connect", "refused"]);
+}
+
+#[test(Root, SERVER)]
+fn only_what_differs_is_written_of_what_a_real_server_sends() {
+    let case = Case::new();
+    let (_server, port) = real_server(&case, &[]);
+    let url = format!("ftp://127.0.0.1:{port}/disk.img");
+    let bmap = case.directory.path().join("disk.img.bmap");
+    Flashed::with(&case.image, &bmap).gets_only_what_differs(|target| copy(["--only-changed", &url, text(target)]));
 }
 
 #[test(SERVER)]

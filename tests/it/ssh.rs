@@ -11,7 +11,8 @@ use nix::unistd::Pid;
 use crate::common::daemon::{Daemon, assert_not_listed, free_port};
 use crate::common::image::{assert_same, disk_like};
 use crate::common::tool::{Tool, assert_ends, copy, create, finish, open_pipe, write_program};
-use crate::common::{find_program, sh, temp_dir};
+use crate::common::{find_program, sh, temp_dir, text};
+use crate::only_changed_sources::Flashed;
 use crate::registry::Need;
 
 const SSHD: Need = Need::Program("sshd");
@@ -77,8 +78,13 @@ impl Sshd {
     }
 
     fn copy(&self, url: &str) -> Tool {
+        self.run(copy([url.as_ref(), self.file("out").as_os_str()]))
+    }
+
+    /// The same run with that `ssh`.
+    fn run(&self, tool: Tool) -> Tool {
         let path = std::env::join_paths([self.file("bin"), "/usr/bin".into(), "/bin".into()]).unwrap();
-        copy([url.as_ref(), self.file("out").as_os_str()]).env("PATH", path)
+        tool.env("PATH", path)
     }
 
     fn copy_all(&self, url: &str) -> Tool {
@@ -153,6 +159,14 @@ fn a_password_opens_the_connection_and_is_not_shown() {
 
     let outcome = sshd.copy_all(&with("wrong1")).fails(&["cannot open", "Permission denied"]);
     assert!(!outcome.stderr.contains("wrong1"), "{}", outcome.stderr);
+}
+
+#[test(Root, SSHD, SSH)]
+fn only_what_differs_is_written() {
+    let sshd = Sshd::start();
+    let url = sshd.url("root", "disk.img");
+    let copy_to = |target: &Path| sshd.run(copy(["--only-changed", &url, text(target)]));
+    Flashed::with(&sshd.file("disk.img"), &sshd.file("disk.img.bmap")).gets_only_what_differs(copy_to);
 }
 
 #[test(Root, SSHD, SSH)]
