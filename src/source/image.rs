@@ -13,7 +13,7 @@ use super::pipe::{Contents, Pipe};
 use super::raw::Raw;
 use super::tell::Told;
 use super::transport::{self, TransferStats, Transport};
-use super::{Error, ForwardRead, Location, OpenOptions, ReadPolicy, archive, codec};
+use super::{Error, FirstRequest, ForwardRead, Location, OpenOptions, ReadPolicy, archive, codec};
 use crate::event::Notice;
 use crate::sys::file_id::FileId;
 
@@ -135,14 +135,16 @@ impl Source {
         }
     }
 
-    /// What opens the same file again; `None` where that cannot be, as with standard input or a FIFO.
+    /// What opens the same file again, of which less is read then; `None` where that cannot be, as with standard input or a
+    /// FIFO.
     pub(crate) fn reopen(&self) -> Option<impl Fn() -> Result<Self, Error> + Send + Sync + 'static> {
         let can_be_reopened = match (&self.location, self.id) {
             (Location::Stdin, _) => false,
             (Location::Path(path), Some(FileId::File { .. })) => path.is_file(),
             (Location::Path(_), _) | (Location::Url(_), _) => true,
         };
-        let (location, options, stats) = (self.location.clone(), self.options.clone(), self.transfer_stats());
+        let (location, stats) = (self.location.clone(), self.transfer_stats());
+        let options = OpenOptions { first_request: FirstRequest::Head, ..self.options.clone() };
         can_be_reopened.then_some(move || {
             let source = Self::open_with(&location, &options)?;
             if let (Some(first), Some(again)) = (&stats, source.transfer_stats()) {

@@ -2,25 +2,22 @@
 //! HTTP, and is never taken for sound when it is cut off or corrupt.
 
 use std::fs;
-use std::io::Write;
-use std::ops::Range;
 use std::path::Path;
-use std::process::ChildStdin;
 
 use crate::common::device::Disk;
 use crate::common::image::{Random, assert_same, disk_like, sparse};
 use crate::common::server::{File, Server};
-use crate::common::tool::{Tool, copy};
+use crate::common::sh;
+use crate::common::tool::copy;
 use crate::common::work::{Work, copy_whole, never_wrong};
-use crate::common::{sh, temp_dir, text};
 use crate::registry::{Need, Test};
 use twox_hash::XxHash32;
 
 /// How an image is compressed: by a shell command that compresses its standard input.
-struct Compression {
-    name: &'static str,
-    needs: &'static [Need],
-    command: &'static str,
+pub struct Compression {
+    pub name: &'static str,
+    pub needs: &'static [Need],
+    pub command: &'static str,
 }
 
 macro_rules! compression {
@@ -29,7 +26,7 @@ macro_rules! compression {
     };
 }
 
-const COMPRESSIONS: &[Compression] = &[
+pub const COMPRESSIONS: &[Compression] = &[
     compression!("gzip", "gzip", "gzip -9"),
     compression!("gzip_members", "gzip", "head -c 300000 | gzip; gzip"),
     compression!("pigz", "pigz", "pigz -p2"),
@@ -83,37 +80,6 @@ fn compressions() -> Vec<Test> {
         ]
     };
     COMPRESSIONS.iter().flat_map(both).collect()
-}
-
-#[test_cases]
-fn members() -> Vec<Test> {
-    let little_memory = |(name, needs, command, count): (_, [Need; 2], _, _)| {
-        Test::new(format!("{name}_takes_little_memory"), &needs, move || takes_little_memory(command, count))
-    };
-    MEMBERS.map(little_memory).into()
-}
-
-/// Commands whose repeated output decompresses to the repeated input; and how often it is repeated.
-const MEMBERS: [(&str, [Need; 2], &str, u32); 6] = [
-    ("gzip", [TIME, Need::Program("gzip")], "gzip -1", 300),
-    ("bzip2", [TIME, Need::Program("bzip2")], "bzip2 -1", 100),
-    ("xz", [TIME, Need::Program("xz")], "xz -0", 300),
-    ("zstd", [TIME, Need::Program("zstd")], "zstd -1", 300),
-    ("lz4", [TIME, Need::Program("lz4")], "lz4 -1", 300),
-    ("lzop", [TIME, Need::Program("lzop")], "lzop -1", 300),
-];
-
-/// Tells how much memory was taken.
-const TIME: Need = Need::Program("time");
-
-/// Far more data than memory may be taken, compressed and decompressed.
-fn takes_little_memory(command: &str, count: u32) {
-    let work = Work::new(|image| fs::write(image, Random::new(1).bytes(1 << 20)).unwrap());
-    let member = fs::read(work.output_of(command)).unwrap();
-    let feed = move |mut stdin: ChildStdin| (0..count).for_each(|_| stdin.write_all(&member).unwrap());
-    let outcome = copy(["--nobmap", "-", "/dev/null"]).measured().run_fed(feed);
-    assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
-    assert!(outcome.memory() < 64 << 20, "{} MiB", outcome.memory() >> 20);
 }
 
 fn reaches(compression: &Compression) {
@@ -290,164 +256,6 @@ fn the_file_name_of_lzop_is_checked() {
     fs::write(&compressed, &bytes).unwrap();
     copy([&compressed, &work.path("out")]).fails(&["the lzop data is corrupt", "checksum of a header is wrong"]);
 }
-
-/// A block or frame of a compressed file, which can be decompressed by itself.
-struct Frame {
-    /// The place of a byte in its middle.
-    middle: usize,
-    /// What it decompresses to: the first byte in the image, and how many.
-    start: usize,
-    length: usize,
-}
-
-#[test(Program("xz"))]
-fn xz_holes_are_left_out() {
-    let work = Work::new(|image| disk_like(image, 2));
-    let blocks = "xz -T2 -0 --block-size=1MiB";
-    let compressed = work.output_of(&format!("head -c 5000000 | {blocks}; head -c 8 /dev/zero; {blocks}"));
-    let list = sh("xz", &["--robot", "--list", "-vv", compressed.to_str().unwrap()]);
-    let blocks = list.lines().filter_map(|line| line.strip_prefix("block\t"));
-    let frames = blocks.map(|block| {
-        let field: Vec<usize> = block.split('\t').map(|field| field.parse().unwrap_or(0)).collect();
-        Frame { middle: field[3] + field[5] / 2, start: field[4], length: field[6] }
-    });
-    holes_are_left_out(&work, &compressed, &frames.collect::<Vec<_>>(), "the xz data is corrupt");
-}
-
-#[test(Program("zstd"))]
-fn seekable_zstd_holes_are_left_out() {
-    let work = Work::new(|image| disk_like(image, 2));
-    let (compressed, stored) = work.seekable_zstd();
-    let length = fs::metadata(&work.image).unwrap().len() as usize;
-    // The last four bytes of a frame are its checksum.
-    let frame = |(number, stored): (usize, Range<usize>)| {
-        let start = number << 20;
-        Frame { middle: stored.end - 2, start, length: (length - start).min(1 << 20) }
-    };
-    let frames: Vec<_> = stored.into_iter().enumerate().map(frame).collect();
-    holes_are_left_out(&work, &compressed, &frames, "the zstd data is corrupt");
-}
-
-/// Expects those frames of `compressed` that decompress to zeroes not to be read where every range has a checksum and
-/// the file has an index, and else to be read.
-fn holes_are_left_out(work: &Work, compressed: &Path, frames: &[Frame], corrupt: &str) {
-    let out = work.path("out");
-    work.copy(compressed, &out).ok();
-    assert_same(&work.image, &out);
-
-    let image = fs::read(&work.image).unwrap();
-    let is_hole = |frame: &&Frame| image[frame.start..frame.start + frame.length].iter().all(|&byte| byte == 0);
-    let holes: Vec<&Frame> = frames.iter().filter(is_hole).collect();
-    assert!(holes.len() > 3 && holes.len() < frames.len() - 3);
-    let mut bytes = fs::read(compressed).unwrap();
-    for hole in holes {
-        bytes[hole.middle] ^= 0x55;
-    }
-    fs::write(compressed, &bytes).unwrap();
-    work.copy(compressed, &out).ok();
-    assert_same(&work.image, &out);
-    copy_whole(compressed, &out).fails(&[corrupt]);
-    work.copy(Path::new("-"), &out).stdin(bytes).fails(&[corrupt]);
-}
-
-#[test(Program("xz"))]
-fn an_xz_file_of_another_size_is_refused() {
-    let (work, other) = (small(), Work::new(|image| sparse(image, 2 << 20, &[(0, 100_000)], 3)));
-    let compressed = other.output_of("xz -T2 -0 --block-size=256KiB");
-    work.copy(&compressed, &work.path("out")).fails(&["has 2097152 bytes", "an image of 1048576 bytes"]);
-    assert!(!work.path("out").exists());
-}
-
-/// The offsets in the bmap are not those of the tar.
-#[test(Program("xz"), Program("tar"))]
-fn the_index_of_an_xz_of_a_tar_is_not_used() {
-    let work = Work::new(|image| disk_like(image, 3));
-    let compressed = work.output_of("tar -c disk.img | xz -T2 -0 --block-size=1MiB");
-    work.copy(&compressed, &work.path("out")).ok();
-    assert_same(&work.image, &work.path("out"));
-}
-
-#[test]
-fn a_zstd_window_over_2_gib_is_refused() {
-    let directory = temp_dir();
-    let compressed = directory.path().join("compressed");
-    // A frame with a window of 2^32 bytes and an empty last block.
-    fs::write(&compressed, b"\x28\xb5\x2f\xfd\x00\xb0\x01\0\0").unwrap();
-    copy_whole(&compressed, &directory.path().join("out")).fails(&[
-        "the zstd data cannot be decoded",
-        "it needs a window of over ",
-        "a quarter of the machine's memory",
-    ]);
-}
-
-#[test(Native, Program("zstd"), Program("xz"))]
-fn too_little_memory_is_no_damage_and_costs_no_target() {
-    let work = Work::new(|image| sparse(image, 8 << 20, &[(0, 100_000)], 3));
-    let (bmap, out) = (text(&work.bmap), work.path("out"));
-    fs::write(&out, "precious").unwrap();
-    for (command, kilobytes, format) in [("cat | zstd --long=27", 120_000, "zstd"), ("xz -9", 60_000, "xz")] {
-        let compressed = work.output_of(command);
-        for arguments in
-            [&["--nobmap", text(&compressed), text(&out)][..], &["--bmap", bmap, text(&compressed), text(&out)]]
-        {
-            let outcome = with_memory(copy(arguments), kilobytes).run();
-            let reason = format!("the {format} data cannot be decoded: the machine has not enough memory left for it");
-            assert!(outcome.stderr.contains(&reason), "{}", outcome.stderr);
-            assert!(!outcome.stderr.contains("corrupt"), "{}", outcome.stderr);
-            assert_eq!(fs::read(&out).unwrap(), b"precious");
-        }
-        let arguments = ["--bmap", bmap, "-", text(&out)];
-        let outcome = with_memory(copy(arguments).stdin(fs::read(&compressed).unwrap()), kilobytes).run();
-        assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
-        assert_eq!(fs::read(&out).unwrap(), b"precious");
-    }
-}
-
-/// The same run in so small an address space.
-fn with_memory(tool: Tool, kilobytes: u32) -> Tool {
-    tool.under(&["sh", "-c", &format!("ulimit -v {kilobytes}; exec \"$@\""), "sh"])
-}
-
-#[test(Native, Program("xz"))]
-fn the_largest_preset_of_xz_is_decompressed_in_256_mib() {
-    let work = Work::new(|image| sparse(image, 8 << 20, &[(0, 100_000), (7 << 20, 5000)], 3));
-    for command in ["xz -9 -T1", "xz -9 -T2"] {
-        let compressed = work.output_of(command);
-        let outcome = with_memory(work.copy(&compressed, &work.path("out")), 256 << 10).run();
-        assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
-        assert_same(&work.image, &work.path("out"));
-    }
-}
-
-#[test(Native, Program("bzip2"), Program("lz4"), Program("lzop"), Program("xz"), Program("zstd"), Program("gzip"))]
-fn little_memory_is_named_as_the_cause_whatever_the_format() {
-    let work = Work::new(|image| disk_like(image, 1));
-    for command in ["gzip -1", "bzip2 -9", "lz4 -B7", "lz4 -l", "lzop", "xz -T2 -6", "zstd"] {
-        let compressed = work.output_of(command);
-        for kilobytes in (22_000..70_000).step_by(8_000) {
-            let outcome = with_memory(work.copy(&compressed, &work.path("out")), kilobytes).run();
-            let said = &outcome.stderr;
-            match outcome.status {
-                Some(0) => assert_same(&work.image, &work.path("out")),
-                Some(1) => {
-                    assert!(CAUSES.iter().any(|cause| said.contains(cause)), "{command}, {kilobytes} KiB: {said}")
-                }
-                // The standard library gives up where it has no room for something small.
-                _ => assert!(given_up(said).is_some_and(|bytes| bytes < 10_000), "{command}, {kilobytes} KiB: {said}"),
-            }
-        }
-    }
-}
-
-/// How many bytes could not be had when the program was given up.
-fn given_up(stderr: &str) -> Option<u64> {
-    // Several threads may say so at once.
-    let sizes = stderr.split("memory allocation of ").filter_map(|rest| rest.split_once(' ')?.0.parse().ok());
-    sizes.max()
-}
-
-/// How a lack of memory is told.
-const CAUSES: [&str; 3] = ["not enough memory left for it", "cannot start a thread", "cannot make the buffers"];
 
 #[test(Program("gzip"))]
 fn names_that_contradict_the_contents_get_a_warning() {

@@ -14,6 +14,7 @@ use crate::common::lying::{Lie, LyingDisk};
 use crate::common::server::{File, Server};
 use crate::common::tool::{Tool, bmaptool, copy, create};
 use crate::common::{PYTHON, sh, temp_dir, text};
+use crate::only_changed_sources::Flashed;
 use crate::registry::Need;
 use nix::sys::socket::{setsockopt, sockopt::Linger};
 
@@ -94,6 +95,15 @@ fn what_was_written_wrong_is_fetched_again() {
     let outcome = copy(["--read-back", &url, text(disk.path())]).ok();
     outcome.says(&["came back wrong; copying them again", "past the page cache: all is right"]);
     assert!(disk.medium().contents(0..3_000_000) == std::fs::read(&case.image).unwrap());
+}
+
+#[test(Root, SERVER)]
+fn only_what_differs_is_written_of_what_a_real_server_sends() {
+    let case = Case::new();
+    let (_server, port) = real_server(&case, &[]);
+    let url = format!("ftp://127.0.0.1:{port}/disk.img");
+    let bmap = case.directory.path().join("disk.img.bmap");
+    Flashed::with(&case.image, &bmap).gets_only_what_differs(|target| copy(["--only-changed", &url, text(target)]));
 }
 
 #[test(SERVER)]

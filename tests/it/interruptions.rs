@@ -6,11 +6,12 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::common::device::{Disk, Mount, Throttle};
-use crate::common::image::{Random, assert_same, same_start, sparse};
-use crate::common::tool::{copy, finish, interrupt, wait_until};
+use crate::common::control_groups::Throttle;
+use crate::common::device::{Disk, Mount, fill};
+use crate::common::image::{Random, UNTOUCHED, assert_same, same_start, sparse};
+use crate::common::tool::{Outcome, copy, finish, interrupt, wait_until};
 use crate::common::trace::{Event, Trace};
 use crate::common::work::Work;
 use crate::common::{sh, sha256, temp_dir, text};
@@ -125,11 +126,14 @@ fn a_device_is_not_bootable_whatever_write_or_sync_fails() {
 /// What a slow device takes in a second.
 const SLOW: u64 = 10_000_000;
 
-/// Interrupts a copy when what it writes to a slow device, where it `has_begun`, is no longer taken at once.
-fn leave(mut child: Child, signal: Signal, has_begun: impl FnMut() -> bool) {
+/// Interrupts a copy when what it writes to a slow device, where it `has_begun`, is no longer taken at once; returns how
+/// long it then takes to end.
+fn leave(mut child: Child, signal: Signal, has_begun: impl FnMut() -> bool) -> (Outcome, Duration) {
     wait_until(&mut child, "the first write", has_begun);
     thread::sleep(Duration::from_millis(1200));
-    interrupt(child, signal);
+    let sent = Instant::now();
+    let outcome = interrupt(child, signal);
+    (outcome, sent.elapsed())
 }
 
 /// An image that a slow device takes longer for than a copy may take to end.
@@ -144,7 +148,7 @@ fn leave_device(wrapper: &[&str]) {
     let directory = temp_dir();
     let image = large_image(directory.path());
     let disk = Disk::new(120 * MIB);
-    let throttle = Throttle::new(&disk, SLOW);
+    let throttle = Throttle::new([&disk], SLOW);
     let command: Vec<_> = throttle.command().into_iter().chain(wrapper.iter().map(|&word| word.to_owned())).collect();
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let arguments = ["--nobmap".as_ref(), image.as_os_str(), disk.path().as_os_str()];
@@ -167,13 +171,35 @@ fn a_slow_device_is_left_at_once_through_the_page_cache() {
 }
 
 #[test(Root, Throttle)]
+fn four_slow_devices_are_left_at_once() {
+    let directory = temp_dir();
+    let image = large_image(directory.path());
+    let disks = [(); 4].map(|()| Disk::new(120 * MIB));
+    let throttle = Throttle::new(&disks, SLOW);
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        disks.iter().for_each(|disk| fill(disk.path(), &vec![UNTOUCHED; MIB as usize]));
+        let mut tool = copy(["--nobmap"]);
+        tool.command.arg(&image).args(disks.iter().map(Disk::path));
+        let have_begun = || disks.iter().all(|disk| magic(&disk.backing) == [0, 0]);
+        let (outcome, took) = leave(tool.under(&throttle.command()).spawn(), signal, have_begun);
+        // As long as one of them takes, and not four times as long.
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        for disk in &disks {
+            assert_not_bootable(disk.path());
+            outcome.says(&[&format!("'{}' holds no valid image now", text(disk.path()))]);
+            assert_eq!(fs::read_to_string(disk.attribute("bdi/max_ratio")).unwrap(), "100\n");
+        }
+    }
+}
+
+#[test(Root, Throttle)]
 fn a_file_on_a_slow_device_is_left_at_once() {
     let directory = temp_dir();
     let image = large_image(directory.path());
     let disk = Disk::new(160 * MIB);
     sh("mkfs.ext4", &["-q", disk.path().to_str().unwrap()]);
     let mount = Mount::of(disk.path(), "rw");
-    let throttle = Throttle::new(&disk, SLOW);
+    let throttle = Throttle::new([&disk], SLOW);
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let target = mount.path().join("copy");
         let arguments = ["--nobmap".as_ref(), image.as_os_str(), target.as_os_str()];

@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::common::control_groups::LittleMemory;
 use crate::common::device::Loop;
 use crate::common::image::{self, Random};
-use crate::common::memory::LittleMemory;
 use crate::common::tool::{Outcome, bmaptool};
 use crate::common::{sh, sha256, text};
 use crate::partitions::{GPT, partition};

@@ -97,12 +97,6 @@ fn write(file: &Path, offset: u64, data: &[u8]) {
     OpenOptions::new().write(true).open(file).unwrap().write_all_at(data, offset).unwrap();
 }
 
-/// How many bytes have been written to a disk, as the kernel counts them (Documentation/block/stat.rst).
-fn written(disk: &Disk) -> u64 {
-    let stat = fs::read_to_string(disk.attribute("stat")).unwrap();
-    stat.split_whitespace().nth(6).unwrap().parse::<u64>().unwrap() * 512
-}
-
 /// Changes one block in every MiB of `percent` of them, of those with data; returns how many bytes these MiB are.
 fn change(file: &Path, percent: u64) -> u64 {
     let starts = DATA.iter().flat_map(|&(start, length)| (start..start + length as u64).step_by(MIB as usize));
@@ -131,9 +125,9 @@ fn a_disk_gets_what_differs_and_nothing_else() {
     for source in SOURCES {
         for percent in [0, 1, 50, 100] {
             let changed = change(&disk.backing, percent);
-            let before = written(&disk);
+            let before = disk.written();
             let outcome = fixture.copy(&[], source, disk.path()).ok();
-            let wrote = written(&disk) - before;
+            let wrote = disk.written() - before;
             assert!(wrote <= allowed(changed), "{wrote} bytes from {source} for {changed} that differ");
             assert!(fs::read(&disk.backing).unwrap() == expected, "{source}, {percent} %");
             outcome.says(&["was right already", "all ranges of the image verified"]);
@@ -157,11 +151,11 @@ fn holes_and_what_was_read_back_are_as_after_a_plain_copy() {
         copy(plain.chain([fixture.image("raw"), disk.path().into()])).ok();
         let expected = fs::read(&disk.backing).unwrap();
         for source in ["raw", "gz", "http-seekable"] {
-            let before = written(&disk);
+            let before = disk.written();
             fixture.copy(flags, source, disk.path()).ok();
-            assert_eq!(written(&disk) == before, nothing_is_written, "{flags:?} {source}");
+            assert_eq!(disk.written() == before, nothing_is_written, "{flags:?} {source}");
             assert!(fs::read(&disk.backing).unwrap() == expected, "{flags:?} {source}");
-            let before = written(&disk);
+            let before = disk.written();
             let mut changed = change(&disk.backing, 20);
             if flags[0] != "--read-back" {
                 write(&disk.backing, HOLE + 5000, b"old data");
@@ -171,7 +165,7 @@ fn holes_and_what_was_read_back_are_as_after_a_plain_copy() {
             assert!(fs::read(&disk.backing).unwrap() == expected, "{flags:?} {source}");
             // The disk was full of a pattern, the boot region too: it is zeroed, then written.
             let most = if nothing_is_written { changed * 12 / 10 + 2 * MIB } else { SIZE };
-            assert!(written(&disk) - before <= most, "{flags:?} {source}: {}", written(&disk) - before);
+            assert!(disk.written() - before <= most, "{flags:?} {source}: {}", disk.written() - before);
         }
     }
 }
@@ -191,18 +185,18 @@ fn what_differs_is_told_by_a_bmap_that_is_signed() {
         fixture.work.bmap = signed;
         let copy = || fixture.copy(&[], "http", disk.path()).env("GNUPGHOME", keys().home());
         for percent in [0, 20] {
-            let (changed, before) = (change(&disk.backing, percent), written(&disk));
+            let (changed, before) = (change(&disk.backing, percent), disk.written());
             copy().ok().says(&[&good(Who::Ed), "was right already"]);
-            assert!(written(&disk) - before <= allowed(changed));
+            assert!(disk.written() - before <= allowed(changed));
             assert!(fs::read(&disk.backing).unwrap() == expected);
         }
         let mut forged = fs::read(&fixture.work.bmap).unwrap();
         let digit = forged.windows(7).position(|bytes| bytes == b"chksum=").unwrap() + 8;
         forged[digit] = if forged[digit] == b'0' { b'1' } else { b'0' };
         fs::write(&fixture.work.bmap, forged).unwrap();
-        let before = written(&disk);
+        let before = disk.written();
         copy().fails(&[BAD]);
-        assert_eq!(written(&disk), before);
+        assert_eq!(disk.written(), before);
     }
 }
 
@@ -216,12 +210,12 @@ fn without_checksums_a_disk_gets_what_differs_too() {
             _ => fs::read(&disk.backing).unwrap()[..IMAGE as usize].to_vec(),
         };
         fixture.copy(&[flags], source, disk.path()).ok();
-        let before = written(&disk);
+        let before = disk.written();
         fixture.copy(&[flags], source, disk.path()).ok();
-        assert_eq!(written(&disk), before, "{flags} {source}");
+        assert_eq!(disk.written(), before, "{flags} {source}");
         let changed = change(&disk.backing, 20);
         fixture.copy(&[flags, "--read-back"], source, disk.path()).ok().says(&["all is right"]);
-        assert!(written(&disk) - before <= allowed(changed), "{flags} {source}");
+        assert!(disk.written() - before <= allowed(changed), "{flags} {source}");
         assert!(fs::read(&disk.backing).unwrap()[..expected.len()] == expected, "{flags} {source}");
     }
 }
@@ -282,24 +276,24 @@ fn a_copy_that_was_killed_goes_on_where_it_was() {
         // All of a range that has come has been written, but for what is held back until the end.
         let ranges = map.ranges().map(|range| range.bytes);
         let come = ranges.filter(|bytes| bytes.start >= MIB && bytes.end <= fed as u64).map(|bytes| bytes.len());
-        let (come, before): (u64, _) = (come.sum(), written(&disk));
+        let (come, before): (u64, _) = (come.sum(), disk.written());
         let mut child = fixture.copy(&[], "-", disk.path()).spawn();
         let mut stdin = child.stdin.take().unwrap();
         let data = image[..fed].to_vec();
         let feeder = std::thread::spawn(move || stdin.write_all(&data).map(|()| stdin));
         // The boot region was not zero: it has been zeroed.
         let least = if come > 0 { MIB + come } else { 0 };
-        wait_until(&mut child, "what has come to be written", || written(&disk) - before >= least);
+        wait_until(&mut child, "what has come to be written", || disk.written() - before >= least);
         end(&mut child);
         drop(feeder.join().unwrap());
 
         let left = missing(&fs::read(&disk.backing).unwrap(), &expected, &map);
         assert!(left <= all - come, "{left} bytes are missing after {come} in turn {turn}");
-        let before = written(&disk);
+        let before = disk.written();
         let outcome = fixture.copy(&[], "raw", disk.path()).ok();
         // The partition table, and the rest of the image's last block; or the boot region, twice.
         let boot_region = if come > 0 { 5 * 4096 + 4096 } else { 2 * MIB + 4096 };
-        let wrote = written(&disk) - before;
+        let wrote = disk.written() - before;
         assert!(wrote >= left && wrote <= left + boot_region, "{wrote} bytes for {left} in turn {turn}");
         let mut found = fs::read(&disk.backing).unwrap();
         if come == 0 {
@@ -386,11 +380,11 @@ fn a_file_gets_what_differs_and_no_zeroes_where_there_are_holes() {
         for (what, offset, length) in [("nothing", 0, 0), ("data", 7 * MIB, 5), ("a hole", HOLE, 1 << 20)] {
             write(&file, offset, &vec![7; length]);
             sync();
-            let before = written(&disk);
+            let before = disk.written();
             fixture.copy(flags, "raw", &file).ok();
             sync();
             let most = METADATA + if what == "data" { UNIT as u64 } else { 0 };
-            assert!(written(&disk) - before <= most, "{what}: {}", written(&disk) - before);
+            assert!(disk.written() - before <= most, "{what}: {}", disk.written() - before);
             assert_same(&fixture.work.image, &file);
         }
     }
@@ -422,9 +416,9 @@ fn a_damaged_source_fails_though_the_disk_is_right() {
         let mut file = fs::read(&path).unwrap();
         file.truncate(file.len() * 3 / 4);
         fs::write(&path, file).unwrap();
-        let before = written(&disk);
+        let before = disk.written();
         fixture.copy(&[], ending, disk.path()).fails(&["disk.img"]).says(&["nothing has been written"]);
-        assert_eq!(written(&disk), before);
+        assert_eq!(disk.written(), before);
         let found = fs::read(&disk.backing).unwrap();
         let mut expected = flashed_by(&fixture.work.bmap, &fixture.work.image, SIZE);
         expected[34 * 512..MIB as usize].fill(0);

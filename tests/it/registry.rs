@@ -13,7 +13,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::common::{PYTHON, device, find_program, gnupg, memory, tool};
+use crate::common::{PYTHON, control_groups, device, find_program, gnupg, tool};
 
 /// What an attribute has registered: where it stands, and the tests.
 pub struct Entry {
@@ -29,7 +29,7 @@ enum Tests {
 inventory::collect!(Entry);
 
 /// The modules whose tests start servers.
-const WITH_SERVERS: [&str; 12] = [
+const WITH_SERVERS: [&str; 13] = [
     "archives",
     "codecs",
     "ftp",
@@ -37,6 +37,7 @@ const WITH_SERVERS: [&str; 12] = [
     "http",
     "http_breaks",
     "nginx",
+    "only_changed_sources",
     "proxies",
     "redirects",
     "ssh",
@@ -136,8 +137,8 @@ impl Need {
                 let server = TcpListener::bind(("127.0.0.1", 0));
                 server.is_ok_and(|server| server.local_addr().and_then(TcpStream::connect).is_ok())
             }
-            Self::Throttle => device::Throttle::is_possible(),
-            Self::LittleMemory => memory::LittleMemory::is_possible(),
+            Self::Throttle => control_groups::Throttle::is_possible(),
+            Self::LittleMemory => control_groups::LittleMemory::is_possible(),
             Self::Scheduler(name) => {
                 load_module(name);
                 device::schedulers().contains(name)

@@ -122,11 +122,6 @@ fn moved_by_sgdisk(work: &Work, size: u64, sector_size: &str) -> Vec<u8> {
     bytes
 }
 
-fn written(disk: &Disk) -> u64 {
-    let stat = fs::read_to_string(disk.attribute("stat")).unwrap();
-    stat.split_whitespace().nth(6).unwrap().parse::<u64>().unwrap() * 512
-}
-
 #[test(Root, Program("sfdisk"), Program("sgdisk"))]
 fn the_table_is_right_and_no_partition_changes() {
     for sector_size in ["512", "4096"] {
@@ -282,11 +277,11 @@ fn an_equal_device_is_not_written_to() {
         let expected = fs::read(&disk.backing).unwrap();
         for flags in [&["--only-changed"][..], &["--only-changed", "--unmapped", "zero"]] {
             flash(&work, flags, &disk).ok();
-            let before = written(&disk);
+            let before = disk.written();
             flash(&work, flags, &disk).ok();
             let arguments = ["--relocate-gpt", "--bmap", text(&work.bmap), text(&packed), text(disk.path())];
             copy([flags, &arguments].concat()).ok();
-            assert_eq!(written(&disk), before, "{flags:?}");
+            assert_eq!(disk.written(), before, "{flags:?}");
         }
         for wrong in [size - 1, size - 33 * 512, 600, 446 + 12, 5 * MIB] {
             flip(disk.path(), wrong);

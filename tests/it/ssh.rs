@@ -13,6 +13,7 @@ use crate::common::image::{assert_same, disk_like, flashed_by};
 use crate::common::lying::{Lie, LyingDisk};
 use crate::common::tool::{Tool, assert_ends, bmaptool, copy, create, finish, open_pipe, write_program};
 use crate::common::{find_program, sh, temp_dir, text};
+use crate::only_changed_sources::Flashed;
 use crate::registry::Need;
 
 const SSHD: Need = Need::Program("sshd");
@@ -171,6 +172,14 @@ fn a_password_opens_the_connection_and_is_not_shown() {
 
     let outcome = sshd.copy_all(&with("wrong1")).fails(&["cannot open", "Permission denied"]);
     assert!(!outcome.stderr.contains("wrong1"), "{}", outcome.stderr);
+}
+
+#[test(Root, SSHD, SSH)]
+fn only_what_differs_is_written() {
+    let sshd = Sshd::start();
+    let url = sshd.url("root", "disk.img");
+    let copy_to = |target: &Path| sshd.on_path(copy(["--only-changed", &url, text(target)]));
+    Flashed::with(&sshd.file("disk.img"), &sshd.file("disk.img.bmap")).gets_only_what_differs(copy_to);
 }
 
 #[test(Root, SSHD, SSH)]

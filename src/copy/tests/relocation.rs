@@ -145,13 +145,75 @@ fn a_copy_that_fails_at_any_write_leaves_no_boot_region() {
     }
     let (verdict, _) = copy(plan.clone(), &image, Write::All, ReadBack::No, Record::failing(9..10));
     assert!(verdict.is_ok(), "there are no more");
-    for (sync, stopped) in [(1, true), (2, true), (3, false)] {
-        let cancel = Cancel::default();
-        let (sink, record) = device(Record { cancel: Some((sync, cancel.clone())), ..Record::device() }, 512);
-        let verdict = one(Copy { cancel, ..Copy::new(open(plan.clone(), &image), vec![sink]) }.run());
-        assert_eq!(verdict.is_err(), stopped);
-        let is_zero = record.lock().unwrap().contents[..MIB as usize].iter().all(|&byte| byte == 0);
-        assert_eq!(is_zero, stopped, "{sync}");
+}
+
+/// Whatever is written, and what becomes of the holes. The device holds most of the image already.
+#[test]
+fn a_copy_that_ends_anywhere_leaves_no_boot_region_unless_it_is_complete() {
+    let (image, _) = gpt_image();
+    let map = map(&image, &[(0, 1), (20, 60), (1100, 1200), (2400, 2500)]);
+    let mut before = expected(&image, Some(&map));
+    // In the header, the image, and the backup.
+    [513, 1_150_000, 2_450_000, PLACE + 9].into_iter().for_each(|wrong| before[wrong as usize] ^= 1);
+    let device_with = |record: Record| Record { contents: before.clone(), ..record };
+    for (write, unmapped) in [Write::All, Write::Changed]
+        .into_iter()
+        .flat_map(|write| [Unmapped::Keep, Unmapped::Discard].map(|unmapped| (write, unmapped)))
+    {
+        let plan = relocating(Plan::mapped(map.clone(), Verify::Checksums, unmapped), &image);
+        let run = |record: Record, cancel: Cancel| {
+            let (sink, record) = device(device_with(record), 512);
+            let verdict = one(Copy { write, cancel, ..Copy::new(open(plan.clone(), &image), vec![sink]) }.run());
+            let record = std::mem::take(&mut *record.lock().unwrap());
+            (verdict, record)
+        };
+        let (verdict, whole) = run(Record::default(), Cancel::default());
+        assert!(verdict.is_ok());
+        let counted = |wanted: fn(&Operation) -> bool| whole.operations.iter().copied().filter(wanted).count();
+        let syncs = counted(|operation| *operation == Sync);
+        let writes = counted(|operation| matches!(operation, Operation::Write(..) | Zero(..) | Discard(..)));
+        assert!(syncs >= 4 && writes >= 5, "{:?}", whole.operations);
+        let is_safe = |contents: &[u8]| contents[..MIB as usize].iter().all(|&byte| byte == 0) || contents == before;
+
+        for first in 0..syncs + writes {
+            // One fails, or also all that follow it.
+            for last in [first, usize::MAX - 1] {
+                let when = format!("{write:?}, {unmapped:?}, failing {first} to {last}");
+                let (verdict, record) =
+                    run(Record { failing: first..last + 1, ..Record::default() }, Cancel::default());
+                let failure = verdict.expect_err(&when);
+                let is_told = last > first && failure.state == TargetState::MaybeBootable;
+                assert!(is_safe(&record.contents) || is_told, "{when}: {:?}", record.operations);
+            }
+        }
+        let stops_at_write = |number| {
+            let (cancel, mut count) = (Cancel::default(), 0);
+            let flag = cancel.flag();
+            let lie: Lie = Box::new(move |offset, data| {
+                count += 1;
+                flag.fetch_or(usize::from(count == number), Ordering::Relaxed);
+                Some((offset, data))
+            });
+            (Record { lie: Some(lie), ..Record::default() }, cancel)
+        };
+        let stops_at_sync = |number| {
+            let cancel = Cancel::default();
+            (Record { cancel: Some((number, cancel.clone())), ..Record::default() }, cancel)
+        };
+        let stops = (1..=writes).map(stops_at_write).chain((0..syncs).map(stops_at_sync));
+        let mut stopped = 0;
+        for (number, (record, cancel)) in stops.enumerate() {
+            let (verdict, record) = run(record, cancel);
+            let is_right = match verdict {
+                // It came too late.
+                Ok(_) => record.contents == whole.contents,
+                Err(_) => is_safe(&record.contents),
+            };
+            stopped += usize::from(record.contents != whole.contents);
+            assert!(is_right, "{write:?}, {unmapped:?}, stopped at {number}: {:?}", record.operations);
+        }
+        // But for the boot region itself, and the last sync.
+        assert_eq!(stopped, syncs + writes - 2);
     }
 }
 

@@ -125,9 +125,13 @@ impl Disk {
     /// Fills it with the pattern again, so that what one copy has written is not taken for the work of the next.
     pub fn refill(&self) {
         let size = std::fs::metadata(&self.backing).unwrap().len();
-        let mut device = std::fs::OpenOptions::new().write(true).open(self.path()).unwrap();
-        device.write_all(&vec![image::UNTOUCHED; size as usize]).unwrap();
-        device.sync_all().unwrap();
+        fill(self.path(), &vec![image::UNTOUCHED; size as usize]);
+    }
+
+    /// How many bytes have been written to it, as the kernel counts them (Documentation/block/stat.rst).
+    pub fn written(&self) -> u64 {
+        let stat = std::fs::read_to_string(self.attribute("stat")).unwrap();
+        stat.split_whitespace().nth(6).unwrap().parse::<u64>().unwrap() * 512
     }
 
     /// Expects that `image` has been flashed to it with `bmap`, and that all other bytes are as they were.
@@ -158,6 +162,13 @@ impl Drop for Disk {
     fn drop(&mut self) {
         self.device.delete_partitions();
     }
+}
+
+/// Gives a device these contents, from its first byte on.
+pub fn fill(device: &Path, contents: &[u8]) {
+    let mut device = std::fs::OpenOptions::new().write(true).open(device).unwrap();
+    device.write_all(contents).unwrap();
+    device.sync_all().unwrap();
 }
 
 /// A device that is used as swap.
@@ -270,57 +281,4 @@ pub fn schedulers() -> String {
     let devices = std::fs::read_dir("/sys/block").unwrap();
     let lists = devices.map(|device| std::fs::read_to_string(device.unwrap().path().join("queue/scheduler")));
     lists.filter_map(Result::ok).collect()
-}
-
-/// Slows the writes of a program to one device, by the blkio controller of control groups (version 1). Where the
-/// machine uses version 2, the controller is free for version 1 as long as nothing there is limited by it.
-pub struct Throttle {
-    group: PathBuf,
-    _controllers: Mount,
-}
-
-impl Throttle {
-    /// Whether there is the controller, and where it can be had.
-    pub fn is_possible() -> bool {
-        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-        let controllers = read("/proc/cgroups");
-        let blkio = controllers.lines().find_map(|line| line.strip_prefix("blkio\t"));
-        // The number of its hierarchy (0 for that of version 2), how many groups it has, whether it is enabled.
-        let words: Vec<_> = blkio.unwrap_or_default().split_whitespace().collect();
-        match words[..] {
-            ["0", _, "1"] => !read("/sys/fs/cgroup/cgroup.subtree_control").split_whitespace().any(|name| name == "io"),
-            [_, _, "1"] => true,
-            _ => false,
-        }
-    }
-
-    /// Lets `bytes` through in a second.
-    pub fn new(disk: &Disk, bytes: u64) -> Self {
-        let controllers = Mount::with("cgroup", "blkio");
-        let name = format!("bmaptool-test-{}-{}", std::process::id(), disk.path().file_name().unwrap().display());
-        let throttle = Self { group: controllers.path().join(name), _controllers: controllers };
-        std::fs::create_dir(&throttle.group).unwrap();
-        let number = std::fs::read_to_string(disk.attribute("dev")).unwrap();
-        let limit = format!("{} {bytes}", number.trim());
-        std::fs::write(throttle.group.join("blkio.throttle.write_bps_device"), limit).unwrap();
-        throttle
-    }
-
-    /// The command that runs the command that follows it in this group, as the same process.
-    pub fn command(&self) -> Vec<String> {
-        let script = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.group.display());
-        ["sh", "-c", &script, "sh"].map(str::to_owned).to_vec()
-    }
-}
-
-impl Drop for Throttle {
-    fn drop(&mut self) {
-        // A process that has just ended may still be on its way out of the group.
-        for _ in 0..100 {
-            if std::fs::remove_dir(&self.group).is_ok() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
 }

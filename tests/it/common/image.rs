@@ -74,6 +74,34 @@ pub fn disk_like(path: &Path, seed: u64) {
     sparse(path, 16 * MIB + 777, &data, seed);
 }
 
+/// Puts a GPT for sectors of this size at the start of an image, with a partition and no backup; returns how many bytes
+/// it takes (UEFI specification, chapter 5).
+pub fn put_gpt(image: &mut [u8], sector: usize) -> usize {
+    const ENTRIES: usize = 128 * 128;
+    let (header_at, entries_at) = (sector, 2 * sector);
+    let end = entries_at + ENTRIES;
+    image[..end].fill(0);
+    let sectors = (image.len() / sector) as u64;
+    let first_usable = (end / sector) as u64;
+    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+    // The protective MBR.
+    put(446, &[0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff, 1, 0, 0, 0]);
+    put(458, &(sectors as u32 - 1).to_le_bytes());
+    put(510, &[0x55, 0xaa]);
+    put(entries_at, &[9; 32]); // type and GUID
+    put(entries_at + 32, &first_usable.to_le_bytes());
+    put(entries_at + 40, &(first_usable + 3).to_le_bytes());
+    put(header_at, b"EFI PART\0\0\x01\0\x5c\0\0\0");
+    let numbers = [(24, 1), (32, sectors - 1), (40, first_usable), (48, sectors - first_usable), (72, 2)];
+    numbers.into_iter().for_each(|(at, number): (usize, u64)| put(header_at + at, &number.to_le_bytes()));
+    put(header_at + 80, &[128, 0, 0, 0, 128, 0, 0, 0]);
+    let entries = crc32fast::hash(&image[entries_at..end]);
+    image[header_at + 88..header_at + 92].copy_from_slice(&entries.to_le_bytes());
+    let header = crc32fast::hash(&image[header_at..header_at + 92]);
+    image[header_at + 16..header_at + 20].copy_from_slice(&header.to_le_bytes());
+    end
+}
+
 /// Whether two files have the same bytes in the first `length` of them.
 pub fn same_start(left: &Path, right: &Path, length: u64) -> bool {
     let (left, right) = (File::open(left).unwrap(), File::open(right).unwrap());

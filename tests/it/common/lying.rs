@@ -36,8 +36,12 @@ pub enum Lie {
     Unreadable(Range<u64>),
     /// Each read takes so long.
     Slow(Duration),
+    /// It takes so many bytes in a second.
+    SlowWrites(u32),
     /// It takes no writes here.
     ReadOnly(Range<u64>),
+    /// It takes commands to discard, and keeps what it has.
+    KeepDiscarded,
     /// A write that begins here does not return before the disk tells the truth again.
     Hang(Range<u64>),
 }
@@ -167,8 +171,13 @@ impl LyingDisk {
 
     /// The disk lies from here on.
     pub fn lies(self, lie: Lie) -> Self {
-        self.medium().lies.push(lie);
+        self.lies_now(lie);
         self
+    }
+
+    /// The same for one that lies only at times.
+    pub fn lies_now(&self, lie: Lie) {
+        self.medium().lies.push(lie);
     }
 
     pub fn path(&self) -> &std::path::Path {
@@ -217,6 +226,11 @@ const FILE: INodeNo = INodeNo(2);
 const FOR_GOOD: Duration = Duration::from_secs(3600);
 
 impl FileSystem {
+    /// How long something takes. Others may look at the medium meanwhile.
+    fn delay(&self, of: impl Fn(&Lie) -> Option<Duration>) -> Duration {
+        self.medium.lock().unwrap().lies.iter().find_map(of).unwrap_or_default()
+    }
+
     fn attributes(&self, inode: INodeNo) -> FileAttr {
         let size = self.medium.lock().unwrap().size;
         let (kind, perm, size) = match inode {
@@ -272,12 +286,10 @@ impl Filesystem for FileSystem {
         reply: ReplyData,
     ) {
         let read = self.medium.lock().unwrap().read(offset, size.into());
-        // Others may look at the medium meanwhile.
-        let slow = self.medium.lock().unwrap().lies.iter().find_map(|lie| match lie {
+        std::thread::sleep(self.delay(|lie| match lie {
             Lie::Slow(time) => Some(*time),
             _ => None,
-        });
-        std::thread::sleep(slow.unwrap_or_default());
+        }));
         match read {
             Ok(data) => reply.data(&data),
             Err(error) => reply.error(error),
@@ -303,9 +315,31 @@ impl Filesystem for FileSystem {
         while is_hanging() {
             std::thread::sleep(Duration::from_millis(10));
         }
+        let length = data.len() as u32;
+        std::thread::sleep(self.delay(|lie| match lie {
+            Lie::SlowWrites(rate) => Some(Duration::from_secs(length.into()) / *rate),
+            _ => None,
+        }));
         match self.medium.lock().unwrap().write(offset, data) {
             Ok(()) => reply.written(data.len() as u32),
             Err(error) => reply.error(error),
+        }
+    }
+
+    fn fallocate(
+        &self,
+        _request: &Request,
+        _inode: INodeNo,
+        _file: FileHandle,
+        _offset: u64,
+        _length: u64,
+        _mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        let lies = |lie: &Lie| matches!(lie, Lie::KeepDiscarded);
+        match self.medium.lock().unwrap().lies.iter().any(lies) {
+            true => reply.ok(),
+            false => reply.error(Errno::EOPNOTSUPP),
         }
     }
 

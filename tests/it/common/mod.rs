@@ -1,5 +1,6 @@
 //! What the tests share: the built binary, images, devices and file systems, servers and signers.
 
+pub mod control_groups;
 pub mod daemon;
 pub mod device;
 pub mod download;
@@ -10,7 +11,6 @@ pub mod inject;
 pub mod json;
 pub mod layered;
 pub mod lying;
-pub mod memory;
 pub mod package;
 pub mod server;
 pub mod signed;

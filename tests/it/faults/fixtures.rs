@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::devices::ToDevice;
 use super::judge::{Scene, expect};
-use crate::common::device::Disk;
-use crate::common::image::{UNTOUCHED, flashed, sparse};
+use crate::common::image::sparse;
 use crate::common::tool::{Outcome, Tool, bmaptool, copy, create};
 use crate::common::{sha256, temp_dir};
 
@@ -26,12 +26,18 @@ pub struct Work {
 
 impl Work {
     pub fn new() -> Self {
+        Self::changed(|_| {})
+    }
+
+    /// The same with another image.
+    pub fn changed(change: impl FnOnce(&Path)) -> Self {
         let directory = temp_dir();
         let image = directory.path().join("disk.img");
         let mut data: Vec<_> = (1..14).map(|index| (index * 200_000 / 4096 * 4096, 9000)).collect();
         data[0] = (0, 70_000);
         data.push((3 * MIB, 777));
         sparse(&image, 3 * MIB + 777, &data, 3);
+        change(&image);
         create(&image);
         Self { directory, image }
     }
@@ -45,87 +51,6 @@ impl Work {
         expected.extend(more.iter().map(|&name| name.to_owned()));
         let found = names(self.directory.path());
         if found == expected { Ok(()) } else { Err(format!("the directory has {found:?}")) }
-    }
-}
-
-pub const DISK: u64 = 4 * MIB;
-
-/// A copy to a block device, whose settings must be changed for it.
-pub struct ToDevice {
-    pub work: Work,
-    pub disk: Disk,
-    /// What the device holds when all is well.
-    pub expected: Vec<u8>,
-    /// Options of the copy.
-    pub options: &'static [&'static str],
-}
-
-impl ToDevice {
-    pub fn new() -> Self {
-        Self::of_size(DISK)
-    }
-
-    pub fn of_size(size: u64) -> Self {
-        let work = Work::new();
-        let disk = Disk::new(size);
-        let expected = flashed(&work.image, size);
-        Self { work, disk, expected, options: &[] }
-    }
-
-    fn judge_settings(&self) -> Result<(), String> {
-        let ratio = fs::read_to_string(self.disk.attribute("bdi/max_ratio")).unwrap();
-        expect(ratio == "73\n", "the share of the page cache is not put back")
-    }
-}
-
-impl ToDevice {
-    /// After a failure: returns whether the device has what it had.
-    pub fn judge_contents(&self) -> Result<bool, String> {
-        let device = fs::read(&self.disk.backing).unwrap();
-        let untouched = device == vec![UNTOUCHED; device.len()];
-        let zeroed = device[..MIB as usize].iter().all(|&byte| byte == 0);
-        expect(untouched || zeroed, "the device may look valid")?;
-        Ok(untouched)
-    }
-}
-
-impl Scene for ToDevice {
-    fn reset(&self) {
-        fs::write(self.disk.attribute("bdi/max_ratio"), "73").unwrap();
-        self.disk.refill();
-    }
-
-    fn tool(&self) -> Tool {
-        let mut tool = copy(self.options);
-        tool.command.args([self.work.image.as_path(), self.disk.path()]);
-        tool
-    }
-
-    fn judge_success(&self, outcome: &Outcome) -> Result<(), String> {
-        self.work.expect_names(&[])?;
-        self.judge_settings()?;
-        let mut device = fs::read(&self.disk.backing).unwrap();
-        if outcome.stderr.contains("cannot read the first 1048576 bytes") {
-            // Then what the image leaves out there is lost, and zero.
-            let left_out = self.expected.iter().zip(&mut device).take(MIB as usize);
-            left_out
-                .filter(|(expected, byte)| (**expected, **byte) == (UNTOUCHED, 0))
-                .for_each(|(_, byte)| *byte = UNTOUCHED);
-        }
-        expect(device == self.expected, "the device differs from what it should hold")
-    }
-
-    fn judge_failure(&self, outcome: &Outcome) -> Result<(), String> {
-        self.work.expect_names(&[])?;
-        self.judge_settings()?;
-        let untouched = self.judge_contents()?;
-        expect(untouched || outcome.stderr.contains("holds no valid image"), "it does not say what is left")?;
-        // It must be free for the next one.
-        expect(OpenOptions::new().write(true).open(self.disk.path()).is_ok(), "the device cannot be opened")
-    }
-
-    fn judge_abort(&self, _outcome: &Outcome) -> Result<(), String> {
-        expect(self.judge_contents()?, "the device was written to")
     }
 }
 

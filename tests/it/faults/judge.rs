@@ -17,6 +17,11 @@ pub trait Scene {
 
     fn tool(&self) -> Tool;
 
+    /// What it says when nothing fails.
+    fn says(&self) -> &[&str] {
+        &[]
+    }
+
     /// What is wrong after a success.
     fn judge_success(&self, outcome: &Outcome) -> Result<(), String>;
 

@@ -3,6 +3,8 @@
 
 // The registers of a system call are the processor's own, and what is known of them is the C library's.
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+mod devices;
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 mod fixtures;
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 mod judge;

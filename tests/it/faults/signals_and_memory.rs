@@ -9,7 +9,8 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
-use super::fixtures::{MIB, Map, ToDevice, ToFile, Work};
+use super::devices::ToDevice;
+use super::fixtures::{MIB, Map, ToFile, Work};
 use super::judge::{Demand, End, Scene, Table, judge};
 use super::sweeps::{COUNTED, INTERRUPTIBLE, run_without_faults};
 use crate::common::image::sparse;
@@ -34,7 +35,7 @@ fn a_link_that_changes_to_the_image_is_noticed() {
     let mut run = |moment: usize| {
         fs::write(&other, "other").unwrap();
         lead_to(&other);
-        let tool = copy(["--debug".as_ref(), work.image.as_os_str(), link.as_os_str()]);
+        let tool = copy(["--debug".as_ref(), "--json".as_ref(), work.image.as_os_str(), link.as_os_str()]);
         let traced = inject::run_watched(tool, &[], &mut |number| {
             if number == moment {
                 lead_to(&work.image);
@@ -44,7 +45,10 @@ fn a_link_that_changes_to_the_image_is_noticed() {
         assert!(matches!(traced.outcome.status, Some(0 | 1)), "{moment}: {said}");
         assert!(sha256(&work.image) == before, "{moment}: the image was written to: {said}");
         // It is inspected once more then.
-        noticed += usize::from(said.contains("became another file or device"));
+        let is_noticed = said.contains("became another file or device");
+        let told = String::from_utf8_lossy(&traced.outcome.stdout);
+        assert_eq!(is_noticed, told.contains("\"code\":\"target-replaced\""), "{moment}: {told}");
+        noticed += usize::from(is_noticed);
         traced.calls.len()
     };
     let calls = run(0);
@@ -155,6 +159,12 @@ fn short_counts_and_interruptions_change_nothing() {
     succeed_with_a_hostile_kernel(&ToDevice::new());
     // Large enough to have its capacity checked.
     succeed_with_a_hostile_kernel(&ToDevice { options: &["--read-back"], ..ToDevice::of_size(64 * MIB) });
+    succeed_with_a_hostile_kernel(&ToDevice::changed());
+}
+
+#[test(Minutes, Root, FileSystem("fuse"))]
+fn short_counts_and_interruptions_change_nothing_in_a_second_pass() {
+    succeed_with_a_hostile_kernel(&ToDevice::retried());
 }
 
 /// Programs, and commands that compress or archive `disk.img`, which is also their standard input.

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use nix::errno::Errno;
 use nix::libc;
 
-use super::fixtures::{DISK, Forbidden, Map, ToBoth, ToDevice, ToFile, Work};
+use super::devices::{DISK, ToDevice};
+use super::fixtures::{Forbidden, Map, ToBoth, ToFile, Work};
 use super::judge::{Demand, Scene, Table, judge};
 use crate::common::device::{Disk, Loop};
 use crate::common::inject::{self, Call, Fault, Uses, name};
@@ -45,6 +46,7 @@ pub fn run_without_faults(scene: &dyn Scene) -> Vec<Call> {
     let clean = inject::run(scene.tool(), &[]);
     assert_eq!(clean.outcome.status, Some(0), "{}", clean.outcome.stderr);
     scene.judge_success(&clean.outcome).unwrap();
+    clean.outcome.says(scene.says());
     assert_seen(&clean.calls);
     clean.calls
 }
@@ -78,6 +80,27 @@ pub fn sweep(title: &str, scene: &dyn Scene) {
     table.conclude(title);
 }
 
+/// Lets every read, write and sync fail at each of its uses, which tells what the others do not of a copy whose other
+/// calls have failed in another sweep.
+fn sweep_transfers(title: &str, scene: &dyn Scene) {
+    let clean = run_without_faults(scene);
+    let mut table = Table::default();
+    for call in [libc::SYS_pread64, libc::SYS_pwrite64, libc::SYS_fsync] {
+        let uses = clean.iter().filter(|&&other| other == call).count();
+        assert!(uses > 3, "{}: {uses}", name(call));
+        let short = COUNTED.contains(&call).then_some((Fault::Short, Demand::Success));
+        for (fault, demand) in [(Fault::Error(Errno::EIO), Demand::Either)].into_iter().chain(short) {
+            for number in 1..=uses {
+                scene.reset();
+                let traced = inject::run(scene.tool(), &[(Uses::Of(call, number), fault)]);
+                let judged = judge(scene, &traced, demand);
+                table.note((&name(call), number, uses), &of(fault), judged, &traced);
+            }
+        }
+    }
+    table.conclude(title);
+}
+
 pub fn of(fault: Fault) -> String {
     match fault {
         Fault::Error(error) => format!("{error:?}"),
@@ -96,6 +119,16 @@ fn a_copy_that_is_read_back_survives_or_tells_every_fault() {
     const OPTIONS: &[&str] = &["--read-back"];
     sweep("a copy that is read back", &ToDevice { options: OPTIONS, ..ToDevice::new() });
     sweep("a copy to a file that is read back", &ToFile { options: OPTIONS, ..ToFile::new(None) });
+}
+
+#[test(Minutes, Root)]
+fn a_copy_of_what_has_changed_survives_or_tells_every_fault() {
+    sweep_transfers("a copy of what has changed, with a relocated GPT", &ToDevice::changed());
+}
+
+#[test(Minutes, Root, FileSystem("fuse"))]
+fn a_copy_that_is_written_again_survives_or_tells_every_fault() {
+    sweep_transfers("a copy that is read back wrong, and written again", &ToDevice::retried());
 }
 
 #[test(Minutes, Root)]

@@ -9,6 +9,9 @@ use crate::common::image::Random;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
+/// As many bytes as a GPT for sectors of 4096 takes.
+const TABLE: u64 = 24 * KIB;
+
 /// How large a device is that an image is copied to.
 pub const DEVICE_SIZE: u64 = 6 * MIB;
 
@@ -30,7 +33,18 @@ pub struct Case {
     pub read_back: bool,
     /// The target holds most of the image already.
     pub only_changed: bool,
+    pub unmapped: Unmapped,
+    /// The image begins with a GPT.
+    pub relocate_gpt: bool,
     pub damage: Option<Damage>,
+}
+
+/// What becomes of the bytes that the image leaves out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmapped {
+    Keep,
+    Zero,
+    Discard,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,10 +188,17 @@ impl Case {
             target,
             map,
             no_verify: random.below(5) == 0,
-            read_back: random.below(3) == 0,
+            // Of copies that follow each other, two of five.
+            read_back: seed % 5 < 2,
             only_changed: false,
+            unmapped: Unmapped::Keep,
+            relocate_gpt: false,
             damage: None,
         };
+        if random.below(3) == 0 && case.sector().is_some() && size > 100_000 {
+            case.relocate_gpt = true;
+            case.mapped = with_start(case.mapped, TABLE.div_ceil(block_size));
+        }
         let damage = match random.below(12) {
             0 => Some(Damage::Truncated(random.below(1000))),
             1 => Some(Damage::BitFlipped(random.below(1000))),
@@ -187,7 +208,18 @@ impl Case {
         };
         case.damage = damage.filter(|&damage| case.can_notice(damage));
         case.only_changed = random.below(3) == 0;
+        if map != Map::None {
+            case.unmapped = pick(&mut random, &[Unmapped::Keep, Unmapped::Zero, Unmapped::Discard]);
+        }
         case
+    }
+
+    /// The size of the device's sectors, if it is one.
+    pub fn sector(&self) -> Option<u64> {
+        match self.target {
+            Target::Device(sector) => Some(sector),
+            Target::NewFile | Target::OldFile(_) => None,
+        }
     }
 
     pub fn version(&self) -> Option<Version> {
@@ -276,4 +308,10 @@ fn mapped(random: &mut Random, blocks: u64) -> Vec<Range<u64>> {
         next = end + if random.below(8) == 0 { 0 } else { 1 + random.below(longest) };
     }
     ranges
+}
+
+/// The same blocks, and so many at the start.
+fn with_start(mapped: Vec<Range<u64>>, blocks: u64) -> Vec<Range<u64>> {
+    let others = mapped.into_iter().filter(|range| range.end > blocks);
+    std::iter::once(0..blocks).chain(others.map(|range| range.start.max(blocks)..range.end)).collect()
 }

@@ -13,14 +13,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use self::case::{Case, DEVICE_SIZE, Damage, Holes, Map, PROGRAMS, Proof, Source, Target, Version};
+use self::case::{Case, DEVICE_SIZE, Damage, Holes, Map, PROGRAMS, Proof, Source, Target, Unmapped, Version};
 use crate::common::device::Disk;
-use crate::common::image::{Random, create};
+use crate::common::image::{Random, create, put_gpt};
 use crate::common::server::{self, Server};
 use crate::common::tool::{Outcome, Tool, bmaptool};
 use crate::common::{sh, temp_dir};
 use crate::registry::{Need, Test};
 use bmaptool::digest::ChecksumKind;
+use bmaptool::partition::relocate;
 
 const MIB: usize = 1 << 20;
 
@@ -39,6 +40,8 @@ fn setting(name: &str) -> Option<u64> {
 #[derive(Default)]
 struct Tally {
     compared: AtomicU64,
+    /// Of all.
+    read_back: AtomicU64,
     /// Of those with damage.
     noticed: AtomicU64,
     unread: AtomicU64,
@@ -75,16 +78,18 @@ fn random_copies_are_right_or_refused() {
     });
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     println!(
-        "soak: SOAK_SEED={seed}, {} copies compared in {:.0?}; of those with damage {} were noticed, and in {} nothing that is \
+        "soak: SOAK_SEED={seed}, {} copies compared in {:.0?}, {} of them with --read-back; of those with damage {} were noticed, and in {} nothing that is \
          needed was damaged",
         count(&tally.compared),
         started.elapsed(),
+        count(&tally.read_back),
         count(&tally.noticed),
         count(&tally.unread)
     );
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "went wrong:\n{}", failures.join("\n"));
     assert!(count(&tally.compared) > 0);
+    assert!(count(&tally.compared) < 30 || 3 * count(&tally.read_back) >= count(&tally.compared));
 }
 
 /// Where copies are tried, one after another.
@@ -140,6 +145,14 @@ impl Bench {
         if case.only_changed {
             tool.command.arg("--only-changed");
         }
+        if case.relocate_gpt {
+            tool.command.arg("--relocate-gpt");
+        }
+        match case.unmapped {
+            Unmapped::Keep => {}
+            Unmapped::Zero => drop(tool.command.arg("--unmapped=zero")),
+            Unmapped::Discard => drop(tool.command.arg("--unmapped=discard")),
+        }
         let (mut tool, _server) = from(case, tool, converted, map, path("converted"));
         tool.command.arg(&target);
         let outcome = tool.run();
@@ -152,14 +165,15 @@ impl Bench {
         let after = self.contents(case, &target);
         if is_done {
             assert!(!must_fail(case, &image), "it succeeded: {}", outcome.stderr);
-            let expected = expected(case, before, &image);
-            assert!(after.is_some_and(|after| after == expected), "the target differs: {}", outcome.stderr);
+            let is_right = is_expected(case, before, &image, &after.unwrap());
+            assert!(is_right, "the target differs: {}", outcome.stderr);
         } else {
             assert!(case.damage.is_some(), "it failed: {}", outcome.stderr);
             assert!(outcome.stderr.contains("bmaptool: ERROR: "), "{}", outcome.stderr);
             judge_remains(case, before, after, &outcome);
         }
         tally.compared.fetch_add(1, Ordering::Relaxed);
+        tally.read_back.fetch_add(case.read_back.into(), Ordering::Relaxed);
         if case.damage.is_some() {
             let counter = if is_done { &tally.unread } else { &tally.noticed };
             counter.fetch_add(1, Ordering::Relaxed);
@@ -224,6 +238,9 @@ fn image(case: &Case) -> Vec<u8> {
         let place = case.bytes_of(blocks);
         let bytes = if random.below(4) == 0 { random.bytes(place.len()) } else { random.text(place.len()) };
         image[place].copy_from_slice(&bytes);
+    }
+    if case.relocate_gpt {
+        put_gpt(&mut image, case.sector().unwrap() as usize);
     }
     image
 }
@@ -324,18 +341,41 @@ fn from(
     }
 }
 
-/// What a target that held `before` holds after the copy.
-fn expected(case: &Case, before: Option<Vec<u8>>, image: &[u8]) -> Vec<u8> {
-    let mut target = match case.target {
+/// Whether a target that held `before` holds after the copy what it must.
+fn is_expected(case: &Case, before: Option<Vec<u8>>, image: &[u8], after: &[u8]) -> bool {
+    let kept = match case.target {
         // A file is emptied first.
         Target::NewFile | Target::OldFile(_) => vec![0; image.len()],
         Target::Device(_) => before.unwrap(),
     };
+    let mut zeroed = kept.clone();
+    match case.unmapped {
+        Unmapped::Keep => {}
+        Unmapped::Zero => zeroed[..image.len()].fill(0),
+        Unmapped::Discard => zeroed.fill(0),
+    }
+    let [kept, zeroed] = [kept, zeroed].map(|target| with_image(case, target, image));
+    match case.unmapped {
+        Unmapped::Keep | Unmapped::Zero => after == zeroed,
+        // A device discards what it likes of what it is told to.
+        Unmapped::Discard => {
+            let is_right = |(byte, (kept, zeroed)): (&u8, (&u8, &u8))| byte == kept || byte == zeroed;
+            after.len() == kept.len() && after.iter().zip(kept.iter().zip(&zeroed)).all(is_right)
+        }
+    }
+}
+
+/// What a target holds once the image has been written to it.
+fn with_image(case: &Case, mut target: Vec<u8>, image: &[u8]) -> Vec<u8> {
     let everything = std::iter::once(0..case.size.div_ceil(case.block_size)).collect();
     let ranges = if case.map == Map::None { &everything } else { &case.mapped };
     for blocks in ranges {
         let place = case.bytes_of(blocks);
         target[place.clone()].copy_from_slice(&image[place]);
+    }
+    if case.relocate_gpt {
+        let backup = relocate(&mut target[..MIB], case.sector().unwrap() as u32, DEVICE_SIZE).unwrap();
+        target[backup.offset as usize..].copy_from_slice(&backup.bytes);
     }
     target
 }
