@@ -21,7 +21,7 @@ use crate::sink::{Kind, Restore};
 use crate::sys::pool::Supply;
 
 /// How long a target may do nothing after a signal, while the others wait for it or have ended.
-const LIMIT_AFTER_SIGNAL: Duration = Duration::from_secs(2);
+const LIMIT_AFTER_SIGNAL: Duration = Duration::from_secs(5);
 
 /// What a writer tells.
 pub(super) enum Told {
