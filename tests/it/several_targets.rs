@@ -4,11 +4,13 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::common::device::{Disk, Loop};
 use crate::common::image::{Random, UNTOUCHED, assert_same, disk_like};
 use crate::common::lying::{Asked, Lie, LyingDisk};
-use crate::common::tool::{Tool, copy, mapped_disk};
+use crate::common::server::{File, Server};
+use crate::common::tool::{Tool, bmaptool, copy, mapped_disk};
 use crate::common::work::Work;
 use crate::common::{sh, sha256, temp_dir, text};
 use crate::registry::{Need, Test};
@@ -273,6 +275,82 @@ fn what_one_target_got_wrong_is_written_again_to_that_one() {
     };
     let once = writes(&sound);
     assert!(writes(&flipping) > once && writes(&other_place) > once);
+}
+
+/// An image of 12 MiB without holes, in ranges of 1 MiB, and a server that has it.
+fn served() -> (Work, Server) {
+    let work = Work::new(|path| fs::write(path, Random::new(3).bytes(12 << 20)).unwrap());
+    bmaptool(["create", "--range-size", "1M", "-o", text(&work.bmap), text(&work.image)]).ok();
+    let server = Server::of(File::new(fs::read(&work.image).unwrap()));
+    (work, server)
+}
+
+/// What is fetched to tell what a file is.
+const HEAD: u64 = 256 << 10;
+
+#[test(Root, Loopback)]
+fn a_server_sends_an_image_once_for_four_targets() {
+    let (work, server) = served();
+    let disks = [(); 4].map(|()| Disk::new(12 * MIB));
+    for options in [&["--bmap", text(&work.bmap)][..], &["--nobmap"]] {
+        disks.iter().for_each(Disk::refill);
+        let before = server.sent();
+        let mut tool = copy(options);
+        tool.command.arg(server.url("disk.img")).args(disks.iter().map(Disk::path));
+        tool.ok();
+        disks.iter().for_each(|disk| assert_same(&work.image, disk.path()));
+        let sent = server.sent() - before;
+        assert!((12 * MIB..=12 * MIB + HEAD).contains(&sent), "{options:?}: {sent} bytes");
+    }
+}
+
+/// Two of four targets have the same MiB wrong, and one of them another one.
+#[test(Root, FileSystem("fuse"), Loopback)]
+fn a_server_sends_again_once_what_two_targets_got_wrong() {
+    let (work, server) = served();
+    // Of the same size and time, they would be taken for one.
+    let [one, two, three, four] = [0, 1, 2, 3].map(|number| LyingDisk::new(12 * MIB + number * 4096));
+    let wrong = |mib: u64| Lie::Flip(mib * MIB + nonzero(&work.image, mib * MIB), 1);
+    let disks = [one.lies(wrong(5)), two, three.lies(wrong(5)).lies(wrong(9)), four];
+    let mut tool = copy(["--read-back", "--bmap", text(&work.bmap)]);
+    tool.command.arg(server.url("disk.img")).args(disks.iter().map(LyingDisk::path));
+    let outcome = tool.ok();
+    let image = fs::read(&work.image).unwrap();
+    for disk in &disks {
+        assert!(disk.medium().contents(0..12 * MIB) == image, "{}", text(disk.path()));
+        outcome.says(&[&format!("from '{}', past the page cache: all is right", text(disk.path()))]);
+    }
+    assert_eq!(outcome.stderr.matches("came back wrong").count(), 2, "{}", outcome.stderr);
+    // The first pass, and the second one, which begins with a look whether it is the same file.
+    let expected = 14 * MIB;
+    let asked: Vec<_> = server.requests().iter().map(|request| request.range(12 << 20)).collect();
+    assert!((expected..=expected + 2 * HEAD).contains(&server.sent()), "{} bytes: {asked:?}", server.sent());
+}
+
+/// How far after `start` the image has a byte that is not zero.
+fn nonzero(image: &Path, start: u64) -> u64 {
+    fs::read(image).unwrap()[start as usize..].iter().position(|&byte| byte != 0).unwrap() as u64
+}
+
+#[test(Root, FileSystem("fuse"))]
+fn the_slowest_is_named_and_how_long_the_others_waited_for_it() {
+    let directory = temp_dir();
+    let image = directory.path().join("image");
+    fs::write(&image, Random::new(4).bytes(12 << 20)).unwrap();
+    let fast = LyingDisk::new(12 * MIB).lies(Lie::SlowWrites(8_000_000));
+    let half = LyingDisk::new(12 * MIB + 4096).lies(Lie::SlowWrites(4_000_000));
+    let mut tool = copy(["--nobmap"]);
+    tool.command.arg(&image).args([fast.path(), half.path()]);
+    let started = Instant::now();
+    let outcome = tool.ok();
+    let took = started.elapsed();
+    let start = format!("'{}' set the pace: the others waited ", text(half.path()));
+    outcome.says(&[&start]);
+    let waited = outcome.stderr.split(&start).nth(1).unwrap().split("s for it").next().unwrap();
+    // Half of the time, and both have other things to do.
+    let share = waited.parse::<f64>().unwrap() / took.as_secs_f64();
+    assert!((0.25..0.75).contains(&share), "{waited} s of {took:?}");
+    assert_eq!(outcome.stderr.matches("set the pace").count(), 1, "{}", outcome.stderr);
 }
 
 #[test(Root, Program("time"))]

@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use crate::common::device::Disk;
 use crate::common::image::{Random, UNTOUCHED, assert_same, same_start};
+use crate::common::json::events;
 use crate::common::lying::{Lie, LyingDisk};
 use crate::common::tool::{Tool, copy, finish, interrupt, mapped_disk, wait_until};
 use crate::common::trace::{Event, Trace};
 use crate::common::{temp_dir, text};
+use crate::registry::JSON;
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 const MIB: u64 = 1 << 20;
 
@@ -147,7 +150,7 @@ fn messages_until(child: &mut Child, last: &'static str, timeout: Duration) -> S
     all.recv_timeout(timeout).unwrap()
 }
 
-#[test(Minutes, Root)]
+#[test(Minutes, Root, FileSystem("fuse"), JSON)]
 fn one_that_hangs_is_given_up_and_the_others_are_right() {
     let directory = temp_dir();
     let image = image(directory.path());
@@ -156,7 +159,9 @@ fn one_that_hangs_is_given_up_and_the_others_are_right() {
     let file = directory.path().join("new");
     let ratios = [disks[0].attribute("bdi/max_ratio"), hanging.device.attribute("bdi/max_ratio")];
     ratios.iter().for_each(|path| fs::write(path, "42").unwrap());
-    let mut child = copy_whole(&image, [disks[0].path(), hanging.path(), disks[1].path(), &file]).spawn();
+    let mut tool = copy_whole(&image, [disks[0].path(), hanging.path(), disks[1].path(), &file]);
+    tool.command.arg("--json");
+    let mut child = tool.spawn();
     drop(child.stdin.take());
     let messages = messages_until(&mut child, "copying time: ", Duration::from_secs(110));
     for disk in &disks {
@@ -171,6 +176,14 @@ fn one_that_hangs_is_given_up_and_the_others_are_right() {
     // The kernel lets go of it.
     hanging.tells_the_truth();
     child.stderr = Some(OwnedFd::from(fs::File::open("/dev/null").unwrap()).into());
-    assert_eq!(finish(child).status, Some(1));
+    let told = events(&finish(child));
+    let targets: Vec<_> = told.iter().filter(|event| event["type"] == "target").collect();
+    let is_ok: Vec<_> = targets.iter().map(|target| target["ok"].as_bool().unwrap()).collect();
+    assert_eq!(is_ok, [true, false, true, true]);
+    let given_up = targets[1];
+    assert_eq!((&given_up["error"]["code"], &given_up["target"]), (&json!("target-stalled"), &json!(path)));
+    assert_eq!((&given_up["state"], &given_up["bytes"]), (&json!("invalid"), &json!(null)));
+    let result = told.last().unwrap();
+    assert_eq!((&result["error"]["code"], &result["exit_status"]), (&json!("targets-failed"), &json!(1)));
     assert!(hanging.medium().contents(0..MIB).iter().all(|&byte| byte == 0));
 }

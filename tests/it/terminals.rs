@@ -227,18 +227,21 @@ fn a_map_that_is_interrupted_leaves_the_terminal_in_order() {
 #[test]
 fn off_a_terminal_there_is_a_line_now_and_then() {
     let directory = scene();
-    let slow = |flag| {
+    let slow = |flag, targets| {
         format!(
             "(head -c 6000000 disk.img; sleep 15; tail -c +6000001 disk.img) | \
-             bmaptool {flag} copy --bmap disk.img.bmap - out{flag} 2>&1"
+             bmaptool {flag} copy --bmap disk.img.bmap - {targets} 2>&1"
         )
     };
-    let output = sh(&directory, &format!("({}) & {}; wait", slow("--quiet"), slow("")));
+    let [quiet, several, one] = [("--quiet", "quiet"), ("", "a b c"), ("", "out")].map(|(flag, to)| slow(flag, to));
+    let output = sh(&directory, &format!("({quiet}) & ({several}) & {one}; wait"));
     let said = String::from_utf8_lossy(&output.stdout);
-    // The quiet one says nothing.
-    let told: Vec<&str> = said.lines().filter(|line| line.contains("copied ")).collect();
-    assert!(matches!(told[..], [line] if line.contains(" of 1.8 MiB (") && line.ends_with("/sec")), "{said}");
-    assert_eq!(said.matches("copying time: ").count(), 1, "{said}");
+    // The quiet one says nothing, and of several targets only one is told of.
+    let (of_several, of_one): (Vec<&str>, Vec<_>) =
+        said.lines().filter(|line| line.contains("copied ")).partition(|line| line.contains("slowest of 3 targets"));
+    assert!(matches!(of_one[..], [line] if line.contains(" of 1.8 MiB (") && line.ends_with("/sec")), "{said}");
+    assert!(matches!(of_several[..], [line] if line.contains(" of 1.8 MiB (")), "{said}");
+    assert_eq!(said.matches("copying time: ").count(), 2, "{said}");
 }
 
 /// A copy to several files that comes to a part of the image and no further.
