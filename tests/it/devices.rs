@@ -118,7 +118,7 @@ fn only_the_device_is_opened_for_writing() {
 }
 
 /// The attribute with the share of the page cache for a disk, which is finer in kernels from 6.3 on.
-fn share(disk: &Disk) -> PathBuf {
+pub fn share(disk: &Disk) -> PathBuf {
     let fine = disk.attribute("bdi/max_ratio_fine");
     if fine.exists() { fine } else { disk.attribute("bdi/max_ratio") }
 }

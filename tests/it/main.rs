@@ -43,6 +43,7 @@ mod info;
 mod input_is_not_target;
 mod interruptions;
 mod json;
+mod json_codes;
 mod json_errors;
 mod large_images;
 mod list;

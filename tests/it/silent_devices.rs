@@ -12,10 +12,11 @@ use nix::unistd::Pid;
 
 use crate::common::device::Disk;
 use crate::common::image::assert_same;
+use crate::common::json::events;
 use crate::common::layered::{Bind, RemoteLoop};
 use crate::common::tool::{bmaptool, copy, create, finish, mapped_disk, wait_until};
 use crate::common::{temp_dir, text};
-use crate::registry::Need;
+use crate::registry::{JSON, Need};
 
 const MIB: u64 = 1 << 20;
 const BINDFS: Need = Need::Program("bindfs");
@@ -23,7 +24,7 @@ const BINDFS: Need = Need::Program("bindfs");
 /// Far below the ten minutes after which a kernel begins to complain.
 const BOUND: Duration = Duration::from_secs(20);
 
-#[test(Root, BINDFS)]
+#[test(Root, BINDFS, JSON)]
 fn a_loop_device_that_does_not_answer_is_named_and_left_out() {
     let directory = temp_dir();
     let image = mapped_disk(directory.path());
@@ -32,8 +33,12 @@ fn a_loop_device_that_does_not_answer_is_named_and_left_out() {
     let words = [text(&remote.device.path), text(&remote.file), "does not answer"];
     remote.server.stop();
     let began = Instant::now();
-    remote.shown_to(copy([&image, disk.path()])).ok().says(&words);
+    let outcome = remote.shown_to(copy(["--json", text(&image), text(disk.path())])).ok();
+    outcome.says(&words);
     assert!(began.elapsed() < BOUND);
+    let told = events(&outcome);
+    let skipped = told.iter().filter(|event| event["code"] == "check-skipped");
+    assert_eq!(skipped.count(), 1, "{told:?}");
     disk.assert_flashed(&image, &directory.path().join("disk.img.bmap"));
 }
 

@@ -5,9 +5,10 @@ use std::process::Command;
 
 use crate::common::daemon::{Daemon, free_port};
 use crate::common::image::{assert_same, sparse};
+use crate::common::json::fails_with;
 use crate::common::tool::{Tool, copy};
 use crate::common::{find_program, sh, temp_dir};
-use crate::registry::Need;
+use crate::registry::{JSON, Need};
 
 const OPENSSL: Need = Need::Program("openssl");
 
@@ -132,7 +133,7 @@ fn a_certificate_that_is_signed_by_itself_is_accepted_for_its_name_where_it_is_t
     }
 }
 
-#[test(OPENSSL)]
+#[test(OPENSSL, JSON)]
 fn a_certificate_of_the_same_name_is_not_the_trusted_one() {
     let case = Case::new();
     for name in ["trusted", "impostor"] {
@@ -140,6 +141,9 @@ fn a_certificate_of_the_same_name_is_not_the_trusted_one() {
     }
     let (_server, port) = case.server("impostor");
     case.trusting("trusted", "localhost", port).fails(&["cannot connect: the server's certificate"]);
+    let mut tool = case.trusting("trusted", "localhost", port);
+    tool.command.arg("--json");
+    fails_with(tool, "certificate-refused");
     // An authority vouches for alternative names, and for no common name.
     case.self_signed("ca", "/CN=ca", &[]);
     case.signed("unnamed", Some("ca"), "", YEARS);
