@@ -35,7 +35,7 @@ fn a_link_that_changes_to_the_image_is_noticed() {
     let mut run = |moment: usize| {
         fs::write(&other, "other").unwrap();
         lead_to(&other);
-        let tool = copy(["--debug".as_ref(), "--json".as_ref(), work.image.as_os_str(), link.as_os_str()]);
+        let tool = copy(["--debug".as_ref(), work.image.as_os_str(), link.as_os_str()]);
         let traced = inject::run_watched(tool, &[], &mut |number| {
             if number == moment {
                 lead_to(&work.image);
@@ -45,10 +45,7 @@ fn a_link_that_changes_to_the_image_is_noticed() {
         assert!(matches!(traced.outcome.status, Some(0 | 1)), "{moment}: {said}");
         assert!(sha256(&work.image) == before, "{moment}: the image was written to: {said}");
         // It is inspected once more then.
-        let is_noticed = said.contains("became another file or device");
-        let told = String::from_utf8_lossy(&traced.outcome.stdout);
-        assert_eq!(is_noticed, told.contains("\"code\":\"target-replaced\""), "{moment}: {told}");
-        noticed += usize::from(is_noticed);
+        noticed += usize::from(said.contains("became another file or device"));
         traced.calls.len()
     };
     let calls = run(0);
