@@ -206,7 +206,7 @@ impl Asked {
 impl Drop for Asked {
     fn drop(&mut self) {
         let _ = kill(self.child, Signal::SIGKILL);
-        for _ in 0..50 {
+        for _ in 0..100 {
             match waitpid(self.child, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::StillAlive) => thread::sleep(Duration::from_millis(1)),
                 _ => return,
