@@ -5,8 +5,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 
 use super::cancel::Cancel;
 use super::error::Error;
+use super::pass::strides;
 use super::plan::Plan;
-use super::writer::{POLL_INTERVAL, strides};
+use super::writer::POLL_INTERVAL;
 use crate::hashing::{WINDOW, windows};
 use crate::range::ByteRange;
 use crate::sink::{ReadPath, TargetReader};

@@ -2,8 +2,8 @@
 
 use super::cancel::Cancel;
 use super::error::Error;
+use super::pass::strides;
 use super::plan::Plan;
-use super::writer::strides;
 use crate::event::{Notice, Observer, TargetId};
 use crate::range::ByteRange;
 use crate::sink::{Sink, SinkInfo, WriteError};

@@ -14,6 +14,7 @@ mod error;
 mod fingerprints;
 mod first_pass;
 mod pace;
+mod pass;
 mod pipeline;
 mod plan;
 mod queue;
