@@ -101,7 +101,7 @@ impl BootRegion {
         Ok(())
     }
 
-    /// Zeroes the place of the backup of a GPT that is relocated; [`Self::clear`] makes that durable.
+    /// Zeroes the place of the backup of a GPT that is relocated. That need not be durable before something else is.
     pub(super) fn clear_backup(&self, sink: &mut dyn Sink) -> Result<(), Error> {
         let (backup, offset) = self.last(Last::BackupGpt);
         if !backup.is_empty() {

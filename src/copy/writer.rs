@@ -297,11 +297,12 @@ impl Writer {
         if self.pulse.holds() == Holds::AsFound {
             self.pulse.set_holds(Holds::Changed);
         }
+        self.boot_region.clear(&mut *self.sink, write)?;
+        self.pulse.set_holds(Holds::Changed);
+        // After the boot region: without its backup, a GPT still looks valid.
         if self.read_back.is_some() {
             self.boot_region.clear_backup(&mut *self.sink)?;
         }
-        self.boot_region.clear(&mut *self.sink, write)?;
-        self.pulse.set_holds(Holds::Changed);
         Ok(())
     }
 

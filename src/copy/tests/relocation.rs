@@ -109,7 +109,7 @@ fn the_backup_is_written_after_all_the_rest_and_before_the_boot_region() {
                 record.operations.into_iter().filter(|operation| !matches!(operation, ReadAt(..))).collect();
             // Only what is read back must be found to be zero.
             let clear_backup = (read_back == ReadBack::Yes).then_some(Operation::Write(PLACE, BACKUP));
-            let begin = [Prepare].into_iter().chain(clear_backup).chain([Operation::Write(0, MIB), Sync]);
+            let begin = [Prepare, Operation::Write(0, MIB), Sync].into_iter().chain(clear_backup);
             assert!(writes.iter().copied().zip(begin).all(|(found, expected)| found == expected), "{writes:?}");
             let end = [Sync, Operation::Write(PLACE, BACKUP), Sync, Operation::Write(0, MIB), Sync, Finish(Complete)];
             assert_eq!(writes[writes.len() - 6..], end);

@@ -125,10 +125,12 @@ fn after_a_signal_one_that_is_held_up_is_not_waited_for_long() {
     let started = Instant::now();
     let (verdicts, _) = run(copy, &records);
     assert!(started.elapsed() < STALL / 2, "{:?}", started.elapsed());
-    let failures: Vec<_> = verdicts.into_iter().map(Result::unwrap_err).collect();
-    assert!(matches!(*failures[0].error, Error::Cancelled), "{}", failures[0]);
-    assert!(matches!(*failures[1].error, Error::Stalled { .. }), "{}", failures[1]);
-    assert_eq!(failures[1].state, TargetState::BootRegionZero);
+    let [first, second] = <[Verdict; 2]>::try_from(verdicts).unwrap();
+    // It may have been complete before.
+    assert!(first.err().is_none_or(|failure| matches!(*failure.error, Error::Cancelled)));
+    let failure = second.unwrap_err();
+    assert!(matches!(*failure.error, Error::Stalled { .. }), "{failure}");
+    assert_eq!(failure.state, TargetState::BootRegionZero);
     drop(release);
     ended.recv().unwrap();
 }
