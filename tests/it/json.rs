@@ -293,6 +293,8 @@ fn a_copy_goes_on_when_nobody_reads_its_events() {
     stdout.read_line(&mut first).unwrap();
     assert!(first.starts_with("{\"type\":\"start\""), "{first}");
     drop(stdout);
+    // A child that another test has made meanwhile holds the pipe until it executes its program.
+    thread::sleep(Duration::from_millis(500));
     rest(&mut child);
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
