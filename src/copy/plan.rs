@@ -136,8 +136,7 @@ impl Plan {
 
     /// Whether the range of a step is left out because all targets hold it.
     pub(super) fn leaves_out(&self, step: &Step<'_>) -> bool {
-        let Step::Write(bytes, _) = step else { return false };
-        self.right.binary_search_by_key(&bytes.start, |right| right.start).is_ok()
+        matches!(step, Step::Write(bytes, _) if self.is_right(*bytes))
     }
 
     /// How many bytes are left out because all targets hold them.

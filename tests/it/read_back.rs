@@ -100,7 +100,7 @@ fn lies() -> Vec<Test> {
     lies.into_iter().map(test).collect()
 }
 
-/// Whatever is copied, and whatever it is compared with, each of which has its own words. Without reading back, nobody notices.
+/// From each source, and with each kind of map, whose messages differ. Without reading back, the copy succeeds.
 fn is_found(lie: &Lie, fragments: &[[&str; 2]; 3]) {
     let fixture = Fixture::new();
     for ((map, fragments), source) in
