@@ -56,7 +56,7 @@ python () {
     "classes-recipe/native.bbclass": 'CLASSOVERRIDE = "class-native"\n',
     "classes-recipe/nativesdk.bbclass": 'CLASSOVERRIDE = "class-nativesdk"\n',
 }
-VARIABLES = ["PV", "PROVIDES", "S", "D"]
+VARIABLES = ["PV", "PROVIDES", "S", "D", "CARGO_PROFILE_RELEASE_STRIP"]
 RELATIONS = ["RPROVIDES", "RREPLACES", "RCONFLICTS"]
 
 

@@ -84,6 +84,8 @@ fn bitbake_reads_the_recipe() {
         for variant in variants.values() {
             assert_eq!(variant["PV"], env!("CARGO_PKG_VERSION").replace('-', "~"));
             assert_eq!(variant["S"], env!("CARGO_MANIFEST_DIR"));
+            // A binary that comes stripped is an error of the build ("already-stripped").
+            assert_eq!(variant["CARGO_PROFILE_RELEASE_STRIP"], "none");
             for relation in ["PROVIDES", "RPROVIDES", "RREPLACES", "RCONFLICTS"] {
                 let names = variant[relation].as_str().unwrap();
                 assert!(names.split_whitespace().any(|name| name == "bmap-tools"), "{relation}: {names}");

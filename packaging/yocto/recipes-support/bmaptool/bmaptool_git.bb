@@ -22,6 +22,9 @@ EXTERNALSRC_SYMLINKS = ""
 # LD_PRELOAD and so does not see what a static binary does.
 CARGO_BUILD_FLAGS += "--bin bmaptool"
 
+# The build strips it later, and keeps what it strips for the package of debug symbols.
+export CARGO_PROFILE_RELEASE_STRIP = "none"
+
 # With it, /usr/bin/bmaptool is a script in Python that executes the binary.
 PACKAGECONFIG ??= ""
 PACKAGECONFIG[launcher] = ",,,python3-core"
@@ -31,6 +34,7 @@ do_install:append() {
         install -d ${D}${libexecdir}/bmaptool
         mv ${D}${bindir}/bmaptool ${D}${libexecdir}/bmaptool/bmaptool
         install -m 0755 ${S}/packaging/yocto/launcher ${D}${bindir}/bmaptool
+        sed -i "s|../libexec|${@os.path.relpath(d.getVar('libexecdir'), d.getVar('bindir'))}|" ${D}${bindir}/bmaptool
     fi
     install -d ${D}${mandir}/man1
     install -m 0644 ${S}/man/bmaptool.1 ${D}${mandir}/man1/bmaptool.1
