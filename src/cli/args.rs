@@ -115,7 +115,7 @@ pub struct Create {
     /// Leave out the checksums of the ranges
     #[arg(long)]
     pub no_checksum: bool,
-    /// Cut ranges at multiples of SIZE bytes, with K, M or G for powers of 1024; by default a range is a whole extent
+    /// Cut ranges at multiples of SIZE bytes, with K, M, G or T for powers of 1024; by default a range is a whole extent
     #[arg(long, value_name = "SIZE", value_parser = size, value_hint = ValueHint::Other)]
     pub range_size: Option<NonZeroU64>,
     /// Map this part in any case, even if it is a hole: START-END in bytes, or pN for partition N

@@ -66,11 +66,12 @@ fn the_manual_page_and_the_help_name_the_same_options() {
         let mut expected = options(section(&page, heading));
         expected.extend(global.iter().cloned());
         assert_eq!(options(&help(&[command])), expected, "{command}");
-        // The synopsis has them all.
-        let synopsis = options(section(&page, "SYNOPSIS"));
-        for option in options(section(&page, heading)) {
-            assert!(synopsis.contains(&option) || option == "--output", "{option} is not in the synopsis");
-        }
+        // The synopsis has them all, but for the long name of one.
+        let mut synopses = section(&page, "SYNOPSIS").split("\n.br\n");
+        let synopsis = options(synopses.find(|usage| usage.contains(&format!("\n{command}\n"))).unwrap());
+        let mut described = options(section(&page, heading));
+        described.remove("--output");
+        assert_eq!(synopsis, described, "{command}");
     }
     assert!(page.lines().next().unwrap().contains(&format!("bmaptool {}", version())));
 }
