@@ -15,7 +15,7 @@ use crate::common::gnupg::{Who, keys};
 use crate::common::image;
 use crate::common::signed::{BAD, DETACHED, good};
 use crate::common::tool::{create, end, tie};
-use crate::common::{package, sh, temp_dir, text};
+use crate::common::{package, sh, sha256, temp_dir, text};
 use tempfile::{NamedTempFile, TempDir};
 
 pub use architecture::AARCH64;
@@ -255,7 +255,7 @@ fn a_usb_stick_and_an_sd_card_are_flashed() {
     fs::write(machine.root("table"), "0 2048 linear /dev/mmcblk0p1 0\n").unwrap();
     fs::write(machine.root("next"), "0 2048 linear /dev/mmcblk0p1 2048\n").unwrap();
     overlapping_partitions(&fixed);
-    let pattern = crate::common::sha256(&fixed);
+    let pattern = sha256(&fixed);
 
     for device in ["sda", "mmcblk0", "vda"] {
         machine.step(&format!("wait /dev/{device}"));
@@ -294,7 +294,7 @@ fn a_usb_stick_and_an_sd_card_are_flashed() {
     let report = machine.run(&disks.iter().map(String::as_str).collect::<Vec<_>>(), |_| None);
     report.expect(to_fixed, "1", &["'/dev/vda' is not a removable device"]);
     report.expect(to_vda1, "1", &["'/dev/vda1' shares its data with '/dev/vda2', in use by another program"]);
-    assert_eq!(crate::common::sha256(&fixed), pattern);
+    assert_eq!(sha256(&fixed), pattern);
     for (step, device) in [(to_stick, "/dev/sda"), (to_card, "/dev/mmcblk0")] {
         report.expect(step, "0", &[&format!("to block device '{device}'"), "copying time"]);
         assert!(!report.said(step).contains("WARNING"), "{}", report.said(step));
@@ -347,14 +347,15 @@ pub fn board_flashes_its_card(architecture: &'static Architecture) {
     let mut machine = Machine::of(architecture);
     let image = partitioned_image(&machine.root(""));
     add_signatures(&machine);
-    let [card, disk] = ["card", "disk"].map(|name| machine.disk(name));
-    for device in ["mmcblk0", "vda"] {
+    let [card, disk, spared] = ["card", "disk", "spared"].map(|name| machine.disk(name));
+    let pattern = sha256(&spared);
+    for device in ["mmcblk0", "vda", "vdb"] {
         machine.step(&format!("wait /dev/{device}"));
     }
     let created = machine.step("run /bmaptool create --output /again.bmap /disk.img");
-    let [tampered, to_card] = ["/tampered.bmap", "/disk.img.bmap"].map(|bmap| {
-        let options = "--read-back --removable-device --keyring /ring.gpg";
-        machine.step(&format!("run /bmaptool copy {options} --bmap {bmap} /disk.img.xz /dev/mmcblk0"))
+    let [tampered, to_card] = [("/tampered.bmap", "vdb"), ("/disk.img.bmap", "mmcblk0")].map(|(bmap, device)| {
+        let options = format!("--read-back --keyring /ring.gpg --bmap {bmap}");
+        machine.step(&format!("run /bmaptool copy {options} /disk.img.xz /dev/{device}"))
     });
     let used = machine.step("mount ext4 /dev/mmcblk0p2 /mnt");
     let mounted = machine.step("run /bmaptool copy /disk.img.xz /dev/mmcblk0 --no-sig-verify");
@@ -364,13 +365,16 @@ pub fn board_flashes_its_card(architecture: &'static Architecture) {
 
     let disks = format!(
         "-device sdhci-pci -drive if=none,id=card,format=raw,file={} -device sd-card,drive=card \
-         -drive if=none,id=disk,format=raw,file={} -device virtio-blk-pci,drive=disk",
+         -drive if=none,id=disk,format=raw,file={} -device virtio-blk-pci,drive=disk \
+         -drive if=none,id=spared,format=raw,file={} -device virtio-blk-pci,drive=spared",
         text(&card),
-        text(&disk)
+        text(&disk),
+        text(&spared)
     );
     let report = machine.run(&disks.split(' ').collect::<Vec<_>>(), |_| None);
     report.expect(created, "0", &[]);
     report.expect(tampered, "1", &[&format!("{BAD} of '/tampered.bmap'")]);
+    assert_eq!(sha256(&spared), pattern);
     report.expect(to_card, "0", &[&good(Who::Ed), "to block device '/dev/mmcblk0'", "copying time"]);
     report.expect(used, "0", &[]);
     report.expect(mounted, "1", &["mounted: /dev/mmcblk0p2 on '/mnt'", "umount '/mnt'"]);
