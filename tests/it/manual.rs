@@ -68,7 +68,8 @@ fn the_manual_page_and_the_help_name_the_same_options() {
         assert_eq!(options(&help(&[command])), expected, "{command}");
         // The synopsis has them all, but for the long name of one.
         let mut synopses = section(&page, "SYNOPSIS").split("\n.br\n");
-        let synopsis = options(synopses.find(|usage| usage.contains(&format!("\n{command}\n"))).unwrap());
+        let name = format!(".B {command}");
+        let synopsis = options(synopses.find(|usage| usage.lines().any(|line| line == name)).unwrap());
         let mut described = options(section(&page, heading));
         described.remove("--output");
         assert_eq!(synopsis, described, "{command}");

@@ -19,13 +19,13 @@ fn it_flashes_where_there_is_no_rust() {
     let environment = Environment::new();
     environment.install(&["--no-index", text(&WHEEL)]);
     assert_eq!(environment.run("bmaptool", &["--version"]).ok().stdout, version());
-    flashes_as_a_module(&environment);
+    flashes_as_a_module(&environment, &version());
 }
 
 /// `python -m bmaptool` has the arguments, the work and the exit status of the command.
-fn flashes_as_a_module(environment: &Environment) {
+fn flashes_as_a_module(environment: &Environment, version: &[u8]) {
     let module = |arguments: &[&str]| environment.run("python", &[&["-m", "bmaptool"], arguments].concat());
-    assert_eq!(module(&["--version"]).ok().stdout, version());
+    assert_eq!(module(&["--version"]).ok().stdout, version);
     module(&["copy", "a b"]).exits(2, &["required arguments were not provided"]);
 
     let directory = temp_dir();
@@ -73,17 +73,32 @@ const HASTE: [(&str, &str); 3] = [
     ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
 ];
 
+/// Out of the archive of the source that an index would have.
 #[test(Minutes, Root, Python("ensurepip"))]
 fn pip_compiles_the_source() {
     let environment = Environment::new();
-    let mut pip = environment.command("pip");
-    pip.args(["install", "--quiet", env!("CARGO_MANIFEST_DIR")]).envs(HASTE);
+    environment.install(&["maturin>=1.9,<2"]);
+    let archives = temp_dir();
+    let manifest = project_file("Cargo.toml");
+    with_rust(&environment, "maturin", &["sdist", "--manifest-path", text(&manifest), "--out", text(archives.path())]);
+    let archive = std::fs::read_dir(archives.path()).unwrap().next().unwrap().unwrap().path();
+    with_rust(&environment, "pip", &["install", "--quiet", text(&archive)]);
+    assert_eq!(environment.run("bmaptool", &["--version"]).ok().stdout, without_commit());
+    flashes_as_a_module(&environment, &without_commit());
+}
+
+fn with_rust(environment: &Environment, program: &str, arguments: &[&str]) {
+    let mut command = environment.command(program);
+    command.args(arguments).envs(HASTE);
     for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME"] {
-        pip.envs(std::env::var_os(name).map(|value| (name, value)));
+        command.envs(std::env::var_os(name).map(|value| (name, value)));
     }
-    pip.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("pip"));
-    let output = pip.output().unwrap();
+    command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("pip"));
+    let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(environment.run("bmaptool", &["--version"]).ok().stdout, version());
-    flashes_as_a_module(&environment);
+}
+
+/// What `--version` prints of a source that is no checkout.
+fn without_commit() -> Vec<u8> {
+    format!("bmaptool {}\n", env!("CARGO_PKG_VERSION")).into()
 }
