@@ -73,7 +73,7 @@ pub enum Error {
     Differs { file: Location, wrong: usize, unreadable: usize, ranges: usize },
     #[error("the backup of the GPT at the end of {} is not right", in_quotes(.device))]
     BackupGpt { device: Location },
-    #[error("the partition table of {} cannot be used", in_quotes(.file))]
+    #[error("cannot tell all partitions of {}", in_quotes(.file))]
     Partitions { file: Location, source: partition::Error },
     #[error("cannot tell what '{device}' is used for")]
     Unclear { device: PathBuf, source: io::Error },

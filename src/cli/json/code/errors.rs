@@ -163,7 +163,7 @@ impl From<&partition::Error> for Code {
     fn from(error: &partition::Error) -> Self {
         match error {
             partition::Error::Damaged { .. } => Self::PartitionTableDamaged,
-            partition::Error::Read(error) => of_read(error),
+            partition::Error::Read(error) | partition::Error::Logical { source: error, .. } => of_read(error),
         }
     }
 }
