@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bmaptool::bmap::ParseError;
 use bmaptool::copy::{self, Damage, Digests, Extent, Place};
 use bmaptool::create;
+use bmaptool::device::ListError;
 use bmaptool::info::Problem;
 use bmaptool::load;
 use bmaptool::partition;
@@ -78,7 +79,7 @@ pub enum Error {
     #[error("cannot tell what '{device}' is used for")]
     Unclear { device: PathBuf, source: io::Error },
     #[error("cannot tell what devices there are")]
-    Devices(#[source] io::Error),
+    Devices(#[source] ListError),
     #[error("cannot write to standard output")]
     Stdout(#[source] io::Error),
     #[error("cannot handle signals")]
