@@ -73,6 +73,9 @@ pub fn hint(error: &Error) -> Option<String> {
             verify::Error::Read { source, .. } => of_fetch(source)?,
             _ => return None,
         },
+        Error::Differs { file, unreadable: 1.., .. } if file.as_path().is_some_and(Path::is_file) => {
+            "the disk that it lies on is worn out"
+        }
         Error::Differs { unreadable: 1.., .. } => "it is worn out: use another",
         Error::BackupGpt { .. } => "copy again, or repair it with 'sgdisk -e DEVICE'",
         Error::NoBmapOfDevice { target, .. } => {
