@@ -292,3 +292,13 @@ impl From<&filemap::Error> for Code {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_without_an_end_is_a_defect() {
+        assert_eq!(Code::from(&copy::Error::NoResult), Code::InternalError);
+    }
+}
