@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bmaptool::bmap::ParseError;
 use bmaptool::copy::{self, Damage, Digests, Extent, Place};
 use bmaptool::create;
+use bmaptool::device::ListError;
 use bmaptool::info::Problem;
 use bmaptool::load;
 use bmaptool::partition;
@@ -73,12 +74,12 @@ pub enum Error {
     Differs { file: Location, wrong: usize, unreadable: usize, ranges: usize },
     #[error("the backup of the GPT at the end of {} is not right", in_quotes(.device))]
     BackupGpt { device: Location },
-    #[error("the partition table of {} cannot be used", in_quotes(.file))]
+    #[error("cannot tell all partitions of {}", in_quotes(.file))]
     Partitions { file: Location, source: partition::Error },
     #[error("cannot tell what '{device}' is used for")]
     Unclear { device: PathBuf, source: io::Error },
     #[error("cannot tell what devices there are")]
-    Devices(#[source] io::Error),
+    Devices(#[source] ListError),
     #[error("cannot write to standard output")]
     Stdout(#[source] io::Error),
     #[error("cannot handle signals")]

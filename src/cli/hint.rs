@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use bmaptool::bmap::ParseError;
-use bmaptool::device::{Conflict, Sharing, Usage};
+use bmaptool::device::{Conflict, ListError, Sharing, Usage};
 use bmaptool::event::Notice;
 use bmaptool::partition::RelocateError;
 use bmaptool::source::{self, CertificateFault, FetchError, NotAnImage, ProxyFault};
@@ -28,6 +28,9 @@ const ZERO_INSTEAD: &str = "use '--unmapped zero'";
 
 /// What to do about something that is not needed, and cannot be done.
 const NOT_RELOCATED: &str = "leave out '--relocate-gpt'";
+
+/// What to do where the kernel is not asked what devices there are.
+const MOUNT_SYSFS: &str = "use 'mount -t sysfs sysfs /sys'";
 
 /// What to do where no removable device was found.
 pub const LIST_ALL: &str = "'bmaptool list --all' lists all disks";
@@ -70,6 +73,9 @@ pub fn hint(error: &Error) -> Option<String> {
             verify::Error::Read { source, .. } => of_fetch(source)?,
             _ => return None,
         },
+        Error::Differs { file, unreadable: 1.., .. } if file.as_path().is_some_and(Path::is_file) => {
+            "the disk that it lies on is worn out"
+        }
         Error::Differs { unreadable: 1.., .. } => "it is worn out: use another",
         Error::BackupGpt { .. } => "copy again, or repair it with 'sgdisk -e DEVICE'",
         Error::NoBmapOfDevice { target, .. } => {
@@ -85,6 +91,7 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Bmap(load::Error::Invalid { source: ParseError::NotText { .. }, .. }) => SWAPPED_BMAP,
         Error::Bmap(load::Error::StandIn { .. }) => "check the address: some servers send this for a missing file",
         Error::Target(error) => return of_target(error),
+        Error::Devices(ListError::NoSysfs(_)) => MOUNT_SYSFS,
         _ => return None,
     };
     Some(hint.to_owned())
@@ -243,7 +250,7 @@ fn of_target(error: &sink::Error) -> Option<String> {
             return Some(format!("in a container, use 'docker run --device {}' or the like", path.display()));
         }
         Replaced { .. } => "try again",
-        NoSysfs { .. } => "use 'mount -t sysfs sysfs /sys', or write to a new file",
+        NoSysfs { .. } => return Some(format!("{MOUNT_SYSFS}, or write to a new file")),
         HasData { .. } => "is it an image that a pattern named? If not, remove it first",
         NotBlockDevice { .. } => NOT_RELOCATED,
         NotRemovable { .. } => "'bmaptool list' lists the removable devices",

@@ -42,7 +42,7 @@ impl MediumCheck {
     }
 
     /// Reads what `plan`, whose size is known, has written or zeroed or leaves out, and compares it. The boot region is not
-    /// written yet, and taken from memory. `progress` is told how many bytes have been read.
+    /// written yet, and taken from memory. `progress` is told how many bytes have been read, and how many there are.
     pub(super) fn check(
         &mut self,
         plan: &Plan,
@@ -50,9 +50,11 @@ impl MediumCheck {
         sink: &mut dyn Sink,
         boot_region: &BootRegion,
         cancel: &Cancel,
-        mut progress: impl FnMut(u64),
+        mut progress: impl FnMut(u64, u64),
     ) -> Result<Option<Wrong>, Error> {
         let all = plan.with_all();
+        let total = all.steps().map(|step| step.bytes().len()).sum();
+        progress(0, total);
         let mut search = Search::new(plan, &all, written, self.kind);
         let mut done = 0;
         for window in windows(all.steps().map(|step| (step.bytes(), step))) {
@@ -68,7 +70,7 @@ impl MediumCheck {
             }
             search.note(self.hashers.mismatches());
             done += window.parts.iter().map(|part| part.bytes.len()).sum::<u64>();
-            progress(done);
+            progress(done, total);
             if search.is_hopeless() {
                 return Ok(search.conclude(Extent::Part));
             }

@@ -192,9 +192,7 @@ impl Writer {
     ) -> Result<Option<Wrong>, Error> {
         let (target, observer) = (self.id, &self.observer);
         observer.event(Event::Phase(target, Phase::Verifying));
-        let total = Some(plan.with_all().steps().map(|step| step.bytes().len()).sum());
-        let progress = |done| observer.event(Event::Progress { target, done, total });
-        progress(0);
+        let progress = |done, total| observer.event(Event::Progress { target, done, total: Some(total) });
         read_back.check(plan, written, &mut *self.sink, &self.boot_region, &self.cancel, progress)
     }
 

@@ -18,6 +18,9 @@ const BY_ID: &str = "/dev/disk/by-id";
 /// an image is flashed to.
 const NO_TARGETS: [u32; 2] = [1, 11];
 
+/// Where the kernel lists the block devices. Where there are none, it is empty.
+const LISTED: &str = "/sys/class/block";
+
 /// A disk or a partition, and what it is used for.
 #[derive(Debug)]
 pub struct DeviceInfo {
@@ -37,6 +40,17 @@ pub struct DeviceInfo {
     pub usage: Option<Usage>,
 }
 
+/// Why nothing can be told of the devices.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// Their list cannot be read: sysfs is not mounted, perhaps.
+    #[error("cannot read '{LISTED}'")]
+    NoSysfs(#[source] io::Error),
+    /// What is known of one, or what uses one, cannot be read.
+    #[error(transparent)]
+    Unclear(#[from] io::Error),
+}
+
 /// Which disks are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disks {
@@ -52,8 +66,11 @@ pub enum Disks {
 /// # Errors
 ///
 /// Where the kernel does not tell.
-pub fn disks(which: Disks, observer: &dyn Observer) -> io::Result<Vec<DeviceInfo>> {
+pub fn disks(which: Disks, observer: &dyn Observer) -> Result<Vec<DeviceInfo>, ListError> {
     let topology = Topology::read()?;
+    if !topology.has_devices() {
+        fs::read_dir(LISTED).map_err(ListError::NoSysfs)?;
+    }
     topology.tell(observer);
     Ok(topology.disks(which, Path::new(BY_ID)))
 }

@@ -26,7 +26,7 @@ pub use conflicts::Conflict;
 pub(crate) use conflicts::SharedStorage;
 pub use flush::flush_loop_devices;
 pub use identity::Identity;
-pub use inventory::{DeviceInfo, Disks, device, disks};
+pub use inventory::{DeviceInfo, Disks, ListError, device, disks};
 pub use mounts::is_mount_point;
 pub use storage::Sharing;
 pub(crate) use storage::{StorageStack, source_overlap};

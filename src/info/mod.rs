@@ -5,7 +5,7 @@ mod mapped;
 mod partitions;
 
 use std::fs;
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use crate::partition;
 use crate::range::ByteRange;
 use crate::source::{self, Format, Kind, Location, Member, NotAnImage, ReadPolicy, Source, Unpacked};
 use crate::trust::Signatures;
-use partitions::HEAD;
+use partitions::{Found, HEAD};
 
 /// What a file is, and all that could be told of it.
 pub struct Info {
@@ -84,8 +84,8 @@ pub enum Problem {
     /// The bmap cannot be read, is not valid, or has not the signatures that it must have.
     #[error(transparent)]
     Bmap(#[from] load::Error),
-    /// The partition table cannot be read, or is damaged.
-    #[error("the partition table of '{location}' cannot be used")]
+    /// The partition table cannot be read in full, or is damaged.
+    #[error("cannot tell all partitions of '{location}'")]
     Partitions { location: Location, source: partition::Error },
     /// The kernel does not tell what the device is used for.
     #[error("cannot tell what '{device}' is used for")]
@@ -118,17 +118,16 @@ impl Info {
             self.problems.push(Problem::Device { device: path.to_owned(), source });
             None
         });
-        self.stored_size = device.as_ref().and_then(|device| device.size);
+        let mut opened = fs::File::open(path);
+        let own_size = || opened.as_mut().ok()?.seek(SeekFrom::End(0)).ok();
+        self.stored_size = device.as_ref().and_then(|device| device.size).or_else(own_size);
         self.what = What::Device(device.map(Box::new));
         if let Some(bmap) = bmap {
             self.add_bmap(loader.open_bmap(bmap), loader);
             self.check_device_size();
         }
-        match fs::File::open(path) {
-            Ok(mut device) => {
-                let table = partitions::of_file(&mut device);
-                self.add_partitions(table);
-            }
+        match opened {
+            Ok(mut device) => self.add_partitions(partitions::of_file(&mut device)),
             Err(source) => {
                 self.problems.push(source::Error::Open { location: self.location.clone(), source }.into());
             }
@@ -218,24 +217,28 @@ impl Info {
     fn add_unpacked(&mut self, unpacked: Unpacked, format: Option<Format>) {
         let Unpacked { mut reader, size, members } = unpacked;
         let path = self.location.as_path().filter(|path| format.is_none() && path.is_file());
-        let table = match path {
-            Some(path) => {
-                fs::File::open(path).map_err(Into::into).and_then(|mut image| partitions::of_file(&mut image))
+        let found = match path.map(fs::File::open) {
+            Some(Ok(mut image)) => partitions::of_file(&mut image),
+            // It may have been renamed since it was opened.
+            Some(Err(_)) | None => {
+                let (found, read) = partitions::of_head(&mut *reader, size);
+                if let Err(source) = read {
+                    self.problems.push(source::Error::Read { location: self.location.clone(), source }.into());
+                }
+                found
             }
-            None => partitions::of_head(&mut *reader, size),
         };
         self.what = match size {
             Some(0) => What::Empty,
             _ => What::Image(ImageInfo { compression: compression(format), members, size }),
         };
-        self.add_partitions(table);
+        self.add_partitions(found);
     }
 
-    fn add_partitions(&mut self, table: Result<Partitions, partition::Error>) {
-        match table {
-            Ok(table) => self.partitions = table,
-            Err(source) => self.problems.push(Problem::Partitions { location: self.location.clone(), source }),
-        }
+    fn add_partitions(&mut self, Found { partitions, error }: Found) {
+        self.partitions = partitions;
+        let problem = |source| Problem::Partitions { location: self.location.clone(), source };
+        self.problems.extend(error.map(problem));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
 use crate::partition::{Error, PartitionTable};
-use crate::source::{ForwardRead, read_full};
+use crate::source::ForwardRead;
 
 /// How much of an image is read for its partition table, in bytes: a table moved out of the way of a boot loader lies in
 /// it as well.
@@ -16,7 +16,7 @@ pub enum Partitions {
     None,
     /// All of it.
     Table(PartitionTable),
-    /// What the head of the image has of it: there may be more logical partitions.
+    /// What could be read of it: there may be more logical partitions.
     Begun(PartitionTable),
     /// There is one, and it lies past what was read.
     OutOfReach,
@@ -32,24 +32,43 @@ impl Partitions {
     }
 }
 
-/// The table of what can be read anywhere.
-pub(super) fn of_file(file: &mut (impl Read + Seek)) -> Result<Partitions, Error> {
-    Ok(PartitionTable::read(file)?.map_or(Partitions::None, Partitions::Table))
+/// What was found of a partition table, and why that is not all of it.
+pub(super) struct Found {
+    pub(super) partitions: Partitions,
+    pub(super) error: Option<Error>,
 }
 
-/// The table of an image of `size` bytes, where that is known, of which only the head is read.
-pub(super) fn of_head(reader: &mut dyn ForwardRead, size: Option<u64>) -> Result<Partitions, Error> {
-    let wanted = size.unwrap_or(u64::MAX).min(HEAD) as usize;
-    let mut bytes = vec![0; wanted];
-    let length = read_full(reader, &mut bytes)?;
-    bytes.truncate(length);
-    let ends = if length as u64 == HEAD { Ends::Cut } else { Ends::Here };
-    let mut head = Head { bytes: Cursor::new(bytes), ends, missed: false };
-    match (of_file(&mut head), head.missed) {
-        (Ok(Partitions::Table(table)), true) => Ok(Partitions::Begun(table)),
-        (Err(Error::Damaged { .. }), true) => Ok(Partitions::OutOfReach),
-        (table, _) => table,
+/// The table of what can be read anywhere.
+pub(super) fn of_file(file: &mut (impl Read + Seek)) -> Found {
+    match PartitionTable::read(file) {
+        Ok(table) => Found { partitions: table.map_or(Partitions::None, Partitions::Table), error: None },
+        Err(error) => {
+            let partitions = match &error {
+                Error::Logical { table, .. } => Partitions::Begun(table.clone()),
+                Error::Read(_) | Error::Damaged { .. } => Partitions::None,
+            };
+            Found { partitions, error: Some(error) }
+        }
     }
+}
+
+/// The table of an image of `size` bytes, where that is known, of which only the head is read; also why that could not
+/// be read to its end.
+pub(super) fn of_head(reader: &mut dyn ForwardRead, size: Option<u64>) -> (Found, io::Result<()>) {
+    let mut bytes = Vec::new();
+    let read = reader.take(size.unwrap_or(u64::MAX).min(HEAD)).read_to_end(&mut bytes).map(drop);
+    let ends = if read.is_err() || bytes.len() as u64 == HEAD { Ends::Cut } else { Ends::Here };
+    let mut head = Head { bytes: Cursor::new(bytes), ends, missed: false };
+    let found = match (of_file(&mut head), head.missed) {
+        (Found { partitions: Partitions::Table(table), .. }, true) => {
+            Found { partitions: Partitions::Begun(table), error: None }
+        }
+        (Found { error: Some(Error::Damaged { .. }), .. }, true) => {
+            Found { partitions: Partitions::OutOfReach, error: None }
+        }
+        (found, _) => found,
+    };
+    (found, read)
 }
 
 /// Whether an image ends with its head.

@@ -78,6 +78,38 @@ impl BootRecord {
         &self.0
     }
 
+    /// The partitions that are in the record itself.
+    pub(super) fn partitions(&self) -> Vec<Partition> {
+        self.entries().map(|(slot, entry)| entry.partition(slot + 1, 0)).collect()
+    }
+
+    /// Adds the logical partitions of the disk, up to the first record of the chain that cannot be read: each has an
+    /// entry for a partition, counted from that record, and one that leads to the next record, counted from the start of
+    /// the extended partition.
+    pub(super) fn add_logical<R: Read + Seek>(
+        &self,
+        source: &mut R,
+        partitions: &mut Vec<Partition>,
+    ) -> io::Result<()> {
+        let Some(extended) = self.extended() else { return Ok(()) };
+        let mut at = extended.start;
+        for _ in 0..MAX_LOGICAL {
+            let Some(record) = Self::read(source, at * u64::from(SECTOR))? else { return Ok(()) };
+            let next_number = partitions.last().map_or(5, |last| (last.number + 1).max(5));
+            if let Some((_, entry)) = record.entries().find(|(_, entry)| !entry.is_extended()) {
+                partitions.push(entry.partition(next_number, at));
+            }
+            let Some(next) = record.extended() else { return Ok(()) };
+            at = extended.start + next.start;
+        }
+        Ok(())
+    }
+
+    /// The first entry that leads to an extended boot record.
+    fn extended(&self) -> Option<Entry> {
+        self.entries().map(|(_, entry)| entry).find(|entry| entry.is_extended())
+    }
+
     /// The used entries, each with its slot from 0.
     fn entries(&self) -> impl Iterator<Item = (u32, Entry)> {
         let entry = |slot: u32| {
@@ -86,31 +118,4 @@ impl BootRecord {
         };
         (0..4).map(move |slot| (slot, entry(slot))).filter(|(_, entry)| entry.kind != 0 && entry.length > 0)
     }
-}
-
-/// The partitions of the MBR at the start of `source`; `None` where there is none.
-pub(super) fn read<R: Read + Seek>(source: &mut R) -> io::Result<Option<Vec<Partition>>> {
-    let Some(record) = BootRecord::read(source, 0)? else { return Ok(None) };
-    let mut partitions: Vec<_> = record.entries().map(|(slot, entry)| entry.partition(slot + 1, 0)).collect();
-    if let Some((_, extended)) = record.entries().find(|(_, entry)| entry.is_extended()) {
-        add_logical(source, extended.start, &mut partitions)?;
-    }
-    // A boot sector without any entry is that of a boot loader or a file system.
-    Ok(Some(partitions).filter(|partitions| !partitions.is_empty()))
-}
-
-/// Adds the logical partitions: each record of the chain has an entry for one, counted from that record, and one that
-/// leads to the next record, counted from the start of the extended partition.
-fn add_logical<R: Read + Seek>(source: &mut R, extended: u64, partitions: &mut Vec<Partition>) -> io::Result<()> {
-    let mut at = extended;
-    for _ in 0..MAX_LOGICAL {
-        let Some(record) = BootRecord::read(source, at * u64::from(SECTOR))? else { return Ok(()) };
-        let next_number = partitions.last().map_or(5, |last| (last.number + 1).max(5));
-        if let Some((_, entry)) = record.entries().find(|(_, entry)| !entry.is_extended()) {
-            partitions.push(entry.partition(next_number, at));
-        }
-        let Some((_, next)) = record.entries().find(|(_, entry)| entry.is_extended()) else { return Ok(()) };
-        at = extended + next.start;
-    }
-    Ok(())
 }

@@ -15,6 +15,7 @@ pub use gpt::{Gpt, Guid, HEAD_LEN};
 pub use relocate::{Backup, Patch, RelocateError, Relocated, Seen, relocate};
 
 use crate::range::ByteRange;
+use mbr::BootRecord;
 
 /// The partitions of a disk, by their numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,12 +35,20 @@ impl PartitionTable {
     ///
     /// Where the source cannot be read, or its GPT is damaged.
     pub fn read<R: Read + Seek>(source: &mut R) -> Result<Option<Self>, Error> {
-        if let Some(gpt) = Gpt::read(source)? {
+        let Some(record) = BootRecord::read(source, 0)? else { return Ok(None) };
+        // The sectors that follow belong to the table only if there is a GPT: else they may be unreadable.
+        if record.is_protective()
+            && let Some(gpt) = Gpt::read(source)?
+        {
             let (sector_size, partitions) = (gpt.sector_size(), gpt.partitions());
             return Ok(Some(Self { scheme: Scheme::Gpt, sector_size, partitions }));
         }
-        let partitions = mbr::read(source)?;
-        Ok(partitions.map(|partitions| Self { scheme: Scheme::Mbr, sector_size: mbr::SECTOR, partitions }))
+        let mut table = Self { scheme: Scheme::Mbr, sector_size: mbr::SECTOR, partitions: record.partitions() };
+        if let Err(source) = record.add_logical(source, &mut table.partitions) {
+            return Err(Error::Logical { table, source });
+        }
+        // A boot sector without any entry is that of a boot loader or a file system.
+        Ok(Some(table).filter(|table| !table.partitions.is_empty()))
     }
 
     /// The partition with this number, as the kernel counts them: `sda2` has number 2.
@@ -113,6 +122,9 @@ pub enum Error {
     /// It cannot be read.
     #[error("cannot read the partition table")]
     Read(#[from] io::Error),
+    /// Of an MBR, not all extended boot records can be read; `table` is what was found before.
+    #[error("cannot read the logical ones")]
+    Logical { table: PartitionTable, source: io::Error },
     /// It begins as a GPT does, but `problem`.
     #[error("the GPT is damaged: {problem}")]
     Damaged { problem: &'static str },

@@ -157,7 +157,7 @@ impl From<Error> for RelocateError {
         match error {
             Error::Damaged { problem } => Self::Damaged { problem },
             // The bytes are in memory: they only end early.
-            Error::Read(_) => Self::Missing,
+            Error::Read(_) | Error::Logical { .. } => Self::Missing,
         }
     }
 }

@@ -107,8 +107,8 @@ impl Verify {
     ///
     /// # Errors
     ///
-    /// Where the source ends early, or cannot be read on. What differs is no error, nor is a range of a device that
-    /// cannot be read.
+    /// Where the source ends early, or cannot be read on. What differs is no error, nor is a range of a device
+    /// or of a file of this machine that cannot be read.
     pub fn run(self, observer: &dyn Observer) -> Result<Report, Unfinished> {
         let (started, target) = (Instant::now(), TargetId(0));
         observer.event(Event::Phase(target, Phase::Verifying));

@@ -39,7 +39,7 @@ impl RelocatedGpt {
         if device.read_at(&mut head, 0).is_err() {
             head.fill(0);
             // The table may come before what cannot be read.
-            let _ = read_in_steps(device, &mut head, 0);
+            let _ = read_in_steps(&|buf, offset| device.read_at(buf, offset), &mut head, 0);
         }
         Relocated::find(head, capacity).map(|table| Self { table, image_size, seen: Mutex::default() })
     }
@@ -75,7 +75,7 @@ impl RelocatedGpt {
         let mut found = vec![0; bytes.len()];
         let is_read = match medium {
             Medium::Device(device) => device.read_at(&mut found, *offset).is_ok(),
-            Medium::Image { .. } => false,
+            Medium::Image { .. } | Medium::File(..) => false,
         };
         if is_read && found == *bytes { BackupState::Right } else { BackupState::Damaged }
     }

@@ -90,6 +90,20 @@ fn a_file_of_another_size_or_a_map_without_checksums_cannot_be_compared() {
 }
 
 #[test]
+fn a_file_that_becomes_shorter_has_ended_early() {
+    let image = image();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("disk.img");
+    fs::write(&path, &image).unwrap();
+    let source = Source::open(&Location::Path(path.clone())).unwrap();
+    let verify = Verify::open(map(&image, &RANGES), source, &Silent).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_len(2_000_000).unwrap();
+    let Unfinished { differences, error } = verify.run(&Silent).unwrap_err();
+    assert!(matches!(error, Error::EndedEarly { at: 2_000_000, expected: 5_000_500 }), "{error}");
+    assert!(differences.is_empty(), "{differences:?}");
+}
+
+#[test]
 fn observers_are_told_how_far_it_is() {
     #[derive(Default)]
     struct Witness(Mutex<Vec<u64>>);

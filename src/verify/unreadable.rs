@@ -1,4 +1,4 @@
-//! What of a device cannot be read. A worn card has such places, and all others are compared nevertheless.
+//! What of a device or a file cannot be read. A worn card has such places, and all others are compared nevertheless.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use super::Error;
 use crate::bmap::Range;
 use crate::hashing::Window;
-use crate::sys::past_cache::PastCache;
 use crate::sys::read_at::ReadError;
 
 /// How long looking for what can be read may take in all: some devices take half a minute for each read that fails.
@@ -16,6 +15,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(600);
 
 /// How much is read at once where a larger read has failed, in bytes: no smaller than a sector.
 const STEP: u64 = 4096;
+
+/// Fills memory with what a device or a file has at an offset.
+pub(super) type ReadAt<'a> = &'a dyn Fn(&mut [u8], u64) -> Result<(), ReadError>;
 
 /// What of the ranges that are being read could not be read.
 #[derive(Default)]
@@ -30,9 +32,9 @@ struct State {
 }
 
 impl Unreadable {
-    /// Reads the parts of `window` of `device` to where they belong in `buf`. What cannot be read is zero there, and the
+    /// Reads the parts of `window` by `read_at` to where they belong in `buf`. What cannot be read is zero there, and the
     /// error is noted for its range, of which nothing more is read.
-    pub(super) fn read(&self, device: &PastCache, window: &Window<Range<'_>>, buf: &mut [u8]) -> Result<(), Error> {
+    pub(super) fn read(&self, read_at: ReadAt<'_>, window: &Window<Range<'_>>, buf: &mut [u8]) -> Result<(), Error> {
         let span = window.span();
         let buf = &mut buf[window.position(span)];
         let is_noted = |state: &State, of: Range<'_>| state.errors.contains_key(&of.bytes.start);
@@ -40,7 +42,7 @@ impl Unreadable {
             let state = self.state();
             window.parts.iter().any(|part| !is_noted(&state, part.of))
         };
-        if is_read && device.read_at(buf, span.start).is_ok() {
+        if is_read && read_at(buf, span.start).is_ok() {
             return Ok(());
         }
         buf.fill(0);
@@ -52,7 +54,7 @@ impl Unreadable {
             }
             let started = Instant::now();
             let position = (part.bytes.start - span.start) as usize..(part.bytes.end - span.start) as usize;
-            if let Err(error) = read_in_steps(device, &mut buf[position], part.bytes.start) {
+            if let Err(error) = read_in_steps(read_at, &mut buf[position], part.bytes.start) {
                 state.time += started.elapsed();
                 let ReadError { offset, source } = error;
                 if is_gone(&source) {
@@ -77,12 +79,12 @@ impl Unreadable {
     }
 }
 
-/// Fills `buf` with what `device` has at `offset`, or fails at the first step that cannot be read.
-pub(super) fn read_in_steps(device: &PastCache, mut buf: &mut [u8], mut offset: u64) -> Result<(), ReadError> {
+/// Fills `buf` from `offset` on, or fails at the first step that cannot be read.
+pub(super) fn read_in_steps(read_at: ReadAt<'_>, mut buf: &mut [u8], mut offset: u64) -> Result<(), ReadError> {
     while !buf.is_empty() {
         let length = (STEP - offset % STEP).min(buf.len() as u64);
         let (step, rest) = buf.split_at_mut(length as usize);
-        device.read_at(step, offset)?;
+        read_at(step, offset)?;
         (buf, offset) = (rest, offset + length);
     }
     Ok(())
@@ -96,16 +98,18 @@ fn is_gone(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::fs::File;
 
     use super::*;
     use crate::hashing::windows;
     use crate::range::{BlockRange, ByteRange};
+    use crate::sys::read_at::read_all_at;
 
     #[test]
     fn what_cannot_be_read_is_noted_until_that_takes_too_long() {
         // Of a directory, each read fails.
-        let device = PastCache::open(Path::new("/")).unwrap();
+        let directory = File::open("/").unwrap();
+        let read_at = |buf: &mut [u8], offset| read_all_at(&directory, buf, offset);
         let range = |start, end| {
             let blocks = BlockRange::new(start, end).unwrap();
             let bytes = ByteRange { start: start * STEP, end: end * STEP };
@@ -115,12 +119,12 @@ mod tests {
         let window = windows(ranges.into_iter()).next().unwrap();
         let unreadable = Unreadable::default();
         let mut buf = vec![7; 1 << 20];
-        unreadable.read(&device, &window, &mut buf).unwrap();
+        unreadable.read(&read_at, &window, &mut buf).unwrap();
         assert!(buf[4096..20480].iter().all(|&byte| byte == 0));
         assert_eq!(unreadable.take(ranges[1].1).unwrap().offset, 3 * STEP);
         assert!(unreadable.take(ranges[1].1).is_none());
         unreadable.state().time = TIME_LIMIT;
-        let failed = unreadable.read(&device, &window, &mut buf).unwrap_err();
+        let failed = unreadable.read(&read_at, &window, &mut buf).unwrap_err();
         assert!(matches!(failed, Error::GivenUp { offset, .. } if offset == 3 * STEP), "{failed}");
     }
 

@@ -314,7 +314,7 @@ fn logical_partitions_that_are_not_reached_are_not_denied() {
     let told = object(&info_json(text(&packed)).ok());
     assert_eq!(table(&told), (json!(false), [1, 2, 5].map(Value::from).to_vec()));
     let lines = lines(info(&[text(&packed)]));
-    assert_eq!(lines.last().unwrap(), "  and perhaps more logical partitions past what was read");
+    assert_eq!(lines.last().unwrap(), "  and perhaps more logical partitions that were not read");
 }
 
 #[test(Root, Program("sfdisk"), Program("strace"), JSON)]

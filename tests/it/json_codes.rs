@@ -15,7 +15,7 @@ use crate::common::json::{events, fails_with, object, succeeds};
 use crate::common::lying::{Lie, LyingDisk};
 use crate::common::server::{self, Server};
 use crate::common::signed::Bench;
-use crate::common::tool::{Tool, bmaptool, finish, tie, wait_until};
+use crate::common::tool::{Tool, bmaptool, finish, open_pipe, tie, wait_until};
 use crate::common::work::{Work, gzip};
 use crate::common::{sh, text};
 use crate::devices::share;
@@ -119,6 +119,32 @@ fn what_the_kernel_does_not_do() {
     assert_eq!(told["errors"][0]["code"], "device-unclear", "{told}");
 }
 
+#[test(Program("strace"), JSON)]
+fn what_the_machine_has_not() {
+    let work = work();
+    // The first thread is the one that prints the events.
+    let no_more_threads = ["strace", "-f", "-o", "/dev/null", "-e", "inject=clone,clone3:error=EAGAIN:when=3+"];
+    fails_with(run(&work, "copy disk.img out").under(&no_more_threads), "no-resources");
+}
+
+/// The list of swap devices is a pipe, so that what happens meanwhile happens between two looks at the target.
+#[test(Root, JSON)]
+fn a_target_that_becomes_another_one() {
+    let work = work();
+    let [one, other] = [(); 2].map(|()| Disk::new(8 * MIB));
+    let (swaps, target) = (work.path("swaps"), work.path("target"));
+    nix::unistd::mkfifo(&swaps, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    symlink(one.path(), &target).unwrap();
+    let slow = ["unshare", "--mount", "sh", "-c", "mount --bind swaps /proc/swaps && exec \"$0\" \"$@\""];
+    let mut child = run(&work, "copy disk.img target").under(&slow).spawn();
+    let list = open_pipe(&mut child, &swaps);
+    fs::remove_file(&target).unwrap();
+    symlink(other.path(), &target).unwrap();
+    drop(list);
+    let told = events(&finish(child));
+    assert_eq!(told.last().unwrap()["error"]["code"], "target-replaced", "{told:?}");
+}
+
 #[test(Root, Program("strace"), JSON)]
 fn a_setting_that_cannot_be_restored() {
     let work = work();
@@ -169,13 +195,16 @@ fn a_loop_device_that_cannot_be_flushed() {
     warns(tool, "writes-missing");
 }
 
-#[test(Root, FileSystem("ramfs"), JSON)]
+#[test(Root, FileSystem("ramfs"), Program("strace"), JSON)]
 fn what_create_cannot_map() {
     let work = work();
     let mount = Mount::in_memory("ramfs");
     let sparse = mount.path().join("sparse.img");
     image::sparse(&sparse, MIB, &[(0, 4096)], 9);
     fails_with(run(&work, &format!("create -o out {}", text(&sparse))), "holes-unclear");
+    let mut contradicts_itself = with_failing(&work.image, "ioctl:error=EOPNOTSUPP");
+    contradicts_itself.extend(["-e", "inject=lseek:retval=1000"].map(str::to_owned));
+    fails_with(run(&work, "create -o out disk.img").under(&contradicts_itself), "map-impossible");
     image::create(&work.path("huge.img"), 8 << 40);
     fails_with(run(&work, "create -o out --range-size 4096 --map 0-8T huge.img"), "too-many-ranges");
     fs::write(work.path("packed.gz"), gzip(&fs::read(&work.image).unwrap())).unwrap();

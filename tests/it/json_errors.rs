@@ -183,6 +183,8 @@ fn devices_in_use() {
     refused(Disk::with(20 * MIB, &["--read-only"]).path(), "target-read-only");
     refused(Disk::new(MIB).path(), "target-too-small");
     let file = work.path("file");
+    fs::write(&file, "").unwrap();
+    refused(&Loop::attach(&file).path, "target-no-medium");
     fs::write(&file, "precious").unwrap();
     fails_with(run(&work, &format!("copy --nobmap {} file", disk.path().display())), "arguments-swapped");
     let locked = run(&work, "copy disk.img file").under(&["flock", text(&file)]);

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::common::device::{Disk, Swap};
-use crate::common::json::object;
+use crate::common::json::{fails_with, object};
 use crate::common::text;
 use crate::common::tool::{Tool, bmaptool};
 use crate::registry::JSON;
@@ -77,6 +77,17 @@ fn that_there_is_no_removable_device_is_said_on_standard_error() {
     }
     assert!(outcome.stdout.is_empty());
     outcome.says(&["there is no removable device; 'bmaptool list --all' lists all disks"]);
+}
+
+/// An empty list would say that there are none.
+#[test(Root, JSON)]
+fn without_sysfs_nothing_is_listed() {
+    let no_sysfs = ["unshare", "--mount", "sh", "-c", "umount --lazy /sys && exec \"$0\" \"$@\""];
+    let why = "cannot tell what devices there are: cannot read '/sys/class/block': No such file or directory";
+    for arguments in [&["--all"][..], &[], &["--json"]] {
+        list(arguments).under(&no_sysfs).fails(&[why, "; use 'mount -t sysfs sysfs /sys'"]);
+    }
+    fails_with(list(&["--json"]).under(&no_sysfs), "devices-unclear");
 }
 
 #[test]

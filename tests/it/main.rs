@@ -40,6 +40,7 @@ mod http;
 mod http_breaks;
 mod images;
 mod info;
+mod info_of_what_is_unreadable;
 mod input_is_not_target;
 mod interruptions;
 mod json;

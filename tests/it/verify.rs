@@ -136,6 +136,22 @@ fn what_cannot_be_read_hides_no_other_fault() {
 }
 
 #[test(Root, FileSystem("fuse"))]
+fn of_a_file_too_what_cannot_be_read_hides_no_other_fault() {
+    let work = Work::new(|path| sparse(path, 8 * MIB, &[(0, 20_000), (5 * MIB, 1_500_000), (7 * MIB, 4096)], 7));
+    let disk = LyingDisk::new(8 * MIB);
+    copy([text(&work.image), text(disk.path())]).ok();
+    damage(disk.path(), 7 * MIB + 10);
+    let disk = disk.lies(Lie::Unreadable(AT..AT + 1));
+    verify(&["--bmap", text(&work.bmap), text(&disk.file())]).fails(&[
+        &format!(
+            "ERROR: bytes 5242880-6746111 (blocks 1280-1646) cannot be read: Input/output error at byte {BLOCK}\n"
+        ),
+        "ERROR: bytes 7340032-7344127 (blocks 1792) differ: the sha256 is ",
+        "is not what its bmap says: 1 of 3 ranges differ, 1 cannot be read; the disk that it lies on is worn out",
+    ]);
+}
+
+#[test(Root, FileSystem("fuse"))]
 fn ranges_that_cannot_be_read_are_told_together() {
     let work = work();
     bmaptool(["create", "--range-size", "4096", "-o", text(&work.bmap), text(&work.image)]).ok();

@@ -164,7 +164,7 @@ fn add_partitions(page: &mut Page, info: &Info, map: Option<&Bmap>) {
         Partitions::Table(table) => add_table(page, table, map),
         Partitions::Begun(table) => {
             add_table(page, table, map);
-            page.line("  and perhaps more logical partitions past what was read");
+            page.line("  and perhaps more logical partitions that were not read");
         }
     }
 }

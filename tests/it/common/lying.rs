@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -150,7 +151,7 @@ pub struct LyingDisk {
     pub device: Loop,
     medium: Arc<Mutex<Medium>>,
     _session: BackgroundSession,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl LyingDisk {
@@ -164,7 +165,7 @@ impl LyingDisk {
         let file_system = FileSystem { medium: Arc::clone(&medium) };
         let session = fuser::spawn_mount(file_system, directory.path(), &config).unwrap();
         let device = Loop::attach(&directory.path().join("medium"));
-        let disk = Self { device, medium, _session: session, _directory: directory };
+        let disk = Self { device, medium, _session: session, directory };
         disk.medium().log.clear();
         disk
     }
@@ -180,8 +181,13 @@ impl LyingDisk {
         self.medium().lies.push(lie);
     }
 
-    pub fn path(&self) -> &std::path::Path {
+    pub fn path(&self) -> &Path {
         &self.device.path
+    }
+
+    /// The file that the loop device lies over. It lies as well.
+    pub fn file(&self) -> PathBuf {
+        self.directory.path().join("medium")
     }
 
     pub fn medium(&self) -> MutexGuard<'_, Medium> {

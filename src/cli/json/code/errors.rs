@@ -163,7 +163,7 @@ impl From<&partition::Error> for Code {
     fn from(error: &partition::Error) -> Self {
         match error {
             partition::Error::Damaged { .. } => Self::PartitionTableDamaged,
-            partition::Error::Read(error) => of_read(error),
+            partition::Error::Read(error) | partition::Error::Logical { source: error, .. } => of_read(error),
         }
     }
 }
@@ -290,5 +290,15 @@ impl From<&filemap::Error> for Code {
             filemap::Error::Unsupported { .. } => Self::HolesUnclear,
             filemap::Error::Inconsistent { .. } => Self::MapImpossible,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_without_an_end_is_a_defect() {
+        assert_eq!(Code::from(&copy::Error::NoResult), Code::InternalError);
     }
 }
