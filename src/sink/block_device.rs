@@ -1,7 +1,4 @@
 //! A block device as target.
-//!
-//! It is written to directly, past the page cache, where offset, length and memory lie on its sectors; the unaligned
-//! rest goes through the cache. One descriptor serves both, for O_EXCL holds the device for that descriptor alone.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
@@ -10,13 +7,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::geteuid;
 
 use super::claim::refuse_replaced;
-use super::positioned::{is_unsupported, steps, write_all_at, write_zeroes};
+use super::device_file::{Access, DeviceFile};
+use super::positioned::{is_unsupported, steps, write_zeroes};
 use super::tuning::{Tuning, Tunings};
-use super::writeback::Writeback;
 use super::{
     Accept, Discard, Error, FileId, Kind, ReadError, ReadPath, Request, Restore, Sink, SinkInfo, TargetReader,
     TargetState, WriteError, partitions,
@@ -25,24 +21,19 @@ use crate::device::{Claims, Device, Identity, SharedStorage, Topology};
 use crate::event::{Observer, Outcome};
 use crate::range::ByteRange;
 use crate::sys::eintr::retry_on_eintr;
-use crate::sys::read_at::{direct_len, drop_cached_device, read_all_at, read_direct};
 
 /// The boot region: where partition tables, boot loaders and the first superblock lie, in bytes.
 const BOOT_REGION: u64 = 1 << 20;
 
 pub(super) struct BlockDevice {
     path: PathBuf,
-    file: File,
+    device: DeviceFile,
     scope: Scope,
     /// That of the disk that it is, or is a partition of.
     identity: Identity,
     capacity: u64,
     /// The size of a logical sector in bytes.
     sector: u32,
-    access: Access,
-    /// How it has been read.
-    read_path: ReadPath,
-    writeback: Writeback,
     observer: Arc<dyn Observer>,
     contents: Contents,
     /// Shared with what puts it back while the device is held up.
@@ -64,16 +55,6 @@ enum Contents {
     AsFound,
     /// Something has been written, zeroed or discarded, or that was begun.
     Changed,
-}
-
-/// How the descriptor reads and writes at the moment.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Access {
-    Direct,
-    /// Through the page cache, until the next aligned write.
-    Buffered,
-    /// Through the page cache for good: the device does not take O_DIRECT.
-    OnlyBuffered,
 }
 
 impl BlockDevice {
@@ -115,60 +96,16 @@ impl BlockDevice {
         let sector = sector_size(&file).map_err(inspect)?;
         Ok(Self {
             path,
-            file,
+            device: DeviceFile::new(file, sector, Access::Buffered),
             scope: if device == disk { Scope::Disk } else { Scope::Partition },
             tuning: Arc::new(Tuning::of(request.path, disk, tunings, Arc::clone(&request.observer))),
             identity,
             capacity,
             sector,
-            access: Access::Buffered,
-            read_path: ReadPath::Direct,
-            writeback: Writeback::default(),
             observer: Arc::clone(&request.observer),
             contents: Contents::AsFound,
             _claims: claims,
         })
-    }
-
-    /// The size of a logical sector in memory, a power of two.
-    fn sector_len(&self) -> usize {
-        self.sector as usize
-    }
-
-    /// Writes the bytes that lie on sectors, from the first on; returns how many there were.
-    fn write_direct(&mut self, buf: &[u8], offset: u64) -> Result<usize, WriteError> {
-        let (whole, _) = buf.split_at(direct_len(buf, offset, self.sector_len()));
-        if whole.is_empty() || !self.switch_to(Access::Direct) {
-            return Ok(0);
-        }
-        match write_all_at(&self.file, whole, offset) {
-            // Some drivers notice only now that they cannot.
-            Err(error) if error.source.raw_os_error() == Some(libc::EINVAL) => {
-                self.switch_to(Access::OnlyBuffered);
-                Ok(0)
-            }
-            result => result.map(|()| whole.len()),
-        }
-    }
-
-    fn write_buffered(&mut self, buf: &[u8], offset: u64) -> Result<(), WriteError> {
-        self.switch_to(Access::Buffered);
-        write_all_at(&self.file, buf, offset)?;
-        let bytes = ByteRange { start: offset, end: offset.saturating_add(buf.len() as u64) };
-        self.writeback.written(&self.file, bytes)
-    }
-
-    /// Changes the access, unless the device knows only one; returns whether it is now the one wanted.
-    fn switch_to(&mut self, wanted: Access) -> bool {
-        if self.access == wanted || self.access == Access::OnlyBuffered {
-            return self.access == wanted;
-        }
-        let flags = if wanted == Access::Direct { OFlag::O_DIRECT } else { OFlag::empty() };
-        self.access = match fcntl(&self.file, FcntlArg::F_SETFL(flags)) {
-            Ok(_) => wanted,
-            Err(_) => Access::OnlyBuffered,
-        };
-        self.access == wanted
     }
 
     /// The whole sectors of `range`; perhaps none.
@@ -197,40 +134,27 @@ impl Sink for BlockDevice {
     }
 
     fn reader(&self) -> io::Result<TargetReader> {
-        TargetReader::open(&self.path, FileId::of(&self.file.metadata()?), self.capacity)
+        TargetReader::open(&self.path, FileId::of(&self.device.as_file().metadata()?), self.capacity)
     }
 
     fn write_at(&mut self, data: &[u8], offset: u64) -> Result<(), WriteError> {
         self.contents = Contents::Changed;
-        let done = self.write_direct(data, offset)?;
-        match data.split_at(done) {
-            (_, []) => Ok(()),
-            (_, rest) => self.write_buffered(rest, offset + done as u64),
-        }
+        self.device.write_at(data, offset)
     }
 
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
-        if self.switch_to(Access::Direct) {
-            match read_direct(&self.file, self.sector_len(), buf, offset) {
-                Err(error) if error.source.raw_os_error() == Some(libc::EINVAL) => {
-                    self.switch_to(Access::OnlyBuffered);
-                }
-                result => return result,
-            }
-        }
-        self.read_path = self.read_path.max(drop_cached_device(&self.file));
-        read_all_at(&self.file, buf, offset)
+        self.device.read_at(buf, offset)
     }
 
     fn read_path(&self) -> ReadPath {
-        self.read_path
+        self.device.read_path()
     }
 
     /// What does not lie on sectors is written.
     fn zero(&mut self, range: ByteRange) -> Result<u64, WriteError> {
         self.contents = Contents::Changed;
         let sectors = self.sectors_of(range);
-        let zeroed = commands(&self.file, sectors, |device, range| {
+        let zeroed = commands(self.device.as_file(), sectors, |device, range| {
             // SAFETY: BLKZEROOUT reads two numbers, from `range`, which outlives the call.
             unsafe { blkzeroout(device.as_raw_fd(), range) }
         });
@@ -252,7 +176,7 @@ impl Sink for BlockDevice {
 
     /// What does not lie on sectors is left as it is.
     fn discard(&mut self, range: ByteRange) -> Result<(), WriteError> {
-        let discarded = commands(&self.file, self.sectors_of(range), |device, range| {
+        let discarded = commands(self.device.as_file(), self.sectors_of(range), |device, range| {
             // SAFETY: BLKDISCARD reads two numbers, from `range`, which outlives the call.
             unsafe { blkdiscard(device.as_raw_fd(), range) }
         });
@@ -268,7 +192,7 @@ impl Sink for BlockDevice {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_all()
+        self.device.as_file().sync_all()
     }
 
     fn restore(&self) -> Option<Restore> {
@@ -287,7 +211,7 @@ impl Sink for BlockDevice {
             (Outcome::Failed, Contents::Changed) => TargetState::BootRegionZero,
             (Outcome::Complete, _) => {
                 if self.scope == Scope::Disk {
-                    partitions::reread(&self.file, &self.path, &*self.observer);
+                    partitions::reread(self.device.as_file(), &self.path, &*self.observer);
                 }
                 TargetState::Complete
             }
@@ -360,7 +284,7 @@ mod tests {
     use super::*;
     use crate::device::fixture::{Tree, number};
     use crate::event::Silent;
-    use crate::sys::aligned::AlignedBuf;
+    use crate::sink::positioned::write_all_at;
 
     #[test]
     fn a_partition_is_as_removable_as_its_disk() {
@@ -385,15 +309,12 @@ mod tests {
         write_all_at(&file, &vec![7; 3 << 20], 0).unwrap();
         BlockDevice {
             path: PathBuf::new(),
-            file,
+            device: DeviceFile::new(file, 512, access),
             scope: Scope::Partition,
             tuning: Arc::new(Tuning::of(Path::new(""), &Tree::new().disk(), &Tunings::default(), Arc::new(Silent))),
             identity: Identity::default(),
             capacity: 3 << 20,
             sector: 512,
-            access,
-            read_path: ReadPath::Direct,
-            writeback: Writeback::default(),
             observer: Arc::new(Silent),
             contents: Contents::AsFound,
             _claims: Claims::default(),
@@ -435,25 +356,6 @@ mod tests {
             let error = device.discard(ByteRange { start: 1, end: 4096 }).unwrap_err();
             assert_eq!((error.offset, error.source.kind()), (512, io::ErrorKind::Unsupported));
             device.discard(ByteRange { start: 1, end: 1000 }).unwrap();
-        }
-    }
-
-    #[test]
-    fn reads_need_not_lie_on_sectors() {
-        for access in [Access::Buffered, Access::OnlyBuffered] {
-            let mut device = device(access);
-            let pattern: Vec<_> = (0..3_u32 << 20).map(|at| (at / 3) as u8).collect();
-            write_all_at(&device.file, &pattern, 0).unwrap();
-            for (offset, length) in [(0, 3 << 20), (1, (3 << 20) - 2), (511, 2), (512, 700), (3, 5), (4096, 0)] {
-                let mut buf = AlignedBuf::zeroed(length).unwrap();
-                device.read_at(&mut buf, offset).unwrap();
-                assert!(buf[..] == pattern[offset as usize..][..length], "{length} bytes at {offset}");
-                let mut unaligned = vec![0; length + 1];
-                device.read_at(&mut unaligned[1..], offset).unwrap();
-                assert!(unaligned[1..] == pattern[offset as usize..][..length], "{length} bytes at {offset}");
-            }
-            let error = device.read_at(&mut [0; 10], (3 << 20) - 4).unwrap_err();
-            assert_eq!((error.offset, error.source.kind()), (3 << 20, io::ErrorKind::UnexpectedEof));
         }
     }
 }

@@ -5,6 +5,7 @@
 mod block_device;
 mod character_device;
 mod claim;
+mod device_file;
 mod error;
 mod partitions;
 mod positioned;

@@ -93,6 +93,8 @@ pub enum Need {
     Root,
     /// A program, by its name on PATH.
     Program(&'static str),
+    /// A machine of this kind, emulated, and what makes its initramfs.
+    Emulator,
     /// The built binary, run by this machine itself.
     Native,
     /// Debian's bmap-tools, and not ourselves under its name.
@@ -116,6 +118,9 @@ pub enum Need {
     Minutes,
 }
 
+/// What [`Need::Emulator`] is made of.
+const EMULATOR: [&str; 3] = ["qemu-system-x86_64", "cpio", "depmod"];
+
 /// What holds JSON to its schema.
 pub const JSON: Need = Need::Python("jsonschema");
 
@@ -126,6 +131,7 @@ impl Need {
             // Those that look at a process would see the emulator.
             Self::Program("strace" | "time") if !Self::Native.is_met() => false,
             Self::Program(name) => find_program(name).is_some(),
+            Self::Emulator => EMULATOR.into_iter().all(|name| Self::Program(name).is_met()),
             Self::Native => std::env::var_os(tool::INSTEAD).is_none(),
             Self::Peer => std::fs::read(tool::PEER).is_ok_and(|program| program.starts_with(b"#!")),
             Self::Python(module) => {
@@ -164,6 +170,7 @@ impl fmt::Display for Need {
         match self {
             Self::Root => formatter.write_str("needs root: it attaches loop devices, mounts, or becomes another user"),
             Self::Program(name) => write!(formatter, "needs the program '{name}'"),
+            Self::Emulator => write!(formatter, "needs the programs {}", EMULATOR.join(", ")),
             Self::Native => formatter.write_str(
                 "needs the processor of this machine: an emulator is slower, takes memory, and lacks some calls",
             ),
