@@ -15,26 +15,31 @@ use crate::registry::{Need, Test};
 struct Architecture {
     name: &'static str,
     qemu: &'static str,
+    /// Parts of the names of tests that are not for it.
+    skipped: &'static [&'static str],
     /// A program named `bmaptool` that runs the binary, once that is built.
     runner: OnceLock<PathBuf>,
 }
 
 impl Architecture {
-    const fn new(name: &'static str, qemu: &'static str) -> Self {
-        Self { name, qemu, runner: OnceLock::new() }
+    const fn new(name: &'static str, qemu: &'static str, skipped: &'static [&'static str]) -> Self {
+        Self { name, qemu, skipped, runner: OnceLock::new() }
     }
 }
 
 static ARCHITECTURES: [Architecture; 4] = [
-    Architecture::new("aarch64", "qemu-aarch64"),
-    Architecture::new("armv7", "qemu-arm"),
-    Architecture::new("i686", "qemu-i386"),
-    Architecture::new("riscv64", "qemu-riscv64"),
+    Architecture::new("aarch64", "qemu-aarch64", &[]),
+    Architecture::new("armv7", "qemu-arm", &TOO_LARGE),
+    Architecture::new("i686", "qemu-i386", &TOO_LARGE),
+    Architecture::new("riscv64", "qemu-riscv64", &[]),
 ];
+
+/// A window of 2 GiB does not fit the addresses of 32 bits.
+const TOO_LARGE: [&str; 1] = ["zstd_long_reaches_file_and_device"];
 
 /// Parts of the names of those tests of which a processor, or the width of its numbers, could change the outcome: modules, and each
 /// compressed format and archive.
-const TESTS: [&str; 14] = [
+const TESTS: [&str; 15] = [
     "_reaches_file_and_device",
     "command_line::",
     "create::",
@@ -46,13 +51,19 @@ const TESTS: [&str; 14] = [
     "input_is_not_target::",
     "json::",
     "json_errors::",
+    "json_readers::",
     "large_images::",
     "signatures::",
     "verify::",
 ];
 
-/// Tests that an emulated program cannot pass: QEMU handles signals before the program does, and takes long to end a child.
-const NOT_EMULATED: [&str; 2] = ["signals_come_before_the_last_event", "many_questions_are_asked_and_no_child_is_left"];
+/// Tests that an emulated program cannot pass: QEMU handles signals before the program does, or is ended by them itself, and
+/// takes long to end a child.
+const NOT_EMULATED: [&str; 3] = [
+    "a_reader_that_does_not_read_stalls_no_copy",
+    "signals_come_before_the_last_event",
+    "many_questions_are_asked_and_no_child_is_left",
+];
 
 /// Those that `BMAPTOOL_TEST_ARCHITECTURES="aarch64 armv7"` names, for a build takes minutes.
 #[test_cases]
@@ -83,21 +94,21 @@ fn passes_unit_tests(architecture: &Architecture) {
     let programs: Vec<_> = programs.map(|(path, _)| path).collect();
     assert_eq!(programs.len(), 3, "the two libraries and the binary: {programs:?}");
     for program in programs {
-        succeed(Command::new(architecture.qemu).arg(program).args(skipped()));
+        succeed(Command::new(architecture.qemu).arg(program).args(skipped(architecture)));
     }
 }
 
 fn passes(architecture: &Architecture, part: &str) {
     let runner = architecture.runner.get_or_init(|| make_runner(architecture));
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([part, "--test-threads", "1"]).args(skipped()).env(INSTEAD, runner);
+    command.args([part, "--test-threads", "1"]).args(skipped(architecture)).env(INSTEAD, runner);
     // What the tests need is there, as they have been run for this machine; here some more are skipped.
     command.env_remove("CI").env_remove("BMAPTOOL_TEST");
     succeed(&mut command);
 }
 
-fn skipped() -> impl Iterator<Item = &'static str> {
-    NOT_EMULATED.iter().flat_map(|name| ["--skip", name])
+fn skipped(architecture: &Architecture) -> impl Iterator<Item = &'static str> {
+    NOT_EMULATED.iter().chain(architecture.skipped).flat_map(|name| ["--skip", name])
 }
 
 /// Builds the static binary. Some tests leave the runner nowhere to look for QEMU.
