@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+
 use super::error::Error;
 use super::pace::Pulse;
 
@@ -41,5 +43,15 @@ impl Cancel {
     pub(super) fn check_waiting(&self) -> Result<(), Error> {
         self.pulse.iter().try_for_each(Pulse::check)?;
         self.reason().map_or(Ok(()), |_| Err(Error::Cancelled))
+    }
+}
+
+/// Has this thread take the signals that have come for the process. The kernel has chosen the first thread for them,
+/// which may be yet to run on a busy machine; but a thread whose mask changes looks for itself (`recalc_sigpending` in
+/// kernel/signal.c).
+pub(super) fn take_signals() {
+    let mut mask = SigSet::empty();
+    if pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut mask)).is_ok() {
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 
+use super::cancel::take_signals;
 use super::error::Error;
 use super::fingerprints::Fingerprints;
 use super::pipeline::{Chunk, Message};
@@ -68,11 +69,15 @@ impl Writer {
     fn wait_for_next(&self, chunks: &Incoming) -> Result<Next, Arc<Error>> {
         loop {
             self.cancel.check_waiting()?;
-            match chunks.recv_timeout(POLL_INTERVAL) {
+            let message = chunks.recv_timeout(POLL_INTERVAL);
+            if matches!(message, Ok(Message::End(_) | Message::Failed(_))) {
+                // A signal may have ended the program that the image comes from as well: then it is what stopped the
+                // copy.
+                take_signals();
+            }
+            match message {
                 Ok(Message::Chunk(chunk)) => return Ok(Next::Chunk(chunk)),
                 Ok(Message::End(fingerprints)) => return Ok(Next::End(fingerprints)),
-                // The signal may have ended the program that the image comes from as well: then it is what stopped the
-                // copy.
                 Ok(Message::Failed(error)) if self.cancel.reason().is_some() && error.is_of_source() => {
                     return Err(Error::Cancelled.into());
                 }

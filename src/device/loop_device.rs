@@ -217,6 +217,8 @@ impl Drop for Asked {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::wait::{Id, waitid};
+
     use super::*;
 
     #[test]
@@ -250,6 +252,8 @@ mod tests {
         assert_eq!(ask(&questions).unwrap(), [Answer::Attached(id), Answer::Unknown]);
         let asked = questions[0].ask().unwrap();
         let child = asked.child;
+        // On a busy machine it may take longer to end than it is waited for.
+        waitid(Id::Pid(child), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
         drop(asked);
         assert_eq!(waitpid(child, None), Err(Errno::ECHILD));
     }

@@ -325,5 +325,5 @@ fn a_large_map_is_read_in_time_and_memory() {
     let tool = copy(["--bmap".as_ref(), map.as_os_str(), image.as_os_str(), target.as_os_str()]);
     let outcome = tool.measured().fails(&["5 bytes, but the bmap is for an image of 8192000000 bytes"]);
     assert!(outcome.memory() < 200 << 20, "{} MiB", outcome.memory() >> 20);
-    assert!(outcome.processor_time() < Duration::from_secs(2), "{:?}", outcome.processor_time());
+    assert!(outcome.processor_time() < Duration::from_secs(10), "{:?}", outcome.processor_time());
 }

@@ -13,7 +13,7 @@ use crate::common::device::{Disk, Mount};
 use crate::common::image::{Random, assert_same};
 use crate::common::tool::{binary, bmaptool, copy, mapped_disk};
 use crate::common::work::Work;
-use crate::common::{temp_dir, text};
+use crate::common::{sh, temp_dir, text};
 
 const MIB: u64 = 1 << 20;
 
@@ -103,7 +103,9 @@ fn a_file_that_another_program_has_a_lease_on_is_refused() {
     let directory = temp_dir();
     let image = mapped_disk(directory.path());
     let target = directory.path().join("copy");
-    fs::write(&target, "mine").unwrap();
+    // Another process writes it: there is no lease on a file that is open for writing, and what we write to is open in
+    // every child that another test starts meanwhile, until that has gone on to its own program.
+    sh("sh", &["-c", "printf mine >\"$0\"", text(&target)]);
     let leased = File::open(&target).unwrap();
     // The number is that of fcntl.h; the signal is one that is ignored.
     const F_SETSIG: libc::c_int = 10;

@@ -163,7 +163,7 @@ fn a_server_that_is_not_ready_is_told_before_the_start() {
         true => reply.file(request, &image),
     });
     let tool = copy(["--json", "--nobmap", &server.url("disk.img"), text(&work.path("out"))]);
-    let told = succeeds(tool.env("BMAPTOOL_TIMEOUT_SCALE", "0.01"));
+    let told = succeeds(tool.env("BMAPTOOL_TIMEOUT_SCALE", "0.03"));
     assert_eq!(
         (&told[0]["type"], &told[0]["index"], &told[1]["type"]),
         (&json!("retry"), &Value::Null, &json!("start"))

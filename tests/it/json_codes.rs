@@ -288,7 +288,7 @@ fn servers_that_say_little() {
         _ => reply.file(request, &server::File::new(image.clone())),
     });
     let copy = |name: &str| {
-        run(&work, &format!("copy --nobmap {} out", server.url(name))).env("BMAPTOOL_TIMEOUT_SCALE", "0.01")
+        run(&work, &format!("copy --nobmap {} out", server.url(name))).env("BMAPTOOL_TIMEOUT_SCALE", "0.03")
     };
     fails_with(copy("changed"), "image-changed");
     warns(copy("unnamed"), "change-unnoticed");

@@ -163,30 +163,24 @@ fn devices_in_use() {
     let refused = |device: &Path, code| {
         fails_with(run(&work, &format!("copy disk.img {}", device.display())), code);
     };
-    let disk = Disk::new(20 * MIB);
-    {
-        let _mount = disk.mount(disk.path());
-        refused(disk.path(), "target-mounted");
-    }
-    {
-        let _swap = Swap::on(disk.path());
-        refused(disk.path(), "target-swap");
-    }
-    {
-        let _upper = Loop::attach(disk.path());
-        refused(disk.path(), "target-held");
-    }
-    {
-        let _held = OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(disk.path()).unwrap();
-        refused(disk.path(), "target-busy");
-    }
+    // What another test is just starting may use them for a moment longer.
+    let [mounted, swap, below, held] = [(); 4].map(|()| Disk::new(20 * MIB));
+    let _mount = mounted.mount(mounted.path());
+    refused(mounted.path(), "target-mounted");
+    let _swap = Swap::on(swap.path());
+    refused(swap.path(), "target-swap");
+    let _upper = Loop::attach(below.path());
+    refused(below.path(), "target-held");
+    let _held = OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(held.path()).unwrap();
+    refused(held.path(), "target-busy");
     refused(Disk::with(20 * MIB, &["--read-only"]).path(), "target-read-only");
-    refused(Disk::new(MIB).path(), "target-too-small");
+    let small = Disk::new(MIB);
+    refused(small.path(), "target-too-small");
     let file = work.path("file");
     fs::write(&file, "").unwrap();
     refused(&Loop::attach(&file).path, "target-no-medium");
     fs::write(&file, "precious").unwrap();
-    fails_with(run(&work, &format!("copy --nobmap {} file", disk.path().display())), "arguments-swapped");
+    fails_with(run(&work, &format!("copy --nobmap {} file", small.path().display())), "arguments-swapped");
     let locked = run(&work, "copy disk.img file").under(&["flock", text(&file)]);
     fails_with(locked, "target-locked");
 }
@@ -252,11 +246,11 @@ fn servers() {
         (format!("copy --nobmap ssh://{nobody}/disk.img out"), "program-failed"),
     ];
     for (command, code) in cases {
-        fails_with(run(&work, &command).env("BMAPTOOL_TIMEOUT_SCALE", "0.01"), code);
+        fails_with(run(&work, &command).env("BMAPTOOL_TIMEOUT_SCALE", "0.03"), code);
     }
     let url = server.url_as("me:s3cret", "disk.img");
     let told =
-        fails_with(run(&work, &format!("copy {url} out")).env("BMAPTOOL_TIMEOUT_SCALE", "0.001"), "connection-lost");
+        fails_with(run(&work, &format!("copy {url} out")).env("BMAPTOOL_TIMEOUT_SCALE", "0.03"), "connection-lost");
     let retry = told.iter().find(|event| event["type"] == "retry").unwrap();
     assert!(retry["url"].as_str().unwrap().ends_with("/disk.img") && retry["pause"].as_f64().is_some(), "{retry}");
     assert!(!format!("{told:?}").contains("s3cret"), "{told:?}");

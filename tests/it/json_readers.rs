@@ -1,13 +1,15 @@
 //! Programs that read what is printed with `--json`: slow ones, those that have gone, and the examples of the documents.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, PipeWriter, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -60,14 +62,15 @@ fn half_a_copy(work: &Work, stdout: Stdio) -> (std::process::Child, impl FnOnce(
 #[test]
 fn a_copy_goes_on_when_nobody_reads_its_events() {
     let work = work();
-    let (mut child, rest) = half_a_copy(&work, Stdio::piped());
+    let (reader, writer) = io::pipe().unwrap();
+    let (mut child, rest) = half_a_copy(&work, writer.try_clone().unwrap().into());
     let mut first = String::new();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut stdout = BufReader::new(reader);
     stdout.read_line(&mut first).unwrap();
     assert!(first.starts_with("{\"type\":\"start\""), "{first}");
     drop(stdout);
     // A child that another test has made meanwhile holds the pipe until it executes its program.
-    thread::sleep(Duration::from_millis(500));
+    wait_until(&mut child, "that nobody reads", || has_no_reader(&writer));
     rest(&mut child);
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
@@ -82,6 +85,13 @@ fn a_copy_goes_on_when_nobody_reads_its_events() {
         assert_eq!(outcome.stderr.matches("WARNING: standard output takes no more events").count(), 1);
         outcome.says(&[why, "copying time"]);
     }
+}
+
+/// Whether nobody has the other end of a pipe open.
+fn has_no_reader(pipe: &PipeWriter) -> bool {
+    // That is told unasked (poll(2), POLLERR).
+    let mut told = [PollFd::new(pipe.as_fd(), PollFlags::empty())];
+    poll(&mut told, PollTimeout::ZERO).unwrap() == 1
 }
 
 /// A pipe that has no room left.

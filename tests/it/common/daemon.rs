@@ -1,12 +1,11 @@
 //! Real servers, on ports of their own. They end when they are dropped.
 
-use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::tool::{end, tie};
+use super::tool::{TIMEOUT, end, tie};
 
 /// A server that this test started.
 pub struct Daemon {
@@ -22,7 +21,7 @@ impl Daemon {
         let started = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert_eq!(daemon.child.try_wait().unwrap(), None, "{command:?} has ended");
-            assert!(started.elapsed() < Duration::from_secs(20), "{command:?} does not listen");
+            assert!(started.elapsed() < TIMEOUT, "{command:?} does not listen");
             std::thread::sleep(Duration::from_millis(20));
         }
         daemon
@@ -39,12 +38,17 @@ impl Drop for Daemon {
     }
 }
 
-/// A port that has no listener, and that no other test of this program is given.
+/// A port that has no listener, and that nobody is given but who asks for it: the kernel gives those from 32768 on to
+/// whoever asks for any, such as the servers of tests that run meanwhile (ip_local_port_range, ip(7)).
 pub fn free_port() -> u16 {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    const PORTS: u32 = 20_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Several programs of tests may run at the same time.
+    let first = std::process::id() % PORTS * 100;
     loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        if GIVEN.lock().unwrap().insert(port) {
+        let number = first + GIVEN.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (number % PORTS) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }

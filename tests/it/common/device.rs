@@ -44,7 +44,7 @@ impl Loop {
     pub fn detach(self) {
         let backing_file = self.attribute("loop/backing_file");
         drop(self);
-        for _ in 0..500 {
+        for _ in 0..3000 {
             if !backing_file.exists() {
                 return;
             }

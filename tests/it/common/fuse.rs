@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::tool::{end, tie};
+use super::tool::{TIMEOUT, end, tie};
 use super::{PYTHON, temp_dir, text};
 
 const SERVER: &str = r"
@@ -67,7 +67,7 @@ impl Fuse {
         let started = Instant::now();
         while number(directory.path()) == before {
             assert_eq!(server.try_wait().unwrap(), None, "the server has ended");
-            assert!(started.elapsed() < Duration::from_secs(20), "nothing is mounted");
+            assert!(started.elapsed() < TIMEOUT, "nothing is mounted");
             std::thread::sleep(Duration::from_millis(10));
         }
         Self { server, directory }

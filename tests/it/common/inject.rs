@@ -10,7 +10,6 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::sync::mpsc::channel;
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc::{self, c_long};
@@ -19,10 +18,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::tool::{Outcome, Tool};
-
-/// How long a run may take before it counts as hanging.
-const TIMEOUT: Duration = Duration::from_secs(60);
+use super::tool::{Outcome, TIMEOUT, Tool};
 
 /// The number of a system call.
 pub type Call = c_long;

@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::device::{Loop, Mount};
-use super::tool::{Tool, end, tie};
+use super::tool::{TIMEOUT, Tool, end, tie};
 use super::{image, sh, temp_dir, text};
 
 /// An overlay file system.
@@ -74,7 +74,7 @@ impl Bind {
         let mut server = tie(&mut bindfs).spawn().unwrap();
         let started = Instant::now();
         while fs::metadata(shown.path()).unwrap().dev() == device {
-            let is_late = started.elapsed() > Duration::from_secs(20);
+            let is_late = started.elapsed() > TIMEOUT;
             if is_late || server.try_wait().unwrap().is_some() {
                 end(&mut server);
                 panic!("bindfs does not mount");

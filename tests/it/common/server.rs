@@ -19,7 +19,7 @@ struct State {
     stopped: AtomicBool,
     /// How many requests came.
     count: AtomicUsize,
-    /// How many bytes of bodies were sent.
+    /// How many bytes of bodies were sent, or were to be sent when the connection broke.
     sent: AtomicU64,
     requests: Mutex<Vec<Request>>,
 }
@@ -162,11 +162,12 @@ impl Reply<'_> {
     /// Sends a part of a body.
     pub fn body(&mut self, data: &[u8]) {
         for chunk in data.chunks(16 << 10) {
+            // Before it is sent: who has received it may look at the number at once.
+            self.state.sent.fetch_add(chunk.len() as u64, Ordering::SeqCst);
             if self.stream.write_all(chunk).is_err() {
                 self.broken = true;
                 return;
             }
-            self.state.sent.fetch_add(chunk.len() as u64, Ordering::SeqCst);
         }
     }
 

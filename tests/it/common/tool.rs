@@ -20,8 +20,8 @@ use tempfile::TempPath;
 
 use super::{find_program, sh, text};
 
-/// How long a run may take before it counts as hanging.
-const TIMEOUT: Duration = Duration::from_secs(120);
+/// How long something may take before it counts as hanging.
+pub const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How long a run may take to end after a signal. On an idle machine it is far below a second. What a run waits for
 /// when it is interrupted takes longer than this.
