@@ -125,8 +125,8 @@ pub enum Notice<'a> {
     /// The ranges of the image are not verified.
     NotVerified(Unverified),
 
-    /// The copy is complete, and what the image's pipe still has is read and dropped, so that its writer does not fail.
-    /// That may take a while.
+    /// The work is done, and what the image's pipe still has is read and dropped, so that its writer does not fail. That
+    /// may take a while.
     DrainsPipe,
 
     // Devices and sinks.

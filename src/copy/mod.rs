@@ -9,7 +9,6 @@ mod capacity;
 mod compare;
 mod damage;
 mod discarded;
-mod drain;
 mod error;
 mod fingerprints;
 mod first_pass;
@@ -43,7 +42,7 @@ pub use verdict::{Failure, Summary, Verdict};
 use crate::event::{Event, Notice, Observer, Outcome, Silent, TargetId};
 pub use crate::sink::ReadBack;
 use crate::sink::Sink;
-use crate::source::Skipping;
+use crate::source::{Skipping, drain};
 use crate::sys::aligned::AlignedBuf;
 use crate::sys::pool::Pool;
 use crate::sys::threads;
@@ -132,14 +131,14 @@ impl Copy {
             Worker { kind, thread, queue: None, passes: Some(passes), restore, state: WorkerState::Works }
         };
         let workers = work.into_iter().zip(sinks).enumerate().map(begin).collect();
-        let (drain, drained) = drain::drain(pipe);
+        let (drain, drained) = drain(pipe);
         let (supply, keep) = (pool.supply(), keep(&plan, read_back));
         let first = Some(FirstPass { reader, reopen: reopen.clone(), drain, keep, pool });
         let reopen = reopen.filter(|_| read_back == ReadBack::Yes);
         let (told, stop) = (Arc::clone(&observer), cancel.clone());
         let verdicts = Supervisor { workers, inbox, pace, first, supply, reopen, observer: told, cancel: stop }.run();
         if verdicts.iter().any(Result::is_ok) {
-            drained.wait(&cancel, &*observer);
+            drained.wait(|| cancel.reason().is_some(), &*observer);
         }
         verdicts
     }

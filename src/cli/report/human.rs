@@ -196,7 +196,7 @@ pub fn words(notice: Notice<'_>, targets: &[PathBuf]) -> String {
             "the image is not verified: its bmap has no checksums".to_owned()
         }
         Notice::DrainsPipe => {
-            "the image is complete; reading the rest of the pipe (Ctrl-C ends that, and does no harm)".to_owned()
+            "nothing more is needed; reading the rest of the pipe (Ctrl-C ends that, and does no harm)".to_owned()
         }
         Notice::SharesData { device, target } => {
             let (device, target) = (device.display(), target.display());
