@@ -21,7 +21,7 @@ use super::retry::{Asking, Pass, RETRIES, Wanted};
 use super::survey::Survey;
 use super::verdict::{Failure, Summary, Verdict};
 use crate::event::{Event, Notice, Observer, Outcome, Phase, TargetId};
-use crate::sink::{Kind, ReadPath, Sink, SinkInfo};
+use crate::sink::{Kind, Sink, SinkInfo};
 
 /// How long the writer waits for a chunk before it looks whether it shall stop.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -79,10 +79,10 @@ impl Writer {
         let state = self.sink.finish(outcome);
         self.observer.event(Event::Target(self.id, outcome));
         match copied {
-            Ok(Amount { bytes, written, zeroed, discarded, .. }) => {
+            Ok(Amount { bytes, written, zeroed, discarded, read_back, .. }) => {
                 let (left_out, waited) = (self.plan.left_out(), self.pulse.waited());
                 let (bytes, time) = (bytes + left_out, started.elapsed());
-                Ok(Summary { bytes, written, left_out, zeroed, discarded, time, waited })
+                Ok(Summary { bytes, written, left_out, zeroed, discarded, read_back, time, waited })
             }
             Err(error) => Err(Failure { error, state: cleared.unwrap_or(state) }),
         }
@@ -105,7 +105,8 @@ impl Writer {
         {
             if let Some(path) = compared.flatten().filter(|_| self.read_back.is_some()) {
                 // All of it has been read, some by the sink and most by its second handle, and nothing was written.
-                self.tell_read_back(amount.bytes + plan.left_out(), self.sink.read_path().max(path));
+                amount.read_back = Some(self.sink.read_path().max(path));
+                self.tell_read_back(&amount, &plan);
             }
             return Ok(amount);
         }
@@ -119,7 +120,8 @@ impl Writer {
         let plan = Plan::clone(&plan).of_size(Some(amount.bytes));
         self.verify(&plan, &mut read_back, &fingerprints, asking)?;
         self.commit(Some(&read_back))?;
-        self.tell_read_back(amount.bytes + plan.left_out(), self.sink.read_path());
+        amount.read_back = Some(self.sink.read_path());
+        self.tell_read_back(&amount, &plan);
         Ok(amount)
     }
 
@@ -157,8 +159,14 @@ impl Writer {
         Ok(written)
     }
 
-    fn tell_read_back(&self, bytes: u64, path: ReadPath) {
-        self.observer.event(Event::ReadBack { target: self.id, bytes, path });
+    /// Says how all that `plan` has written was read back.
+    fn tell_read_back(&self, amount: &Amount, plan: &Plan) {
+        let (target, bytes) = (self.id, amount.bytes + plan.left_out());
+        match amount.read_back {
+            Some(path) if path.is_from_medium() => self.observer.event(Event::ReadBack { target, bytes, path }),
+            Some(path) => self.observer.notice(Notice::MediumNotRead { target, bytes, path }),
+            None => {}
+        }
     }
 
     /// Reads back what `plan` has written, until all of it is right. It is always all, also what the target held already:

@@ -134,6 +134,9 @@ impl Verify {
         };
         observer.event(Event::Target(target, Outcome::Complete));
         let (bytes, ranges, path) = (self.map.mapped_bytes(), self.map.ranges().count(), self.medium.read_path());
+        if let Some(path) = path.filter(|path| !path.is_from_medium()) {
+            observer.notice(Notice::MediumNotRead { target, bytes, path });
+        }
         Ok(Report { bytes, ranges, differences, relocated, path, time: started.elapsed() })
     }
 
