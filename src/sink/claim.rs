@@ -275,7 +275,7 @@ fn open(
         Kind::CharacterDevice if request.access == Access::ReadAndWrite => {
             return Err(Error::KeepsNothing { path: path.to_owned() });
         }
-        Kind::CharacterDevice => Box::new(CharacterDevice::open(path)?),
+        Kind::CharacterDevice => Box::new(CharacterDevice::open(path, id)?),
     })
 }
 
