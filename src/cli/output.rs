@@ -1,7 +1,7 @@
 //! Where `create` writes the bmap, and what other commands print.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, BufWriter, ErrorKind, Seek, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
@@ -26,7 +26,7 @@ pub enum Output {
     Stdout,
     /// A new file gets this name, and replaces one that has it: it appears whole or not at all.
     New(PathBuf),
-    /// The file at this path is written to as it is, such as a pipe.
+    /// The file at this path is written to as it is, such as a pipe: it cannot be replaced.
     Existing(PathBuf),
 }
 
@@ -82,7 +82,7 @@ impl Output {
                 check_close(io::stdout())
             }
             Self::New(path) => replace(path, signals, emit),
-            Self::Existing(path) => overwrite(path, emit),
+            Self::Existing(path) => overwrite(path, signals, emit),
         }
     }
 }
@@ -131,15 +131,22 @@ fn emit_to(out: &mut dyn Write, emit: Emit<'_>) -> io::Result<()> {
     out.flush()
 }
 
-fn overwrite(path: &Path, emit: Emit<'_>) -> io::Result<()> {
-    // It is truncated last: if nothing can be written, the old contents stay.
+/// Writes to what is at `path`. A file cannot change at once, but no signal comes between: only where it cannot be
+/// written to, some of it may have changed.
+fn overwrite(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(path)?;
-    emit_to(&mut file, emit)?;
-    if file.metadata()?.is_file() {
-        let end = file.stream_position()?;
-        file.set_len(end)?;
-        file.sync_all()?;
+    if !file.metadata()?.is_file() {
+        emit_to(&mut file, emit)?;
+        return check_close(&file);
     }
+    let mut contents = Vec::new();
+    emit(&mut contents)?;
+    signals.defer();
+    signals.check()?;
+    file.write_all(&contents)?;
+    // Last: if nothing can be written, the old contents stay.
+    file.set_len(contents.len() as u64)?;
+    file.sync_all()?;
     check_close(&file)
 }
 
@@ -159,7 +166,7 @@ fn replace(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
         signals.check()?;
         match temporary.rename(path) {
             // Without /proc it shows only now that something is mounted there.
-            Err(error) if error.kind() == ErrorKind::ResourceBusy => return overwrite(path, emit),
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => return overwrite(path, signals, emit),
             renamed => renamed?,
         }
     }
