@@ -83,7 +83,7 @@ pub struct Claimed {
 /// Where the target is not one, is in use, is read-only, shares bytes with a source of the copy, is too small, or is
 /// not what the request accepts.
 pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
-    Copy::of(slice::from_ref(request)).claim(request)
+    Claiming::of(slice::from_ref(request)).claim(request)
 }
 
 /// Claims all targets of a copy, as [`claim`] does one; no two of them may share bytes, and of several, a file must be
@@ -96,10 +96,10 @@ pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
 ///
 /// Those of [`claim`], for the first target that is refused.
 pub fn claim_all(requests: &[Request<'_>], before_creating: &dyn Fn()) -> Result<Vec<Claimed>, Error> {
-    let mut copy = Copy { before_creating, ..Copy::of(requests) };
+    let mut claiming = Claiming { before_creating, ..Claiming::of(requests) };
     let mut order: Vec<_> = requests.iter().enumerate().collect();
     order.sort_by_cached_key(|(_, request)| matches!(ok_if_missing(fs::metadata(request.path)), Ok(None)));
-    let claim = |(index, request)| copy.claim(request).map(|claimed| (index, claimed));
+    let claim = |(index, request)| claiming.claim(request).map(|claimed| (index, claimed));
     let claimed: BTreeMap<usize, Claimed> = order.into_iter().map(claim).collect::<Result<_, _>>()?;
     let claimed: Vec<_> = claimed.into_values().collect();
     if requests.len() > 1 {
@@ -122,8 +122,8 @@ fn refuse_data(requests: &[Request<'_>], claimed: &[Claimed]) -> Result<(), Erro
     Ok(())
 }
 
-/// What the targets of a copy have in common.
-struct Copy<'a> {
+/// What the targets of a copy have in common while they are claimed.
+struct Claiming<'a> {
     requests: &'a [Request<'a>],
     before_creating: &'a dyn Fn(),
     /// Read once: answers from two moments may contradict each other.
@@ -133,7 +133,7 @@ struct Copy<'a> {
     tunings: Tunings,
 }
 
-impl<'a> Copy<'a> {
+impl<'a> Claiming<'a> {
     fn of(requests: &'a [Request<'a>]) -> Self {
         Self { requests, before_creating: &|| {}, topology: None, taken: Vec::new(), tunings: Tunings::default() }
     }
