@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bmaptool::copy::{
-    self as engine, BackupGpt, Failure, Image, Plan, ReadBack, Summary, Unmapped, Verdict, Verify, Write,
+    self as engine, BackupGpt, Failure, Image, Plan, ReadBack, Summary, Unmapped, Verdict, Verify, WritePolicy,
 };
 use bmaptool::event::{Notice, Observer, Unverified};
 use bmaptool::load::LoadedBmap;
@@ -102,8 +102,8 @@ fn plan(bmap: Option<LoadedBmap>, arguments: &Copy) -> (Plan, Option<Origin>) {
     (plan.with_backup_gpt(backup_gpt), origin)
 }
 
-fn write(arguments: &Copy) -> Write {
-    if arguments.only_changed { Write::Changed } else { Write::All }
+fn write(arguments: &Copy) -> WritePolicy {
+    if arguments.only_changed { WritePolicy::Changed } else { WritePolicy::All }
 }
 
 fn first_request(arguments: &Copy) -> FirstRequest {

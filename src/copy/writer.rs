@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Write;
+use super::WritePolicy;
 use super::boot_region::{BootRegion, Last};
 use super::cancel::Cancel;
 use super::capacity;
@@ -277,7 +277,7 @@ impl Writer {
         let prepared = if self.held.is_some() { self.sink.prepare_in_place(size) } else { self.sink.prepare(size) };
         prepared.map_err(Error::Prepare)?;
         if begins_at_once {
-            self.clear(Write::All)?;
+            self.clear(WritePolicy::All)?;
         }
         self.held.iter_mut().zip(reader).for_each(|(held, reader)| held.begin(Arc::clone(&self.plan), reader));
         Ok(discarded)
@@ -287,7 +287,7 @@ impl Writer {
     pub(super) fn begin(&mut self) -> Result<(), Error> {
         if self.found == Found::Unchanged {
             self.check_capacity()?;
-            self.clear(Write::Changed)?;
+            self.clear(WritePolicy::Changed)?;
         }
         Ok(())
     }
@@ -300,7 +300,7 @@ impl Writer {
         Ok(())
     }
 
-    fn clear(&mut self, write: Write) -> Result<(), Error> {
+    fn clear(&mut self, write: WritePolicy) -> Result<(), Error> {
         self.found = Found::Changed;
         if self.pulse.holds() == Holds::AsFound {
             self.pulse.set_holds(Holds::Changed);

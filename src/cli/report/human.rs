@@ -4,7 +4,7 @@ use std::path::{Display, Path, PathBuf};
 use std::sync::Arc;
 
 use bmaptool::bmap::Bmap;
-use bmaptool::copy::{Summary, Write};
+use bmaptool::copy::{Summary, WritePolicy};
 use bmaptool::digest::ChecksumKind;
 use bmaptool::event::{Event, Notice, Observer, Phase, TargetId, Unverified};
 use bmaptool::sink::{Kind, ReadPath};
@@ -94,8 +94,8 @@ impl Human {
         if let [result] = ended.results {
             let Ok(done) = result else { return };
             match ended.write {
-                Write::Changed => log::info!("{}", summary::changed(done, ended.stats.map(network::fetched))),
-                Write::All => tell_fetched(ended.stats),
+                WritePolicy::Changed => log::info!("{}", summary::changed(done, ended.stats.map(network::fetched))),
+                WritePolicy::All => tell_fetched(ended.stats),
             }
             log::info!("{}", ended.assurance.done(&self.targets[0], ended.write, done));
             tell_speed(done);
@@ -105,7 +105,7 @@ impl Human {
         for (target, result) in self.targets.iter().zip(ended.results) {
             match result {
                 Ok(done) => {
-                    if ended.write == Write::Changed {
+                    if ended.write == WritePolicy::Changed {
                         log::info!("'{}': {}", target.display(), summary::changed(done, None));
                     }
                     log::info!("{}", ended.assurance.done_of_several(target, ended.write, done));
