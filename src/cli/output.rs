@@ -1,7 +1,7 @@
 //! Where `create` writes the bmap, and what other commands print.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Seek, Write};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
@@ -131,22 +131,22 @@ fn emit_to(out: &mut dyn Write, emit: Emit<'_>) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes to what is at `path`. A file cannot change at once, but no signal comes between: only where it cannot be
-/// written to, some of it may have changed.
+/// Writes to what is at `path`. A file does not change at once, but no signal comes between: only where writing fails,
+/// some of it may have changed.
 fn overwrite(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(path)?;
-    if !file.metadata()?.is_file() {
-        emit_to(&mut file, emit)?;
-        return check_close(&file);
+    let is_file = file.metadata()?.is_file();
+    if is_file {
+        signals.defer();
+        signals.check()?;
     }
-    let mut contents = Vec::new();
-    emit(&mut contents)?;
-    signals.defer();
-    signals.check()?;
-    file.write_all(&contents)?;
-    // Last: if nothing can be written, the old contents stay.
-    file.set_len(contents.len() as u64)?;
-    file.sync_all()?;
+    emit_to(&mut file, emit)?;
+    if is_file {
+        // Last: if nothing can be written, the old contents stay.
+        let end = file.stream_position()?;
+        file.set_len(end)?;
+        file.sync_all()?;
+    }
     check_close(&file)
 }
 
