@@ -53,7 +53,7 @@ pub enum Event<'a> {
     SourceRead { done: u64, total: u64 },
     /// So many bytes of a target came back wrong, and are written again.
     Retry { target: TargetId, bytes: u64 },
-    /// So many bytes of a target were read back in the end, and all were right.
+    /// So many bytes of a target were read back from its medium in the end, and all were right.
     ReadBack { target: TargetId, bytes: u64, path: ReadPath },
     /// The work on a target has ended.
     Target(TargetId, Outcome),
@@ -125,8 +125,8 @@ pub enum Notice<'a> {
     /// The ranges of the image are not verified.
     NotVerified(Unverified),
 
-    /// The copy is complete, and what the image's pipe still has is read and dropped, so that its writer does not fail.
-    /// That may take a while.
+    /// The work is done, and what the image's pipe still has is read and dropped, so that its writer does not fail. That
+    /// may take a while.
     DrainsPipe,
 
     // Devices and sinks.
@@ -145,6 +145,8 @@ pub enum Notice<'a> {
     /// What was at `offsets` of a device, in bytes, could not be put back after its capacity was checked: marks of 4096
     /// bytes may be there.
     MarksLeft { target: TargetId, offsets: &'a [u64], error: &'a dyn Error },
+    /// So many bytes of what a target holds have been compared, and they did not come from a medium, or perhaps not.
+    MediumNotRead { target: TargetId, bytes: u64, path: ReadPath },
     /// The GPT of the image was made for sectors of `image` bytes, and those of the device have `device`.
     GptSectorSize { target: TargetId, image: u32, device: u32 },
     /// The backup of the image's GPT has been moved to the end of the device: there it begins at `offset`, in bytes.

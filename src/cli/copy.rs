@@ -1,13 +1,12 @@
 //! `bmaptool copy`.
 
 use std::fs;
-use std::io;
 use std::iter;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bmaptool::copy::{
-    self as engine, BackupGpt, Failure, Image, Plan, ReadBack, Summary, Unmapped, Verdict, Verify, Write,
+    self as engine, BackupGpt, Failure, Image, Plan, ReadBack, Summary, Unmapped, Verdict, Verify, WritePolicy,
 };
 use bmaptool::event::{Notice, Observer, Unverified};
 use bmaptool::load::LoadedBmap;
@@ -46,10 +45,10 @@ pub fn run(arguments: &Copy, verbosity: &Verbosity) -> Result<(), Error> {
     }
 
     // What exists is only looked at, perhaps for long. A file that is created must be removed after a signal.
-    if arguments.targets.iter().any(|target| is_missing(target)) {
+    let before_creating = || {
         signals.defer();
-    }
-    let claimed = claim(arguments, &image, bmap.as_ref(), &report)?;
+    };
+    let claimed = claim(arguments, &image, bmap.as_ref(), &report, &before_creating)?;
     // From here on, a signal must clean up.
     let cancel = signals.defer().clone();
     announce(&location, arguments, &claimed, &image, bmap.as_ref(), &report);
@@ -103,8 +102,8 @@ fn plan(bmap: Option<LoadedBmap>, arguments: &Copy) -> (Plan, Option<Origin>) {
     (plan.with_backup_gpt(backup_gpt), origin)
 }
 
-fn write(arguments: &Copy) -> Write {
-    if arguments.only_changed { Write::Changed } else { Write::All }
+fn write(arguments: &Copy) -> WritePolicy {
+    if arguments.only_changed { WritePolicy::Changed } else { WritePolicy::All }
 }
 
 fn first_request(arguments: &Copy) -> FirstRequest {
@@ -146,12 +145,14 @@ fn is_stream(image: &Location) -> bool {
     }
 }
 
-fn is_missing(target: &Path) -> bool {
-    fs::metadata(target).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-}
-
 /// Claims all targets, before anything is written to any.
-fn claim(arguments: &Copy, image: &Image, bmap: Option<&Origin>, report: &Arc<Report>) -> Result<Vec<Claimed>, Error> {
+fn claim(
+    arguments: &Copy,
+    image: &Image,
+    bmap: Option<&Origin>,
+    report: &Arc<Report>,
+    before_creating: &dyn Fn(),
+) -> Result<Vec<Claimed>, Error> {
     let mut inputs = image.inputs();
     inputs.extend(bmap.iter().flat_map(|bmap| bmap.inputs.iter().cloned()));
     let mut requests = Vec::new();
@@ -171,7 +172,7 @@ fn claim(arguments: &Copy, image: &Image, bmap: Option<&Origin>, report: &Arc<Re
             observer: report.clone(),
         });
     }
-    Ok(sink::claim_all(&requests)?)
+    Ok(sink::claim_all(&requests, before_creating)?)
 }
 
 fn accept(arguments: &Copy) -> Accept {

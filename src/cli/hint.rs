@@ -8,6 +8,7 @@ use bmaptool::device::{Conflict, ListError, Sharing, Usage};
 use bmaptool::event::Notice;
 use bmaptool::partition::RelocateError;
 use bmaptool::source::{self, CertificateFault, FetchError, NotAnImage, ProxyFault};
+use bmaptool::sys::shell::quoted;
 use bmaptool::trust::{self, Refusal, VerifierError};
 use bmaptool::{copy, create, filemap, load, sink, verify};
 use nix::unistd::geteuid;
@@ -42,7 +43,7 @@ pub const DEFECT: &str = "this is a defect of bmaptool, please report it";
 pub fn of_notice(notice: &Notice<'_>) -> Option<String> {
     match notice {
         Notice::PartitionTableNotReread { device, .. } => {
-            Some(format!("plug it in again, or use 'blockdev --rereadpt {}'", device.display()))
+            Some(format!("plug it in again, or use 'blockdev --rereadpt {}'", quoted(device.display())))
         }
         Notice::DiscardedNotZero { .. } => Some("if old data may not stay there, use '--unmapped zero'".to_owned()),
         Notice::GptSectorSize { device, .. } => Some(format!("build it for sectors of {device}")),
@@ -247,7 +248,7 @@ fn of_target(error: &sink::Error) -> Option<String> {
         WrongKind { .. } => "the target must be a block device or a regular file",
         Denied { .. } => AS_ROOT,
         Forbidden { path, .. } => {
-            return Some(format!("in a container, use 'docker run --device {}' or the like", path.display()));
+            return Some(format!("in a container, use 'docker run --device {}' or the like", quoted(path.display())));
         }
         Replaced { .. } => "try again",
         NoSysfs { .. } => return Some(format!("{MOUNT_SYSFS}, or write to a new file")),
@@ -261,17 +262,17 @@ fn of_target(error: &sink::Error) -> Option<String> {
         Locked { path } => return Some(fuser(path)),
         Busy { path } => return Some(users_of(path)),
         ReadOnly { force_ro: Some(setting), .. } => {
-            return Some(format!("to allow writes: echo 0 > {}", setting.display()));
+            return Some(format!("to allow writes: echo 0 > {}", quoted(setting.display())));
         }
         ReadOnly { path, .. } => {
-            let path = path.display();
+            let path = quoted(path.display());
             return Some(format!(
                 "has it a write-protect switch? What 'blockdev --setro' has set, 'blockdev --setrw {path}' undoes"
             ));
         }
         RawFlash { .. } => "use 'flashcp' for NOR flash, 'flash_erase' and 'nandwrite' for NAND",
         Source { sharing: Sharing::Alias, path, .. } if path.is_file() => {
-            return Some(format!("'touch {}' tells them apart if they are two files", path.display()));
+            return Some(format!("'touch {}' tells them apart if they are two files", quoted(path.display())));
         }
         NoMedium { .. } => "insert one and try again",
         CannotDiscard { .. } => ZERO_INSTEAD,
@@ -307,12 +308,12 @@ fn of_conflict(conflict: &Conflict) -> Option<String> {
 
 /// How to find which program uses a file.
 fn fuser(file: &Path) -> String {
-    format!("'fuser -v {}' shows which", file.display())
+    format!("'fuser -v {}' shows which", quoted(file.display()))
 }
 
 /// How to find which program or mount uses a device.
 fn users_of(device: &Path) -> String {
-    let device = device.display();
+    let device = quoted(device.display());
     format!("see 'fuser -v {device}' and 'grep -l {device} /proc/*/mountinfo'")
 }
 
@@ -329,5 +330,11 @@ mod tests {
         let hint = of_target(&read_only(Some("/sys/x/force_ro"))).unwrap();
         assert_eq!(hint, "to allow writes: echo 0 > /sys/x/force_ro");
         assert!(of_target(&read_only(None)).unwrap().contains("blockdev --setrw /dev/mmcblk0boot0"));
+    }
+
+    #[test]
+    fn a_command_can_be_copied_whatever_a_file_is_called() {
+        let locked = sink::Error::Locked { path: "it's a card".into() };
+        assert_eq!(of_target(&locked).unwrap(), r"'fuser -v 'it'\''s a card'' shows which");
     }
 }

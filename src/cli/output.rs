@@ -26,7 +26,7 @@ pub enum Output {
     Stdout,
     /// A new file gets this name, and replaces one that has it: it appears whole or not at all.
     New(PathBuf),
-    /// The file at this path is written to as it is, such as a pipe.
+    /// The file at this path is written to as it is, such as a pipe: it cannot be replaced.
     Existing(PathBuf),
 }
 
@@ -82,7 +82,7 @@ impl Output {
                 check_close(io::stdout())
             }
             Self::New(path) => replace(path, signals, emit),
-            Self::Existing(path) => overwrite(path, emit),
+            Self::Existing(path) => overwrite(path, signals, emit),
         }
     }
 }
@@ -131,11 +131,18 @@ fn emit_to(out: &mut dyn Write, emit: Emit<'_>) -> io::Result<()> {
     out.flush()
 }
 
-fn overwrite(path: &Path, emit: Emit<'_>) -> io::Result<()> {
-    // It is truncated last: if nothing can be written, the old contents stay.
+/// Writes to what is at `path`. A file does not change at once, but no signal comes between: only where writing fails,
+/// some of it may have changed.
+fn overwrite(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(path)?;
+    let is_file = file.metadata()?.is_file();
+    if is_file {
+        signals.defer();
+        signals.check()?;
+    }
     emit_to(&mut file, emit)?;
-    if file.metadata()?.is_file() {
+    if is_file {
+        // Last: if nothing can be written, the old contents stay.
         let end = file.stream_position()?;
         file.set_len(end)?;
         file.sync_all()?;
@@ -159,7 +166,7 @@ fn replace(path: &Path, signals: &Signals, emit: Emit<'_>) -> io::Result<()> {
         signals.check()?;
         match temporary.rename(path) {
             // Without /proc it shows only now that something is mounted there.
-            Err(error) if error.kind() == ErrorKind::ResourceBusy => return overwrite(path, emit),
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => return overwrite(path, signals, emit),
             renamed => renamed?,
         }
     }

@@ -17,7 +17,7 @@ use super::{bmap, network};
 
 pub fn run(arguments: &Verify, verbosity: &Verbosity) -> Result<(), Error> {
     // Nothing is written, so that a signal may end the program at any time.
-    Signals::handle().map_err(Error::Signals)?;
+    let signals = Signals::handle().map_err(Error::Signals)?;
     let readers = Readers { json: arguments.json, ..Readers::default() };
     let report = Report::new(vec![arguments.file.clone().into()], readers);
     let files = iter::once(&arguments.file).chain(arguments.bmap.files());
@@ -57,7 +57,12 @@ pub fn run(arguments: &Verify, verbosity: &Verbosity) -> Result<(), Error> {
     report.verified(&location, kind, &outcome);
     match (outcome.wrong(), outcome.unreadable()) {
         (0, 0) if outcome.relocated == Some(BackupState::Damaged) => Err(Error::BackupGpt { device: location }),
-        (0, 0) => Ok(()),
+        (0, 0) => {
+            // That is the verdict, whatever a signal leaves in the pipe.
+            let cancel = signals.defer();
+            verify.drain_pipe(|| cancel.reason().is_some(), &*report);
+            Ok(())
+        }
         (wrong, unreadable) => Err(Error::Differs { file: location, wrong, unreadable, ranges: outcome.ranges }),
     }
 }

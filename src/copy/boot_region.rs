@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::Write;
+use super::WritePolicy;
 use super::cancel::Cancel;
 use super::error::Error;
 use super::plan::Plan;
@@ -25,8 +25,8 @@ pub(super) struct BootRegion {
     zeroes: Arc<AlignedBuf>,
     /// What of the region was found not to be zero, in whole sectors.
     not_zero: ByteRange,
-    /// How much of it is written once it is zero: with [`Write::Changed`] what is going to be something else.
-    write: Write,
+    /// How much of it is written once it is zero: with [`WritePolicy::Changed`] what is going to be something else.
+    write: WritePolicy,
     state: State,
     /// Where the GPT is relocated.
     relocation: Option<Relocation>,
@@ -58,7 +58,7 @@ impl BootRegion {
     pub(super) fn new(length: u64, zeroes: &Arc<AlignedBuf>, relocation: Option<Relocation>) -> Result<Self, Error> {
         let contents = AlignedBuf::zeroed(length as usize).map_err(Error::Memory)?;
         let (zeroes, not_zero) = (Arc::clone(zeroes), ByteRange { start: 0, end: length });
-        Ok(Self { contents, zeroes, not_zero, write: Write::All, state: State::Safe, relocation })
+        Ok(Self { contents, zeroes, not_zero, write: WritePolicy::All, state: State::Safe, relocation })
     }
 
     /// Reads the region of `sink`, without what `plan` discards, nor of the table of a GPT that is relocated. Nothing is
@@ -85,11 +85,11 @@ impl BootRegion {
     }
 
     /// Zeroes the region in `sink`, if it has one, or what of it is not zero, and makes that durable.
-    pub(super) fn clear(&mut self, sink: &mut dyn Sink, write: Write) -> Result<(), Error> {
+    pub(super) fn clear(&mut self, sink: &mut dyn Sink, write: WritePolicy) -> Result<(), Error> {
         self.write = write;
         let ByteRange { start, end } = match write {
-            Write::All => ByteRange { start: 0, end: self.contents.len() as u64 },
-            Write::Changed => self.not_zero,
+            WritePolicy::All => ByteRange { start: 0, end: self.contents.len() as u64 },
+            WritePolicy::Changed => self.not_zero,
         };
         if start < end {
             sink.write_at(&self.zeroes()[start as usize..end as usize], start)?;
@@ -203,7 +203,7 @@ impl BootRegion {
 
     /// Has all of the region written, or zeroed, from now on: the medium does not hold what it was told to.
     pub(super) fn distrust(&mut self) {
-        self.write = Write::All;
+        self.write = WritePolicy::All;
         self.state = State::Misleading;
     }
 
@@ -216,7 +216,7 @@ impl BootRegion {
             return Ok(());
         }
         let ByteRange { start, end } = match (last, self.write) {
-            (Last::BootRegion, Write::Changed) => not_zero(data),
+            (Last::BootRegion, WritePolicy::Changed) => not_zero(data),
             _ => ByteRange { start: 0, end: data.len() as u64 },
         };
         if last == Last::BootRegion {

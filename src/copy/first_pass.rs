@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use super::drain::Drain;
 use super::error::Error;
 use super::pace::Pace;
 use super::pipeline::{self, Keep, Open, ToWriter};
 use super::plan::{Plan, Reopen};
-use crate::source::ForwardRead;
+use crate::source::{Drain, ForwardRead};
 use crate::sys::pool::Pool;
 
 /// What the first pass is read with: all there is of it before anything is written.

@@ -9,7 +9,6 @@ mod capacity;
 mod compare;
 mod damage;
 mod discarded;
-mod drain;
 mod error;
 mod fingerprints;
 mod first_pass;
@@ -43,7 +42,7 @@ pub use verdict::{Failure, Summary, Verdict};
 use crate::event::{Event, Notice, Observer, Outcome, Silent, TargetId};
 pub use crate::sink::ReadBack;
 use crate::sink::Sink;
-use crate::source::Skipping;
+use crate::source::{Skipping, drain};
 use crate::sys::aligned::AlignedBuf;
 use crate::sys::pool::Pool;
 use crate::sys::threads;
@@ -65,7 +64,7 @@ pub const STALL: Duration = Duration::from_secs(60);
 
 /// Which bytes are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Write {
+pub enum WritePolicy {
     /// All of them, whatever the targets hold.
     All,
     /// Those that a target does not hold already. The result is the same.
@@ -82,7 +81,7 @@ pub struct Copy {
     /// is: the process may not end before the kernel lets go of it.
     pub stall: Duration,
     /// Which bytes are written.
-    pub write: Write,
+    pub write: WritePolicy,
     /// Whether what was written is read back.
     pub read_back: ReadBack,
     /// Is told what happens.
@@ -95,7 +94,7 @@ impl Copy {
     /// A copy of all bytes, without an observer, which cannot be stopped and reads nothing back.
     pub fn new(image: Image, sinks: Vec<Box<dyn Sink>>) -> Self {
         let (read_back, observer) = (ReadBack::No, Arc::new(Silent));
-        Self { image, sinks, stall: STALL, write: Write::All, read_back, observer, cancel: Cancel::default() }
+        Self { image, sinks, stall: STALL, write: WritePolicy::All, read_back, observer, cancel: Cancel::default() }
     }
 
     /// Copies the image. The verdicts are in the order of the sinks.
@@ -132,14 +131,14 @@ impl Copy {
             Worker { kind, thread, queue: None, passes: Some(passes), restore, state: WorkerState::Works }
         };
         let workers = work.into_iter().zip(sinks).enumerate().map(begin).collect();
-        let (drain, drained) = drain::drain(pipe);
+        let (drain, drained) = drain(pipe);
         let (supply, keep) = (pool.supply(), keep(&plan, read_back));
         let first = Some(FirstPass { reader, reopen: reopen.clone(), drain, keep, pool });
         let reopen = reopen.filter(|_| read_back == ReadBack::Yes);
         let (told, stop) = (Arc::clone(&observer), cancel.clone());
         let verdicts = Supervisor { workers, inbox, pace, first, supply, reopen, observer: told, cancel: stop }.run();
         if verdicts.iter().any(Result::is_ok) {
-            drained.wait(&cancel, &*observer);
+            drained.wait(|| cancel.reason().is_some(), &*observer);
         }
         verdicts
     }
@@ -180,7 +179,7 @@ fn tell_sector_sizes(gpt_sectors: Option<u32>, sinks: &[Box<dyn Sink>], observer
 fn start(
     plan: &Arc<Plan>,
     sinks: &[Box<dyn Sink>],
-    write: Write,
+    write: WritePolicy,
     read_back: ReadBack,
     skipping: Skipping,
     pace: &Arc<Pace>,
@@ -196,11 +195,11 @@ fn start(
         let target = TargetId(index);
         let boot_region = BootRegion::new(info.boot_region, &zeroes, Relocation::of(plan, &info)?)?;
         let buffers = match (write, read_back) {
-            (Write::All, ReadBack::No) => None,
+            (WritePolicy::All, ReadBack::No) => None,
             _ => Some(compare::buffers(count)?),
         };
-        let held = buffers.clone().filter(|_| write == Write::Changed).map(Held::start).transpose()?;
-        let survey = buffers.clone().filter(|_| (write, skipping) == (Write::Changed, Skipping::LeavesOut));
+        let held = buffers.clone().filter(|_| write == WritePolicy::Changed).map(Held::start).transpose()?;
+        let survey = buffers.clone().filter(|_| (write, skipping) == (WritePolicy::Changed, Skipping::LeavesOut));
         let survey = survey.map(|pool| Survey { target, sinks: count, pool });
         let read_back = buffers.filter(|_| read_back == ReadBack::Yes);
         let read_back = read_back.map(|pool| MediumCheck::new(plan, count, pool)).transpose()?;

@@ -13,6 +13,7 @@ use super::writer::{POLL_INTERVAL, Writer};
 use crate::event::{Event, Phase};
 use crate::hashing::WINDOW;
 use crate::range::ByteRange;
+use crate::sink::ReadPath;
 
 /// How many bytes are zeroed between two looks whether to stop: a device may write as many zeroes.
 const ZERO_STRIDE: u64 = 4 << 20;
@@ -171,6 +172,8 @@ pub(super) struct Amount {
     pub(super) zeroed: u64,
     /// How many bytes were discarded.
     pub(super) discarded: u64,
+    /// How all of it was read back, if it was.
+    pub(super) read_back: Option<ReadPath>,
 }
 
 /// What comes from the source.

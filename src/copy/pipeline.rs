@@ -7,7 +7,6 @@ use std::iter::Peekable;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::drain::Drain;
 use super::error::Error;
 use super::fingerprints::{Fingerprints, Purpose, Recorder};
 use super::pace::Pace;
@@ -15,7 +14,7 @@ use super::plan::{Checksum, Plan, Step};
 use crate::digest::{Digest, Hasher};
 use crate::hashing::WINDOW;
 use crate::range::ByteRange;
-use crate::source::{ForwardRead, read_full};
+use crate::source::{Drain, ForwardRead, read_full};
 use crate::sys::memory;
 use crate::sys::pool::{Pool, PooledBuf};
 use crate::sys::threads;
@@ -98,8 +97,9 @@ pub(super) fn start(
         let is_complete = result.is_ok();
         let last = result.map_or_else(Message::Failed, Message::End);
         let _ = to_verifier.send(last); // a verifier that has gone needs no end
-        if is_complete {
-            drain.run(&planned);
+        // One of unknown size was read to the end of its pipe.
+        if let Some(size) = planned.image_size().filter(|_| is_complete) {
+            drain.run(planned.writes().last().map_or(0, |range| range.end), size);
         }
     };
     threads::start("reader", reader).map_err(Error::Thread)?;

@@ -8,7 +8,7 @@ use crate::digest::ChecksumKind;
 use crate::partition::{Gpt, HEAD_LEN};
 use crate::range::{BlockRange, ByteRange};
 use crate::sink::InputFile;
-use crate::source::{self, ForwardRead, Head, Pipe, ReadPolicy, Source, Unpacked};
+use crate::source::{self, ForwardRead, Peek, Pipe, ReadPolicy, Source, Unpacked};
 
 /// Whether checksums are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,13 +195,13 @@ impl Plan {
         let reopen = reopen.map(|open| -> Reopen {
             Box::new(move |plan: &Plan| Ok(open()?.unpack(image_size, plan.read_policy())?.reader))
         });
-        let mut head = Head::read(reader, self.head_parts());
-        let gpt_sectors = Gpt::sector_size_of(head.as_bytes());
+        let mut head = Peek::parts(reader, self.head_parts());
+        let gpt_sectors = Gpt::sector_size_of(head.head());
         let plan = match self.backup_gpt {
             BackupGpt::AsInImage => self,
             BackupGpt::AtDeviceEnd => {
                 head.take_fault().map_or(Ok(()), |source| Err(source::Error::Read { location, source }))?;
-                self.of_head(head.as_bytes())
+                self.of_head(head.head())
             }
         };
         Ok(Image { plan: plan.of_size(size), reader: Box::new(head), reopen, input, pipe, gpt_sectors })

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 
 use super::cancel::Cancel;
-use super::drain;
 use super::error::Error;
 use super::fingerprints::{Fingerprints, Purpose};
 use super::pace::{Pace, Pulse};
@@ -16,6 +15,7 @@ use super::queue::Incoming;
 use super::supervisor::Told;
 use super::writer::POLL_INTERVAL;
 use crate::event::TargetId;
+use crate::source::drain;
 use crate::sys::pool::Supply;
 
 /// How often wrong bytes are written again. A card that is still wrong then is not worth more.
@@ -88,6 +88,6 @@ pub(super) fn start(
     let open: Open = Box::new(move || reopen(&again).map_err(Error::Reopen));
     let pool = pipeline::buffers()?;
     let supply = pool.supply();
-    pipeline::start(plan, open, drain::drain(None).0, pool, keep, queues, pace)?;
+    pipeline::start(plan, open, drain(None).0, pool, keep, queues, pace)?;
     Ok(supply)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::Error;
-use crate::sink::TargetState;
+use crate::sink::{ReadPath, TargetState};
 
 /// How the copy to one target ended.
 pub type Verdict = Result<Summary, Failure>;
@@ -23,6 +23,8 @@ pub struct Summary {
     pub zeroed: u64,
     /// How many bytes the target was told to forget, which lie in holes or after the image.
     pub discarded: u64,
+    /// How what the target holds was read back, if it was.
+    pub read_back: Option<ReadPath>,
     /// How long it took, the last sync included.
     pub time: Duration,
     /// How much of that it waited: for the source, or for targets that are slower.

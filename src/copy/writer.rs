@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Write;
+use super::WritePolicy;
 use super::boot_region::{BootRegion, Last};
 use super::cancel::Cancel;
 use super::capacity;
@@ -21,7 +21,7 @@ use super::retry::{Asking, Pass, RETRIES, Wanted};
 use super::survey::Survey;
 use super::verdict::{Failure, Summary, Verdict};
 use crate::event::{Event, Notice, Observer, Outcome, Phase, TargetId};
-use crate::sink::{Kind, ReadPath, Sink, SinkInfo};
+use crate::sink::{Kind, Sink, SinkInfo};
 
 /// How long the writer waits for a chunk before it looks whether it shall stop.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -79,10 +79,10 @@ impl Writer {
         let state = self.sink.finish(outcome);
         self.observer.event(Event::Target(self.id, outcome));
         match copied {
-            Ok(Amount { bytes, written, zeroed, discarded, .. }) => {
+            Ok(Amount { bytes, written, zeroed, discarded, read_back, .. }) => {
                 let (left_out, waited) = (self.plan.left_out(), self.pulse.waited());
                 let (bytes, time) = (bytes + left_out, started.elapsed());
-                Ok(Summary { bytes, written, left_out, zeroed, discarded, time, waited })
+                Ok(Summary { bytes, written, left_out, zeroed, discarded, read_back, time, waited })
             }
             Err(error) => Err(Failure { error, state: cleared.unwrap_or(state) }),
         }
@@ -105,7 +105,8 @@ impl Writer {
         {
             if let Some(path) = compared.flatten().filter(|_| self.read_back.is_some()) {
                 // All of it has been read, some by the sink and most by its second handle, and nothing was written.
-                self.tell_read_back(amount.bytes + plan.left_out(), self.sink.read_path().max(path));
+                amount.read_back = Some(self.sink.read_path().max(path));
+                self.tell_read_back(&amount, &plan);
             }
             return Ok(amount);
         }
@@ -119,7 +120,8 @@ impl Writer {
         let plan = Plan::clone(&plan).of_size(Some(amount.bytes));
         self.verify(&plan, &mut read_back, &fingerprints, asking)?;
         self.commit(Some(&read_back))?;
-        self.tell_read_back(amount.bytes + plan.left_out(), self.sink.read_path());
+        amount.read_back = Some(self.sink.read_path());
+        self.tell_read_back(&amount, &plan);
         Ok(amount)
     }
 
@@ -157,8 +159,14 @@ impl Writer {
         Ok(written)
     }
 
-    fn tell_read_back(&self, bytes: u64, path: ReadPath) {
-        self.observer.event(Event::ReadBack { target: self.id, bytes, path });
+    /// Says how all that `plan` has written was read back.
+    fn tell_read_back(&self, amount: &Amount, plan: &Plan) {
+        let (target, bytes) = (self.id, amount.bytes + plan.left_out());
+        match amount.read_back {
+            Some(path) if path.is_from_medium() => self.observer.event(Event::ReadBack { target, bytes, path }),
+            Some(path) => self.observer.notice(Notice::MediumNotRead { target, bytes, path }),
+            None => {}
+        }
     }
 
     /// Reads back what `plan` has written, until all of it is right. It is always all, also what the target held already:
@@ -267,7 +275,7 @@ impl Writer {
         let prepared = if self.held.is_some() { self.sink.prepare_in_place(size) } else { self.sink.prepare(size) };
         prepared.map_err(Error::Prepare)?;
         if begins_at_once {
-            self.clear(Write::All)?;
+            self.clear(WritePolicy::All)?;
         }
         self.held.iter_mut().zip(reader).for_each(|(held, reader)| held.begin(Arc::clone(&self.plan), reader));
         Ok(discarded)
@@ -277,7 +285,7 @@ impl Writer {
     pub(super) fn begin(&mut self) -> Result<(), Error> {
         if self.found == Found::Unchanged {
             self.check_capacity()?;
-            self.clear(Write::Changed)?;
+            self.clear(WritePolicy::Changed)?;
         }
         Ok(())
     }
@@ -290,7 +298,7 @@ impl Writer {
         Ok(())
     }
 
-    fn clear(&mut self, write: Write) -> Result<(), Error> {
+    fn clear(&mut self, write: WritePolicy) -> Result<(), Error> {
         self.found = Found::Changed;
         if self.pulse.holds() == Holds::AsFound {
             self.pulse.set_holds(Holds::Changed);

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::storage::StorageStack;
 use super::topology::{Device, Driver, Layer, Topology};
 use crate::sys::file_id::FileId;
+use crate::sys::shell::quoted;
 
 /// What a device is used for.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,10 +57,10 @@ impl Usage {
     pub fn release(&self) -> Option<String> {
         let commands = match self {
             Self::Mounted(mounts) => {
-                let points = mounts.iter().rev().map(|(_, point)| format!("'{}'", point.display()));
+                let points = mounts.iter().rev().map(|(_, point)| quoted(point.display()));
                 format!("umount {}", join(points, " "))
             }
-            Self::Swap(nodes) => format!("swapoff {}", join(nodes.iter().map(|node| node.display()), " ")),
+            Self::Swap(nodes) => format!("swapoff {}", join(nodes.iter().map(|node| quoted(node.display())), " ")),
             Self::Held(holders) => join(holders.iter().rev().filter_map(|holder| holder.release.as_ref()), "; "),
         };
         (!commands.is_empty()).then_some(commands)
@@ -108,18 +109,18 @@ impl Holder {
     /// Names `device` as its own tools do.
     fn of(device: &Device) -> Self {
         let (own, node) = (&device.name, device.node());
-        let node = node.display();
+        let (node, argument) = (node.display(), quoted(node.display()));
         let (name, release) = match &device.driver {
             Driver::DeviceMapper { name, uuid } => {
                 let release = match uuid.split('-').next() {
-                    Some("LVM") => format!("lvchange -an /dev/mapper/{name}"),
-                    Some("CRYPT") => format!("cryptsetup close {name}"),
-                    _ => format!("dmsetup remove {name}"),
+                    Some("LVM") => format!("lvchange -an {}", quoted(format!("/dev/mapper/{name}"))),
+                    Some("CRYPT") => format!("cryptsetup close {}", quoted(name)),
+                    _ => format!("dmsetup remove {}", quoted(name)),
                 };
                 (format!("{own} (device-mapper: {name})"), Some(release))
             }
-            Driver::Raid => (format!("{own} (RAID)"), Some(format!("mdadm --stop {node}"))),
-            Driver::Loop { .. } => (format!("loop device {node}"), Some(format!("losetup --detach {node}"))),
+            Driver::Raid => (format!("{own} (RAID)"), Some(format!("mdadm --stop {argument}"))),
+            Driver::Loop { .. } => (format!("loop device {node}"), Some(format!("losetup --detach {argument}"))),
             Driver::Other => (own.clone(), None),
         };
         Self { name, release }
@@ -157,6 +158,11 @@ mod tests {
             let volume = disk(252, 0).called("dm-0").mapped_to(&sda).driven_by(mapper("vg-root", uuid));
             let words = format!("held by dm-0 (device-mapper: vg-root); {command}");
             assert_eq!(usage_in_words(&Topology::of(vec![sda, volume])), Some(words));
+        }
+        for (uuid, command) in [("LVM-a", "lvchange -an '/dev/mapper/a b'"), ("", "dmsetup remove 'a b'")] {
+            let sda = disk(8, 0);
+            let volume = disk(252, 0).called("dm-0").mapped_to(&sda).driven_by(mapper("a b", uuid));
+            assert!(usage_in_words(&Topology::of(vec![sda, volume])).unwrap().ends_with(command));
         }
     }
 
@@ -203,7 +209,7 @@ mod tests {
             mounts: vec![
                 Mount { number: number(8, 16), point: "/first".into() },
                 Mount { number: number(8, 32), point: "/other".into() },
-                Mount { number: number(8, 0), point: "/second".into() },
+                Mount { number: number(8, 0), point: "/it's the 2nd".into() },
             ],
             swaps: vec![number(8, 0)],
             devices: vec![sda, volume, disk(8, 16).called("sdb")],
@@ -218,7 +224,7 @@ mod tests {
         };
         assert_eq!(
             usage_of(&topology).unwrap(),
-            "mounted: /dev/sdb on '/first', /dev/sda on '/second'; umount '/second' '/first'"
+            "mounted: /dev/sdb on '/first', /dev/sda on '/it's the 2nd'; umount '/it'\\''s the 2nd' /first"
         );
         let unmounted = Topology { mounts: Vec::new(), ..topology };
         assert_eq!(usage_of(&unmounted).unwrap(), "in use as swap: /dev/sda; swapoff /dev/sda");

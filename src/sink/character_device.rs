@@ -4,9 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-use super::claim::open_error;
+use super::claim::{open_error, refuse_replaced};
 use super::positioned::write_all_at;
-use super::{Error, Kind, ReadError, ReadPath, Sink, SinkInfo, TargetReader, TargetState, WriteError};
+use super::{Error, FileId, Kind, ReadError, ReadPath, Sink, SinkInfo, TargetReader, TargetState, WriteError};
 use crate::event::Outcome;
 use crate::range::ByteRange;
 
@@ -15,9 +15,10 @@ pub(super) struct CharacterDevice {
 }
 
 impl CharacterDevice {
-    /// Opens the device.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    /// Opens the device, if it is still the one that has been `inspected`.
+    pub(super) fn open(path: &Path, inspected: FileId) -> Result<Self, Error> {
         let file = OpenOptions::new().write(true).open(path).map_err(|source| open_error(path, source))?;
+        refuse_replaced(path, inspected, &file)?;
         Ok(Self { file })
     }
 }
@@ -67,5 +68,18 @@ impl Sink for CharacterDevice {
 
     fn finish(self: Box<Self>, _outcome: Outcome) -> TargetState {
         TargetState::NotApplicable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_not_been_inspected_is_not_written_to() {
+        let [null, other] = ["/dev/null", "/dev/zero"].map(Path::new);
+        let inspected = FileId::of(&null.metadata().unwrap());
+        assert!(CharacterDevice::open(null, inspected).is_ok());
+        assert!(matches!(CharacterDevice::open(other, inspected), Err(Error::Replaced { .. })));
     }
 }

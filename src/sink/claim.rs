@@ -1,5 +1,6 @@
 //! Inspects a target, refuses it if it may not be written to, and opens it exclusively.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -82,19 +83,25 @@ pub struct Claimed {
 /// Where the target is not one, is in use, is read-only, shares bytes with a source of the copy, is too small, or is
 /// not what the request accepts.
 pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
-    Copy::of(slice::from_ref(request)).claim(request)
+    Claiming::of(slice::from_ref(request)).claim(request)
 }
 
-/// Claims all targets of a copy, as [`claim`] does one; no two of them may share bytes, and of
-/// several, a file must be new or empty. If one is refused, the others
-/// are released as they were.
+/// Claims all targets of a copy, as [`claim`] does one; no two of them may share bytes, and of several, a file must be
+/// new or empty. If one is refused, the others are released as they were.
+///
+/// What exists comes first, as its file system may not answer. `before_creating` is called before each file that is
+/// created: whoever ends the program after that leaves it behind.
 ///
 /// # Errors
 ///
 /// Those of [`claim`], for the first target that is refused.
-pub fn claim_all(requests: &[Request<'_>]) -> Result<Vec<Claimed>, Error> {
-    let mut copy = Copy::of(requests);
-    let claimed: Vec<Claimed> = requests.iter().map(|request| copy.claim(request)).collect::<Result<_, _>>()?;
+pub fn claim_all(requests: &[Request<'_>], before_creating: &dyn Fn()) -> Result<Vec<Claimed>, Error> {
+    let mut claiming = Claiming { before_creating, ..Claiming::of(requests) };
+    let mut order: Vec<_> = requests.iter().enumerate().collect();
+    order.sort_by_cached_key(|(_, request)| matches!(ok_if_missing(fs::metadata(request.path)), Ok(None)));
+    let claim = |(index, request)| claiming.claim(request).map(|claimed| (index, claimed));
+    let claimed: BTreeMap<usize, Claimed> = order.into_iter().map(claim).collect::<Result<_, _>>()?;
+    let claimed: Vec<_> = claimed.into_values().collect();
     if requests.len() > 1 {
         refuse_data(requests, &claimed)?;
     }
@@ -115,9 +122,10 @@ fn refuse_data(requests: &[Request<'_>], claimed: &[Claimed]) -> Result<(), Erro
     Ok(())
 }
 
-/// What the targets of a copy have in common.
-struct Copy<'a> {
+/// What the targets of a copy have in common while they are claimed.
+struct Claiming<'a> {
     requests: &'a [Request<'a>],
+    before_creating: &'a dyn Fn(),
     /// Read once: answers from two moments may contradict each other.
     topology: Option<Topology>,
     /// The targets that are claimed already.
@@ -125,9 +133,9 @@ struct Copy<'a> {
     tunings: Tunings,
 }
 
-impl<'a> Copy<'a> {
+impl<'a> Claiming<'a> {
     fn of(requests: &'a [Request<'a>]) -> Self {
-        Self { requests, topology: None, taken: Vec::new(), tunings: Tunings::default() }
+        Self { requests, before_creating: &|| {}, topology: None, taken: Vec::new(), tunings: Tunings::default() }
     }
 
     fn claim(&mut self, request: &'a Request<'a>) -> Result<Claimed, Error> {
@@ -135,7 +143,7 @@ impl<'a> Copy<'a> {
         let access = |source| Error::Access { path: path.to_owned(), action: "inspect", source };
         let (kind, sink): (_, Box<dyn Sink>) = match ok_if_missing(fs::metadata(path)).map_err(access)? {
             Some(metadata) => self.claim_existing(request, &metadata)?,
-            None => (Kind::RegularFile, Box::new(create(request)?)),
+            None => (Kind::RegularFile, Box::new(create(request, self.before_creating)?)),
         };
         let capacity = sink.info().capacity;
         if let Some((size, capacity)) = request.size.zip(capacity).filter(|(size, capacity)| size > capacity) {
@@ -203,7 +211,7 @@ fn inspect(requests: &[Request<'_>]) -> io::Result<Topology> {
 }
 
 /// Creates a file for the image.
-fn create(request: &Request<'_>) -> Result<RegularFile, Error> {
+fn create(request: &Request<'_>, before_creating: &dyn Fn()) -> Result<RegularFile, Error> {
     let path = request.path.to_owned();
     refuse_other_than_device(request, "it does not exist")?;
     let create_error = |source| Error::Access { path: path.clone(), action: "create", source };
@@ -211,6 +219,7 @@ fn create(request: &Request<'_>) -> Result<RegularFile, Error> {
     if devtmpfs::contains(&resolved).map_err(create_error)? {
         return Err(Error::NoDevice { path });
     }
+    before_creating();
     RegularFile::create(&resolved)
 }
 
@@ -266,7 +275,7 @@ fn open(
         Kind::CharacterDevice if request.access == Access::ReadAndWrite => {
             return Err(Error::KeepsNothing { path: path.to_owned() });
         }
-        Kind::CharacterDevice => Box::new(CharacterDevice::open(path)?),
+        Kind::CharacterDevice => Box::new(CharacterDevice::open(path, id)?),
     })
 }
 

@@ -13,7 +13,7 @@ use crate::sys::eintr::retry_on_eintr;
 
 /// How many bytes are gathered before their writeback starts. At most twice as many are dirty, which a device that
 /// takes 10 MB/s writes in half a second.
-const WINDOW: u64 = 2 << 20;
+const GATHERED_LEN: u64 = 2 << 20;
 
 /// Follows the writes to one file.
 #[derive(Default)]
@@ -33,7 +33,7 @@ impl Writeback {
             None => bytes,
         };
         self.gathered = Some(gathered);
-        if gathered.len() < WINDOW {
+        if gathered.len() < GATHERED_LEN {
             return Ok(());
         }
         self.gathered = None;

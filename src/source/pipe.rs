@@ -1,7 +1,7 @@
 //! The pipe that an image comes through.
 //!
 //! A program that writes to a pipe is killed (SIGPIPE) once its reader has gone, and a script with
-//! `set -o pipefail` takes that for a failure. So what the copy does not need is read all the same.
+//! `set -o pipefail` takes that for a failure. So what is not needed is read all the same.
 
 use std::fs::File;
 use std::io;

@@ -12,4 +12,5 @@ pub mod paths;
 pub(crate) mod pool;
 pub(crate) mod programs;
 pub(crate) mod read_at;
+pub mod shell;
 pub mod threads;

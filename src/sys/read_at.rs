@@ -31,6 +31,13 @@ pub enum ReadPath {
     Cache,
 }
 
+impl ReadPath {
+    /// Whether what is read comes from the medium.
+    pub fn is_from_medium(self) -> bool {
+        self <= Self::AfterDrop
+    }
+}
+
 /// How much is read at once of what does not lie on sectors, in bytes.
 const BOUNCE: usize = 1 << 20;
 

@@ -21,8 +21,9 @@ use crate::digest::{ChecksumKind, Digest};
 use crate::event::{Event, Notice, Observer, Outcome, Phase, TargetId};
 use crate::hashing::{self, Hashing, Window};
 use crate::range::ByteRange;
-use crate::source::Source;
+use crate::source::{Pipe, Source, drain};
 use crate::sys::read_at::ReadPath;
+use crate::sys::threads;
 use differences::Differences;
 use medium::Medium;
 use relocated::{Original, RelocatedGpt};
@@ -34,6 +35,7 @@ pub struct Verify {
     kind: ChecksumKind,
     medium: Medium,
     device: Option<DeviceInfo>,
+    pipe: Option<Pipe>,
 }
 
 /// What has come out.
@@ -84,8 +86,9 @@ impl Verify {
             }
             Some(device)
         });
+        let pipe = source.pipe()?;
         let medium = Medium::open(&map, source)?;
-        Ok(Self { map, kind, medium, device })
+        Ok(Self { map, kind, medium, device, pipe })
     }
 
     /// The device that is compared, if it is one.
@@ -109,7 +112,7 @@ impl Verify {
     ///
     /// Where the source ends early, or cannot be read on. What differs is no error, nor is a range of a device
     /// or of a file of this machine that cannot be read.
-    pub fn run(self, observer: &dyn Observer) -> Result<Report, Unfinished> {
+    pub fn run(&self, observer: &dyn Observer) -> Result<Report, Unfinished> {
         let (started, target) = (Instant::now(), TargetId(0));
         observer.event(Event::Phase(target, Phase::Verifying));
         let total = Some(self.map.mapped_bytes());
@@ -131,7 +134,24 @@ impl Verify {
         };
         observer.event(Event::Target(target, Outcome::Complete));
         let (bytes, ranges, path) = (self.map.mapped_bytes(), self.map.ranges().count(), self.medium.read_path());
+        if let Some(path) = path.filter(|path| !path.is_from_medium()) {
+            observer.notice(Notice::MediumNotRead { target, bytes, path });
+        }
         Ok(Report { bytes, ranges, differences, relocated, path, time: started.elapsed() })
+    }
+
+    /// Reads what the pipe still has where it comes through one, so that the writer of that does not fail; `is_cancelled`
+    /// ends that.
+    pub fn drain_pipe(self, is_cancelled: impl Fn() -> bool, observer: &dyn Observer) {
+        let Self { map, medium, pipe: Some(pipe), .. } = self else { return };
+        let (drain, drained) = drain(Some(pipe));
+        let offset = map.ranges().last().map_or(0, |range| range.bytes.end);
+        let run = move || {
+            drop(medium); // its decoder may read from the pipe, too
+            drain.run(offset, map.image_size());
+        };
+        let _ = threads::start("drain", run); // where no thread is left, the pipe is left alone
+        drained.wait(is_cancelled, observer);
     }
 
     /// Compares the ranges that are `wanted`, as they are with `original`, and adds those that are wrong to

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::common::image::{assert_same, disk_like, sparse};
+use crate::common::server::{File, Server};
 use crate::common::sh;
 use crate::common::work::{Work, copy_whole};
 
@@ -65,6 +66,22 @@ fn holes_are_left_out(work: &Work, compressed: &Path, frames: &[Frame], corrupt:
     assert_same(&work.image, &out);
     copy_whole(compressed, &out).fails(&[corrupt]);
     work.copy(Path::new("-"), &out).stdin(bytes).fails(&[corrupt]);
+}
+
+/// The index of each stream takes requests of its own, before anything is written.
+#[test(Program("xz"), Loopback)]
+fn few_requests_are_made_for_an_xz_of_many_streams() {
+    let work = Work::new(|image| disk_like(image, 2));
+    let length = fs::metadata(&work.image).unwrap().len();
+    for (streams, most) in [(1, 9), (2, 12), (8, 30), (150, 30)] {
+        let each = length.div_ceil(streams);
+        let compressed = work.output_of(&format!("split --bytes={each} --filter='xz -0'"));
+        let server = Server::of(File::new(fs::read(compressed).unwrap()));
+        work.copy(Path::new(&server.url("disk.img.xz")), &work.path("out")).ok();
+        assert_same(&work.image, &work.path("out"));
+        let requests = server.requests().len();
+        assert!(requests <= most, "{requests} requests for {streams} streams");
+    }
 }
 
 #[test(Program("xz"))]

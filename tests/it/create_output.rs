@@ -312,6 +312,22 @@ fn a_killed_run_leaves_the_old_file_or_a_whole_one() {
     }
 }
 
+/// As a container has it: a file that is a mount point cannot be replaced.
+#[test(Root, Program("strace"))]
+fn a_signal_leaves_no_part_of_a_file_that_is_overwritten() {
+    let (directory, image) = scene();
+    let output = directory.path().join("output");
+    let create = ["create", "--range-size=4K", text(&image)];
+    let whole = bmaptool(create).ok().stdout;
+    assert!(whole.len() > 30_000);
+    fs::write(&output, vec![b'x'; 2 * whole.len()]).unwrap();
+    let script = "mount --bind \"$0\" \"$0\" && \
+                  exec strace -f -o /dev/null -P \"$0\" -e inject=write:signal=SIGINT:when=1 \"$@\"";
+    let tool = bmaptool([&create[..], &["-o", text(&output)]].concat());
+    tool.under(&["unshare", "--mount", "sh", "-c", script, text(&output)]).ok();
+    assert!(fs::read(&output).unwrap() == whole);
+}
+
 #[test(Root, Program("strace"))]
 fn a_killed_run_leaves_nothing_without_proc() {
     let (directory, image) = scene();

@@ -103,12 +103,15 @@ fn a_device_is_told_with_its_size() {
     let target = &told[0]["targets"][0];
     assert_eq!((&target["kind"], &target["size"]), (&json!("block-device"), &json!(20 * MIB)));
     assert_eq!(phases(&told, 0), ["copying", "synchronizing", "verifying"]);
+    assert_eq!(of(&told, "target")[0]["read_from"], "medium");
     let told = succeeds(bmaptool(["verify", "--json", "--bmap", text(&work.bmap), text(disk.path())]));
     assert_eq!(&told[0]["targets"][0], target);
+    assert_eq!(told.last().unwrap()["verified"]["read_from"], "medium");
     let told = succeeds(copy(["--json", "--unmapped", "discard", text(&work.image), text(disk.path())]));
     assert_eq!(told.last().unwrap()["error"], Value::Null);
     let target = of(&told, "target")[0];
     assert_eq!((&target["discarded"], &target["zeroed"]), (&json!(16 * MIB), &json!(0)));
+    assert_eq!(target["read_from"], Value::Null);
     let told = succeeds(copy(["--json", "--unmapped", "zero", text(&work.image), text(disk.path())]));
     let target = of(&told, "target")[0];
     // The boot region has no hole.

@@ -95,6 +95,8 @@ fn a_pipe_is_read_to_its_end() {
         // A process that bash does not count in the pipeline, but tells the end of.
         let script = format!("set -e; bmaptool copy --bmap image.bmap <({feeder}) out2; wait $!; rm out2");
         assert_success(&scene.bash(&script));
+        let script = format!("set -e -o pipefail; {feeder} | bmaptool verify --bmap image.bmap -");
+        assert_success(&scene.bash(&script));
     }
 }
 

@@ -122,6 +122,7 @@ fn a_signal_ends_what_waits_for_the_image_or_the_target() {
     let from_to = |from: &Path, to: &Path| copy(["--nobmap".as_ref(), from.as_os_str(), to.as_os_str()]);
     ends_by(from_to(&remote, &new).spawn(), Signal::SIGINT, 130);
     ends_by(from_to(&image, &server.path("copy")).spawn(), Signal::SIGTERM, 143);
+    ends_by(copy([&image, &new, &server.path("copy")]).spawn(), Signal::SIGINT, 130);
     ends_by(bmaptool(["create".as_ref(), remote.as_os_str()]).spawn(), Signal::SIGTERM, 143);
     assert!(!new.exists() && !local.exists());
 }

@@ -21,8 +21,21 @@ fn a_mounted_disk_is_refused() {
     let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
     let mount = disk.mount(disk.path());
     let point = text(mount.path());
-    let command = format!("umount '{point}'");
+    let command = format!("umount {point}");
     stage.refused(disk.path(), &[&disk.backing], &["is mounted", text(disk.path()), &command]);
+}
+
+/// A stick may have a label like this, and the command may be run as root.
+#[test(Root)]
+fn the_advice_can_be_copied_whatever_a_mount_point_is_called() {
+    let (stage, disk) = (Stage::new(), Disk::new(ROOMY));
+    let directory = tempfile::Builder::new().prefix("bmaptool-test '; exit 7 #'").tempdir().unwrap();
+    sh("mkfs.ext4", &["-q", text(disk.path())]);
+    let mount = Mount::below(disk.path(), "ro", directory);
+    let outcome = copy([&stage.image, disk.path()]).fails(&["is mounted", text(mount.path())]);
+    let (_, command) = outcome.stderr.trim_end().rsplit_once("unmount it with: ").unwrap();
+    sh("sh", &["-c", command]);
+    copy([&stage.image, disk.path()]).ok();
 }
 
 #[test(Root)]

@@ -12,6 +12,7 @@ use bmaptool::range::{BlockRange, BlockSize};
 use crate::common::device::Disk;
 use crate::common::gnupg::{Who, keys};
 use crate::common::image::{create, disk_like, sparse};
+use crate::common::json::events;
 use crate::common::lying::{Lie, LyingDisk};
 use crate::common::server::{File, Server};
 use crate::common::signed::{BAD, Bench, good};
@@ -19,6 +20,7 @@ use crate::common::tool::{Tool, bmaptool, copy};
 use crate::common::trace::Trace;
 use crate::common::work::Work;
 use crate::common::{sha256, temp_dir, text};
+use crate::registry::JSON;
 
 const MIB: u64 = 1 << 20;
 
@@ -76,7 +78,7 @@ fn all_ranges_that_differ_are_told() {
     assert_eq!(outcome.stderr.matches("ERROR").count(), 4, "{}", outcome.stderr);
 }
 
-#[test(Root, Program("strace"))]
+#[test(Root, Program("strace"), JSON)]
 fn a_device_is_read_past_the_page_cache_and_not_written_to() {
     let work = work();
     let disk = Disk::new(20 * MIB);
@@ -92,6 +94,13 @@ fn a_device_is_read_past_the_page_cache_and_not_written_to() {
     // Where that is refused, the cache is dropped: the second time that the device is opened.
     let strace = ["strace", "-f", "-o", "/dev/null", "-P", device, "-e", "inject=openat:error=EINVAL:when=2"];
     verify(&["--bmap", bmap, device]).under(&strace).ok().says(&["does not take O_DIRECT"]);
+    // Where that is not allowed either, a warning says so.
+    let strace = [&strace[..], &["-e", "inject=ioctl:error=EACCES"]].concat();
+    let outcome = verify(&["--json", "--bmap", bmap, device]).under(&strace).ok();
+    outcome.says(&["WARNING: compared 1.8 MiB", "which may have come from memory"]);
+    let told = events(&outcome);
+    assert!(told.iter().any(|event| event["code"] == "medium-not-read"), "{told:?}");
+    assert_eq!(told.last().unwrap()["verified"]["read_from"], "unsure");
     damage(disk.path(), 5 * MIB + 7);
     verify(&["--bmap", bmap, device]).fails(&["ERROR: bytes 5242880-", "1 of 7 ranges differ"]);
     verify(&[device]).fails(&["bmap file not found for '/dev/", "name it with '--bmap BMAP'"]);

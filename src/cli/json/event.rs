@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bmaptool::copy::Looks;
 use bmaptool::event;
-use bmaptool::sink::{self, SinkInfo, TargetState};
+use bmaptool::sink::{self, ReadPath, SinkInfo, TargetState};
 use serde::Serialize;
 
 use super::bmap::{Bmap, Map};
@@ -75,6 +75,7 @@ pub enum Event {
         left_out: Option<u64>,
         zeroed: Option<u64>,
         discarded: Option<u64>,
+        read_from: Option<ReadFrom>,
         fetched: Option<u64>,
         seconds: Option<f64>,
     },
@@ -148,6 +149,15 @@ pub enum Contents {
     Zeroes,
 }
 
+/// Where what is compared with the image comes from.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReadFrom {
+    Cache,
+    Medium,
+    Unsure,
+}
+
 /// What went wrong.
 #[derive(Serialize)]
 pub struct Error {
@@ -170,6 +180,8 @@ pub struct Verified {
     pub wrong_ranges: usize,
     /// How many of these cannot be read.
     pub unreadable_ranges: usize,
+    /// How a device was read.
+    pub read_from: Option<ReadFrom>,
     /// Whether the backup of a relocated GPT is right; `None` where it is not relocated.
     pub backup_gpt_right: Option<bool>,
     pub seconds: f64,
@@ -224,6 +236,16 @@ impl From<TargetState> for State {
             TargetState::MaybeBootable => Self::MaybeBootable,
             TargetState::Untouched => Self::Untouched,
             TargetState::NotApplicable => Self::NotApplicable,
+        }
+    }
+}
+
+impl From<ReadPath> for ReadFrom {
+    fn from(path: ReadPath) -> Self {
+        match path {
+            ReadPath::Direct | ReadPath::AfterDrop => Self::Medium,
+            ReadPath::Unsure => Self::Unsure,
+            ReadPath::Cache => Self::Cache,
         }
     }
 }

@@ -31,6 +31,7 @@ warnings! {
     ImageCompressed
     ImageInUse
     MarksLeft
+    MediumNotRead
     NameDiffers
     NoCertificates
     NoHoles
@@ -64,6 +65,7 @@ impl Warning {
             Notice::SettingNotRestored { .. } => Self::SettingNotRestored,
             Notice::BootRegionUnreadable { .. } => Self::BootRegionUnreadable,
             Notice::MarksLeft { .. } => Self::MarksLeft,
+            Notice::MediumNotRead { .. } => Self::MediumNotRead,
             Notice::GptSectorSize { .. } => Self::SectorSizeDiffers,
             Notice::DiscardedNotZero { .. } => Self::DiscardedNotZero,
             Notice::LoopDeviceNotFlushed { .. } => Self::WritesMissing,

@@ -1,6 +1,6 @@
 //! How a copy ended.
 
-use bmaptool::copy::{Summary, Write};
+use bmaptool::copy::{Summary, WritePolicy};
 use bmaptool::source::TransferStats;
 
 use super::summary::Assurance;
@@ -10,7 +10,7 @@ use crate::cli::error::Error;
 pub struct Ended<'a> {
     /// In the order of the targets. The error of a single target is that of the command, which tells it.
     pub results: &'a [Result<Summary, Error>],
-    pub write: Write,
+    pub write: WritePolicy,
     pub assurance: Assurance,
     /// Those of the image, if it came from a server.
     pub stats: Option<&'a TransferStats>,

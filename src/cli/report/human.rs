@@ -4,7 +4,7 @@ use std::path::{Display, Path, PathBuf};
 use std::sync::Arc;
 
 use bmaptool::bmap::Bmap;
-use bmaptool::copy::{Summary, Write};
+use bmaptool::copy::{Summary, WritePolicy};
 use bmaptool::digest::ChecksumKind;
 use bmaptool::event::{Event, Notice, Observer, Phase, TargetId, Unverified};
 use bmaptool::sink::{Kind, ReadPath};
@@ -47,7 +47,11 @@ impl Observer for Human {
                 log::warn!("{} of '{}' came back wrong; copying them again", human(bytes), self.target(target));
             }
             Event::ReadBack { target, bytes, path } => {
-                log::info!("{}", read_back_in_words(&human(bytes), self.target(target), path));
+                let how = match path {
+                    ReadPath::Direct => ", past the page cache",
+                    _ => " after dropping the page cache (no O_DIRECT)",
+                };
+                log::info!("read back {} from '{}'{how}: all is right", human(bytes), self.target(target));
             }
             _ => {}
         }
@@ -90,8 +94,8 @@ impl Human {
         if let [result] = ended.results {
             let Ok(done) = result else { return };
             match ended.write {
-                Write::Changed => log::info!("{}", summary::changed(done, ended.stats.map(network::fetched))),
-                Write::All => tell_fetched(ended.stats),
+                WritePolicy::Changed => log::info!("{}", summary::changed(done, ended.stats.map(network::fetched))),
+                WritePolicy::All => tell_fetched(ended.stats),
             }
             log::info!("{}", ended.assurance.done(&self.targets[0], ended.write, done));
             tell_speed(done);
@@ -101,7 +105,7 @@ impl Human {
         for (target, result) in self.targets.iter().zip(ended.results) {
             match result {
                 Ok(done) => {
-                    if ended.write == Write::Changed {
+                    if ended.write == WritePolicy::Changed {
                         log::info!("'{}': {}", target.display(), summary::changed(done, None));
                     }
                     log::info!("{}", ended.assurance.done_of_several(target, ended.write, done));
@@ -196,7 +200,7 @@ pub fn words(notice: Notice<'_>, targets: &[PathBuf]) -> String {
             "the image is not verified: its bmap has no checksums".to_owned()
         }
         Notice::DrainsPipe => {
-            "the image is complete; reading the rest of the pipe (Ctrl-C ends that, and does no harm)".to_owned()
+            "nothing more is needed; reading the rest of the pipe (Ctrl-C ends that, and does no harm)".to_owned()
         }
         Notice::SharesData { device, target } => {
             let (device, target) = (device.display(), target.display());
@@ -224,6 +228,11 @@ pub fn words(notice: Notice<'_>, targets: &[PathBuf]) -> String {
             let target = shown(target);
             let offsets = offsets.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
             format!("marks of 4096 bytes may be left on '{target}', at byte {offsets}: {}", in_one_line(error))
+        }
+        // Never "read back": what comes from our own cache says nothing of the medium.
+        Notice::MediumNotRead { target, bytes, path } => {
+            let source = if path == ReadPath::Cache { "lies in memory" } else { "may have come from memory" };
+            format!("compared {} of '{}', which {source}, not from a medium", human(bytes), shown(target))
         }
         Notice::GptSectorSize { target, image, device } => {
             let target = shown(target);
@@ -286,16 +295,8 @@ pub fn verified(file: &Location, outcome: &verify::Report) {
         }
         None => {}
     }
-    match path {
-        Some(ReadPath::AfterDrop) => {
-            log::info!("'{file}' does not take O_DIRECT: the page cache was dropped before it was read");
-        }
-        Some(ReadPath::Unsure) => {
-            log::warn!(
-                "'{file}' does not take O_DIRECT, and keeps its page cache: what was compared may come from there"
-            );
-        }
-        _ => {}
+    if *path == Some(ReadPath::AfterDrop) {
+        log::info!("'{file}' does not take O_DIRECT: the page cache was dropped before it was read");
     }
     log::info!("verifying time: {}, verifying speed {}/sec", human_time(*time), rate_in_mib(*bytes, *time));
     if differences.is_empty() && *relocated != Some(BackupState::Damaged) {
@@ -311,18 +312,6 @@ fn difference_in_words(Difference { bytes, blocks, fault, .. }: &Difference, kin
         Fault::Unreadable(error) => format!("cannot be read: {} at byte {}", error.source, error.offset),
     };
     format!("bytes {}-{} (blocks {blocks}) {fault}", bytes.start, bytes.end - 1)
-}
-
-/// What was read back, as far as it was: what comes from our own cache says nothing of the medium.
-fn read_back_in_words(amount: &str, target: Display<'_>, path: ReadPath) -> String {
-    match path {
-        ReadPath::Direct => format!("read back {amount} from '{target}', past the page cache: all is right"),
-        ReadPath::AfterDrop => {
-            format!("read back {amount} from '{target}' after dropping the page cache (no O_DIRECT): all is right")
-        }
-        ReadPath::Unsure => format!("compared {amount} of '{target}', which may have come from memory: all is right"),
-        ReadPath::Cache => format!("compared {amount} of '{target}', which lies in memory: all is right"),
-    }
 }
 
 #[cfg(test)]

@@ -90,6 +90,7 @@ impl Json {
             left_out: done.map(|done| done.left_out),
             zeroed: done.map(|done| done.zeroed),
             discarded: done.map(|done| done.discarded),
+            read_from: done.and_then(|done| done.read_back).map(Into::into),
             fetched: stats.map(TransferStats::fetched),
             seconds: done.map(|done| done.time.as_secs_f64()),
         });
@@ -140,6 +141,7 @@ impl Json {
             ranges: outcome.ranges,
             wrong_ranges: outcome.wrong() + outcome.unreadable(),
             unreadable_ranges: outcome.unreadable(),
+            read_from: outcome.path.map(Into::into),
             backup_gpt_right: outcome.relocated.map(|backup| backup == BackupState::Right),
             seconds: outcome.time.as_secs_f64(),
         };
@@ -184,6 +186,7 @@ impl Json {
         match *notice {
             Notice::BootRegionUnreadable { target, .. }
             | Notice::MarksLeft { target, .. }
+            | Notice::MediumNotRead { target, .. }
             | Notice::GptSectorSize { target, .. }
             | Notice::DiscardedNotZero { target, .. } => Some(target),
             Notice::SharesData { target, .. } | Notice::SettingNotRestored { target, .. } => named(&target.display()),
@@ -236,7 +239,7 @@ impl Observer for Json {
                 print(&Event::Retry { of: self.of(target), bytes: Some(bytes), url: None, message: None, pause: None })
             }
             event::Event::Notice(notice) => self.notice(&notice),
-            // Who has run the copy tells how it ended, and why.
+            // Who has run the copy tells how it ended, how it was read back, and why not.
             event::Event::ReadBack { .. } | event::Event::Target(..) => {}
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bmaptool::bmap::Bmap;
-use bmaptool::copy::{Summary, Write};
+use bmaptool::copy::{Summary, WritePolicy};
 use bmaptool::sink::SinkInfo;
 use bmaptool::size::{counted, human, human_part, human_time, percent, rate_in_mib};
 
@@ -92,21 +92,21 @@ impl Assurance {
     }
 
     /// What was written to `target`, or is there, and how far that was verified.
-    pub fn done(self, target: &Path, write: Write, summary: &Summary) -> String {
+    pub fn done(self, target: &Path, write: WritePolicy, summary: &Summary) -> String {
         self.done_in("", target, write, summary)
     }
 
     /// The same of one target of several, with its own time and speed.
-    pub fn done_of_several(self, target: &Path, write: Write, summary: &Summary) -> String {
+    pub fn done_of_several(self, target: &Path, write: WritePolicy, summary: &Summary) -> String {
         let Summary { bytes, time, .. } = *summary;
         let pace = format!(" in {} ({}/sec)", human_time(time), rate_in_mib(bytes, time));
         self.done_in(&pace, target, write, summary)
     }
 
-    fn done_in(self, pace: &str, target: &Path, write: Write, summary: &Summary) -> String {
+    fn done_in(self, pace: &str, target: &Path, write: WritePolicy, summary: &Summary) -> String {
         let verb = match write {
-            Write::All => "written to",
-            Write::Changed => "on",
+            WritePolicy::All => "written to",
+            WritePolicy::Changed => "on",
         };
         let (bytes, target) = (human(summary.bytes), target.display());
         let verified = match self {
@@ -211,7 +211,7 @@ mod tests {
         ];
         for (assurance, words) in cases {
             let expected = format!("done: 3.0 MiB written to 'out' and synchronized, {words}");
-            assert_eq!(assurance.done("out".as_ref(), Write::All, &summary), expected);
+            assert_eq!(assurance.done("out".as_ref(), WritePolicy::All, &summary), expected);
         }
     }
 }

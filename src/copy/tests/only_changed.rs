@@ -1,7 +1,7 @@
 //! Targets that hold some of the image already.
 
 use super::*;
-use crate::copy::Write;
+use crate::copy::WritePolicy;
 
 const SIZE: u64 = 3 * MIB - 100;
 
@@ -22,7 +22,7 @@ fn device(image: &[u8], wrong: &[u64]) -> Record {
 /// Copies what differs; reads back, if that is wanted.
 fn changed_to(kind: Kind, image: Image, read_back: ReadBack, record: Record) -> (Verdict, Record) {
     let record = Arc::new(Mutex::new(record));
-    let copy = Copy { write: Write::Changed, read_back, ..Copy::new(image, vec![sink(kind, &record)]) };
+    let copy = Copy { write: WritePolicy::Changed, read_back, ..Copy::new(image, vec![sink(kind, &record)]) };
     let verdict = one(copy.run());
     let record = std::mem::take(&mut *record.lock().unwrap());
     (verdict, record)
@@ -197,7 +197,7 @@ fn what_is_zeroed_counts_as_done() {
     let map = map(&image, &[(0, 99), (HOLE / BLOCK + 1, blocks - 1)]);
     let total = map.image_size();
     let plan = Plan::mapped(map, Verify::Checksums, Unmapped::Zero);
-    for write in [Write::All, Write::Changed] {
+    for write in [WritePolicy::All, WritePolicy::Changed] {
         let record = Arc::new(Mutex::new(Record { contents: vec![7; 24 * MIB as usize], ..Record::default() }));
         let witness = Arc::new(Witness::default());
         let observer = Arc::clone(&witness) as Arc<dyn Observer>;
@@ -268,7 +268,8 @@ fn how_a_target_that_is_right_was_read_is_told_by_what_has_read_it() {
     let witness = Arc::new(Witness::default());
     let (sinks, observer) = (vec![sink(Kind::RegularFile, &record)], witness.clone());
     let source = image_of(sized(SIZE), &image);
-    one(Copy { write: Write::Changed, read_back: ReadBack::Yes, observer, ..Copy::new(source, sinks) }.run()).unwrap();
+    one(Copy { write: WritePolicy::Changed, read_back: ReadBack::Yes, observer, ..Copy::new(source, sinks) }.run())
+        .unwrap();
     let right = format!("0 {SIZE} right, AfterDrop");
     assert!(witness.0.lock().unwrap().contains(&right), "{:?}", witness.0);
 }
@@ -334,7 +335,7 @@ fn ranges_that_all_targets_hold_are_left_out_of_the_image() {
         };
         let records = wrong.map(|wrong| Arc::new(Mutex::new(device(&image, wrong))));
         let sinks = records.iter().map(|record| sink(Kind::BlockDevice, record)).collect();
-        let verdicts = Copy { write: Write::Changed, ..Copy::new(source, sinks) }.run();
+        let verdicts = Copy { write: WritePolicy::Changed, ..Copy::new(source, sinks) }.run();
         let asked: Vec<_> = asked.lock().unwrap().iter().map(|bytes| (bytes.start, bytes.end)).collect();
         assert_eq!(asked, wanted);
         for (verdict, (record, wrong)) in verdicts.into_iter().zip(records.iter().zip(wrong)) {
@@ -382,7 +383,8 @@ fn a_target_that_cannot_be_read_fails_alone_or_is_written_whole() {
     ] {
         let records = [device(&image, wrong), record, device(&image, wrong)].map(|record| Arc::new(Mutex::new(record)));
         let sinks = records.iter().map(|record| sink(Kind::BlockDevice, record)).collect();
-        let verdicts = Copy { write: Write::Changed, ..Copy::new(indexed(mapped(map.clone()), &image), sinks) }.run();
+        let verdicts =
+            Copy { write: WritePolicy::Changed, ..Copy::new(indexed(mapped(map.clone()), &image), sinks) }.run();
         for good in [0, 2] {
             let summary = verdicts[good].as_ref().unwrap();
             assert_eq!(summary.left_out, if unreadable { 0 } else { 1_000_000 });

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::copy::boot_region::Last;
-use crate::copy::{BackupGpt, Write};
+use crate::copy::{BackupGpt, WritePolicy};
 use crate::partition::{RelocateError, Relocated, relocate};
 
 const SIZE: u64 = 3 * MIB;
@@ -65,7 +65,7 @@ fn open(plan: Plan, image: &[u8]) -> Image {
     Image { plan, reader, reopen: Some(reopen), input: None, pipe: None, gpt_sectors: None }
 }
 
-fn copy(plan: Plan, image: &[u8], write: Write, read_back: ReadBack, record: Record) -> (Verdict, Record) {
+fn copy(plan: Plan, image: &[u8], write: WritePolicy, read_back: ReadBack, record: Record) -> (Verdict, Record) {
     let (sink, record) = device(record, 512);
     let verdict = one(Copy { write, read_back, ..Copy::new(open(plan, image), vec![sink]) }.run());
     let record = std::mem::take(&mut *record.lock().unwrap());
@@ -102,7 +102,7 @@ fn the_backup_is_written_after_all_the_rest_and_before_the_boot_region() {
     let (image, map) = gpt_image();
     for (plan, expected) in plans(&image, &map) {
         for read_back in [ReadBack::No, ReadBack::Yes] {
-            let (verdict, record) = copy(plan.clone(), &image, Write::All, read_back, Record::device());
+            let (verdict, record) = copy(plan.clone(), &image, WritePolicy::All, read_back, Record::device());
             verdict.unwrap();
             assert!(record.contents == expected, "{plan:?}");
             let writes: Vec<_> =
@@ -134,7 +134,7 @@ fn a_copy_that_fails_at_any_write_leaves_no_boot_region() {
     ];
     for number in 0..all.len() {
         let (verdict, record) =
-            copy(plan.clone(), &image, Write::All, ReadBack::No, Record::failing(number..number + 1));
+            copy(plan.clone(), &image, WritePolicy::All, ReadBack::No, Record::failing(number..number + 1));
         let failure = verdict.unwrap_err();
         assert_eq!(record.operations[1..=number + 1], all[..=number]);
         let untouched = if number == 0 { 0xff } else { 0 };
@@ -143,7 +143,7 @@ fn a_copy_that_fails_at_any_write_leaves_no_boot_region() {
         let state = if cleared { TargetState::BootRegionCleared } else { TargetState::BootRegionZero };
         assert_eq!(failure.state, state, "{number}");
     }
-    let (verdict, _) = copy(plan.clone(), &image, Write::All, ReadBack::No, Record::failing(9..10));
+    let (verdict, _) = copy(plan.clone(), &image, WritePolicy::All, ReadBack::No, Record::failing(9..10));
     assert!(verdict.is_ok(), "there are no more");
 }
 
@@ -156,7 +156,7 @@ fn a_copy_that_ends_anywhere_leaves_no_boot_region_unless_it_is_complete() {
     // In the header, the image, and the backup.
     [513, 1_150_000, 2_450_000, PLACE + 9].into_iter().for_each(|wrong| before[wrong as usize] ^= 1);
     let device_with = |record: Record| Record { contents: before.clone(), ..record };
-    for (write, unmapped) in [Write::All, Write::Changed]
+    for (write, unmapped) in [WritePolicy::All, WritePolicy::Changed]
         .into_iter()
         .flat_map(|write| [Unmapped::Keep, Unmapped::Discard].map(|unmapped| (write, unmapped)))
     {
@@ -223,7 +223,7 @@ fn a_device_that_has_been_relocated_is_not_written_to() {
     for (plan, expected) in plans(&image, &map) {
         for read_back in [ReadBack::No, ReadBack::Yes] {
             let record = Record { contents: expected.clone(), ..Record::default() };
-            let (verdict, record) = copy(plan.clone(), &image, Write::Changed, read_back, record);
+            let (verdict, record) = copy(plan.clone(), &image, WritePolicy::Changed, read_back, record);
             assert_eq!(verdict.unwrap().written, 0);
             let is_read = |operation: &Operation| matches!(operation, Prepare | Sync | ReadAt(..) | Finish(_));
             assert!(record.operations.iter().all(is_read), "{:?}", record.operations);
@@ -232,7 +232,7 @@ fn a_device_that_has_been_relocated_is_not_written_to() {
                 let mut contents = expected.clone();
                 contents[wrong as usize] ^= 1;
                 let record = Record { contents, ..Record::default() };
-                let (verdict, record) = copy(plan.clone(), &image, Write::Changed, read_back, record);
+                let (verdict, record) = copy(plan.clone(), &image, WritePolicy::Changed, read_back, record);
                 verdict.unwrap();
                 assert!(record.contents == expected, "{wrong}");
             }
@@ -255,7 +255,7 @@ fn where_the_image_reaches_into_the_place_of_the_backup_it_is_not_written_there(
             expected.resize(capacity as usize, 0xff);
             let backup = relocate(&mut expected[..MIB as usize], 512, capacity).unwrap();
             expected[place..].copy_from_slice(&backup.bytes);
-            for (write, read_back) in [(Write::All, ReadBack::Yes), (Write::Changed, ReadBack::Yes)] {
+            for (write, read_back) in [(WritePolicy::All, ReadBack::Yes), (WritePolicy::Changed, ReadBack::Yes)] {
                 let plan = relocating(Plan::mapped(map.clone(), Verify::Checksums, unmapped), &image);
                 let record = Record { contents: vec![0xff; capacity as usize], ..Record::default() };
                 let (verdict, record) = copy(plan.clone(), &image, write, read_back, record);
@@ -270,7 +270,7 @@ fn where_the_image_reaches_into_the_place_of_the_backup_it_is_not_written_there(
                 assert!(record.contents[place..] == expected[place..], "{capacity}, {unmapped:?}");
                 assert!(record.contents[..1024 + 16384] == expected[..1024 + 16384]);
                 if unmapped == Unmapped::Keep {
-                    let (verdict, record) = copy(plan, &image, Write::Changed, read_back, record);
+                    let (verdict, record) = copy(plan, &image, WritePolicy::Changed, read_back, record);
                     assert_eq!(verdict.unwrap().written, 0);
                     assert!(record.contents == expected);
                 }
@@ -287,7 +287,7 @@ fn what_has_wrapped_around_into_the_place_of_the_backup_is_not_overwritten_by_it
     let lie: Lie = Box::new(move |offset, data| Some((offset % wraps_at, data)));
     let record = Record { lie: Some(lie), wraps_at: Some(wraps_at), ..Record::device() };
     let plan = relocating(mapped(map), &image);
-    let (verdict, _) = copy(plan, &image, Write::All, ReadBack::Yes, record);
+    let (verdict, _) = copy(plan, &image, WritePolicy::All, ReadBack::Yes, record);
     assert!(matches!(*verdict.unwrap_err().error, Error::Medium(_)));
 }
 
@@ -305,7 +305,7 @@ fn a_backup_that_is_not_read_back_right_is_written_again() {
         });
         let record = Record { lie: Some(lie), ..Record::device() };
         let plan = relocating(mapped(map.clone()), &image);
-        let (verdict, record) = copy(plan, &image, Write::All, ReadBack::Yes, record);
+        let (verdict, record) = copy(plan, &image, WritePolicy::All, ReadBack::Yes, record);
         assert_eq!(verdict.is_ok(), is_right);
         if let Err(failure) = verdict {
             let Error::Medium(damage) = &*failure.error else { panic!("{failure:?}") };
@@ -345,7 +345,7 @@ fn what_comes_again_does_not_undo_the_relocation() {
 fn the_backup_is_no_part_of_what_was_discarded() {
     let (image, map) = gpt_image();
     let plan = relocating(Plan::mapped(map, Verify::Checksums, Unmapped::Discard), &image);
-    let (verdict, record) = copy(plan, &image, Write::All, ReadBack::No, Record::device());
+    let (verdict, record) = copy(plan, &image, WritePolicy::All, ReadBack::No, Record::device());
     verdict.unwrap();
     let operations = record.operations;
     let position = |wanted: Operation| operations.iter().rposition(|&operation| operation == wanted).unwrap();
@@ -368,7 +368,7 @@ fn what_cannot_be_relocated_is_refused_before_anything_is_written() {
         (&self::image(SIZE), 512, |error| matches!(error, Error::Gpt(RelocateError::Missing))),
     ];
     for (image, sector_size, is_it) in cases {
-        for write in [Write::All, Write::Changed] {
+        for write in [WritePolicy::All, WritePolicy::Changed] {
             let (sink, record) = device(Record::device(), sector_size);
             let (other, other_record) = device(Record::device(), 512);
             let plan = relocating(mapped(map.clone()), image);
@@ -390,7 +390,8 @@ fn a_gpt_that_changes_after_it_was_looked_at_is_not_made_bootable() {
     let (image, _) = gpt_image();
     let mut other = image.clone();
     other[600] ^= 1;
-    let (verdict, record) = copy(relocating(sized(SIZE), &image), &other, Write::All, ReadBack::No, Record::device());
+    let (verdict, record) =
+        copy(relocating(sized(SIZE), &image), &other, WritePolicy::All, ReadBack::No, Record::device());
     assert!(matches!(*verdict.unwrap_err().error, Error::Gpt(RelocateError::Damaged { .. })));
     assert!(record.contents[..MIB as usize].iter().all(|&byte| byte == 0));
 }

@@ -36,7 +36,7 @@ fn a_second_pass_writes_only_the_bytes_that_are_asked_for() {
         let source: Box<dyn ForwardRead> = Box::new(Reluctant::new(&image));
         let open: pipeline::Open = Box::new(move || Ok(source));
         let pool = pipeline::buffers().unwrap();
-        let drain = drain::drain(None).0;
+        let drain = drain(None).0;
         pipeline::start(&Arc::new(plan.clone()), open, drain, pool, Keep::Nothing, vec![sender], &pace).unwrap();
         record.lock().unwrap().operations.clear();
         let written = writer.write(plan, plan, chunks).unwrap().amount.bytes;

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Instant;
 
 use super::*;
-use crate::copy::Write as Copied;
+use crate::copy::WritePolicy;
 
 /// How long a target may be held up here. A busy machine must not take a target that works for one that does not.
 const LIMIT: Duration = Duration::from_millis(400);
@@ -80,10 +80,10 @@ fn one_that_is_held_up_before_the_first_write_is_given_up_too() {
     let image = image(4 * MIB);
     let plan = mapped(map(&image, &[(0, 999), (1000, 2999), (3000, 4194)]));
     type Hangs = fn(Operation) -> bool;
-    let cases: [(Copied, Hangs); 3] = [
-        (Copied::All, |operation| operation == ReadAt(0, MIB)),
-        (Copied::Changed, |operation| operation == ReadAt(0, MIB)),
-        (Copied::Changed, |operation| operation == ReadAt(2 * MIB, MIB)),
+    let cases: [(WritePolicy, Hangs); 3] = [
+        (WritePolicy::All, |operation| operation == ReadAt(0, MIB)),
+        (WritePolicy::Changed, |operation| operation == ReadAt(0, MIB)),
+        (WritePolicy::Changed, |operation| operation == ReadAt(2 * MIB, MIB)),
     ];
     for (number, (write, hangs)) in cases.into_iter().enumerate() {
         let (record, release, ended) = hanging(hangs);
@@ -97,7 +97,7 @@ fn one_that_is_held_up_before_the_first_write_is_given_up_too() {
         let (verdicts, told) = run(copy, &records);
         for good in [0, 2] {
             let left_out = verdicts[good].as_ref().unwrap().left_out;
-            assert_eq!(left_out, if write == Copied::All { 0 } else { 2_000_000 }, "{number}");
+            assert_eq!(left_out, if write == WritePolicy::All { 0 } else { 2_000_000 }, "{number}");
             assert!(records[good].lock().unwrap().contents[..image.len()] == image, "{number}");
         }
         let failure = verdicts[1].as_ref().unwrap_err();

@@ -6,6 +6,7 @@ use std::io;
 use super::subset::{FRAMES_MAX, Frame, Index, Stream, read_at};
 use crate::range::ByteRange;
 use crate::source::peek::StoredFile;
+use crate::source::transport::{Seek, Transport};
 
 /// The length of a stream's header and of its footer, in bytes [2.1.1, 2.1.2].
 const HEADER_LEN: u64 = 12;
@@ -19,19 +20,28 @@ const INDEX_MAX: u64 = 4 << 20;
 /// The most streams that are looked for, so that time stays bounded: for each, its end must be read, wherever that is.
 const STREAMS_MAX: usize = 1 << 12;
 
+/// The same on a server, which is asked twice for each, and sends more than is read: a file of more streams is rather
+/// read whole.
+const STREAMS_MAX_COSTLY: usize = 8;
+
+/// How much of the end of a stream is read at first, in bytes: mostly it has all of the index, and a server is not asked
+/// again.
+const TAIL_LEN: u64 = 4 << 10;
+
 /// How much padding between streams is looked through, in bytes.
 const PADDING_MAX: usize = 64 << 10;
 
 /// Reads the indexes of all streams of `file`, which has `size` bytes; `None` where one makes no sense, and
 /// decompressing the file will tell what is wrong, or where there are too many.
 pub(super) fn index(file: &mut StoredFile, size: u64) -> io::Result<Option<Index>> {
+    let streams_max = if file.info().seek == Seek::Costly { STREAMS_MAX_COSTLY } else { STREAMS_MAX };
     let mut streams: Vec<Stream> = Vec::new();
     let mut frames = 0;
     let mut end = size;
     while end > 0 {
         let Some((stream, start)) = stream_before(file, end)? else { return Ok(None) };
         frames = stream.frames.len().saturating_add(frames);
-        if frames > FRAMES_MAX || streams.len() == STREAMS_MAX {
+        if frames > FRAMES_MAX || streams.len() == streams_max {
             return Ok(None);
         }
         streams.push(stream);
@@ -60,11 +70,11 @@ fn stream_before(file: &mut StoredFile, end: u64) -> io::Result<Option<(Stream, 
 
 /// Passes over padding, backwards from `end`.
 fn end_of_footer(file: &mut StoredFile, end: u64) -> io::Result<Option<u64>> {
-    let length = end.min(PADDING_MAX as u64);
-    let last = read_at(file, end.saturating_sub(4), 4)?;
-    if last != [0; 4] {
+    let last = read_at(file, end.saturating_sub(TAIL_LEN), end.min(TAIL_LEN))?;
+    if !last.ends_with(&[0; 4]) {
         return Ok(Some(end));
     }
+    let length = end.min(PADDING_MAX as u64);
     let tail = read_at(file, end.saturating_sub(length), length)?;
     let zeroes = tail.iter().rev().take_while(|&&byte| byte == 0).count();
     // Padding is a multiple of four bytes, and a footer does not end in a zero [2.2].
