@@ -194,7 +194,8 @@ fn start(
     let (told, inbox) = sync_channel(count * (retry::RETRIES + 3));
     for (index, info) in sinks.iter().map(|sink| sink.info()).enumerate() {
         let target = TargetId(index);
-        let boot_region = BootRegion::new(info.boot_region, &zeroes, Relocation::of(plan, &info)?)?;
+        let pulse = Pulse::new(pace, target);
+        let boot_region = BootRegion::new(info.boot_region, &zeroes, Relocation::of(plan, &info)?, pulse.clone())?;
         let buffers = match (write, read_back) {
             (Write::All, ReadBack::No) => None,
             _ => Some(compare::buffers(count)?),
@@ -205,7 +206,7 @@ fn start(
         let read_back = buffers.filter(|_| read_back == ReadBack::Yes);
         let read_back = read_back.map(|pool| MediumCheck::new(plan, count, pool)).transpose()?;
         let (to_thread, inbox) = sync_channel::<Writer>(1);
-        let (asking, passes) = Asking::new(target, told.clone(), Pulse::new(pace, target));
+        let (asking, passes) = Asking::new(target, told.clone(), pulse);
         let told = told.clone();
         let run = move || {
             let Ok(writer) = inbox.recv() else { return };

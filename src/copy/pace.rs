@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::error::Error;
+use super::verdict::{Failure, Summary, Verdict};
 use crate::event::{Event, Observer, TargetId};
 use crate::sink::{Kind, TargetState};
 
@@ -45,15 +46,19 @@ enum Activity {
     GivenUp,
 }
 
-/// What is on a target, as far as that can be told while its writer is held up.
+/// What is on a target: its writer may be held up, and tells that beforehand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holds {
     /// What it held before.
     AsFound,
-    /// Something else, which does not look valid.
-    Changed,
-    /// What may look valid.
+    /// The same, but perhaps for some marks, which are going to be put back.
+    Marked,
+    /// Something else, which may look valid: its boot region may not be zero.
     Misleading,
+    /// Something else, which does not look valid: its boot region, if it has one, is zero.
+    Invalid,
+    /// The image, durable, and read back if that was wanted.
+    Image(Summary),
 }
 
 impl Pace {
@@ -66,11 +71,8 @@ impl Pace {
             waits_since: None,
         };
         let targets = (0..targets).map(|_| target()).collect();
-        Arc::new(Self { state: Mutex::new(State { limit, targets, starves: None, now: Duration::ZERO }) })
-    }
-
-    pub(super) fn limit(&self) -> Duration {
-        self.state().limit
+        let state = State { limit, targets, starves: None, now: Duration::ZERO };
+        Arc::new(Self { state: Mutex::new(state) })
     }
 
     /// From here on, no target may be held up for longer than this.
@@ -123,15 +125,18 @@ impl Pace {
         stalled
     }
 
-    /// What is on a target that was given up.
-    pub(super) fn state_of(&self, target: TargetId, kind: Kind) -> TargetState {
-        match (kind, self.state().targets[target.0].holds) {
+    /// How the copy to a target ended that was given up.
+    pub(super) fn verdict_of(&self, target: TargetId, kind: Kind) -> Verdict {
+        let state = self.state();
+        let left = match (kind, state.targets[target.0].holds) {
+            (_, Holds::Image(summary)) => return Ok(summary),
             (Kind::CharacterDevice, _) => TargetState::NotApplicable,
             (_, Holds::AsFound) => TargetState::Untouched,
             (Kind::RegularFile, _) => TargetState::Incomplete,
-            (Kind::BlockDevice, Holds::Changed) => TargetState::BootRegionZero,
-            (Kind::BlockDevice, Holds::Misleading) => TargetState::MaybeBootable,
-        }
+            (Kind::BlockDevice, Holds::Invalid) => TargetState::BootRegionZero,
+            (Kind::BlockDevice, Holds::Marked | Holds::Misleading) => TargetState::MaybeBootable,
+        };
+        Err(Failure { error: Arc::new(state.stalled()), state: left })
     }
 
     /// Does nothing for one that was given up.
@@ -151,6 +156,13 @@ impl Pace {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Why a target is given up.
+    fn stalled(&self) -> Error {
+        Error::Stalled { limit: self.limit }
     }
 }
 
@@ -174,11 +186,12 @@ impl Pulse {
 
     /// Fails where the target has been given up.
     pub(super) fn check(&self) -> Result<(), Error> {
-        if self.is_given_up() { Err(Error::Stalled { limit: self.pace.limit() }) } else { Ok(()) }
+        let state = self.pace.state();
+        if state.targets[self.target.0].activity == Activity::GivenUp { Err(state.stalled()) } else { Ok(()) }
     }
 
     fn is_given_up(&self) -> bool {
-        self.pace.state().targets[self.target.0].activity == Activity::GivenUp
+        self.check().is_err()
     }
 
     pub(super) fn waits_for_chunk(&self) {
@@ -196,6 +209,17 @@ impl Pulse {
 
     pub(super) fn holds(&self) -> Holds {
         self.pace.state().targets[self.target.0].holds
+    }
+
+    /// Takes note that the target holds the image. Fails where it has been given up: then it was reported to have none.
+    pub(super) fn complete(&self, summary: Summary) -> Result<(), Error> {
+        let mut state = self.pace.state();
+        let target = &mut state.targets[self.target.0];
+        if target.activity == Activity::GivenUp {
+            return Err(state.stalled());
+        }
+        target.holds = Holds::Image(summary);
+        Ok(())
     }
 
     /// How long the target has waited for others, and for the source.
@@ -297,13 +321,29 @@ mod tests {
     #[test]
     fn what_a_stalled_target_holds_is_told() {
         let (pace, [one, ..]) = three();
-        let state = |kind| pace.state_of(TargetId(0), kind);
+        let state = |kind| pace.verdict_of(TargetId(0), kind).unwrap_err().state;
         assert_eq!(state(Kind::BlockDevice), TargetState::Untouched);
-        one.set_holds(Holds::Changed);
-        assert_eq!(state(Kind::BlockDevice), TargetState::BootRegionZero);
-        assert_eq!(state(Kind::RegularFile), TargetState::Incomplete);
-        one.set_holds(Holds::Misleading);
-        assert_eq!(state(Kind::BlockDevice), TargetState::MaybeBootable);
-        assert_eq!(state(Kind::CharacterDevice), TargetState::NotApplicable);
+        for (holds, of_device) in [
+            (Holds::Marked, TargetState::MaybeBootable),
+            (Holds::Misleading, TargetState::MaybeBootable),
+            (Holds::Invalid, TargetState::BootRegionZero),
+        ] {
+            one.set_holds(holds);
+            assert_eq!(state(Kind::BlockDevice), of_device);
+            assert_eq!(state(Kind::RegularFile), TargetState::Incomplete);
+            assert_eq!(state(Kind::CharacterDevice), TargetState::NotApplicable);
+        }
+        let summary = Summary { bytes: 7, ..Summary::default() };
+        one.complete(summary).unwrap();
+        assert_eq!(pace.verdict_of(TargetId(0), Kind::BlockDevice).unwrap(), summary);
+    }
+
+    #[test]
+    fn one_that_was_given_up_is_not_complete() {
+        let (pace, [one, two, three]) = three();
+        [one, two].iter().for_each(Pulse::waits_for_pass);
+        assert_eq!(stalled(&pace, 60 * SECOND), [2]);
+        assert!(three.complete(Summary::default()).is_err());
+        assert!(pace.verdict_of(TargetId(2), Kind::BlockDevice).is_err());
     }
 }

@@ -8,13 +8,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::cancel::Cancel;
-use super::error::Error;
 use super::first_pass::FirstPass;
 use super::pace::Pace;
 use super::plan::{Plan, Reopen};
 use super::queue::{Closer, queue};
 use super::retry::{self, Pass, Passes, RETRIES, Wanted};
-use super::verdict::{Failure, Verdict};
+use super::verdict::Verdict;
 use super::writer::POLL_INTERVAL;
 use crate::event::{Event, Observer, Outcome, TargetId};
 use crate::sink::{Kind, Restore};
@@ -51,7 +50,7 @@ pub(super) enum WorkerState {
     Wants(Wanted),
     Ended(thread::Result<Verdict>),
     /// Its thread is held up in its target, and not waited for.
-    GivenUp(Failure),
+    GivenUp(Verdict),
 }
 
 pub(super) struct Supervisor {
@@ -119,10 +118,10 @@ impl Supervisor {
             if let Some(restore) = worker.restore.take() {
                 restore();
             }
-            let error = Arc::new(Error::Stalled { limit: self.pace.limit() });
-            let state = self.pace.state_of(target, worker.kind);
-            worker.state = WorkerState::GivenUp(Failure { error, state });
-            self.observer.event(Event::Target(target, Outcome::Failed));
+            let verdict = self.pace.verdict_of(target, worker.kind);
+            let outcome = if verdict.is_ok() { Outcome::Complete } else { Outcome::Failed };
+            worker.state = WorkerState::GivenUp(verdict);
+            self.observer.event(Event::Target(target, outcome));
         }
     }
 
@@ -178,7 +177,7 @@ impl Supervisor {
                 let _ = worker.thread.join();
                 ended.unwrap_or_else(|panic| resume_unwind(panic))
             }
-            WorkerState::GivenUp(failure) => Err(failure),
+            WorkerState::GivenUp(verdict) => verdict,
             WorkerState::Works | WorkerState::Wants(_) => unreachable!("it has not ended"),
         };
         self.workers.into_iter().map(verdict).collect()

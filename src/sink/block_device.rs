@@ -284,7 +284,8 @@ impl Sink for BlockDevice {
         self.tuning.restore();
         match (outcome, self.contents) {
             (Outcome::Failed, Contents::AsFound) => TargetState::Untouched,
-            (Outcome::Failed, Contents::Changed) => TargetState::BootRegionZero,
+            // What is at its start is known to who wrote it.
+            (Outcome::Failed, Contents::Changed) => TargetState::MaybeBootable,
             (Outcome::Complete, _) => {
                 if self.scope == Scope::Disk {
                     partitions::reread(&self.file, &self.path, &*self.observer);

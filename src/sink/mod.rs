@@ -223,12 +223,11 @@ pub enum TargetState {
     Moved,
     /// A device holds no valid image: its boot region is zeroed.
     BootRegionZero,
-    /// The same, but the boot region had been written already and was zeroed again.
+    /// The same, but the boot region was zeroed only after the failure: it could have looked valid.
     BootRegionCleared,
-    /// A device holds no valid image, but may look as if it did: its boot region was written, may not be durable, and
-    /// could not be zeroed again.
+    /// A device holds no valid image, but may look as if it did: it has been changed, and its boot region may not be zero.
     MaybeBootable,
-    /// What was there before: nothing has been written.
+    /// What was there before: nothing has been written, or all of it has been put back.
     Untouched,
     /// The target keeps nothing.
     NotApplicable,
