@@ -174,7 +174,9 @@ impl Error {
     /// The exit status.
     pub fn status(&self) -> i32 {
         match self {
-            Self::Copy { source, signal: Some(signal), .. } if matches!(**source, copy::Error::Cancelled) => {
+            Self::Copy { source, signal: Some(signal), .. }
+                if matches!(**source, copy::Error::Cancelled | copy::Error::HeldUp { .. }) =>
+            {
                 128 + signal
             }
             Self::Targets { failed, .. } => failed.iter().map(Self::status).max().unwrap_or(super::FAILED),

@@ -17,6 +17,8 @@ pub(super) struct Pace {
 struct State {
     /// How long a target may be held up while the others wait.
     limit: Duration,
+    /// When the copy was asked to stop.
+    asked_to_stop: Option<Duration>,
     targets: Vec<Target>,
     /// Since when the reader has been waiting for a buffer.
     starves: Option<Duration>,
@@ -71,14 +73,17 @@ impl Pace {
             waits_since: None,
         };
         let targets = (0..targets).map(|_| target()).collect();
-        let state = State { limit, targets, starves: None, now: Duration::ZERO };
+        let state = State { limit, asked_to_stop: None, targets, starves: None, now: Duration::ZERO };
         Arc::new(Self { state: Mutex::new(state) })
     }
 
-    /// From here on, no target may be held up for longer than this.
-    pub(super) fn limit_to(&self, limit: Duration) {
+    /// The copy was asked to stop. From here on, no target may be held up for longer than this, even if no other waits
+    /// for it.
+    pub(super) fn stop_within(&self, limit: Duration) {
         let mut state = self.state();
         state.limit = state.limit.min(limit);
+        let now = state.now;
+        state.asked_to_stop.get_or_insert(now);
     }
 
     /// Takes note that the copy has gone on for so long.
@@ -98,14 +103,18 @@ impl Pace {
         self.enter(target, Activity::Ended);
     }
 
-    /// The targets that have shown no sign of life for too long, while each other has ended or waits for them. They
-    /// count as given up from here on.
+    /// The targets that have shown no sign of life for too long, while each other has ended or waits for them, or since
+    /// the copy was asked to stop. They count as given up from here on.
     pub(super) fn give_up_stalled(&self) -> Vec<TargetId> {
         let mut state = self.state();
         let Some(latest) = state.now.checked_sub(state.limit) else { return Vec::new() };
+        if state.asked_to_stop.is_some_and(|since| since > latest) {
+            return Vec::new();
+        }
         let is_starving = state.starves.is_some_and(|since| since <= latest);
         let mut stalled = Vec::new();
-        let mut is_awaited = false;
+        // Whoever asked the copy to stop waits for it.
+        let mut is_awaited = state.asked_to_stop.is_some();
         for (index, target) in state.targets.iter().enumerate() {
             match target.activity {
                 Activity::GivenUp => {}
@@ -162,7 +171,8 @@ impl Pace {
 impl State {
     /// Why a target is given up.
     fn stalled(&self) -> Error {
-        Error::Stalled { limit: self.limit }
+        let limit = self.limit;
+        self.asked_to_stop.map_or(Error::Stalled { limit }, |_| Error::HeldUp { limit })
     }
 }
 
@@ -319,6 +329,18 @@ mod tests {
     }
 
     #[test]
+    fn after_a_signal_the_time_begins_again_and_nobody_else_need_wait() {
+        let single = Pace::new(1, 60 * SECOND);
+        let pulse = Pulse::new(&single, TargetId(0));
+        assert_eq!(stalled(&single, 100 * SECOND), [0; 0]);
+        single.stop_within(5 * SECOND);
+        assert_eq!(stalled(&single, 4 * SECOND), [0; 0]);
+        single.stop_within(5 * SECOND);
+        assert_eq!(stalled(&single, SECOND), [0]);
+        assert!(matches!(pulse.beat(), Err(Error::HeldUp { limit }) if limit == 5 * SECOND));
+    }
+
+    #[test]
     fn what_a_stalled_target_holds_is_told() {
         let (pace, [one, ..]) = three();
         let state = |kind| pace.verdict_of(TargetId(0), kind).unwrap_err().state;
@@ -340,10 +362,10 @@ mod tests {
 
     #[test]
     fn one_that_was_given_up_is_not_complete() {
-        let (pace, [one, two, three]) = three();
-        [one, two].iter().for_each(Pulse::waits_for_pass);
-        assert_eq!(stalled(&pace, 60 * SECOND), [2]);
-        assert!(three.complete(Summary::default()).is_err());
-        assert!(pace.verdict_of(TargetId(2), Kind::BlockDevice).is_err());
+        let single = Pace::new(1, SECOND);
+        single.stop_within(SECOND);
+        assert_eq!(stalled(&single, SECOND), [0]);
+        assert!(Pulse::new(&single, TargetId(0)).complete(Summary::default()).is_err());
+        assert!(single.verdict_of(TargetId(0), Kind::BlockDevice).is_err());
     }
 }

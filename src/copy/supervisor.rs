@@ -19,7 +19,7 @@ use crate::event::{Event, Observer, Outcome, TargetId};
 use crate::sink::{Kind, Restore};
 use crate::sys::pool::Supply;
 
-/// How long a target may do nothing after a signal, while the others wait for it or have ended.
+/// How long a target may do nothing after a signal.
 const LIMIT_AFTER_SIGNAL: Duration = Duration::from_secs(5);
 
 /// What a writer tells.
@@ -81,7 +81,7 @@ impl Supervisor {
             self.pace.advance(last_look.elapsed().min(2 * POLL_INTERVAL));
             last_look = Instant::now();
             if self.cancel.reason().is_some() {
-                self.pace.limit_to(LIMIT_AFTER_SIGNAL);
+                self.pace.stop_within(LIMIT_AFTER_SIGNAL);
             }
             self.give_up_stalled();
             if passes_left > 0 && self.all_want_a_pass() {

@@ -129,7 +129,7 @@ fn after_a_signal_one_that_is_held_up_is_not_waited_for_long() {
     // It may have been complete before.
     assert!(first.err().is_none_or(|failure| matches!(*failure.error, Error::Cancelled)));
     let failure = second.unwrap_err();
-    assert!(matches!(*failure.error, Error::Stalled { .. }), "{failure}");
+    assert!(matches!(*failure.error, Error::HeldUp { .. }), "{failure}");
     assert_eq!(failure.state, TargetState::BootRegionZero);
     drop(release);
     ended.recv().unwrap();
