@@ -128,6 +128,8 @@ impl Writer {
                     let zeroes = &self.boot_region.zeroes()[..bytes.len() as usize];
                     held.differences(zeroes, bytes.start, &self.cancel)?
                 }
+                // A file whose holes are holes already stays as it is.
+                Some(_) if self.sink.is_hole(bytes) => Vec::new(),
                 _ => vec![bytes],
             };
             for different in differences {

@@ -68,6 +68,11 @@ pub trait Sink: Send {
         true
     }
 
+    /// Whether none of `bytes` is stored, so that [`Self::zero`] changes nothing.
+    fn is_hole(&self, _bytes: ByteRange) -> bool {
+        false
+    }
+
     /// Writes all of `data` at `offset`, both in bytes.
     ///
     /// # Errors
