@@ -119,7 +119,8 @@ impl BlockDevice {
             scope: if device == disk { Scope::Disk } else { Scope::Partition },
             tuning: Arc::new(Tuning::of(request.path, disk, tunings, Arc::clone(&request.observer))),
             identity,
-            capacity,
+            // A loop device may end within a sector, of which nothing can be read or written.
+            capacity: capacity - capacity % u64::from(sector),
             sector,
             access: Access::Buffered,
             read_path: ReadPath::Direct,
