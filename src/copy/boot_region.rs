@@ -14,8 +14,9 @@ use super::pace::{Holds, Pulse};
 use super::plan::Plan;
 use super::relocation::Relocation;
 use crate::event::{Notice, Observer, TargetId};
+use crate::hashing::WINDOW;
 use crate::range::ByteRange;
-use crate::sink::{ReadError, Sink, TargetState};
+use crate::sink::{BOOT_REGION, ReadError, Sink, TargetState};
 use crate::sys::aligned::AlignedBuf;
 
 /// The bytes at the start of a target that are written last.
@@ -33,6 +34,9 @@ pub(super) struct BootRegion {
     /// Where the GPT is relocated.
     relocation: Option<Relocation>,
 }
+
+// What is written last is read back into the buffer of a window, and the zeroes of the region are compared with windows.
+const _: () = assert!(BOOT_REGION == WINDOW);
 
 /// A multiple of the logical sectors that devices have, in bytes.
 const SECTOR: usize = 4096;

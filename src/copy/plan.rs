@@ -7,7 +7,7 @@ use crate::bmap::{Bmap, Range};
 use crate::digest::ChecksumKind;
 use crate::partition::{Gpt, HEAD_LEN};
 use crate::range::{BlockRange, ByteRange};
-use crate::sink::InputFile;
+use crate::sink::{BOOT_REGION, InputFile};
 use crate::source::{self, ForwardRead, Head, Pipe, ReadPolicy, Source, Unpacked};
 
 /// Whether checksums are compared.
@@ -38,9 +38,6 @@ pub enum BackupGpt {
     /// To the end of the device; the primary header and the protective MBR say so.
     AtDeviceEnd,
 }
-
-/// How many bytes at the start of an image must have all of a GPT that is relocated: they are written last.
-pub(super) const GPT_LEN: usize = 1 << 20;
 
 /// What becomes of every byte of a target, and the only place that decides what of the image may be skipped.
 #[derive(Clone, Debug)]
@@ -211,7 +208,8 @@ impl Plan {
     fn head_parts(&self) -> Vec<ByteRange> {
         let end = match self.backup_gpt {
             BackupGpt::AsInImage => HEAD_LEN as u64,
-            BackupGpt::AtDeviceEnd => GPT_LEN as u64,
+            // All of a GPT that is relocated lies in what is written last.
+            BackupGpt::AtDeviceEnd => BOOT_REGION,
         };
         let parts = self.writes().take_while(|bytes| bytes.start < end);
         parts.map(|bytes| ByteRange { end: bytes.end.min(end), ..bytes }).collect()

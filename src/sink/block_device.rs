@@ -18,17 +18,14 @@ use super::positioned::{is_unsupported, steps, write_all_at, write_zeroes};
 use super::tuning::{Tuning, Tunings};
 use super::writeback::Writeback;
 use super::{
-    Accept, Discard, Error, FileId, Kind, ReadError, ReadPath, Request, Restore, Sink, SinkInfo, TargetReader,
-    TargetState, WriteError, partitions,
+    Accept, BOOT_REGION, Discard, Error, FileId, Kind, ReadError, ReadPath, Request, Restore, Sink, SinkInfo,
+    TargetReader, TargetState, WriteError, partitions,
 };
 use crate::device::{Claims, Device, Identity, SharedStorage, Topology};
 use crate::event::{Observer, Outcome};
 use crate::range::ByteRange;
 use crate::sys::eintr::retry_on_eintr;
 use crate::sys::read_at::{direct_len, drop_cached_device, read_all_at, read_direct};
-
-/// The boot region: where partition tables, boot loaders and the first superblock lie, in bytes.
-const BOOT_REGION: u64 = 1 << 20;
 
 pub(super) struct BlockDevice {
     path: PathBuf,

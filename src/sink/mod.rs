@@ -26,6 +26,9 @@ use crate::event::Outcome;
 use crate::range::ByteRange;
 use crate::sys::past_cache::PastCache;
 
+/// The boot region of a device: where partition tables, boot loaders and the first superblock lie, in bytes.
+pub(crate) const BOOT_REGION: u64 = 1 << 20;
+
 /// A target that is claimed until it is finished.
 pub trait Sink: Send {
     /// What it is and what it can take.
