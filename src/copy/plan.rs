@@ -156,12 +156,14 @@ impl Plan {
         Self { unmapped: Unmapped::Zero, ..self.clone() }
     }
 
-    /// A pass that does what several do of the same copy, all of which are the first or none.
+    /// A pass that does what several do of the same copy, all of which are the first or none. It zeroes holes if any of
+    /// them does.
     pub(super) fn union<'a>(plans: impl IntoIterator<Item = &'a Self> + Clone) -> Option<Self> {
         let first = plans.clone().into_iter().next()?;
         let is_right = |bytes: &&ByteRange| plans.clone().into_iter().all(|plan| plan.is_right(**bytes));
         let right = first.right.iter().filter(is_right).copied().collect();
-        let union = first.clone().without(right);
+        let zeroes = plans.clone().into_iter().any(|plan| plan.unmapped == Unmapped::Zero);
+        let union = if zeroes { first.zeroing_holes() } else { first.clone() }.without(right);
         if first.only.is_none() {
             return Some(union);
         }
