@@ -5,7 +5,7 @@ use std::sync::mpsc::RecvTimeoutError;
 
 use super::error::Error;
 use super::fingerprints::Fingerprints;
-use super::pipeline::{Chunk, Message};
+use super::pipeline::{Chunk, ToWriter};
 use super::plan::{Plan, Step};
 use super::queue::Incoming;
 use super::writer::{POLL_INTERVAL, Writer};
@@ -69,14 +69,14 @@ impl Writer {
         loop {
             self.cancel.check_waiting()?;
             match chunks.recv_timeout(POLL_INTERVAL) {
-                Ok(Message::Chunk(chunk)) => return Ok(Next::Chunk(chunk)),
-                Ok(Message::End(fingerprints)) => return Ok(Next::End(fingerprints)),
+                Ok(ToWriter::Chunk(chunk)) => return Ok(Next::Chunk(chunk)),
+                Ok(ToWriter::End(fingerprints)) => return Ok(Next::End(fingerprints)),
                 // The signal may have ended the program that the image comes from as well: then it is what stopped the
                 // copy.
-                Ok(Message::Failed(error)) if self.cancel.reason().is_some() && error.is_of_source() => {
+                Ok(ToWriter::Failed(error)) if self.cancel.reason().is_some() && error.is_of_source() => {
                     return Err(Error::Cancelled.into());
                 }
-                Ok(Message::Failed(error)) => return Err(error),
+                Ok(ToWriter::Failed(error)) => return Err(error),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(Error::NoResult.into()),
             }
