@@ -165,7 +165,7 @@ impl Error {
                 log::error!("the start of '{target}' has been zeroed again: it holds no valid image now; {COPY_AGAIN}");
             }
             TargetState::MaybeBootable => log::error!(
-                "the start of '{target}' could not be zeroed again: it may look valid, but holds no image; {COPY_AGAIN}"
+                "the start of '{target}' may not be zero: it may look valid, but holds no valid image; {COPY_AGAIN}"
             ),
             TargetState::Untouched => log::info!("'{target}' is as it was: nothing has been written"),
             TargetState::Complete | TargetState::NotApplicable => {}
@@ -175,7 +175,9 @@ impl Error {
     /// The exit status.
     pub fn status(&self) -> i32 {
         match self {
-            Self::Copy { source, signal: Some(signal), .. } if matches!(**source, copy::Error::Cancelled) => {
+            Self::Copy { source, signal: Some(signal), .. }
+                if matches!(**source, copy::Error::Cancelled | copy::Error::HeldUp { .. }) =>
+            {
                 128 + signal
             }
             Self::Targets { failed, .. } => failed.iter().map(Self::status).max().unwrap_or(super::FAILED),

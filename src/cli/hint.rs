@@ -192,7 +192,7 @@ fn of_copy(error: &copy::Error) -> Option<&'static str> {
         copy::Error::Gpt(RelocateError::FarEntries { .. }) => Some("relocate it later, with 'sgdisk -e DEVICE'"),
         copy::Error::Gpt(RelocateError::NoRoom { .. }) => Some("use a larger one"),
         copy::Error::Discard { source, .. } if source.kind() == ErrorKind::Unsupported => Some(ZERO_INSTEAD),
-        copy::Error::Stalled { .. } => Some("unplug it; this program may not end before"),
+        copy::Error::Stalled { .. } | copy::Error::HeldUp { .. } => Some("unplug it; this program may not end before"),
         copy::Error::Capacity { .. } => Some("it is counterfeit or broken: use another"),
         copy::Error::Medium(_) => Some("it is worn out, or holds less than it says: use another"),
         copy::Error::ReadBack { .. } => Some("is it still plugged in?"),

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use super::WritePolicy;
 use super::cancel::Cancel;
 use super::error::Error;
+use super::pace::{Holds, Pulse};
 use super::plan::Plan;
 use super::relocation::Relocation;
 use crate::event::{Notice, Observer, TargetId};
+use crate::hashing::WINDOW;
 use crate::range::ByteRange;
-use crate::sink::{ReadError, Sink, TargetState};
+use crate::sink::{BOOT_REGION, ReadError, Sink, TargetState};
 use crate::sys::aligned::AlignedBuf;
 
 /// The bytes at the start of a target that are written last.
@@ -27,10 +29,14 @@ pub(super) struct BootRegion {
     not_zero: ByteRange,
     /// How much of it is written once it is zero: with [`WritePolicy::Changed`] what is going to be something else.
     write: WritePolicy,
-    state: State,
+    /// Is told what the target holds, as far as the region decides that.
+    pulse: Pulse,
     /// Where the GPT is relocated.
     relocation: Option<Relocation>,
 }
+
+// What is written last is read back into the buffer of a window, and the zeroes of the region are compared with windows.
+const _: () = assert!(BOOT_REGION == WINDOW);
 
 /// A multiple of the logical sectors that devices have, in bytes.
 const SECTOR: usize = 4096;
@@ -43,22 +49,17 @@ pub(super) enum Last {
     BootRegion,
 }
 
-/// What the boot region of the target is good for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// It is as it was found, with all the rest, or zero.
-    Safe,
-    /// It may look like that of a disk, which the rest of the target is not: it was written and may not be durable, the
-    /// rest has been discarded, or the medium is at fault.
-    Misleading,
-}
-
 impl BootRegion {
     /// Takes memory for a region of so many bytes, at most as many as there are `zeroes`.
-    pub(super) fn new(length: u64, zeroes: &Arc<AlignedBuf>, relocation: Option<Relocation>) -> Result<Self, Error> {
+    pub(super) fn new(
+        length: u64,
+        zeroes: &Arc<AlignedBuf>,
+        relocation: Option<Relocation>,
+        pulse: Pulse,
+    ) -> Result<Self, Error> {
         let contents = AlignedBuf::zeroed(length as usize).map_err(Error::Memory)?;
         let (zeroes, not_zero) = (Arc::clone(zeroes), ByteRange { start: 0, end: length });
-        Ok(Self { contents, zeroes, not_zero, write: WritePolicy::All, state: State::Safe, relocation })
+        Ok(Self { contents, zeroes, not_zero, write: WritePolicy::All, pulse, relocation })
     }
 
     /// Reads the region of `sink`, without what `plan` discards, nor of the table of a GPT that is relocated. Nothing is
@@ -79,14 +80,20 @@ impl BootRegion {
         }
     }
 
-    /// Takes note that something outside of the region is not what it was.
-    pub(super) fn rest_changed(&mut self) {
-        self.state = State::Misleading;
+    /// Takes note that something outside of the region is going to change.
+    pub(super) fn rest_changes(&self) {
+        self.pulse.set_holds(Holds::Misleading);
+    }
+
+    /// Takes note that it has not: all is as it was found.
+    pub(super) fn nothing_changed(&self) {
+        self.pulse.set_holds(Holds::AsFound);
     }
 
     /// Zeroes the region in `sink`, if it has one, or what of it is not zero, and makes that durable.
     pub(super) fn clear(&mut self, sink: &mut dyn Sink, write: WritePolicy) -> Result<(), Error> {
         self.write = write;
+        self.pulse.set_holds(Holds::Misleading);
         let ByteRange { start, end } = match write {
             WritePolicy::All => ByteRange { start: 0, end: self.contents.len() as u64 },
             WritePolicy::Changed => self.not_zero,
@@ -97,7 +104,7 @@ impl BootRegion {
         if !self.contents.is_empty() {
             sink.sync().map_err(Error::Sync)?;
         }
-        self.state = State::Safe;
+        self.pulse.set_holds(Holds::Invalid);
         Ok(())
     }
 
@@ -204,7 +211,7 @@ impl BootRegion {
     /// Has all of the region written, or zeroed, from now on: the medium does not hold what it was told to.
     pub(super) fn distrust(&mut self) {
         self.write = WritePolicy::All;
-        self.state = State::Misleading;
+        self.pulse.set_holds(Holds::Misleading);
     }
 
     /// Writes what is written last, of that the one or the other, and makes it durable, as the rest must be. Of the
@@ -220,7 +227,7 @@ impl BootRegion {
             _ => ByteRange { start: 0, end: data.len() as u64 },
         };
         if last == Last::BootRegion {
-            self.state = State::Misleading;
+            self.pulse.set_holds(Holds::Misleading);
         }
         // In one write, so that it goes to the device directly: whoever is killed here has written all of it or
         // nothing.
@@ -231,14 +238,22 @@ impl BootRegion {
         sink.sync().map_err(Error::Sync)
     }
 
-    /// After an error: zeroes the region where it is misleading. Returns what that leaves, or `None` where it is not.
+    /// After an error: zeroes the region where it may be misleading. Returns what that leaves; `None` where there is no
+    /// region, or it has not been touched.
     pub(super) fn revoke(&self, sink: &mut dyn Sink) -> Option<TargetState> {
-        if self.state == State::Safe {
-            return None;
+        match self.pulse.holds() {
+            Holds::Invalid if !self.contents.is_empty() => Some(TargetState::BootRegionZero),
+            Holds::Misleading if !self.contents.is_empty() => {
+                let cleared: io::Result<()> =
+                    sink.write_at(self.zeroes(), 0).map_err(|error| error.source).and_then(|()| sink.sync());
+                if cleared.is_err() {
+                    return Some(TargetState::MaybeBootable);
+                }
+                self.pulse.set_holds(Holds::Invalid);
+                Some(TargetState::BootRegionCleared)
+            }
+            _ => None,
         }
-        let cleared: io::Result<()> =
-            sink.write_at(self.zeroes(), 0).map_err(|error| error.source).and_then(|()| sink.sync());
-        Some(if cleared.is_ok() { TargetState::BootRegionCleared } else { TargetState::MaybeBootable })
     }
 }
 

@@ -101,10 +101,8 @@ impl Marks {
         let mut missing = None;
         for &(offset, _) in &self.places {
             cancel.check()?;
-            let mut found = buffer()?;
-            let read = sink.read_at(&mut found, offset);
-            self.buf.copy_from_slice(&mark(self.seed, offset));
-            if read.is_err() || found[..] != self.buf[..] {
+            let read = sink.read_at(&mut self.buf, offset);
+            if read.is_err() || self.buf[..] != mark(self.seed, offset) {
                 missing = Some(offset);
             }
         }

@@ -1,5 +1,8 @@
 //! What the image leaves out is discarded, and what a device then has there is looked at.
 
+use std::io::ErrorKind;
+
+use super::boot_region::BootRegion;
 use super::cancel::Cancel;
 use super::error::Error;
 use super::pass::strides;
@@ -18,20 +21,26 @@ const SAMPLES: u64 = 64;
 /// How much is read in one place, in bytes.
 const SAMPLE_LEN: u64 = 4096;
 
-/// Discards on a device what `plan` says, and returns how many bytes that is; `changed` is called after each part. A
-/// file's holes are holes already, and a device without a capacity keeps nothing.
+/// Discards on a device, which is as it was found, what `plan` says, and returns how many bytes that is. A file's holes
+/// are holes already, and a device without a capacity keeps nothing.
 pub(super) fn discard(
     plan: &Plan,
     sink: &mut dyn Sink,
+    boot_region: &BootRegion,
     cancel: &Cancel,
-    mut changed: impl FnMut(),
 ) -> Result<u64, Error> {
     let mut discarded = 0;
     for hole in holes(plan, &sink.info(), ByteRange { start: 0, end: u64::MAX }) {
         for bytes in strides(hole, STRIDE) {
             cancel.check()?;
-            sink.discard(bytes).map_err(|WriteError { offset, source }| Error::Discard { offset, source })?;
-            changed();
+            // Beforehand: the kernel splits a command, and where a part of it fails, others may have been carried out.
+            boot_region.rest_changes();
+            sink.discard(bytes).map_err(|WriteError { offset, source }| {
+                if discarded == 0 && source.kind() == ErrorKind::Unsupported {
+                    boot_region.nothing_changed();
+                }
+                Error::Discard { offset, source }
+            })?;
             discarded += bytes.len();
         }
     }

@@ -84,6 +84,9 @@ pub enum Error {
     /// The target took nothing, nor gave anything back, for so long, and all others waited for it.
     #[error("it has done nothing for {} while the others waited for it", human_time(*limit))]
     Stalled { limit: Duration },
+    /// The target took nothing, nor gave anything back, for so long after somebody asked the copy to stop.
+    #[error("interrupted, and it has done nothing for {} since", human_time(*limit))]
+    HeldUp { limit: Duration },
     /// A thread that reads or verifies the image has panicked.
     #[error("reading the image ended without a result")]
     NoResult,

@@ -76,6 +76,7 @@ impl Fingerprints {
     fn push(&mut self, window: u64, digest: &Digest) -> io::Result<()> {
         let number = self.digests.len() / self.purpose.len();
         if self.runs.last().is_none_or(|&(first, start)| first + (number - start) as u64 != window) {
+            self.runs.try_reserve(1)?;
             self.runs.push((window, number));
         }
         if self.digests.capacity() - self.digests.len() < self.purpose.len() {

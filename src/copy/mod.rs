@@ -119,18 +119,13 @@ impl Copy {
             Err(error) => return give_up(sinks, error, &*observer),
         };
         tell_sector_sizes(gpt_sectors, &sinks, &*observer);
-        let begin = |(index, (work, sink)): (usize, (Idle, Box<dyn Sink>))| {
-            let Idle { boot_region, survey, held, read_back, to_thread, thread, passes } = work;
-            let (id, plan, info) = (TargetId(index), Arc::clone(&plan), sink.info());
-            let (kind, restore, pulse) = (info.kind, sink.restore(), Pulse::new(&pace, id));
-            let observer = Arc::new(UntilGivenUp { observer: Arc::clone(&observer), pulse: pulse.clone() });
-            let (found, cancel) = (Found::Unchanged, cancel.of_target(pulse.clone()));
-            let writer =
-                Writer { id, plan, sink, info, boot_region, survey, held, found, read_back, observer, cancel, pulse };
-            let _ = to_thread.send(writer); // it waits for just that
+        let begin = |(work, sink): (Idle, Box<dyn Sink>)| {
+            let Idle { to_thread, thread, passes } = work;
+            let (kind, restore) = (sink.info().kind, sink.restore());
+            let _ = to_thread.send((sink, Arc::clone(&observer), cancel.clone())); // it waits for just that
             Worker { kind, thread, queue: None, passes: Some(passes), restore, state: WorkerState::Works }
         };
-        let workers = work.into_iter().zip(sinks).enumerate().map(begin).collect();
+        let workers = work.into_iter().zip(sinks).map(begin).collect();
         let (drain, drained) = drain(pipe);
         let (supply, keep) = (pool.supply(), keep(&plan, read_back));
         let first = Some(FirstPass { reader, reopen: reopen.clone(), drain, keep, pool });
@@ -153,13 +148,12 @@ struct Started {
     pool: Pool,
 }
 
-/// A thread that waits for its sink, and what it needs beside it.
+/// What a thread that has all the rest waits for.
+type Begin = (Box<dyn Sink>, Arc<dyn Observer>, Cancel);
+
+/// A thread that waits for its sink.
 struct Idle {
-    boot_region: BootRegion,
-    survey: Option<Survey>,
-    held: Option<Held>,
-    read_back: Option<MediumCheck>,
-    to_thread: SyncSender<Writer>,
+    to_thread: SyncSender<Begin>,
     thread: JoinHandle<()>,
     passes: Passes,
 }
@@ -193,7 +187,8 @@ fn start(
     let (told, inbox) = sync_channel(count * (retry::RETRIES + 3));
     for (index, info) in sinks.iter().map(|sink| sink.info()).enumerate() {
         let target = TargetId(index);
-        let boot_region = BootRegion::new(info.boot_region, &zeroes, Relocation::of(plan, &info)?)?;
+        let pulse = Pulse::new(pace, target);
+        let boot_region = BootRegion::new(info.boot_region, &zeroes, Relocation::of(plan, &info)?, pulse.clone())?;
         let buffers = match (write, read_back) {
             (WritePolicy::All, ReadBack::No) => None,
             _ => Some(compare::buffers(count)?),
@@ -203,16 +198,20 @@ fn start(
         let survey = survey.map(|pool| Survey { target, sinks: count, pool });
         let read_back = buffers.filter(|_| read_back == ReadBack::Yes);
         let read_back = read_back.map(|pool| MediumCheck::new(plan, count, pool)).transpose()?;
-        let (to_thread, inbox) = sync_channel::<Writer>(1);
-        let (asking, passes) = Asking::new(target, told.clone(), Pulse::new(pace, target));
-        let told = told.clone();
+        let (to_thread, inbox) = sync_channel::<Begin>(1);
+        let (asking, passes) = Asking::new(target, told.clone(), pulse.clone());
+        let (plan, told) = (Arc::clone(plan), told.clone());
         let run = move || {
-            let Ok(writer) = inbox.recv() else { return };
+            let Ok((sink, observer, cancel)) = inbox.recv() else { return };
+            let (id, info, found, cancel) = (target, sink.info(), Found::Unchanged, cancel.of_target(pulse.clone()));
+            let observer = Arc::new(UntilGivenUp { observer, pulse: pulse.clone() });
+            let writer =
+                Writer { id, plan, sink, info, boot_region, survey, held, found, read_back, observer, cancel, pulse };
             let ended = catch_unwind(AssertUnwindSafe(|| writer.run(asking)));
             let _ = told.send((target, Told::Ended(ended))); // fails where the target was given up and no one waits
         };
         let thread = threads::start("writer", run).map_err(Error::Thread)?;
-        work.push(Idle { boot_region, survey, held, read_back, to_thread, thread, passes });
+        work.push(Idle { to_thread, thread, passes });
     }
     Ok(Started { work, inbox, pool })
 }

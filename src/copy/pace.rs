@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::error::Error;
+use super::verdict::{Failure, Summary, Verdict};
 use crate::event::{Event, Observer, TargetId};
 use crate::sink::{Kind, TargetState};
 
@@ -16,6 +17,8 @@ pub(super) struct Pace {
 struct State {
     /// How long a target may be held up while the others wait.
     limit: Duration,
+    /// When the copy was asked to stop.
+    asked_to_stop: Option<Duration>,
     targets: Vec<Target>,
     /// Since when the reader has been waiting for a buffer.
     starves: Option<Duration>,
@@ -45,15 +48,19 @@ enum Activity {
     GivenUp,
 }
 
-/// What is on a target, as far as that can be told while its writer is held up.
+/// What is on a target: its writer may be held up, and tells that beforehand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holds {
     /// What it held before.
     AsFound,
-    /// Something else, which does not look valid.
-    Changed,
-    /// What may look valid.
+    /// The same, but perhaps for some marks, which are going to be put back.
+    Marked,
+    /// Something else, which may look valid: its boot region may not be zero.
     Misleading,
+    /// Something else, which does not look valid: its boot region, if it has one, is zero.
+    Invalid,
+    /// The image, durable, and read back if that was wanted.
+    Image(Summary),
 }
 
 impl Pace {
@@ -66,17 +73,17 @@ impl Pace {
             waits_since: None,
         };
         let targets = (0..targets).map(|_| target()).collect();
-        Arc::new(Self { state: Mutex::new(State { limit, targets, starves: None, now: Duration::ZERO }) })
+        let state = State { limit, asked_to_stop: None, targets, starves: None, now: Duration::ZERO };
+        Arc::new(Self { state: Mutex::new(state) })
     }
 
-    pub(super) fn limit(&self) -> Duration {
-        self.state().limit
-    }
-
-    /// From here on, no target may be held up for longer than this.
-    pub(super) fn limit_to(&self, limit: Duration) {
+    /// The copy was asked to stop. From here on, no target may be held up for longer than this, even if no other waits
+    /// for it.
+    pub(super) fn stop_within(&self, limit: Duration) {
         let mut state = self.state();
         state.limit = state.limit.min(limit);
+        let now = state.now;
+        state.asked_to_stop.get_or_insert(now);
     }
 
     /// Takes note that the copy has gone on for so long.
@@ -96,14 +103,18 @@ impl Pace {
         self.enter(target, Activity::Ended);
     }
 
-    /// The targets that have shown no sign of life for too long, while each other has ended or waits for them. They
-    /// count as given up from here on.
+    /// The targets that have shown no sign of life for too long, while each other has ended or waits for them, or since
+    /// the copy was asked to stop. They count as given up from here on.
     pub(super) fn give_up_stalled(&self) -> Vec<TargetId> {
         let mut state = self.state();
         let Some(latest) = state.now.checked_sub(state.limit) else { return Vec::new() };
+        if state.asked_to_stop.is_some_and(|since| since > latest) {
+            return Vec::new();
+        }
         let is_starving = state.starves.is_some_and(|since| since <= latest);
         let mut stalled = Vec::new();
-        let mut is_awaited = false;
+        // Whoever asked the copy to stop waits for it.
+        let mut is_awaited = state.asked_to_stop.is_some();
         for (index, target) in state.targets.iter().enumerate() {
             match target.activity {
                 Activity::GivenUp => {}
@@ -123,15 +134,18 @@ impl Pace {
         stalled
     }
 
-    /// What is on a target that was given up.
-    pub(super) fn state_of(&self, target: TargetId, kind: Kind) -> TargetState {
-        match (kind, self.state().targets[target.0].holds) {
+    /// How the copy to a target ended that was given up.
+    pub(super) fn verdict_of(&self, target: TargetId, kind: Kind) -> Verdict {
+        let state = self.state();
+        let left = match (kind, state.targets[target.0].holds) {
+            (_, Holds::Image(summary)) => return Ok(summary),
             (Kind::CharacterDevice, _) => TargetState::NotApplicable,
             (_, Holds::AsFound) => TargetState::Untouched,
             (Kind::RegularFile, _) => TargetState::Incomplete,
-            (Kind::BlockDevice, Holds::Changed) => TargetState::BootRegionZero,
-            (Kind::BlockDevice, Holds::Misleading) => TargetState::MaybeBootable,
-        }
+            (Kind::BlockDevice, Holds::Invalid) => TargetState::BootRegionZero,
+            (Kind::BlockDevice, Holds::Marked | Holds::Misleading) => TargetState::MaybeBootable,
+        };
+        Err(Failure { error: Arc::new(state.stalled()), state: left })
     }
 
     /// Does nothing for one that was given up.
@@ -151,6 +165,14 @@ impl Pace {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Why a target is given up.
+    fn stalled(&self) -> Error {
+        let limit = self.limit;
+        self.asked_to_stop.map_or(Error::Stalled { limit }, |_| Error::HeldUp { limit })
     }
 }
 
@@ -174,11 +196,12 @@ impl Pulse {
 
     /// Fails where the target has been given up.
     pub(super) fn check(&self) -> Result<(), Error> {
-        if self.is_given_up() { Err(Error::Stalled { limit: self.pace.limit() }) } else { Ok(()) }
+        let state = self.pace.state();
+        if state.targets[self.target.0].activity == Activity::GivenUp { Err(state.stalled()) } else { Ok(()) }
     }
 
     fn is_given_up(&self) -> bool {
-        self.pace.state().targets[self.target.0].activity == Activity::GivenUp
+        self.check().is_err()
     }
 
     pub(super) fn waits_for_chunk(&self) {
@@ -196,6 +219,17 @@ impl Pulse {
 
     pub(super) fn holds(&self) -> Holds {
         self.pace.state().targets[self.target.0].holds
+    }
+
+    /// Takes note that the target holds the image. Fails where it has been given up: then it was reported to have none.
+    pub(super) fn complete(&self, summary: Summary) -> Result<(), Error> {
+        let mut state = self.pace.state();
+        let target = &mut state.targets[self.target.0];
+        if target.activity == Activity::GivenUp {
+            return Err(state.stalled());
+        }
+        target.holds = Holds::Image(summary);
+        Ok(())
     }
 
     /// How long the target has waited for others, and for the source.
@@ -295,15 +329,43 @@ mod tests {
     }
 
     #[test]
+    fn after_a_signal_the_time_begins_again_and_nobody_else_need_wait() {
+        let single = Pace::new(1, 60 * SECOND);
+        let pulse = Pulse::new(&single, TargetId(0));
+        assert_eq!(stalled(&single, 100 * SECOND), [0; 0]);
+        single.stop_within(5 * SECOND);
+        assert_eq!(stalled(&single, 4 * SECOND), [0; 0]);
+        single.stop_within(5 * SECOND);
+        assert_eq!(stalled(&single, SECOND), [0]);
+        assert!(matches!(pulse.beat(), Err(Error::HeldUp { limit }) if limit == 5 * SECOND));
+    }
+
+    #[test]
     fn what_a_stalled_target_holds_is_told() {
         let (pace, [one, ..]) = three();
-        let state = |kind| pace.state_of(TargetId(0), kind);
+        let state = |kind| pace.verdict_of(TargetId(0), kind).unwrap_err().state;
         assert_eq!(state(Kind::BlockDevice), TargetState::Untouched);
-        one.set_holds(Holds::Changed);
-        assert_eq!(state(Kind::BlockDevice), TargetState::BootRegionZero);
-        assert_eq!(state(Kind::RegularFile), TargetState::Incomplete);
-        one.set_holds(Holds::Misleading);
-        assert_eq!(state(Kind::BlockDevice), TargetState::MaybeBootable);
-        assert_eq!(state(Kind::CharacterDevice), TargetState::NotApplicable);
+        for (holds, of_device) in [
+            (Holds::Marked, TargetState::MaybeBootable),
+            (Holds::Misleading, TargetState::MaybeBootable),
+            (Holds::Invalid, TargetState::BootRegionZero),
+        ] {
+            one.set_holds(holds);
+            assert_eq!(state(Kind::BlockDevice), of_device);
+            assert_eq!(state(Kind::RegularFile), TargetState::Incomplete);
+            assert_eq!(state(Kind::CharacterDevice), TargetState::NotApplicable);
+        }
+        let summary = Summary { bytes: 7, ..Summary::default() };
+        one.complete(summary).unwrap();
+        assert_eq!(pace.verdict_of(TargetId(0), Kind::BlockDevice).unwrap(), summary);
+    }
+
+    #[test]
+    fn one_that_was_given_up_is_not_complete() {
+        let single = Pace::new(1, SECOND);
+        single.stop_within(SECOND);
+        assert_eq!(stalled(&single, SECOND), [0]);
+        assert!(Pulse::new(&single, TargetId(0)).complete(Summary::default()).is_err());
+        assert!(single.verdict_of(TargetId(0), Kind::BlockDevice).is_err());
     }
 }

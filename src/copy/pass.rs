@@ -6,7 +6,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use super::cancel::take_signals;
 use super::error::Error;
 use super::fingerprints::Fingerprints;
-use super::pipeline::{Chunk, Message};
+use super::pipeline::{Chunk, ToWriter};
 use super::plan::{Plan, Step};
 use super::queue::Incoming;
 use super::writer::{POLL_INTERVAL, Writer};
@@ -71,18 +71,18 @@ impl Writer {
         loop {
             self.cancel.check_waiting()?;
             let message = chunks.recv_timeout(POLL_INTERVAL);
-            if matches!(message, Ok(Message::End(_) | Message::Failed(_))) {
+            if matches!(message, Ok(ToWriter::End(_) | ToWriter::Failed(_))) {
                 // A signal may have ended the program that the image comes from as well: then it is what stopped the
                 // copy.
                 take_signals();
             }
             match message {
-                Ok(Message::Chunk(chunk)) => return Ok(Next::Chunk(chunk)),
-                Ok(Message::End(fingerprints)) => return Ok(Next::End(fingerprints)),
-                Ok(Message::Failed(error)) if self.cancel.reason().is_some() && error.is_of_source() => {
+                Ok(ToWriter::Chunk(chunk)) => return Ok(Next::Chunk(chunk)),
+                Ok(ToWriter::End(fingerprints)) => return Ok(Next::End(fingerprints)),
+                Ok(ToWriter::Failed(error)) if self.cancel.reason().is_some() && error.is_of_source() => {
                     return Err(Error::Cancelled.into());
                 }
-                Ok(Message::Failed(error)) => return Err(error),
+                Ok(ToWriter::Failed(error)) => return Err(error),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(Error::NoResult.into()),
             }
@@ -134,6 +134,8 @@ impl Writer {
                     let zeroes = &self.boot_region.zeroes()[..bytes.len() as usize];
                     held.differences(zeroes, bytes.start, &self.cancel)?
                 }
+                // A file whose holes are holes already stays as it is.
+                Some(_) if self.sink.is_hole(bytes) => Vec::new(),
                 _ => vec![bytes],
             };
             for different in differences {

@@ -46,21 +46,24 @@ impl Chunk {
     }
 }
 
-/// What goes through a channel.
-#[derive(Clone)]
-pub(super) enum Message<C, D, E> {
-    Chunk(C),
+/// What the verifier gets.
+enum ToVerifier {
+    Chunk(Chunk),
     /// All chunks have come, and as far as that can be told the image is complete.
-    End(D),
+    End,
     /// No more chunks come.
-    Failed(E),
+    Failed(Error),
 }
 
-/// What the verifier gets.
-type ToVerifier = Message<Chunk, (), Error>;
-
-/// What a writer gets; at the end the fingerprints of what has come, where they are kept.
-pub(super) type ToWriter = Message<Arc<Chunk>, Option<Arc<Fingerprints>>, Arc<Error>>;
+/// What a writer gets.
+#[derive(Clone)]
+pub(super) enum ToWriter {
+    Chunk(Arc<Chunk>),
+    /// The image is complete; with the fingerprints of what has come, where they are kept.
+    End(Option<Arc<Fingerprints>>),
+    /// No more chunks come.
+    Failed(Arc<Error>),
+}
 
 /// The buffers of one pass.
 pub(super) fn buffers() -> Result<Pool, Error> {
@@ -95,7 +98,7 @@ pub(super) fn start(
     let reader = move || {
         let result = open().and_then(|mut source| read(&planned, &mut *source, &pool, &to_verifier, &pace));
         let is_complete = result.is_ok();
-        let last = result.map_or_else(Message::Failed, Message::End);
+        let last = result.map_or_else(ToVerifier::Failed, |()| ToVerifier::End);
         let _ = to_verifier.send(last); // a verifier that has gone needs no end
         // One of unknown size was read to the end of its pipe.
         if let Some(size) = planned.image_size().filter(|_| is_complete) {
@@ -132,7 +135,7 @@ fn read(
             let length = chunk_len(ByteRange { start: offset, end: range.end });
             let got = read_full(source, &mut buf[..length]).map_err(|source| Error::Read { offset, source })?;
             let chunk = Chunk { offset, length: got, buf };
-            if got > 0 && chunks.send(Message::Chunk(chunk)).is_err() {
+            if got > 0 && chunks.send(ToVerifier::Chunk(chunk)).is_err() {
                 return RECEIVER_GONE;
             }
             offset += got as u64;
@@ -191,12 +194,12 @@ fn verify(plan: &Plan, chunks: &Receiver<ToVerifier>, keep: Keep, mut writers: V
     let mut checker = Checker::new(plan, keep);
     for message in chunks {
         let message = match message {
-            Message::Chunk(chunk) => checker.check(&chunk).map(|()| Message::Chunk(Arc::new(chunk))),
-            Message::End(()) => checker.finish().map(Message::End),
-            Message::Failed(error) => Err(error),
+            ToVerifier::Chunk(chunk) => checker.check(&chunk).map(|()| ToWriter::Chunk(Arc::new(chunk))),
+            ToVerifier::End => checker.finish().map(ToWriter::End),
+            ToVerifier::Failed(error) => Err(error),
         };
-        let message = message.unwrap_or_else(|error| Message::Failed(Arc::new(error)));
-        let is_last = !matches!(message, Message::Chunk(_));
+        let message = message.unwrap_or_else(|error| ToWriter::Failed(Arc::new(error)));
+        let is_last = !matches!(message, ToWriter::Chunk(_));
         send_to_all(&mut writers, &message);
         if is_last || writers.is_empty() {
             return;

@@ -7,7 +7,7 @@ use crate::bmap::{Bmap, Range};
 use crate::digest::ChecksumKind;
 use crate::partition::{Gpt, HEAD_LEN};
 use crate::range::{BlockRange, ByteRange};
-use crate::sink::InputFile;
+use crate::sink::{BOOT_REGION, InputFile};
 use crate::source::{self, ForwardRead, Peek, Pipe, ReadPolicy, Source, Unpacked};
 
 /// Whether checksums are compared.
@@ -38,9 +38,6 @@ pub enum BackupGpt {
     /// To the end of the device; the primary header and the protective MBR say so.
     AtDeviceEnd,
 }
-
-/// How many bytes at the start of an image must have all of a GPT that is relocated: they are written last.
-pub(super) const GPT_LEN: usize = 1 << 20;
 
 /// What becomes of every byte of a target, and the only place that decides what of the image may be skipped.
 #[derive(Clone, Debug)]
@@ -159,12 +156,14 @@ impl Plan {
         Self { unmapped: Unmapped::Zero, ..self.clone() }
     }
 
-    /// A pass that does what several do of the same copy, all of which are the first or none.
+    /// A pass that does what several do of the same copy, all of which are the first or none. It zeroes holes if any of
+    /// them does.
     pub(super) fn union<'a>(plans: impl IntoIterator<Item = &'a Self> + Clone) -> Option<Self> {
         let first = plans.clone().into_iter().next()?;
         let is_right = |bytes: &&ByteRange| plans.clone().into_iter().all(|plan| plan.is_right(**bytes));
         let right = first.right.iter().filter(is_right).copied().collect();
-        let union = first.clone().without(right);
+        let zeroes = plans.clone().into_iter().any(|plan| plan.unmapped == Unmapped::Zero);
+        let union = if zeroes { first.zeroing_holes() } else { first.clone() }.without(right);
         if first.only.is_none() {
             return Some(union);
         }
@@ -211,7 +210,8 @@ impl Plan {
     fn head_parts(&self) -> Vec<ByteRange> {
         let end = match self.backup_gpt {
             BackupGpt::AsInImage => HEAD_LEN as u64,
-            BackupGpt::AtDeviceEnd => GPT_LEN as u64,
+            // All of a GPT that is relocated lies in what is written last.
+            BackupGpt::AtDeviceEnd => BOOT_REGION,
         };
         let parts = self.writes().take_while(|bytes| bytes.start < end);
         parts.map(|bytes| ByteRange { end: bytes.end.min(end), ..bytes }).collect()

@@ -8,19 +8,18 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::cancel::Cancel;
-use super::error::Error;
 use super::first_pass::FirstPass;
 use super::pace::Pace;
 use super::plan::{Plan, Reopen};
 use super::queue::{Closer, queue};
 use super::retry::{self, Pass, Passes, RETRIES, Wanted};
-use super::verdict::{Failure, Verdict};
+use super::verdict::Verdict;
 use super::writer::POLL_INTERVAL;
 use crate::event::{Event, Observer, Outcome, TargetId};
 use crate::sink::{Kind, Restore};
 use crate::sys::pool::Supply;
 
-/// How long a target may do nothing after a signal, while the others wait for it or have ended.
+/// How long a target may do nothing after a signal.
 const LIMIT_AFTER_SIGNAL: Duration = Duration::from_secs(5);
 
 /// What a writer tells.
@@ -51,7 +50,7 @@ pub(super) enum WorkerState {
     Wants(Wanted),
     Ended(thread::Result<Verdict>),
     /// Its thread is held up in its target, and not waited for.
-    GivenUp(Failure),
+    GivenUp(Verdict),
 }
 
 pub(super) struct Supervisor {
@@ -82,7 +81,7 @@ impl Supervisor {
             self.pace.advance(last_look.elapsed().min(2 * POLL_INTERVAL));
             last_look = Instant::now();
             if self.cancel.reason().is_some() {
-                self.pace.limit_to(LIMIT_AFTER_SIGNAL);
+                self.pace.stop_within(LIMIT_AFTER_SIGNAL);
             }
             self.give_up_stalled();
             if passes_left > 0 && self.all_want_a_pass() {
@@ -119,10 +118,10 @@ impl Supervisor {
             if let Some(restore) = worker.restore.take() {
                 restore();
             }
-            let error = Arc::new(Error::Stalled { limit: self.pace.limit() });
-            let state = self.pace.state_of(target, worker.kind);
-            worker.state = WorkerState::GivenUp(Failure { error, state });
-            self.observer.event(Event::Target(target, Outcome::Failed));
+            let verdict = self.pace.verdict_of(target, worker.kind);
+            let outcome = if verdict.is_ok() { Outcome::Complete } else { Outcome::Failed };
+            worker.state = WorkerState::GivenUp(verdict);
+            self.observer.event(Event::Target(target, outcome));
         }
     }
 
@@ -178,7 +177,7 @@ impl Supervisor {
                 let _ = worker.thread.join();
                 ended.unwrap_or_else(|panic| resume_unwind(panic))
             }
-            WorkerState::GivenUp(failure) => Err(failure),
+            WorkerState::GivenUp(verdict) => verdict,
             WorkerState::Works | WorkerState::Wants(_) => unreachable!("it has not ended"),
         };
         self.workers.into_iter().map(verdict).collect()

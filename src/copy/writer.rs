@@ -58,34 +58,44 @@ impl Writer {
     /// Asks for the image, writes it, makes it durable, then bootable. What is read back wrong is asked for again.
     pub(super) fn run(mut self, asking: Asking) -> Verdict {
         let started = Instant::now();
-        let copied = self.copy(asking);
-        if copied.is_ok() {
-            let (backup, offset) = self.boot_region.last(Last::BackupGpt);
-            if !backup.is_empty() {
-                self.observer.notice(Notice::GptRelocated { target: self.id, offset });
+        match self.copy(asking).and_then(|amount| self.complete(amount, started)) {
+            Ok(summary) => {
+                self.tell_ends();
+                self.sink.finish(Outcome::Complete);
+                self.observer.event(Event::Target(self.id, Outcome::Complete));
+                Ok(summary)
             }
-            let rest = self.boot_region.rest();
-            discarded::tell_contents(&self.plan, &mut *self.sink, rest, self.id, &*self.observer);
-        }
-        if let Err(error) = &copied
-            && matches!(**error, Error::Medium(_))
-            && self.is_device()
-        {
-            // What was zeroed there may be anything, as on a device that wraps around.
-            self.boot_region.distrust();
-        }
-        let outcome = if copied.is_ok() { Outcome::Complete } else { Outcome::Failed };
-        let cleared = copied.as_ref().err().and_then(|_| self.boot_region.revoke(&mut *self.sink));
-        let state = self.sink.finish(outcome);
-        self.observer.event(Event::Target(self.id, outcome));
-        match copied {
-            Ok(Amount { bytes, written, zeroed, discarded, read_back, .. }) => {
-                let (left_out, waited) = (self.plan.left_out(), self.pulse.waited());
-                let (bytes, time) = (bytes + left_out, started.elapsed());
-                Ok(Summary { bytes, written, left_out, zeroed, discarded, read_back, time, waited })
+            Err(error) => {
+                if matches!(*error, Error::Medium(_)) && self.is_device() {
+                    // What was zeroed there may be anything, as on a device that wraps around.
+                    self.boot_region.distrust();
+                }
+                let left = self.boot_region.revoke(&mut *self.sink);
+                let state = self.sink.finish(Outcome::Failed);
+                self.observer.event(Event::Target(self.id, Outcome::Failed));
+                Err(Failure { error, state: left.unwrap_or(state) })
             }
-            Err(error) => Err(Failure { error, state: cleared.unwrap_or(state) }),
         }
+    }
+
+    /// Takes note that the target is complete, whatever holds it up from here on.
+    fn complete(&self, amount: Amount, started: Instant) -> Result<Summary, Arc<Error>> {
+        let Amount { bytes, written, zeroed, discarded, read_back, .. } = amount;
+        let (left_out, waited) = (self.plan.left_out(), self.pulse.waited());
+        let (bytes, time) = (bytes + left_out, started.elapsed());
+        let summary = Summary { bytes, written, left_out, zeroed, discarded, read_back, time, waited };
+        self.pulse.complete(summary)?;
+        Ok(summary)
+    }
+
+    /// Tells what is on the target besides the image.
+    fn tell_ends(&mut self) {
+        let (backup, offset) = self.boot_region.last(Last::BackupGpt);
+        if !backup.is_empty() {
+            self.observer.notice(Notice::GptRelocated { target: self.id, offset });
+        }
+        let rest = self.boot_region.rest();
+        discarded::tell_contents(&self.plan, &mut *self.sink, rest, self.id, &*self.observer);
     }
 
     /// Returns what has come of the image.
@@ -237,9 +247,6 @@ impl Writer {
     }
 
     fn commit_part(&mut self, last: Last) -> Result<(), Error> {
-        if last == Last::BootRegion {
-            self.pulse.set_holds(Holds::Misleading);
-        }
         self.boot_region.commit(last, &mut *self.sink, &self.cancel)?;
         // One that was given up meanwhile has been reported as no image, and must not be one.
         self.pulse.beat()
@@ -263,13 +270,9 @@ impl Writer {
             self.check_capacity()?;
         }
         // Before the boot region is zeroed: a device that cannot discard is left as it was.
-        let (boot_region, pulse) = (&mut self.boot_region, &self.pulse);
-        let discarded = discarded::discard(&self.plan, &mut *self.sink, &self.cancel, || {
-            boot_region.rest_changed();
-            pulse.set_holds(Holds::Misleading);
-        })?;
+        let discarded = discarded::discard(&self.plan, &mut *self.sink, &self.boot_region, &self.cancel)?;
         if self.info.kind == Kind::RegularFile {
-            self.pulse.set_holds(Holds::Changed);
+            self.pulse.set_holds(Holds::Invalid);
         }
         let size = self.plan.image_size();
         let prepared = if self.held.is_some() { self.sink.prepare_in_place(size) } else { self.sink.prepare(size) };
@@ -291,20 +294,17 @@ impl Writer {
     }
 
     fn check_capacity(&mut self) -> Result<(), Error> {
-        if self.read_back.is_some() {
-            self.pulse.set_holds(Holds::Changed);
+        if self.read_back.is_some() && self.is_device() {
+            self.pulse.set_holds(Holds::Marked);
             capacity::check(&mut *self.sink, self.id, &*self.observer, &self.cancel)?;
+            self.pulse.set_holds(Holds::AsFound);
         }
         Ok(())
     }
 
     fn clear(&mut self, write: WritePolicy) -> Result<(), Error> {
         self.found = Found::Changed;
-        if self.pulse.holds() == Holds::AsFound {
-            self.pulse.set_holds(Holds::Changed);
-        }
         self.boot_region.clear(&mut *self.sink, write)?;
-        self.pulse.set_holds(Holds::Changed);
         // After the boot region: without its backup, a GPT still looks valid.
         if self.read_back.is_some() {
             self.boot_region.clear_backup(&mut *self.sink)?;

@@ -14,16 +14,13 @@ use super::device_file::{Access, DeviceFile};
 use super::positioned::{is_unsupported, steps, write_zeroes};
 use super::tuning::{Tuning, Tunings};
 use super::{
-    Accept, Discard, Error, FileId, Kind, ReadError, ReadPath, Request, Restore, Sink, SinkInfo, TargetReader,
-    TargetState, WriteError, partitions,
+    Accept, BOOT_REGION, Discard, Error, FileId, Kind, ReadError, ReadPath, Request, Restore, Sink, SinkInfo,
+    TargetReader, TargetState, WriteError, partitions,
 };
 use crate::device::{Claims, Device, Identity, SharedStorage, Topology};
 use crate::event::{Observer, Outcome};
 use crate::range::ByteRange;
 use crate::sys::eintr::retry_on_eintr;
-
-/// The boot region: where partition tables, boot loaders and the first superblock lie, in bytes.
-const BOOT_REGION: u64 = 1 << 20;
 
 pub(super) struct BlockDevice {
     path: PathBuf,
@@ -100,7 +97,8 @@ impl BlockDevice {
             scope: if device == disk { Scope::Disk } else { Scope::Partition },
             tuning: Arc::new(Tuning::of(request.path, disk, tunings, Arc::clone(&request.observer))),
             identity,
-            capacity,
+            // A loop device may end within a sector, of which nothing can be read or written.
+            capacity: capacity - capacity % u64::from(sector),
             sector,
             observer: Arc::clone(&request.observer),
             contents: Contents::AsFound,
@@ -208,7 +206,8 @@ impl Sink for BlockDevice {
         self.tuning.restore();
         match (outcome, self.contents) {
             (Outcome::Failed, Contents::AsFound) => TargetState::Untouched,
-            (Outcome::Failed, Contents::Changed) => TargetState::BootRegionZero,
+            // What is at its start is known to who wrote it.
+            (Outcome::Failed, Contents::Changed) => TargetState::MaybeBootable,
             (Outcome::Complete, _) => {
                 if self.scope == Scope::Disk {
                     partitions::reread(self.device.as_file(), &self.path, &*self.observer);

@@ -27,6 +27,9 @@ use crate::event::Outcome;
 use crate::range::ByteRange;
 use crate::sys::past_cache::PastCache;
 
+/// The boot region of a device: where partition tables, boot loaders and the first superblock lie, in bytes.
+pub(crate) const BOOT_REGION: u64 = 1 << 20;
+
 /// A target that is claimed until it is finished.
 pub trait Sink: Send {
     /// What it is and what it can take.
@@ -67,6 +70,11 @@ pub trait Sink: Send {
     /// Whether all of `bytes` is stored, and none of it a hole that only reads as zeroes.
     fn is_stored(&self, _bytes: ByteRange) -> bool {
         true
+    }
+
+    /// Whether none of `bytes` is stored, so that [`Self::zero`] changes nothing.
+    fn is_hole(&self, _bytes: ByteRange) -> bool {
+        false
     }
 
     /// Writes all of `data` at `offset`, both in bytes.
@@ -224,12 +232,11 @@ pub enum TargetState {
     Moved,
     /// A device holds no valid image: its boot region is zeroed.
     BootRegionZero,
-    /// The same, but the boot region had been written already and was zeroed again.
+    /// The same, but the boot region was zeroed only after the failure: it could have looked valid.
     BootRegionCleared,
-    /// A device holds no valid image, but may look as if it did: its boot region was written, may not be durable, and
-    /// could not be zeroed again.
+    /// A device holds no valid image, but may look as if it did: it has been changed, and its boot region may not be zero.
     MaybeBootable,
-    /// What was there before: nothing has been written.
+    /// What was there before: nothing has been written, or all of it has been put back.
     Untouched,
     /// The target keeps nothing.
     NotApplicable,

@@ -268,6 +268,10 @@ impl Sink for RegularFile {
         bytes.end <= next(&self.file, Whence::SeekHole, bytes.start).unwrap_or(0)
     }
 
+    fn is_hole(&self, bytes: ByteRange) -> bool {
+        self.held(bytes).is_ok_and(|held| self.data_in(held).is_none())
+    }
+
     fn write_at(&mut self, data: &[u8], offset: u64) -> Result<(), WriteError> {
         self.change();
         write_all_at(&self.file, data, offset)?;

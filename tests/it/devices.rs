@@ -298,8 +298,8 @@ fn a_boot_region_that_may_not_be_durable_is_zeroed_again() {
     assert!(boot_region_is_zero(disk.path()));
     with_failing(&image, &disk, "pwrite64", &writes.to_string(), &["at byte 0", "has been zeroed again"]);
     assert!(boot_region_is_zero(disk.path()));
-    with_failing(&image, &disk, "pwrite64", &format!("{writes}+"), &["at byte 0", "could not be zeroed again"]);
-    with_failing(&image, &disk, "fsync", "3+", &["cannot synchronize", "could not be zeroed again"]);
+    with_failing(&image, &disk, "pwrite64", &format!("{writes}+"), &["at byte 0", "may not be zero"]);
+    with_failing(&image, &disk, "fsync", "3+", &["cannot synchronize", "may not be zero"]);
 }
 
 #[test(Root, STRACE)]

@@ -13,11 +13,13 @@ use nix::unistd::{Whence, lseek};
 use crate::common::device::{Disk, Mount};
 use crate::common::gnupg::{Who, keys};
 use crate::common::image::{Random, assert_same, flashed_by, sparse};
+use crate::common::json::events;
 use crate::common::server::{self, Server};
 use crate::common::signed::{BAD, CLEAR, DETACHED, good};
 use crate::common::text;
 use crate::common::tool::{Tool, bmaptool, copy, end, wait_until};
 use crate::common::work::Work;
+use crate::registry::JSON;
 
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 16 * MIB;
@@ -362,6 +364,21 @@ fn files_become_what_a_new_copy_would_be() {
         let after = fs::metadata(&new).unwrap();
         assert_eq!((after.ino(), after.modified().unwrap()), (id, before.modified().unwrap()), "{flags:?} {source}");
     }
+}
+
+#[test(Program("zstd"), Program("xz"), JSON)]
+fn a_file_with_holes_that_is_right_is_not_read_back_once_more() {
+    let fixture = Fixture::new();
+    let file = fixture.work.path("file");
+    fixture.copy(&[], "raw", &file).ok();
+    let is_read_back = || {
+        let outcome = fixture.copy(&["--read-back", "--json"], "raw", &file).ok();
+        events(&outcome).iter().any(|event| event["phase"] == "verifying")
+    };
+    assert!(!is_read_back());
+    write(&file, HOLE, b"old data");
+    assert!(is_read_back());
+    assert_same(&fixture.work.image, &file);
 }
 
 /// The disk below the file system counts what is written to the file.

@@ -346,3 +346,15 @@ fn a_device_that_loses_the_backup_is_found_out() {
     copy(arguments).fails(&["the medium is at fault", &format!("bytes {} to {}", end.start, SIZE - 1)]);
     assert!(disk.medium().contents(0..MIB).iter().all(|&byte| byte == 0));
 }
+
+#[test(Root, Program("sfdisk"))]
+fn a_device_that_ends_within_a_sector_has_the_whole_ones() {
+    let work = image("4096");
+    let disk = disk(IMAGE + 512, "4096");
+    flash(&work, &["--nobmap"], &disk).ok();
+    verify(&work, &disk).ok();
+    write(&work.image, &[7; 512], IMAGE);
+    flash(&work, &["--nobmap"], &disk).fails(&["does not fit", "the device 16777216 bytes"]);
+    let from_pipe = copy(["--nobmap", "--relocate-gpt", "-", text(disk.path())]);
+    from_pipe.stdin(fs::read(&work.image).unwrap()).fails(&["does not fit", "16777216 bytes"]);
+}

@@ -110,6 +110,24 @@ fn a_signal_ends_what_waits_for_a_loop_device() {
     assert!(fs::read(&disk.backing).unwrap() == before);
 }
 
+#[test(Minutes, Root, Program("strace"))]
+fn a_signal_ends_what_waits_for_a_write_that_does_not_return() {
+    let directory = temp_dir();
+    let image = mapped_disk(directory.path());
+    let disk = Disk::new(20 * MIB);
+    // The first write zeroes the boot region. With -D the program is our child, and strace is not in the way of signals.
+    let inject = "inject=pwrite64:delay_enter=10s:when=2";
+    let strace = ["strace", "-D", "-f", "-o", "/dev/null", "-P", text(disk.path()), "-e", inject];
+    let mut child = copy([&image, disk.path()]).under(&strace).spawn();
+    wait_until(&mut child, "the first write", || fs::read(&disk.backing).unwrap()[..MIB as usize] == [0; MIB as usize]);
+    thread::sleep(Duration::from_millis(300));
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    let outcome = finish(child);
+    assert_eq!(outcome.status, Some(130), "{}", outcome.stderr);
+    outcome.says(&["interrupted, and it has done nothing for 5.0s since", "holds no valid image now"]);
+    assert_eq!(fs::read_to_string(disk.attribute("bdi/max_ratio")).unwrap(), "100\n");
+}
+
 #[test(Root, BINDFS)]
 fn a_signal_ends_what_waits_for_the_image_or_the_target() {
     let directory = temp_dir();

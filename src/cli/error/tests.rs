@@ -145,6 +145,7 @@ fn errors() -> Vec<Error> {
         of_copy(copy::Error::EndedEarly { at: 3_000_000_000, expected: 4_000_000_000 }),
         of_copy(copy::Error::Shrank { at: 3_000_000_000, expected: 4_000_000_000 }),
         of_copy(copy::Error::Stalled { limit: copy::STALL }),
+        of_copy(copy::Error::HeldUp { limit: copy::STALL }),
         of_copy(copy::Error::Full { capacity: 4_000_000_000 }),
         of_copy(copy::Error::Write { offset: 3_000_000_000, source: io::Error::other("Input/output error") }),
         Error::Target(Refused::Denied { path: target.clone() }),

@@ -88,6 +88,18 @@ fn a_check_that_is_stopped_leaves_the_device_as_it_was() {
 }
 
 #[test]
+fn a_device_with_marks_that_are_left_is_not_said_to_be_as_it_was_or_zero() {
+    let record = || Record { contents: vec![7; 70 * MIB as usize], ..Record::default() };
+    for (failing, state) in [(5..6, TargetState::Untouched), (6..8, TargetState::MaybeBootable)] {
+        let (sink, _) = recorder(Record { failing, ..record() });
+        let source = indexed(sized(3 * MIB), &image(3 * MIB));
+        let observer = Arc::new(Witness::default());
+        let verdict = one(Copy { read_back: ReadBack::Yes, observer, ..Copy::new(source, vec![sink]) }.run());
+        assert_eq!(verdict.unwrap_err().state, state);
+    }
+}
+
+#[test]
 fn marks_that_are_left_are_told_and_do_not_hide_the_verdict() {
     let swallows: Lie = Box::new(|offset, data| (offset < 40 * MIB).then_some((offset, data)));
     let (result, _, told) = checked_until(&Cancel::default(), Some(swallows), 6..10);

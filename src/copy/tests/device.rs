@@ -115,14 +115,15 @@ fn a_device_gets_no_empty_image() {
 }
 
 #[test]
-fn after_an_error_only_a_boot_region_that_was_written_is_written_to() {
+fn after_an_error_the_boot_region_is_zero_or_is_not_said_to_be() {
     let all = [Prepare, Write(0, MIB), Sync, Write(MIB, MIB), Write(2 * MIB, MIB), Sync, Write(0, MIB), Sync];
     for number in 0..7 {
         let failed = number + 1;
         let (verdict, record) = to_device(sized(3 * MIB), &image(3 * MIB), Record::failing(number..failed));
         let failure = verdict.unwrap_err();
         let mut expected = all[..=failed].to_vec();
-        if failed >= 6 {
+        // Unless it was zero before.
+        if !(3..6).contains(&failed) {
             expected.extend([Write(0, MIB), Sync]);
             assert_eq!(failure.state, TargetState::BootRegionCleared);
         } else {
@@ -135,12 +136,13 @@ fn after_an_error_only_a_boot_region_that_was_written_is_written_to() {
             (Sync, Error::Sync(_)) => {}
             (operation, error) => panic!("{operation:?}: {error:?}"),
         }
-        let untouched = if number == 0 { 0xff } else { 0 };
-        assert!(record.contents[..MIB as usize].iter().all(|&byte| byte == untouched), "{number}");
+        assert!(record.boot_region_is_zero(), "{number}");
     }
-    for number in [5, 6] {
+    for number in 0..7 {
         let (verdict, _) = to_device(sized(3 * MIB), &image(3 * MIB), Record::failing(number..usize::MAX));
-        assert_eq!(verdict.unwrap_err().state, TargetState::MaybeBootable);
+        let was_zero = (2..5).contains(&number);
+        let state = if was_zero { TargetState::BootRegionZero } else { TargetState::MaybeBootable };
+        assert_eq!(verdict.unwrap_err().state, state, "{number}");
     }
 }
 
@@ -148,23 +150,31 @@ fn after_an_error_only_a_boot_region_that_was_written_is_written_to() {
 fn a_device_that_cannot_discard_is_not_written_to() {
     let image = image(3 * MIB);
     let plan = Plan::mapped(map(&image, &[(10, 2000)]), Verify::Checksums, Unmapped::Discard);
-    let (verdict, record) = to_device(plan, &image, Record::failing(0..1));
+    let unsupported = Record { error: Some(libc::ENOSYS), ..Record::failing(0..1) };
+    let (verdict, record) = to_device(plan, &image, unsupported);
     assert!(matches!(*verdict.unwrap_err().error, Error::Discard { offset: 0, .. }));
     assert_eq!(record.operations, [Discard(0, 10_000), Finish(Failed)]);
     assert!(record.contents.iter().all(|&byte| byte == 0xff));
 }
 
 #[test]
-fn a_device_that_fails_to_discard_the_rest_does_not_look_valid() {
+fn a_device_that_fails_to_discard_does_not_look_valid() {
     let image = image(3 * MIB);
     let plan = Plan::mapped(map(&image, &[(10, 2000)]), Verify::Checksums, Unmapped::Discard);
-    let (verdict, record) = to_device(plan, &image, Record::failing(1..2));
-    let failure = verdict.unwrap_err();
-    assert!(matches!(*failure.error, Error::Discard { offset: 2_001_000, .. }));
-    assert_eq!(failure.state, TargetState::BootRegionCleared);
-    let end = 3 * MIB - 2_001_000;
-    let expected = [Discard(0, 10_000), Discard(2_001_000, end), Write(0, MIB), Sync, Finish(Failed)];
-    assert_eq!(record.operations, expected);
+    let discards = [Discard(0, 10_000), Discard(2_001_000, 3 * MIB - 2_001_000)];
+    // A part of the one that fails may have been carried out.
+    for (failed, at) in [(0, 0), (1, 2_001_000)] {
+        for error in [None, Some(libc::ENOSYS)].into_iter().take(1 + failed) {
+            let record = Record { error, ..Record::failing(failed..failed + 1) };
+            let (verdict, record) = to_device(plan.clone(), &image, record);
+            let failure = verdict.unwrap_err();
+            assert!(matches!(*failure.error, Error::Discard { offset, .. } if offset == at), "{failure}");
+            assert_eq!(failure.state, TargetState::BootRegionCleared);
+            let end = [Write(0, MIB), Sync, Finish(Failed)];
+            assert_eq!(record.operations, [&discards[..=failed], &end].concat());
+            assert!(record.boot_region_is_zero());
+        }
+    }
 }
 
 #[test]

@@ -135,8 +135,12 @@ type Which = Box<dyn Fn(Operation) -> bool + Send>;
 struct Record {
     operations: Vec<Operation>,
     contents: Vec<u8>,
+    /// It has been written to since it was as it was found.
+    changed: bool,
     /// Which of all writes, zeroes, discards and syncs fail: their numbers, from 0.
     failing: Range<usize>,
+    /// With this error; else the target is full.
+    error: Option<i32>,
     /// Asks to stop at the sync with this number, from 0.
     cancel: Option<(usize, Cancel)>,
     unreadable: bool,
@@ -162,6 +166,10 @@ impl Record {
 
     fn failing(numbers: Range<usize>) -> Self {
         Self { failing: numbers, ..Self::device() }
+    }
+
+    fn boot_region_is_zero(&self) -> bool {
+        self.contents[..MIB as usize].iter().all(|&byte| byte == 0)
     }
 }
 
@@ -194,10 +202,11 @@ impl Recorder {
             cancel.flag().store(2, Ordering::Relaxed);
         }
         let fails = counted(&&operation) && record.failing.contains(&number);
-        if fails { Err(io::Error::from_raw_os_error(libc::ENOSPC)) } else { Ok(()) }
+        if fails { Err(io::Error::from_raw_os_error(record.error.unwrap_or(libc::ENOSPC))) } else { Ok(()) }
     }
 
     fn fill(&self, operation: Operation, offset: u64, data: &[u8]) -> Result<(), WriteError> {
+        self.record.lock().unwrap().changed = true;
         self.note(operation).map_err(|source| WriteError { offset, source })?;
         let mut record = self.record.lock().unwrap();
         let Record { contents, lie, .. } = &mut *record;
@@ -281,11 +290,19 @@ impl Sink for Recorder {
         self.note(Sync)
     }
 
+    fn note_restored(&mut self) {
+        self.record.lock().unwrap().changed = false;
+    }
+
     fn finish(self: Box<Self>, outcome: Outcome) -> TargetState {
         self.note(Finish(outcome)).unwrap();
         let at_finish = self.record.lock().unwrap().at_finish.take();
         at_finish.into_iter().for_each(|mut act| act());
-        if outcome == Complete { TargetState::Complete } else { TargetState::BootRegionZero }
+        match (outcome, self.record.lock().unwrap().changed) {
+            (Complete, _) => TargetState::Complete,
+            (Failed, true) => TargetState::MaybeBootable,
+            (Failed, false) => TargetState::Untouched,
+        }
     }
 }
 

@@ -262,6 +262,35 @@ fn holes_of_a_file_that_are_zeroed_again_are_read_back() {
 }
 
 #[test]
+fn a_pass_for_a_file_and_a_device_zeroes_the_holes_of_the_file_again() {
+    let image = image(SIZE);
+    let again = image.clone();
+    let reopen: plan::Reopen = Box::new(move |_| Ok(Box::new(Reluctant::new(&again))));
+    let plan = mapped(map(&image, &[(0, 999), (2000, 2499)]));
+    // The device needs both further passes. In the file, neither hole is zeroed in the first pass.
+    let (mut wrong, mut lost) = (2, 2);
+    let flips: Lie = Box::new(move |offset, mut data| {
+        if offset > MIB && wrong > 0 {
+            wrong -= 1;
+            data[0] ^= 1;
+        }
+        Some((offset, data))
+    });
+    let loses: Lie = Box::new(move |offset, data| {
+        let arrives = data[0] != 0 || lost == 0;
+        lost -= usize::from(!arrives);
+        arrives.then_some((offset, data))
+    });
+    let device_record = Arc::new(Mutex::new(Record { lie: Some(flips), ..device(&image, &[2_000_100]) }));
+    let file_record = Arc::new(Mutex::new(Record { lie: Some(loses), ..device(&image, &[]) }));
+    let sinks = vec![sink(Kind::BlockDevice, &device_record), sink(Kind::RegularFile, &file_record)];
+    let source = Image { reopen: Some(reopen), ..image_of(plan, &image) };
+    let verdicts = Copy { write: WritePolicy::Changed, read_back: ReadBack::Yes, ..Copy::new(source, sinks) }.run();
+    assert!(verdicts.iter().all(Result::is_ok), "{verdicts:?}");
+    assert!(file_record.lock().unwrap().contents[1_000_000..2_000_000].iter().all(|&byte| byte == 0));
+}
+
+#[test]
 fn how_a_target_that_is_right_was_read_is_told_by_what_has_read_it() {
     let image = image(SIZE);
     let record = Arc::new(Mutex::new(device(&image, &[])));

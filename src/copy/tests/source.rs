@@ -15,8 +15,9 @@ fn a_second_pass_writes_only_the_bytes_that_are_asked_for() {
     let record = Arc::new(Mutex::new(Record::device()));
     let sink = sink(Kind::BlockDevice, &record);
     let zeroes = Arc::new(AlignedBuf::zeroed(MIB as usize).unwrap());
-    let boot_region = BootRegion::new(MIB, &zeroes, None).unwrap();
     let pace = Pace::new(1, STALL);
+    let pulse = Pulse::new(&pace, TargetId(0));
+    let boot_region = BootRegion::new(MIB, &zeroes, None, pulse.clone()).unwrap();
     let mut writer = Writer {
         id: TargetId(0),
         plan: Arc::new(plan.clone()),
@@ -29,7 +30,7 @@ fn a_second_pass_writes_only_the_bytes_that_are_asked_for() {
         read_back: None,
         observer: Arc::new(Silent),
         cancel: Cancel::default(),
-        pulse: Pulse::new(&pace, TargetId(0)),
+        pulse,
     };
     let mut pass = |plan: &Plan| {
         let (sender, chunks) = queue(1);

@@ -41,13 +41,13 @@ fn shared(record: Record) -> Arc<Mutex<Record>> {
 #[test]
 fn one_that_is_held_up_is_given_up_and_the_others_are_completed() {
     let read = ReadBack::Yes;
-    let not_bootable = TargetState::BootRegionZero;
+    let (not_bootable, unclear) = (TargetState::BootRegionZero, TargetState::MaybeBootable);
     type Hangs = fn(Operation) -> bool;
     let cases: [(ReadBack, Hangs, TargetState); 6] = [
         (ReadBack::No, |operation| operation == Prepare, TargetState::Untouched),
-        (ReadBack::No, |operation| operation == Write(0, MIB), not_bootable),
+        (ReadBack::No, |operation| operation == Write(0, MIB), unclear),
         (ReadBack::No, |operation| operation == Write(2 * MIB, MIB), not_bootable),
-        (ReadBack::No, |operation| operation == Sync, not_bootable),
+        (ReadBack::No, |operation| operation == Sync, unclear),
         (read, |operation| operation == ReadAt(3 * MIB, MIB), not_bootable),
         (read, |operation| operation == Write(7 * MIB, MIB), not_bootable),
     ];
@@ -129,8 +129,34 @@ fn after_a_signal_one_that_is_held_up_is_not_waited_for_long() {
     // It may have been complete before.
     assert!(first.err().is_none_or(|failure| matches!(*failure.error, Error::Cancelled)));
     let failure = second.unwrap_err();
-    assert!(matches!(*failure.error, Error::Stalled { .. }), "{failure}");
+    assert!(matches!(*failure.error, Error::HeldUp { .. }), "{failure}");
     assert_eq!(failure.state, TargetState::BootRegionZero);
+    drop(release);
+    ended.recv().unwrap();
+}
+
+#[test]
+fn one_that_is_held_up_once_it_is_complete_has_the_image() {
+    for read_back in [ReadBack::No, ReadBack::Yes] {
+        let (record, release, _) = hanging(|operation| operation == Finish(Complete));
+        let records = [shared(Record::device()), shared(Record { at_finish: None, ..record })];
+        let (verdicts, told) = copy_all(3, read_back, &records);
+        for (index, verdict) in verdicts.iter().enumerate() {
+            assert_eq!(verdict.as_ref().unwrap().bytes, 3 * MIB);
+            assert_eq!(told.iter().filter(|words| **words == format!("{index} Complete")).count(), 1, "{told:?}");
+        }
+        assert!(records[1].lock().unwrap().contents[..3 * MIB as usize] == image(3 * MIB));
+        drop(release);
+    }
+}
+
+#[test]
+fn one_that_is_held_up_while_it_is_marked_may_look_valid() {
+    let large = || Record { contents: vec![0xff; 70 * MIB as usize], ..Record::default() };
+    let (record, release, ended) = hanging(|operation| operation == Write(0, 4096));
+    let records = [shared(large()), shared(Record { contents: large().contents, ..record })];
+    let (verdicts, _) = copy_all(3, ReadBack::Yes, &records);
+    assert_eq!(verdicts[1].as_ref().unwrap_err().state, TargetState::MaybeBootable);
     drop(release);
     ended.recv().unwrap();
 }

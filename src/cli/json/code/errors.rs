@@ -248,7 +248,7 @@ impl From<&copy::Error> for Code {
             copy::Error::Full { .. } => Self::TargetTooSmall,
             copy::Error::Sync(_) => Self::SyncFailed,
             copy::Error::NoResult => Self::InternalError,
-            copy::Error::Cancelled => Self::Interrupted,
+            copy::Error::Cancelled | copy::Error::HeldUp { .. } => Self::Interrupted,
         }
     }
 }
