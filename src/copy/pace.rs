@@ -113,7 +113,7 @@ impl Pace {
         }
         let is_starving = state.starves.is_some_and(|since| since <= latest);
         let mut stalled = Vec::new();
-        // Whoever asked the copy to stop waits for it.
+        // A copy that was asked to stop is waited for by the user.
         let mut is_awaited = state.asked_to_stop.is_some();
         for (index, target) in state.targets.iter().enumerate() {
             match target.activity {

@@ -90,7 +90,7 @@ pub fn claim(request: &Request<'_>) -> Result<Claimed, Error> {
 /// new or empty. If one is refused, the others are released as they were.
 ///
 /// What exists comes first, as its file system may not answer. `before_creating` is called before each file that is
-/// created: whoever ends the program after that leaves it behind.
+/// created: a program that is ended after that leaves the file behind.
 ///
 /// # Errors
 ///

@@ -92,7 +92,7 @@ fn a_wrong_checksum_is_found_and_its_range_named() {
     let arguments = ["--bmap".as_ref(), map.as_os_str(), image.as_os_str(), created.as_os_str()];
     let outcome = copy(arguments).fails(&words);
     assert!(!created.exists() && target.exists());
-    // Nobody reads the digests but who looks for a defect.
+    // The digests are for those who look for a defect.
     assert!(!outcome.stderr.contains(&third) && !outcome.stderr.contains(&wrong), "{}", outcome.stderr);
     copy(arguments.iter().chain(&["--debug".as_ref()])).fails(&words).says(&[&third, &wrong]);
 

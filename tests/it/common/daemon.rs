@@ -38,8 +38,8 @@ impl Drop for Daemon {
     }
 }
 
-/// A port that has no listener, and that nobody is given but who asks for it: the kernel gives those from 32768 on to
-/// whoever asks for any, such as the servers of tests that run meanwhile (ip_local_port_range, ip(7)).
+/// A port without a listener. It is below those that the kernel gives to programs that ask for any, from 32768 on, such as
+/// the servers of tests that run meanwhile (ip_local_port_range, ip(7)).
 pub fn free_port() -> u16 {
     const PORTS: u32 = 20_000;
     static GIVEN: AtomicU32 = AtomicU32::new(0);
